@@ -1,0 +1,1 @@
+//! The `framemill` binary: command line, configuration, HTTP, metrics, dashboard and the wiring of every role.

@@ -1,0 +1,3 @@
+//! The `framemill` command.
+
+fn main() {}

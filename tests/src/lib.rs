@@ -1,0 +1,1 @@
+//! End-to-end, chaos, interop and load tests across all crates.
