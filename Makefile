@@ -1,0 +1,49 @@
+# `make help` lists the targets. Each installs what it needs and is quick the second time.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+INPUT ?=
+ARGS ?=
+FORGE := .tools/bin/forge
+
+.PHONY: help setup demo test check bench fmt abi
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## a whole market on this machine; INPUT=clip plays your clip, ARGS="--fast --json" are passed on
+	scripts/setup build chain
+	cargo build --release --locked --package framemill
+	target/release/framemill demo $(ARGS) $(if $(INPUT),"$(INPUT)")
+
+test: ## every test: Rust, contracts, chain, browser
+	scripts/setup build contracts browser
+	cargo test --workspace --locked --no-fail-fast
+	cd contracts && ../$(FORGE) test --offline
+
+check: ## format, lints, documentation, licences, contract format and ABI
+	scripts/setup build check
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- --deny warnings
+	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --document-private-items --locked
+	cargo deny --all-features --log-level error check licenses bans sources
+	scripts/advisories
+	cd contracts && ../$(FORGE) fmt --check
+	contracts/tools/export-abi --check
+
+bench: ## figures against a peer in the same run: ladder, verification, tickets
+	scripts/setup build browser
+	scripts/bench
+
+fmt: ## format Rust and Solidity
+	scripts/setup chain
+	cargo fmt --all
+	cd contracts && ../$(FORGE) fmt
+
+abi: ## rebuild the committed contract ABIs
+	scripts/setup contracts
+	contracts/tools/export-abi
+
+setup: ## install everything the other targets need
+	scripts/setup

@@ -1,0 +1,3 @@
+//! One module per story.
+
+mod workspace_shape;
