@@ -1,0 +1,24 @@
+use thiserror::Error;
+
+/// Why no CUDA device can be used. The text is meant for the operator.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum GpuError {
+    /// The CUDA driver library could not be loaded.
+    #[error("no CUDA driver: libcuda.so.1 was not found; install the NVIDIA driver, or run on the CPU")]
+    NoDriver,
+    /// The driver is there and answered a call with an error.
+    #[error(
+        "the CUDA driver refused {call}: {reason}; check `nvidia-smi` and that the kernel module matches the driver"
+    )]
+    Driver {
+        /// The driver function that failed.
+        call: &'static str,
+        /// The driver's own name for the failure, such as `CUDA_ERROR_NO_DEVICE`.
+        reason: String,
+    },
+    /// The driver works and sees no device.
+    #[error(
+        "the CUDA driver sees no device; check CUDA_VISIBLE_DEVICES and that the card is passed into this container"
+    )]
+    NoDevice,
+}
