@@ -1,1 +1,27 @@
 //! The on-chain contracts in Solidity, and the crate that binds, deploys and talks to them.
+//!
+//! Who calls it: the orchestrator and broadcaster roles and the node, through [`ChainClient`]; the
+//! demo and the tests deploy with [`deploy`] on an [`Anvil`] chain. Every wait has a deadline and a
+//! chain that does not answer is a [`ChainError`] for which [`ChainError::is_retryable`] is true.
+
+mod abi;
+mod anvil;
+mod client;
+mod deploy;
+mod error;
+mod keeper;
+mod redemption;
+mod tx;
+mod types;
+
+pub use alloy::signers::local::PrivateKeySigner;
+pub use anvil::{Anvil, AnvilConfig, AnvilError};
+pub use client::ChainClient;
+pub use deploy::{DeployParams, Deployment, deploy};
+pub use error::{ChainError, Revert};
+pub use keeper::{KeeperConfig, keep_rounds};
+pub use redemption::{Redemption, SkipReason, Ticket, TicketOutcome};
+pub use tx::{PreparedTx, TxReceipt, TxStatus};
+pub use types::{
+    ChainConfig, Delegator, LockedStake, OrchestratorRecord, Registration, RoundInfo, SenderInfo,
+};

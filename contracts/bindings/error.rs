@@ -1,0 +1,131 @@
+//! Errors of the client, with the contracts' own errors decoded by name.
+
+use std::fmt;
+
+use alloy::primitives::{B256, U256};
+
+/// What a contract answered instead of doing what was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revert {
+    /// The Solidity error's name, or `Error`, `Panic`, `unknown`.
+    pub name: String,
+    /// Its arguments, in order, as text.
+    pub args: Vec<String>,
+}
+
+impl fmt::Display for Revert {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}({})", self.name, self.args.join(", "))
+    }
+}
+
+/// Why a call to the chain failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChainError {
+    /// The endpoint did not answer, or not in time.
+    #[error(
+        "the chain at {url} did not answer in {attempts} attempts: {reason}; check that the endpoint runs and is reachable"
+    )]
+    Unreachable {
+        /// The endpoint.
+        url: String,
+        /// Requests made.
+        attempts: u32,
+        /// The last failure.
+        reason: String,
+    },
+    /// The endpoint answered with an error of its own.
+    #[error("the chain refused {method}: {message} (code {code})")]
+    Rpc {
+        /// JSON-RPC method.
+        method: &'static str,
+        /// JSON-RPC code.
+        code: i64,
+        /// JSON-RPC message.
+        message: String,
+    },
+    /// A contract reverted.
+    #[error("{call} reverted: {revert}")]
+    Reverted {
+        /// The function that was called.
+        call: &'static str,
+        /// What it answered.
+        revert: Revert,
+    },
+    /// A transaction was mined and reverted.
+    #[error("transaction {hash} for {call} was mined and reverted; simulate the call again to see why")]
+    MinedReverted {
+        /// The function that was called.
+        call: &'static str,
+        /// The transaction.
+        hash: B256,
+    },
+    /// A transaction was not mined in time. It may still be.
+    #[error("transaction {hash} was not mined within {seconds} s; ask for its status before sending another")]
+    NotMined {
+        /// The transaction.
+        hash: B256,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// The account cannot pay.
+    #[error("the account holds {balance} wei and needs {needed}; fund it")]
+    InsufficientBalance {
+        /// What it holds.
+        balance: U256,
+        /// What it needs.
+        needed: U256,
+    },
+    /// A write was asked of a client that has no key.
+    #[error("this client has no key and can only read; connect with a key to send {call}")]
+    ReadOnly {
+        /// The function that was called.
+        call: &'static str,
+    },
+    /// The endpoint is another chain than the deployment's.
+    #[error(
+        "the endpoint is chain {found} and the deployment is on chain {expected}; use the matching endpoint or deployment file"
+    )]
+    WrongChain {
+        /// The deployment's chain.
+        expected: u64,
+        /// The endpoint's chain.
+        found: u64,
+    },
+    /// The endpoint's answer does not decode.
+    #[error(
+        "the answer to {call} does not decode: {reason}; the contracts at the deployment's addresses are other ones"
+    )]
+    BadAnswer {
+        /// The call.
+        call: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// An argument is outside its bounds.
+    #[error("{name} is {value} and must be {bound}")]
+    BadArgument {
+        /// The argument.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What is allowed.
+        bound: String,
+    },
+    /// The deployment file cannot be read or written.
+    #[error("deployment file {path}: {reason}")]
+    DeploymentFile {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl ChainError {
+    /// Whether the same call may succeed later without anything being changed.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::NotMined { .. })
+    }
+}
