@@ -1,0 +1,212 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// A decentralized market for live-video transcoding: buy it, sell it, mine it.
+#[derive(Debug, Parser)]
+#[command(name = "framemill", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    /// Flags every command takes.
+    pub common: Common,
+    #[command(subcommand)]
+    /// What to do.
+    pub command: Command,
+}
+
+/// Flags every command takes.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Common {
+    /// Configuration file (TOML)
+    #[arg(long, short, global = true, env = "FRAMEMILL_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Set one configuration value; stronger than file and environment
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = assignment)]
+    pub set: Vec<(String, String)>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a whole market on this machine: chain, orchestrators, transcoders, one live stream
+    Demo(DemoArgs),
+    /// Prepare a market on a chain you started: contracts, funded keys, one configuration per role
+    Devnet(DevnetArgs),
+    /// Ingest streams, buy renditions, verify and publish them
+    Broadcaster,
+    /// Quote, dispatch, get paid
+    Orchestrator,
+    /// Work for an orchestrator with this machine's engines
+    Transcoder(TranscoderArgs),
+    /// Turn one file into an HLS ladder, through the market or here
+    Transcode(TranscodeArgs),
+    /// Decide whether a rendition is a faithful encode of its source
+    Verify(VerifyArgs),
+    /// Keys, balances, deposit and reserve
+    #[command(subcommand)]
+    Wallet(WalletCommand),
+    /// What this machine can transcode with
+    Devices(JsonArgs),
+    /// Check or show the effective configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+/// `framemill demo`
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Any file FFmpeg can read; without it a synthetic clip is played
+    pub input: Option<PathBuf>,
+    /// Play as fast as the market takes it, not at the pace of a live stream
+    #[arg(long)]
+    pub fast: bool,
+    /// Print one JSON object as the last thing on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// Folder for keys, logs and the HLS ladder [default: a new temporary folder that is kept]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Ladder to buy [default: 720:3000k,480:1500k,360:800k without rungs above the source]
+    #[arg(long)]
+    pub ladder: Option<String>,
+    /// Length of the synthetic clip, in seconds
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(4..=3600))]
+    pub seconds: u32,
+    /// Keep the dashboard and the market up after the stream, until Ctrl-C
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// `framemill devnet`
+#[derive(Debug, Args)]
+pub struct DevnetArgs {
+    /// JSON-RPC address of a development chain with funded, unlocked accounts (anvil)
+    #[arg(long, default_value = "http://127.0.0.1:8545")]
+    pub rpc: String,
+    /// Folder the configurations and keys are written to
+    #[arg(long, default_value = "devnet")]
+    pub dir: PathBuf,
+    /// How many orchestrators to fund and stake
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub orchestrators: u8,
+}
+
+/// `framemill transcoder`
+#[derive(Debug, Default, Args)]
+pub struct TranscoderArgs {
+    /// Return well-formed renditions of the wrong picture from this segment on (what the demo's cheat does)
+    #[arg(long, hide = true, value_name = "SEQUENCE")]
+    pub cheat_from: Option<u64>,
+}
+
+/// `framemill transcode`
+#[derive(Debug, Args)]
+pub struct TranscodeArgs {
+    /// Any file FFmpeg can read
+    pub input: PathBuf,
+    /// Folder for the HLS ladder
+    pub output: PathBuf,
+    /// Use this machine's engines and no market
+    #[arg(long)]
+    pub local: bool,
+    /// Ladder: HEIGHT[pFPS]:BITRATE[:CODEC], or presets, separated by commas
+    #[arg(long)]
+    pub ladder: Option<String>,
+    /// Print a summary as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `framemill verify`
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// The source segment
+    pub source: PathBuf,
+    /// The rendition to judge
+    pub rendition: PathBuf,
+    /// What was ordered, as HEIGHT[pFPS]:BITRATE[:CODEC] [default: the rendition's own size, any bit rate]
+    #[arg(long)]
+    pub ladder: Option<String>,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `framemill wallet`
+#[derive(Debug, Subcommand)]
+pub enum WalletCommand {
+    /// Make a new key and write its keystore
+    New(JsonArgs),
+    /// Read a private key (hex) from standard input and write its keystore
+    Import(JsonArgs),
+    /// Print the key's address
+    Address(JsonArgs),
+    /// Balance, deposit, reserve and fees
+    Balance(JsonArgs),
+    /// Add to the ticket deposit and reserve
+    Fund(FundArgs),
+    /// Start the waiting period after which deposit and reserve can be withdrawn
+    Unlock(JsonArgs),
+    /// Stop the waiting period
+    CancelUnlock(JsonArgs),
+    /// Withdraw deposit and reserve after the waiting period
+    Withdraw(JsonArgs),
+    /// Withdraw the fees an orchestrator earned
+    WithdrawFees(JsonArgs),
+}
+
+/// `framemill wallet fund`
+#[derive(Debug, Args)]
+pub struct FundArgs {
+    /// Added to the deposit, which pays for tickets: 1.5ether, 20gwei or plain wei
+    #[arg(long, default_value = "0")]
+    pub deposit: String,
+    /// Added to the reserve, which guarantees tickets when the deposit runs out
+    #[arg(long, default_value = "0")]
+    pub reserve: String,
+    #[command(flatten)]
+    /// How to print.
+    pub output: JsonArgs,
+}
+
+/// How to print.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct JsonArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `framemill config`
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Say everything that is wrong with the configuration
+    Check,
+    /// Print every setting, its value and where it comes from
+    Show(JsonArgs),
+}
+
+fn assignment(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or_else(|| format!("\"{text}\" is not KEY=VALUE"))?;
+    Ok((key.trim().to_owned(), value.trim().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_fits_one_screen() {
+        let help = Cli::command().render_help().to_string();
+        assert!(help.lines().count() <= 24, "{help}");
+    }
+}

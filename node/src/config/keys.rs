@@ -1,0 +1,193 @@
+//! Every configuration key there is: its kind, its default and what it means.
+
+/// What a value must look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Free text.
+    Text,
+    /// A path; relative ones count from the folder of the configuration file that names them.
+    Path,
+    /// `true` or `false`.
+    Bool,
+    /// A whole number within inclusive bounds.
+    Int(i64, i64),
+    /// A whole number of wei, of any size, written as text or number.
+    Wei,
+    /// A list of texts; a single text counts as a list of one, and commas separate in the environment.
+    List,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+}
+
+/// One configuration key.
+#[derive(Debug)]
+pub struct Key {
+    /// Dotted path in the TOML file.
+    pub path: &'static str,
+    /// What its value must look like.
+    pub kind: Kind,
+    /// The value it has when nobody sets it, as TOML; empty when it stays unset.
+    pub default: &'static str,
+    /// One line for people.
+    pub help: &'static str,
+}
+
+impl Key {
+    /// The environment variable that sets this key.
+    ///
+    /// ```
+    /// let key = framemill::config::key("chain.rpc").expect("a key");
+    /// assert_eq!(key.environment(), "FRAMEMILL_CHAIN_RPC");
+    /// ```
+    pub fn environment(&self) -> String {
+        format!("FRAMEMILL_{}", self.path.replace('.', "_").to_uppercase())
+    }
+}
+
+const fn key(path: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Key {
+    Key { path, kind, default, help }
+}
+
+/// All keys, in the order in which they are shown.
+pub const KEYS: &[Key] = &[
+    key(
+        "data_dir",
+        Kind::Path,
+        "",
+        "folder for keys, ledgers and identity; default: framemill in the user's data folder",
+    ),
+    key("log.filter", Kind::Text, "\"info\"", "which log lines are written, as tracing filters"),
+    key("log.format", Kind::Choice(&["text", "json"]), "\"text\"", "how log lines are written"),
+    key(
+        "chain.rpc",
+        Kind::Text,
+        "",
+        "JSON-RPC address of an Ethereum node; unset: off-chain mode, no payments",
+    ),
+    key("chain.deployment", Kind::Path, "", "JSON file with the addresses of the contracts"),
+    key("wallet.keystore", Kind::Path, "", "Web3 Secret Storage v3 file; default: keystore.json in data_dir"),
+    key(
+        "wallet.password_file",
+        Kind::Path,
+        "",
+        "file that holds the keystore's password; unset: asked for on the terminal",
+    ),
+    key(
+        "network.listen",
+        Kind::List,
+        "[\"/ip4/0.0.0.0/udp/7936/quic-v1\", \"/ip4/0.0.0.0/tcp/7936\"]",
+        "multiaddrs to listen on (orchestrator)",
+    ),
+    key(
+        "network.external",
+        Kind::List,
+        "[]",
+        "multiaddrs under which others reach this node; default: the ones it listens on",
+    ),
+    key(
+        "network.peers",
+        Kind::List,
+        "[]",
+        "orchestrators to know beside those on chain: 0xADDRESS@multiaddr/p2p/PEER",
+    ),
+    key(
+        "http.listen",
+        Kind::Text,
+        "\"127.0.0.1:0\"",
+        "where metrics, health and the dashboard are served; port 0 picks a free one",
+    ),
+    key(
+        "broadcaster.ingest",
+        Kind::Text,
+        "\"127.0.0.1:8935\"",
+        "where segments are pushed to and playlists are served",
+    ),
+    key("broadcaster.output", Kind::Path, "\"hls\"", "folder the HLS ladders are written to"),
+    key(
+        "broadcaster.ladder",
+        Kind::Text,
+        "\"720:3000k,480:1500k,360:800k\"",
+        "renditions to buy: HEIGHT[pFPS]:BITRATE[:CODEC], or a preset, separated by commas",
+    ),
+    key(
+        "broadcaster.segment_ms",
+        Kind::Int(500, 20_000),
+        "2000",
+        "length of a segment, in milliseconds; cut at the next keyframe",
+    ),
+    key(
+        "broadcaster.deadline_ms",
+        Kind::Int(1_000, 120_000),
+        "12000",
+        "time from a segment's arrival to its publication, in milliseconds, retries included",
+    ),
+    key(
+        "broadcaster.max_price_wei",
+        Kind::Wei,
+        "\"10000000\"",
+        "highest price accepted, in wei per 1000 pixels",
+    ),
+    key(
+        "broadcaster.max_deposit_per_hour_wei",
+        Kind::Wei,
+        "\"1000000000000000000\"",
+        "most expected value one stream may spend in an hour, in wei",
+    ),
+    key("orchestrator.price_wei", Kind::Wei, "\"1000000\"", "price asked, in wei per 1000 output pixels"),
+    key(
+        "orchestrator.token_file",
+        Kind::Path,
+        "",
+        "file with the secret that transcoders prove to know; default: transcoder.token in data_dir, made when missing",
+    ),
+    key("orchestrator.max_sessions", Kind::Int(1, 100_000), "64", "most sessions at a time"),
+    key(
+        "orchestrator.redeem_gas_share_ppm",
+        Kind::Int(100, 1_000_000),
+        "10000",
+        "largest share of a ticket's face value that redemption gas may eat, in parts per million",
+    ),
+    key(
+        "orchestrator.tickets_per_segment",
+        Kind::Int(1, 50),
+        "1",
+        "how many tickets should pay for a typical segment; more smooth the income",
+    ),
+    key(
+        "orchestrator.confirmations",
+        Kind::Int(1, 64),
+        "4",
+        "blocks after which a redemption counts as final",
+    ),
+    key(
+        "transcoder.orchestrator",
+        Kind::Text,
+        "",
+        "multiaddr of the orchestrator to work for, ending in /p2p/PEER",
+    ),
+    key("transcoder.token_file", Kind::Path, "", "file with the orchestrator's secret"),
+    key("transcoder.name", Kind::Text, "\"transcoder\"", "how the orchestrator's log calls this transcoder"),
+    key(
+        "transcoder.threads",
+        Kind::Int(0, 1024),
+        "0",
+        "CPU threads for encoding; 0: as many as there are cores",
+    ),
+    key("transcoder.max_sessions", Kind::Int(1, 1024), "8", "most segments worked on at a time"),
+];
+
+/// The key at a dotted path.
+pub fn find(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}
+
+/// The known path nearest to a mistyped one, when one is near.
+pub fn nearest(path: &str) -> Option<&'static str> {
+    /// Below this similarity a hint would mislead.
+    const NEAR: f64 = 0.75;
+    KEYS.iter()
+        .map(|key| (strsim::jaro_winkler(path, key.path), key.path))
+        .filter(|(similarity, _)| *similarity >= NEAR)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, path)| path)
+}

@@ -1,0 +1,125 @@
+//! Configuration: one TOML file, the environment, flags; every value checked and documented.
+
+mod keys;
+mod load;
+mod value;
+
+use std::path::{Path, PathBuf};
+
+use alloy_primitives::U256;
+use serde::Deserialize;
+
+pub use keys::{KEYS, Key, Kind, find as key};
+pub use load::{ConfigError, Setting, Settings, Source, Sources};
+
+/// The effective configuration of one node. [`KEYS`] documents every field.
+#[derive(Debug, Clone, Deserialize)]
+#[allow(missing_docs, reason = "KEYS holds the one description of each setting")]
+pub struct Config {
+    pub data_dir: Option<PathBuf>,
+    pub log: Log,
+    #[serde(default)]
+    pub chain: Chain,
+    #[serde(default)]
+    pub wallet: Wallet,
+    pub network: Network,
+    pub http: Http,
+    pub broadcaster: Broadcaster,
+    pub orchestrator: Orchestrator,
+    pub transcoder: Transcoder,
+}
+
+impl Config {
+    /// The folder for keys, ledgers and identity.
+    pub fn data_dir(&self) -> PathBuf {
+        self.data_dir.clone().unwrap_or_else(|| user_data_dir().join("framemill"))
+    }
+
+    /// A path inside the data folder unless the configuration names another.
+    pub fn path_or(&self, configured: &Option<PathBuf>, name: &str) -> PathBuf {
+        configured.clone().unwrap_or_else(|| self.data_dir().join(name))
+    }
+}
+
+fn user_data_dir() -> PathBuf {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    variable("XDG_DATA_HOME")
+        .or_else(|| variable("HOME").map(|home| home.join(".local/share")))
+        .unwrap_or_else(|| Path::new("/var/lib").to_owned())
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[allow(missing_docs, reason = "KEYS holds the one description of each setting")]
+pub struct Log {
+    pub filter: String,
+    pub format: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[allow(missing_docs, reason = "KEYS holds the one description of each setting")]
+pub struct Chain {
+    pub rpc: Option<String>,
+    pub deployment: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[allow(missing_docs, reason = "KEYS holds the one description of each setting")]
+pub struct Wallet {
+    pub keystore: Option<PathBuf>,
+    pub password_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[allow(missing_docs, reason = "KEYS holds the one description of each setting")]
+pub struct Network {
+    pub listen: Vec<String>,
+    pub external: Vec<String>,
+    pub peers: Vec<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[allow(missing_docs, reason = "KEYS holds the one description of each setting")]
+pub struct Http {
+    pub listen: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[allow(missing_docs, reason = "KEYS holds the one description of each setting")]
+pub struct Broadcaster {
+    pub ingest: String,
+    pub output: PathBuf,
+    pub ladder: String,
+    pub segment_ms: u64,
+    pub deadline_ms: u64,
+    #[serde(deserialize_with = "decimal")]
+    pub max_price_wei: U256,
+    #[serde(deserialize_with = "decimal")]
+    pub max_deposit_per_hour_wei: U256,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[allow(missing_docs, reason = "KEYS holds the one description of each setting")]
+pub struct Orchestrator {
+    #[serde(deserialize_with = "decimal")]
+    pub price_wei: U256,
+    pub token_file: Option<PathBuf>,
+    pub max_sessions: usize,
+    pub redeem_gas_share_ppm: u32,
+    pub tickets_per_segment: u32,
+    pub confirmations: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[allow(missing_docs, reason = "KEYS holds the one description of each setting")]
+pub struct Transcoder {
+    pub orchestrator: Option<String>,
+    pub token_file: Option<PathBuf>,
+    pub name: String,
+    pub threads: usize,
+    pub max_sessions: usize,
+}
+
+fn decimal<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<U256, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    U256::from_str_radix(&text, 10).map_err(serde::de::Error::custom)
+}
