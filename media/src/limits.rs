@@ -1,0 +1,136 @@
+//! Bounds of work on media that comes from strangers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use crate::error::{Limit, MediaError};
+use crate::time::{TICKS_PER_SECOND, Ticks};
+
+/// A flag that stops work from another thread. Clones share the flag.
+#[derive(Debug, Clone, Default)]
+pub struct CancelFlag(Arc<AtomicBool>);
+
+impl CancelFlag {
+    /// A flag that is not raised.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Raises the flag: work that holds it ends with [`MediaError::Cancelled`].
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the flag is raised.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// How much an input may ask of this machine.
+///
+/// The defaults fit one long file of a trusted user; [`MediaLimits::segment`] fits one segment of a stranger.
+#[derive(Debug, Clone)]
+pub struct MediaLimits {
+    /// Bytes read from the input.
+    pub input_bytes: u64,
+    /// Pixels of one coded frame.
+    pub pixels_per_frame: u64,
+    /// Width or height of a frame.
+    pub frame_side: u32,
+    /// Video frames of the input.
+    pub frames: u64,
+    /// Pixels of all decoded frames together.
+    pub total_pixels: u64,
+    /// Time from the first timestamp to the last.
+    pub duration: Ticks,
+    /// Streams of the container.
+    pub streams: u32,
+    /// Bytes looked at to find out what the streams are.
+    pub probe_bytes: u64,
+    /// Media time looked at to find out what the streams are.
+    pub probe_duration: Ticks,
+    /// Wall-clock end of the work.
+    pub deadline: Option<Instant>,
+    /// Stops the work from another thread.
+    pub cancel: CancelFlag,
+}
+
+/// 8K UHD: the largest picture that live video uses.
+const PIXELS_8K: u64 = 7680 * 4320;
+/// No codec of live video goes beyond 16384 in either direction (H.264 and HEVC level 6.2 stop earlier).
+const FRAME_SIDE: u32 = 16_384;
+
+impl Default for MediaLimits {
+    fn default() -> Self {
+        Self {
+            input_bytes: 64 << 30,
+            pixels_per_frame: PIXELS_8K,
+            frame_side: FRAME_SIDE,
+            frames: u64::MAX,
+            total_pixels: u64::MAX,
+            duration: Ticks::MAX,
+            streams: 32,
+            probe_bytes: 4 << 20,
+            probe_duration: 3 * TICKS_PER_SECOND,
+            deadline: None,
+            cancel: CancelFlag::new(),
+        }
+    }
+}
+
+impl MediaLimits {
+    /// Limits for one segment that a stranger sent: 128 MiB, 30 s, 4K at 120 frames per second.
+    pub fn segment() -> Self {
+        const SECONDS: u64 = 30;
+        const FRAMES: u64 = SECONDS * 120;
+        Self {
+            input_bytes: 128 << 20,
+            frames: FRAMES,
+            total_pixels: FRAMES * 3840 * 2160,
+            duration: SECONDS as Ticks * TICKS_PER_SECOND,
+            ..Self::default()
+        }
+    }
+
+    /// The same limits with a wall-clock deadline.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Instant) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// The same limits with a flag that stops the work.
+    #[must_use]
+    pub fn with_cancel(mut self, cancel: CancelFlag) -> Self {
+        self.cancel = cancel;
+        self
+    }
+
+    /// An error when the flag is raised or the deadline has passed.
+    pub fn check_time(&self) -> Result<(), MediaError> {
+        if self.cancel.is_cancelled() {
+            return Err(MediaError::Cancelled);
+        }
+        match self.deadline {
+            Some(deadline) if Instant::now() >= deadline => Err(MediaError::DeadlineExceeded),
+            _ => Ok(()),
+        }
+    }
+
+    /// An error when a frame of this size is larger than allowed.
+    pub fn check_frame_size(&self, width: u32, height: u32) -> Result<(), MediaError> {
+        let side = width.max(height);
+        check(Limit::FrameSide, u64::from(side), u64::from(self.frame_side))?;
+        check(Limit::PixelsPerFrame, u64::from(width) * u64::from(height), self.pixels_per_frame)
+    }
+}
+
+/// An error when `value` passes `bound`.
+pub(crate) const fn check(limit: Limit, value: u64, bound: u64) -> Result<(), MediaError> {
+    if value > bound {
+        return Err(MediaError::LimitExceeded { limit, value, bound });
+    }
+    Ok(())
+}
