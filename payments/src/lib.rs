@@ -1,1 +1,30 @@
 //! Probabilistic micropayments: tickets, sender, recipient, ledger and redeemer, with no knowledge of video or of any chain client.
+
+pub mod codec;
+pub mod key;
+pub mod ledger;
+pub mod params;
+pub mod port;
+pub mod reason;
+pub mod recipient;
+pub mod redeemer;
+pub mod sender;
+pub mod ticket;
+pub mod units;
+
+pub use codec::{CodecError, MAX_PAYMENT_BYTES, MAX_TICKETS, PARAMS_BYTES, PaymentTicket, TicketBatch};
+pub use key::{EthKey, KeyError, Signature, keccak256, recover};
+pub use ledger::{Ledger, LedgerError, SenderLedger, SqliteLedger, WorkOutcome};
+pub use params::{RecipientSecret, TicketParams};
+pub use port::{
+    Broker, BrokerError, BrokerView, ChainView, Clock, PreparedRedemption, SenderFunds, SystemClock,
+    TicketResult, TxStatus, WinningTicket,
+};
+pub use reason::Reason;
+pub use recipient::{
+    Accepted, FundingRefusal, PaymentRefusal, Recipient, RecipientConfig, RecipientError, RefusedTicket,
+};
+pub use redeemer::{RedeemError, RedeemPolicy, RedeemReport, Redeemer};
+pub use sender::{Payment, Sender, SenderCaps, SenderConfig, SenderError, SenderSession};
+pub use ticket::{Domain, Scheme, SignedTicket, Ticket, rand_hash};
+pub use units::{PPM, Round, Wei, WinProb};

@@ -1,0 +1,1 @@
+//! Checks of a payment that need no ledger.

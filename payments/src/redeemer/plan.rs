@@ -1,0 +1,1 @@
+//! Decisions of the redeemer, without I/O.

@@ -1,0 +1,1 @@
+//! Whether a recipient's parameters make sense.
