@@ -1,1 +1,56 @@
 //! The libp2p wire between roles: identity, discovery, and the quote, segment and work protocols with bounds, deadlines and typed errors.
+//!
+//! A role starts one [`Network`], tells it where peers are ([`Network::add_peer`]), and uses the protocols of its role:
+//!
+//! | role | asks | serves |
+//! | --- | --- | --- |
+//! | broadcaster | [`Network::request_quote`], [`Network::open_segment`] | |
+//! | orchestrator | [`WorkerHandle::open_job`] | [`Network::serve_quotes`], [`Network::serve_segments`], [`Network::serve_work`] |
+//! | transcoder | [`Network::connect_work`] | jobs of its [`WorkSession`] |
+//!
+//! Whatever a peer sends is bounded in size and time before it reaches a role, and every exchange ends with a typed error or a
+//! result. The node ends with [`Network::shutdown`]. Signatures are made and checked by the roles; this crate computes digests.
+
+mod config;
+mod discovery;
+mod error;
+mod identity;
+pub mod ladder;
+pub mod merkle;
+mod node;
+mod price;
+mod quote;
+mod quote_service;
+pub mod receipt;
+mod segment;
+mod signing;
+mod transfer;
+mod wire_error;
+mod work;
+
+pub use libp2p::{Multiaddr, PeerId};
+
+pub use config::{NetworkConfig, NetworkLimits, NetworkTimeouts};
+pub use discovery::{MAX_ADDRESSES, MAX_SERVICE_BYTES, ServiceAddress, ServiceAddressError};
+pub use error::{NetworkError, ProtocolError};
+pub use identity::{Identity, IdentityError};
+pub use ladder::{
+    Codec, FrameRate, Gop, Ladder, LadderEntry, LadderError, Profile, SourceVideo, TranscodeConfiguration,
+};
+pub use node::Network;
+pub use price::{PriceError, PricePerPixel};
+pub use quote::{MAX_TICKET_PARAMS_BYTES, Quote, QuoteMismatch, QuoteRequest, SignedQuote};
+pub use quote_service::{IncomingQuote, QuoteServer};
+pub use receipt::{RenditionClaim, SignedReceipt, TranscodeReceipt, renditions_root};
+pub use segment::{
+    IncomingSegment, MAX_PAYMENT_BYTES, SegmentAccept, SegmentDownload, SegmentEvent, SegmentExchange,
+    SegmentHeader, SegmentReply, SegmentResult, SegmentServer,
+};
+pub use signing::{SignatureBytes, SigningDomain};
+pub use transfer::{MAX_CHUNK_BYTES, RenditionChunk, RenditionEnd, SourceReader, SourceWriter};
+pub use wire_error::{MAX_DETAILS_BYTES, MAX_MESSAGE_BYTES, Retry, WireCode, WireError};
+pub use work::{
+    IncomingJob, JobDownload, JobEvent, JobExchange, JobHeader, JobReply, JobResult, TokenError,
+    WorkCapacity, WorkControl, WorkEvent, WorkHello, WorkServer, WorkSession, WorkToken, WorkerEvent,
+    WorkerHandle, WorkerLink,
+};

@@ -1,0 +1,124 @@
+//! Prices: wei per a number of pixels.
+
+use std::cmp::Ordering;
+use std::fmt;
+
+use alloy_primitives::U256;
+use serde::{Deserialize, Serialize};
+
+/// Bits that a price's wei may have, so that a price times any number of pixels fits 256 bits.
+const MAX_WEI_BITS: usize = 128;
+
+/// A price that cannot be computed with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("price of {wei} wei per {pixels} pixels: give at most 128 bits of wei per at least 1 pixel")]
+pub struct PriceError {
+    /// Wei found.
+    pub wei: U256,
+    /// Pixels found.
+    pub pixels: u64,
+}
+
+/// `wei` for every `pixels` output pixels, as an exact fraction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "RawPrice", into = "RawPrice")]
+pub struct PricePerPixel {
+    wei: U256,
+    pixels: u64,
+}
+
+impl PricePerPixel {
+    /// A price of `wei` (at most 128 bits) per `pixels` (at least 1).
+    ///
+    /// # Errors
+    /// When a part is out of bounds.
+    pub fn new(wei: U256, pixels: u64) -> Result<Self, PriceError> {
+        if pixels == 0 || wei.bit_len() > MAX_WEI_BITS {
+            return Err(PriceError { wei, pixels });
+        }
+        Ok(Self { wei, pixels })
+    }
+
+    /// Wei per [`PricePerPixel::pixels`].
+    pub fn wei(&self) -> U256 {
+        self.wei
+    }
+
+    /// Number of pixels that [`PricePerPixel::wei`] pays for, never 0.
+    pub fn pixels(&self) -> u64 {
+        self.pixels
+    }
+
+    /// Wei for a number of pixels, rounded up. Never overflows.
+    pub fn cost(&self, pixels: u64) -> U256 {
+        (self.wei * U256::from(pixels)).div_ceil(U256::from(self.pixels))
+    }
+
+    /// Compares by value: 2 wei per 4 pixels is the same price as 1 wei per 2.
+    pub fn cmp_value(&self, other: &Self) -> Ordering {
+        let left = self.wei * U256::from(other.pixels);
+        left.cmp(&(other.wei * U256::from(self.pixels)))
+    }
+}
+
+impl fmt::Display for PricePerPixel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} wei per {} pixels", self.wei, self.pixels)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPrice {
+    wei: U256,
+    pixels: u64,
+}
+
+impl TryFrom<RawPrice> for PricePerPixel {
+    type Error = PriceError;
+
+    fn try_from(raw: RawPrice) -> Result<Self, PriceError> {
+        Self::new(raw.wei, raw.pixels)
+    }
+}
+
+impl From<PricePerPixel> for RawPrice {
+    fn from(price: PricePerPixel) -> Self {
+        Self { wei: price.wei, pixels: price.pixels }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn price(wei: u64, pixels: u64) -> PricePerPixel {
+        PricePerPixel::new(U256::from(wei), pixels).unwrap()
+    }
+
+    #[test]
+    fn rounds_a_cost_up() {
+        assert_eq!(price(10, 3).cost(1), U256::from(4));
+        assert_eq!(price(10, 3).cost(3), U256::from(10));
+        assert_eq!(price(10, 3).cost(0), U256::ZERO);
+    }
+
+    #[test]
+    fn computes_the_largest_cost_without_overflow() {
+        let wei = (U256::from(1) << 128) - U256::from(1);
+        let largest = PricePerPixel::new(wei, 1).unwrap();
+        assert_eq!(largest.cost(u64::MAX), wei * U256::from(u64::MAX));
+    }
+
+    #[test]
+    fn compares_prices_of_different_units_by_value() {
+        assert_eq!(price(1, 2).cmp_value(&price(2, 4)), Ordering::Equal);
+        assert_eq!(price(1, 3).cmp_value(&price(1, 2)), Ordering::Less);
+    }
+
+    #[test]
+    fn refuses_a_price_per_no_pixels_and_one_beyond_128_bits() {
+        assert!(PricePerPixel::new(U256::from(1), 0).is_err());
+        assert!(PricePerPixel::new(U256::from(1) << 128, 1).is_err());
+    }
+}
