@@ -1,0 +1,259 @@
+//! Which jobs an engine takes: pixels per second, sessions and jobs in flight, counted before any work is done.
+//!
+//! Pure accounting; time comes in as an argument.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use thiserror::Error;
+
+use crate::{Capacity, SessionId};
+
+/// How long a session keeps its reservation after its last segment. Longer than any pause between the segments of a
+/// live stream, short enough that the capacity of a stream that went away is soon for sale again.
+pub const SESSION_IDLE: Duration = Duration::from_secs(20);
+
+/// Segments of one session an engine works on at a time: enough for a sender that runs ahead of real time to use idle
+/// capacity, few enough that one session cannot crowd out the others.
+pub const JOBS_PER_SESSION: usize = 4;
+
+/// Why a job was not admitted. Every reason passes by itself, so the sender may come back or go elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// The pixels of the admitted sessions leave no room.
+    #[error(
+        "busy: session needs {asked} pixels/s, {reserved} of {limit} are reserved; retry later or elsewhere"
+    )]
+    Pixels {
+        /// Output pixels per second the session would need.
+        asked: u64,
+        /// Output pixels per second already promised to others.
+        reserved: u64,
+        /// What the engine was measured to sustain.
+        limit: u64,
+    },
+    /// The engine's session limit is reached.
+    #[error("busy: {open} sessions are open, the limit is {limit}; retry later or elsewhere")]
+    Sessions {
+        /// Sessions that hold a reservation.
+        open: usize,
+        /// Most sessions the engine takes.
+        limit: usize,
+    },
+    /// The session already has as many segments in flight as one session may.
+    #[error("busy: session has {in_flight} segments in flight, the limit is {limit}; wait for one to end")]
+    Jobs {
+        /// Segments of this session in flight.
+        in_flight: usize,
+        /// Most segments of one session in flight.
+        limit: usize,
+    },
+}
+
+#[derive(Debug)]
+struct Reservation {
+    pixels_per_second: u64,
+    in_flight: usize,
+    last_used: Instant,
+}
+
+/// The reservations held against one engine's [`Capacity`].
+#[derive(Debug)]
+pub struct Admission {
+    capacity: Capacity,
+    sessions: HashMap<SessionId, Reservation>,
+}
+
+impl Admission {
+    /// An engine with nothing reserved.
+    pub fn new(capacity: Capacity) -> Self {
+        Self { capacity, sessions: HashMap::new() }
+    }
+
+    /// Takes a job of `session` that needs `pixels_per_second` of output while it plays, or says why not.
+    ///
+    /// A session that is alone is taken whatever its size: it can make nobody else late, and its sender has its own
+    /// deadline. Every other session must fit beside what is reserved.
+    pub fn admit(&mut self, now: Instant, session: SessionId, pixels_per_second: u64) -> Result<(), Refusal> {
+        self.expire(now);
+        let held = self.sessions.get(&session);
+        if let Some(held) = held.filter(|held| held.in_flight >= JOBS_PER_SESSION) {
+            return Err(Refusal::Jobs { in_flight: held.in_flight, limit: JOBS_PER_SESSION });
+        }
+        let limit = self.capacity.max_sessions as usize;
+        if held.is_none() && self.sessions.len() >= limit {
+            return Err(Refusal::Sessions { open: self.sessions.len(), limit });
+        }
+        let reserved = self.reserved_without(&session);
+        let fits = reserved.saturating_add(pixels_per_second) <= self.capacity.pixels_per_second;
+        if reserved > 0 && !fits {
+            return Err(Refusal::Pixels {
+                asked: pixels_per_second,
+                reserved,
+                limit: self.capacity.pixels_per_second,
+            });
+        }
+        let entry = self.sessions.entry(session).or_insert(Reservation {
+            pixels_per_second,
+            in_flight: 0,
+            last_used: now,
+        });
+        entry.pixels_per_second = pixels_per_second;
+        entry.in_flight += 1;
+        entry.last_used = now;
+        Ok(())
+    }
+
+    /// Ends a job that [`admit`](Self::admit) took. The session keeps its reservation for [`SESSION_IDLE`].
+    pub fn finish(&mut self, now: Instant, session: &SessionId) {
+        if let Some(held) = self.sessions.get_mut(session) {
+            held.in_flight = held.in_flight.saturating_sub(1);
+            held.last_used = now;
+        }
+    }
+
+    /// Gives back the reservations of sessions that went quiet.
+    pub fn expire(&mut self, now: Instant) {
+        self.sessions.retain(|_, held| {
+            held.in_flight > 0 || now.saturating_duration_since(held.last_used) < SESSION_IDLE
+        });
+    }
+
+    /// Replaces the measured capacity; reservations already given stand.
+    pub fn set_capacity(&mut self, capacity: Capacity) {
+        self.capacity = capacity;
+    }
+
+    /// What the engine was measured to sustain.
+    pub fn capacity(&self) -> Capacity {
+        self.capacity
+    }
+
+    /// Output pixels per second promised to open sessions.
+    pub fn reserved(&self) -> u64 {
+        self.sessions.values().fold(0, |sum, held| sum.saturating_add(held.pixels_per_second))
+    }
+
+    /// Sessions that hold a reservation.
+    pub fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Whether a session holds a reservation.
+    pub fn holds(&self, session: &SessionId) -> bool {
+        self.sessions.contains_key(session)
+    }
+
+    /// Jobs taken and not ended.
+    pub fn in_flight(&self) -> usize {
+        self.sessions.values().map(|held| held.in_flight).sum()
+    }
+
+    fn reserved_without(&self, session: &SessionId) -> u64 {
+        let own = self.sessions.get(session).map_or(0, |held| held.pixels_per_second);
+        self.reserved().saturating_sub(own)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const CAPACITY: Capacity = Capacity { pixels_per_second: 100, max_sessions: 3 };
+    const A: SessionId = SessionId::repeat_byte(1);
+    const B: SessionId = SessionId::repeat_byte(2);
+
+    fn id(n: u8) -> SessionId {
+        SessionId::repeat_byte(n)
+    }
+
+    #[test]
+    fn refuses_a_session_that_would_make_others_late() {
+        let now = Instant::now();
+        let mut admission = Admission::new(CAPACITY);
+        assert_eq!(admission.admit(now, A, 70), Ok(()));
+        let refusal = Refusal::Pixels { asked: 40, reserved: 70, limit: 100 };
+        assert_eq!(admission.admit(now, B, 40), Err(refusal));
+        assert_eq!(admission.admit(now, B, 30), Ok(()));
+    }
+
+    #[test]
+    fn takes_one_session_of_any_size_when_idle() {
+        let mut admission = Admission::new(CAPACITY);
+        assert_eq!(admission.admit(Instant::now(), A, 1_000), Ok(()));
+    }
+
+    #[test]
+    fn counts_a_session_once_however_many_of_its_segments_run() {
+        let now = Instant::now();
+        let mut admission = Admission::new(CAPACITY);
+        for _ in 0..JOBS_PER_SESSION {
+            assert_eq!(admission.admit(now, A, 60), Ok(()));
+        }
+        assert_eq!(admission.reserved(), 60);
+        let full = Refusal::Jobs { in_flight: JOBS_PER_SESSION, limit: JOBS_PER_SESSION };
+        assert_eq!(admission.admit(now, A, 60), Err(full));
+    }
+
+    #[test]
+    fn refuses_more_sessions_than_the_engine_takes() {
+        let now = Instant::now();
+        let mut admission = Admission::new(CAPACITY);
+        for n in 0..3 {
+            assert_eq!(admission.admit(now, id(n), 1), Ok(()));
+        }
+        assert_eq!(admission.admit(now, id(9), 1), Err(Refusal::Sessions { open: 3, limit: 3 }));
+    }
+
+    #[test]
+    fn keeps_the_reservation_between_two_segments() {
+        let now = Instant::now();
+        let mut admission = Admission::new(CAPACITY);
+        admission.admit(now, A, 70).expect("idle engine");
+        admission.finish(now, &A);
+        let between = now + Duration::from_secs(2);
+        assert!(admission.admit(between, B, 70).is_err());
+    }
+
+    #[test]
+    fn gives_back_what_a_quiet_session_held() {
+        let now = Instant::now();
+        let mut admission = Admission::new(CAPACITY);
+        admission.admit(now, A, 70).expect("idle engine");
+        admission.finish(now, &A);
+        assert_eq!(admission.admit(now + SESSION_IDLE, B, 70), Ok(()));
+        assert_eq!(admission.reserved(), 70);
+    }
+
+    #[test]
+    fn a_running_segment_holds_its_reservation_however_long_it_runs() {
+        let now = Instant::now();
+        let mut admission = Admission::new(CAPACITY);
+        admission.admit(now, A, 70).expect("idle engine");
+        assert!(admission.admit(now + SESSION_IDLE * 10, B, 70).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn never_promises_more_than_was_measured_to_two_sessions(
+            steps in prop::collection::vec((0_u8..6, 0_u64..80, any::<bool>(), 0_u64..30), 1..200)
+        ) {
+            let mut now = Instant::now();
+            let mut admission = Admission::new(CAPACITY);
+            for (session, rate, start, wait) in steps {
+                now += Duration::from_secs(wait);
+                if start {
+                    let _ = admission.admit(now, id(session), rate);
+                } else {
+                    admission.finish(now, &id(session));
+                }
+                prop_assert!(admission.sessions() <= CAPACITY.max_sessions as usize);
+                prop_assert!(admission.sessions() <= 1 || admission.reserved() <= CAPACITY.pixels_per_second);
+            }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! One job on its own threads: the decoder on the job's thread, each rung on one of its own.
+
+use std::{
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    thread::{self, ScopedJoinHandle},
+};
+
+use framemill_media::{Decoder, Frame, MediaError, MediaLimits};
+use framemill_network::ladder::Ladder;
+
+use super::{
+    NAME,
+    plan::{Origin, RungPlan, plan},
+    rung::{Feed, Rung, Shape, Shared, untimed},
+    source::Source,
+};
+use crate::{Job, RenditionSink, RenditionSummary, TranscodeError};
+
+/// Frames that may wait between two threads: enough to smooth the encoders' bursts, few enough that a 1080p rung holds
+/// some 12 MB.
+const FRAMES_IN_FLIGHT: usize = 4;
+
+/// Decoder threads beyond which more only cost memory for live sizes.
+const MAX_DECODER_THREADS: u32 = 8;
+
+/// What a job needs from its engine.
+pub(super) struct Work {
+    pub(super) threads: u32,
+    pub(super) preset: &'static str,
+    pub(super) limits: MediaLimits,
+}
+
+type Handle<'scope> = ScopedJoinHandle<'scope, Result<RenditionSummary, TranscodeError>>;
+
+impl Work {
+    /// Transcodes the whole job.
+    pub(super) fn run(&self, job: Job, sink: &RenditionSink) -> Result<(), TranscodeError> {
+        let source = Source::read(job.source, &self.limits)?;
+        let decoder = source.decoder((self.threads / 2).clamp(1, MAX_DECODER_THREADS))?;
+        let shared = Shared {
+            audio: source.audio.clone(),
+            timing: source.timing,
+            shape: Shape {
+                width: source.video.width,
+                height: source.video.height,
+                sample_aspect: source.video.sample_aspect,
+            },
+            preset: self.preset,
+            limits: self.limits.clone(),
+            sink: sink.clone(),
+        };
+        let plan = plan(&job.ladder, self.threads);
+        thread::scope(|scope| {
+            let mut handles = Vec::with_capacity(plan.len());
+            let (rungs, roots) = wire(&job.ladder, &plan, &shared);
+            for (rung, feed) in rungs {
+                let builder = thread::Builder::new().name(format!("rung {}", rung.entry.name));
+                let handle = builder.spawn_scoped(scope, move || rung.run(&feed));
+                handles.push(handle.map_err(|error| TranscodeError::NoThread { reason: error.to_string() })?);
+            }
+            let decoded = decode(&source, decoder, &self.limits, roots);
+            outcome(decoded, handles)
+        })
+    }
+}
+
+/// Makes the rungs and the channels between them; returns them with the channels that the decoder feeds.
+fn wire<'a>(
+    ladder: &'a Ladder,
+    plan: &[RungPlan],
+    shared: &'a Shared,
+) -> (Vec<(Rung<'a>, Receiver<Feed>)>, Vec<SyncSender<Feed>>) {
+    let (senders, feeds): (Vec<_>, Vec<_>) = plan.iter().map(|_| sync_channel(FRAMES_IN_FLIGHT)).unzip();
+    let fed_by = |origin: Origin| -> Vec<SyncSender<Feed>> {
+        let fed = plan.iter().zip(&senders).filter(|(rung, _)| rung.origin == origin);
+        fed.map(|(_, sender)| sender.clone()).collect()
+    };
+    let rung = |(index, (entry, feed))| {
+        let position: usize = index;
+        let rung = Rung {
+            index: u32::try_from(position).expect("a ladder has at most 16 entries"),
+            entry,
+            threads: plan[position].threads,
+            shared,
+            children: fed_by(Origin::Rung(position)),
+        };
+        (rung, feed)
+    };
+    let rungs = ladder.iter().zip(feeds).enumerate().map(rung).collect();
+    (rungs, fed_by(Origin::Source))
+}
+
+/// Decodes everything and feeds it to the roots of the cascade. Returning closes the channels.
+fn decode(
+    source: &Source,
+    mut decoder: Decoder,
+    limits: &MediaLimits,
+    roots: Vec<SyncSender<Feed>>,
+) -> Result<(), TranscodeError> {
+    let mut check = FrameCheck { size: (source.video.width, source.video.height), frames: 0 };
+    for packet in &source.packets {
+        limits.check_time()?;
+        decoder.send(packet)?;
+        hand_on(&mut decoder, &mut check, &roots)?;
+    }
+    decoder.flush()?;
+    hand_on(&mut decoder, &mut check, &roots)?;
+    check.complete(source.timing.frames)?;
+    broadcast(&roots, || Feed::End)
+}
+
+fn hand_on(
+    decoder: &mut Decoder,
+    check: &mut FrameCheck,
+    roots: &[SyncSender<Feed>],
+) -> Result<(), TranscodeError> {
+    while let Some(frame) = decoder.receive()? {
+        check.frame(&frame)?;
+        broadcast(roots, || Feed::Frame(frame.clone()))?;
+    }
+    Ok(())
+}
+
+fn broadcast(roots: &[SyncSender<Feed>], feed: impl Fn() -> Feed) -> Result<(), TranscodeError> {
+    roots.iter().try_for_each(|root| root.send(feed()).map_err(|_| TranscodeError::Cancelled))
+}
+
+/// What must hold for the decoded source, so that a rendition of it can be sold.
+struct FrameCheck {
+    size: (u32, u32),
+    frames: u64,
+}
+
+impl FrameCheck {
+    fn frame(&mut self, frame: &Frame) -> Result<(), TranscodeError> {
+        self.frames += 1;
+        let size = (frame.width(), frame.height());
+        if size != self.size {
+            return Err(TranscodeError::SizeChanged { from: self.size, to: size, frame: self.frames });
+        }
+        if frame.is_corrupt() {
+            return Err(damaged(1, self.frames));
+        }
+        frame.pts().map(drop).ok_or_else(untimed)
+    }
+
+    /// Every picture of the container has to come out: a rendition that lacks some would not be one of this source.
+    fn complete(&self, expected: u64) -> Result<(), TranscodeError> {
+        match self.frames {
+            0 => Err(MediaError::NoFrames.into()),
+            frames if frames < expected => Err(damaged(expected - frames, expected)),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn damaged(errors: u64, packets: u64) -> TranscodeError {
+    MediaError::Decode { errors, packets }.into()
+}
+
+/// The one error that caused the others, if any: a thread that fails makes its neighbours see a closed channel.
+fn outcome(decoded: Result<(), TranscodeError>, handles: Vec<Handle<'_>>) -> Result<(), TranscodeError> {
+    let mut outcome = decoded;
+    for handle in handles {
+        let rung = handle.join().unwrap_or(Err(TranscodeError::EngineDied { engine: NAME }));
+        let consequence = matches!(outcome, Ok(()) | Err(TranscodeError::Cancelled));
+        if let (Err(error), true) = (rung, consequence) {
+            outcome = Err(error);
+        }
+    }
+    outcome
+}

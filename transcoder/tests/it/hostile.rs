@@ -1,0 +1,123 @@
+//! Sources that are no source.
+
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use framemill_media::{ClipSpec, Demuxer, MediaError, MediaLimits, Muxer, OutputFormat, Rational, Ticks};
+use framemill_transcoder::{Engine, SoftwareConfig, SoftwareEngine, TranscodeError};
+use futures::StreamExt;
+
+use crate::support::*;
+
+async fn refusal(source: &Bytes) -> TranscodeError {
+    let outcome = transcode(source, small_ladder()).await;
+    outcome.expect_err("a source that cannot be transcoded")
+}
+
+fn assert_bad_media(error: &TranscodeError) {
+    assert_eq!(error.code(), "bad_media", "{error}");
+}
+
+#[tokio::test]
+async fn refuses_text() {
+    assert_bad_media(&refusal(&Bytes::from_static(b"WEBVTT\n\n00:00.000 --> 00:01.000\nhello\n")).await);
+}
+
+#[tokio::test]
+async fn refuses_nothing_at_all() {
+    assert_bad_media(&refusal(&Bytes::new()).await);
+}
+
+#[tokio::test]
+async fn refuses_video_that_never_comes() {
+    let Some(source) = clip("bad-zero-frame.ts") else { return };
+    assert_bad_media(&refusal(&source).await);
+}
+
+#[tokio::test]
+async fn refuses_audio_alone() {
+    let source = synthetic(320, 180, 30, 1);
+    let error = refusal(&audio_only(&source)).await;
+    assert!(matches!(error, TranscodeError::BadMedia(MediaError::NoVideo)), "{error}");
+}
+
+fn audio_only(source: &Bytes) -> Bytes {
+    let mut demuxer = Demuxer::from_bytes(source.clone(), &MediaLimits::default()).expect("a readable clip");
+    let track = demuxer.probe().audio[0].stream;
+    let mut builder = Muxer::builder(OutputFormat::MpegTs);
+    let stream = builder.add_stream(&demuxer.parameters(track).expect("a track")).expect("aac fits mpeg-ts");
+    let mut muxer = builder.start().expect("a muxer");
+    while let Some(packet) = demuxer.next_packet().expect("a readable packet") {
+        if packet.stream() == track {
+            muxer.write(stream, &packet).expect("a packet in order");
+        }
+    }
+    muxer.finish().expect("a trailer")
+}
+
+#[tokio::test]
+async fn refuses_a_segment_cut_off_in_a_picture() {
+    let source = synthetic(320, 180, 30, 1);
+    let cut = source.slice(..source.len() / 3 / 188 * 188 + 100);
+    // What is left may end with a whole picture; then it is a shorter segment, and every picture of it must come out.
+    match transcode(&cut, small_ladder()).await {
+        Ok(renditions) => assert_eq!(times(&renditions[0].data), times(&cut)),
+        Err(error) => assert_bad_media(&error),
+    }
+}
+
+#[tokio::test]
+async fn refuses_damaged_pictures() {
+    let source = synthetic(320, 180, 30, 1);
+    let mut damaged = BytesMut::from(&source[..]);
+    for packet in damaged.chunks_exact_mut(188).skip(12).step_by(3) {
+        packet[60..160].fill(0xa5);
+    }
+    assert_bad_media(&refusal(&damaged.freeze()).await);
+}
+
+#[tokio::test]
+async fn refuses_a_picture_that_changes_its_size() {
+    let part = |width, height, start_pts: Ticks| {
+        clip_of(&ClipSpec { start_pts, audio: None, ..ClipSpec::new(width, height, Rational::new(30, 1), 1) })
+    };
+    let source = [part(320, 180, 90_000), part(640, 360, 180_000)].concat();
+    let error = refusal(&source.into()).await;
+    assert!(
+        matches!(error, TranscodeError::SizeChanged { from: (320, 180), to: (640, 360), frame: 31 }),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn refuses_more_than_its_budget() {
+    let limits = MediaLimits { frames: 10, ..MediaLimits::segment() };
+    let engine = SoftwareEngine::new(SoftwareConfig { limits, ..SoftwareConfig::default() });
+    let outcome = engine.transcode(job(synthetic(320, 180, 30, 1), small_ladder())).collect_all().await;
+    assert!(matches!(outcome, Err(TranscodeError::BadMedia(MediaError::LimitExceeded { .. }))), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn ends_at_the_deadline() {
+    let mut late = job(synthetic(320, 180, 30, 1), small_ladder());
+    late.deadline = Instant::now();
+    let outcome = SoftwareEngine::default().transcode(late).collect_all().await;
+    assert_eq!(outcome, Err(TranscodeError::DeadlineExceeded));
+}
+
+#[tokio::test]
+async fn an_error_ends_the_stream() {
+    let engine = SoftwareEngine::default();
+    let mut renditions = engine.transcode(job(Bytes::new(), small_ladder()));
+    assert!(matches!(renditions.next().await, Some(Err(_))));
+    assert!(renditions.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_bad_job_leaves_the_engine_as_it_was() {
+    let engine = SoftwareEngine::default();
+    let bad = engine.transcode(job(Bytes::from_static(b"not media"), small_ladder())).collect_all().await;
+    assert!(bad.is_err());
+    let good = engine.transcode(job(synthetic(320, 180, 30, 1), small_ladder())).collect_all().await;
+    assert_eq!(good.map(|renditions| renditions.len()), Ok(1));
+}
