@@ -1,1 +1,48 @@
 //! Decides whether a rendition is a faithful encode of its source segment, in integer arithmetic that gives every machine the same answer.
+//!
+//! The broadcaster calls [`verify`] for every rendition before it publishes it, and [`verify_receipt`] for every signed
+//! receipt; a jury calls the same functions and must reach the same [`Report::hash`].
+//!
+//! A judgement has up to three tiers. The structure of container and bitstream is always checked: one strict normal
+//! form, so that verifier and player cannot be shown different pictures. Then, as the [`Policy`] draws, the first frame
+//! or every frame is decoded and compared with the source by integer features: exact area means on lattices,
+//! displacement of tiles, colour, and the order of frames in time. Thresholds stand in [`rules`].
+//!
+//! ```no_run
+//! use framemill_media::MediaLimits;
+//! use framemill_network::ladder::LadderEntry;
+//! use framemill_verification::{Policy, SourceReference, verify};
+//!
+//! # fn judge(source: bytes::Bytes, rendition: bytes::Bytes, entry: &LadderEntry) -> Result<(), Box<dyn std::error::Error>> {
+//! let source = SourceReference::new(source, &MediaLimits::segment())?;
+//! let report = verify(&source, &rendition, entry, &Policy::FULL, &[7; 32])?;
+//! println!("{}", report.to_json());
+//! # Ok(())
+//! # }
+//! ```
+
+mod compare;
+mod error;
+pub mod features;
+mod frames;
+mod judge;
+pub mod nal;
+mod outline;
+pub mod plane;
+mod policy;
+mod quality;
+mod receipt;
+mod register;
+mod report;
+pub mod rules;
+mod source;
+mod structure;
+mod tempo;
+pub mod ts;
+
+pub use error::VerifyError;
+pub use judge::verify;
+pub use policy::{PPM, Policy};
+pub use receipt::{Delivery, ReceiptError, pixels_match, verify_receipt};
+pub use report::{Check, Quality, Relation, Report, Tier, Verdict};
+pub use source::SourceReference;

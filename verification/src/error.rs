@@ -1,0 +1,46 @@
+//! Why no verdict could be reached.
+
+use thiserror::Error;
+
+/// No verdict: the judge lacks something, which says nothing about the rendition.
+///
+/// What is wrong with a rendition is never an error but a failed check in its [`Report`](crate::Report).
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// The source segment itself cannot be read or decoded.
+    #[error("source segment cannot be judged against: {0}; check the ingest")]
+    Source(#[source] framemill_media::MediaError),
+    /// The judge itself could not work.
+    #[error("judgement stopped: {0}; repeat it with more time")]
+    Judge(#[source] framemill_media::MediaError),
+    /// The source is larger than one judgement may be.
+    #[error("source has {value} {what}, one judgement takes at most {bound}; verify shorter segments")]
+    TooLarge {
+        /// What was counted.
+        what: &'static str,
+        /// The count.
+        value: u64,
+        /// The most that is accepted.
+        bound: u64,
+    },
+    /// The source holds no picture to compare with.
+    #[error("source segment has no decodable video frame; nothing to compare a rendition with")]
+    NoSourcePicture,
+    /// A plane's figures contradict its buffer.
+    #[error(
+        "plane of {width}x{height} samples, {depth} bits, stride {stride} does not fit {bytes} bytes; pass the decoder's own figures"
+    )]
+    BadPlane {
+        /// Samples in a row.
+        width: usize,
+        /// Rows.
+        height: usize,
+        /// Bytes from row to row.
+        stride: usize,
+        /// Bits per sample.
+        depth: u8,
+        /// Length of the buffer.
+        bytes: usize,
+    },
+}

@@ -1,0 +1,232 @@
+//! What is remembered of a decoded frame: means on lattices, in sixteenths of an 8-bit level.
+
+use crate::plane::{Grid, LEVEL, Plane, area_means};
+
+/// Cells of the fine luma lattice along the longer and the shorter side of the picture.
+const FINE_LONG: usize = 160;
+const FINE_SHORT: usize = 90;
+
+/// The lattices laid over source and renditions alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lattice {
+    /// Luma lattice on which displacement is measured.
+    pub fine: Grid,
+    /// Lattice of luma, of half as many cells each way, and of both chroma planes.
+    pub coarse: Grid,
+}
+
+impl Lattice {
+    /// The lattice for a picture of this shape: its long side lies along the picture's.
+    #[must_use]
+    pub fn for_picture(width: usize, height: usize) -> Self {
+        let fine = if width >= height {
+            Grid {
+                cols: FINE_LONG,
+                rows: FINE_SHORT,
+            }
+        } else {
+            Grid {
+                cols: FINE_SHORT,
+                rows: FINE_LONG,
+            }
+        };
+        Self {
+            fine,
+            coarse: fine.halved(),
+        }
+    }
+}
+
+/// Whether samples use the whole range of their bits or leave head and foot room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Range {
+    /// Luma 16 to 235, chroma 16 to 240 (in 8 bits).
+    Limited,
+    /// 0 to 255.
+    Full,
+}
+
+/// The planes of a decoded picture. Chroma planes may have any size.
+#[derive(Clone, Copy, Debug)]
+pub struct Picture<'a> {
+    /// Presentation time in 90 kHz ticks.
+    pub pts: i64,
+    /// Range of the samples.
+    pub range: Range,
+    /// Luma.
+    pub y: Plane<'a>,
+    /// Blue and red difference; none for a picture without colour.
+    pub chroma: Option<(Plane<'a>, Plane<'a>)>,
+}
+
+/// The features of one frame. Levels are those of limited range whatever the picture's own range is, so that a
+/// rendition is compared as it will be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrameFeatures {
+    /// Presentation time in 90 kHz ticks.
+    pub pts: i64,
+    /// Luma means on the fine lattice.
+    pub fine: Vec<u16>,
+    /// Luma means on the coarse lattice.
+    pub luma: Vec<u16>,
+    /// Blue difference on the coarse lattice.
+    pub u: Vec<u16>,
+    /// Red difference on the coarse lattice.
+    pub v: Vec<u16>,
+}
+
+/// Mid-grey of a chroma plane.
+pub(crate) const NEUTRAL: u16 = 128 * LEVEL;
+
+impl FrameFeatures {
+    /// Measures a picture.
+    #[must_use]
+    pub fn measure(picture: &Picture<'_>, lattice: Lattice) -> Self {
+        let mut fine = area_means(&picture.y, lattice.fine);
+        let (mut u, mut v) = match &picture.chroma {
+            Some((u, v)) => (
+                area_means(u, lattice.coarse),
+                area_means(v, lattice.coarse),
+            ),
+            None => (
+                vec![NEUTRAL; lattice.coarse.cells()],
+                vec![NEUTRAL; lattice.coarse.cells()],
+            ),
+        };
+        if picture.range == Range::Full {
+            fine.iter_mut().for_each(|level| *level = limited_luma(*level));
+            u.iter_mut().for_each(|level| *level = limited_chroma(*level));
+            v.iter_mut().for_each(|level| *level = limited_chroma(*level));
+        }
+        Self {
+            pts: picture.pts,
+            luma: halve(&fine, lattice),
+            fine,
+            u,
+            v,
+        }
+    }
+
+    /// The features as bytes, big-endian, in the order of the fields: the same on every machine.
+    #[must_use]
+    pub fn canonical_bytes(&self) -> Vec<u8> {
+        let planes = [&self.fine, &self.luma, &self.u, &self.v];
+        let values: usize = planes.iter().map(|plane| plane.len()).sum();
+        let mut out = Vec::with_capacity(8 + 2 * values);
+        out.extend_from_slice(&self.pts.to_be_bytes());
+        for value in planes.into_iter().flatten() {
+            out.extend_from_slice(&value.to_be_bytes());
+        }
+        out
+    }
+}
+
+pub(crate) fn limited_luma(level: u16) -> u16 {
+    // At most 4095 * 219 / 255 + 256: fits.
+    (u32::from(16 * LEVEL) + (u32::from(level) * 219 + 127) / 255) as u16
+}
+
+fn limited_chroma(level: u16) -> u16 {
+    let offset = i32::from(level) - i32::from(NEUTRAL);
+    (i32::from(NEUTRAL) + (offset * 224 + 127).div_euclid(255)) as u16
+}
+
+/// Averages two by two cells of the fine lattice.
+fn halve(fine: &[u16], lattice: Lattice) -> Vec<u16> {
+    let mut out = Vec::with_capacity(lattice.coarse.cells());
+    for rows in fine.chunks_exact(2 * lattice.fine.cols) {
+        let (upper, lower) = rows.split_at(lattice.fine.cols);
+        for (a, b) in upper.chunks_exact(2).zip(lower.chunks_exact(2)) {
+            out.push((a[0] + a[1] + b[0] + b[1] + 2) / 4);
+        }
+    }
+    out
+}
+
+/// How much the fine lattice varies around every coarse cell: the largest minus the smallest mean of the four by
+/// four fine cells around it. Coding errors grow with it.
+#[must_use]
+pub fn contrast(fine: &[u16], lattice: Lattice) -> Vec<u16> {
+    let (cols, rows) = (lattice.fine.cols, lattice.fine.rows);
+    let mut out = Vec::with_capacity(lattice.coarse.cells());
+    let (mut high, mut low) = (vec![0u16; cols], vec![0u16; cols]);
+    for row in 0..lattice.coarse.rows {
+        high.fill(0);
+        low.fill(u16::MAX);
+        for y in (2 * row).saturating_sub(1)..(2 * row + 3).min(rows) {
+            let line = &fine[y * cols..(y + 1) * cols];
+            for ((h, l), &level) in high.iter_mut().zip(&mut low).zip(line) {
+                *h = (*h).max(level);
+                *l = (*l).min(level);
+            }
+        }
+        for col in 0..lattice.coarse.cols {
+            let span = (2 * col).saturating_sub(1)..(2 * col + 3).min(cols);
+            let top = high[span.clone()].iter().max();
+            let bottom = low[span].iter().min();
+            out.push(top.zip(bottom).map_or(0, |(top, bottom)| top - bottom));
+        }
+    }
+    out
+}
+
+/// Sum of absolute differences of two planes of features.
+#[must_use]
+pub fn sum_abs_diff(a: &[u16], b: &[u16]) -> u32 {
+    // Lattices have thousands of cells of at most 4095: far below 32 bits.
+    a.iter().zip(b).map(|(&a, &b)| u32::from(a.abs_diff(b))).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grey(width: usize, height: usize, level: u8) -> Vec<u8> {
+        vec![level; width * height]
+    }
+
+    fn measure(data: &[u8], width: usize, height: usize, range: Range) -> FrameFeatures {
+        let y = Plane::new(data, width, width, height, 8).expect("sound plane");
+        let picture = Picture {
+            pts: 0,
+            range,
+            y,
+            chroma: None,
+        };
+        FrameFeatures::measure(&picture, Lattice::for_picture(width, height))
+    }
+
+    #[test]
+    fn a_flat_picture_measures_the_same_at_every_size() {
+        let small = measure(&grey(33, 17, 90), 33, 17, Range::Limited);
+        let large = measure(&grey(640, 360, 90), 640, 360, Range::Limited);
+        assert_eq!(small, large);
+    }
+
+    #[test]
+    fn full_range_is_brought_to_limited_levels() {
+        let white = measure(&grey(64, 36, 255), 64, 36, Range::Full);
+        assert!(white.luma.iter().all(|&level| level == 235 * LEVEL));
+        assert_eq!(limited_chroma(NEUTRAL), NEUTRAL);
+        assert_eq!(limited_chroma(0), 2048 - 1799);
+    }
+
+    #[test]
+    fn a_portrait_picture_gets_a_portrait_lattice() {
+        assert_eq!(Lattice::for_picture(360, 640).fine, Grid { cols: 90, rows: 160 });
+    }
+
+    #[test]
+    fn contrast_is_zero_on_a_flat_and_the_step_beside_an_edge() {
+        let mut data = grey(160, 90, 50);
+        for row in data.chunks_exact_mut(160) {
+            row[80..].fill(70);
+        }
+        let features = measure(&data, 160, 90, Range::Limited);
+        let contrast = contrast(&features.fine, Lattice::for_picture(160, 90));
+        assert_eq!(contrast[0], 0);
+        assert_eq!(contrast[39], 20 * LEVEL);
+        assert_eq!(contrast[40], 20 * LEVEL);
+        assert_eq!(contrast[42], 0);
+    }
+}

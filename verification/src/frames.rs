@@ -1,0 +1,95 @@
+//! Decoded frames as planes to be measured.
+
+use framemill_media::{Frame, MediaError, MediaLimits, PixelFormat, Scaler, ScalerConfig, ScaleFilter};
+
+use crate::error::VerifyError;
+use crate::features::{FrameFeatures, Lattice, Picture, Range};
+use crate::plane::{OwnedPlane, Plane};
+
+/// Prefixes of the planar formats that are read as they come from the decoder. Anything else (packed, RGB,
+/// semi-planar) is rare in live video and is brought to 4:2:0 first.
+const PLANAR: [&str; 5] = ["yuv420p", "yuv422p", "yuv444p", "yuvj4", "gray"];
+
+/// Brings frames of unusual formats to planes.
+pub(crate) struct Planes {
+    limits: MediaLimits,
+    scaler: Option<Scaler>,
+}
+
+impl Planes {
+    pub(crate) fn new(limits: &MediaLimits) -> Self {
+        Self { limits: limits.clone(), scaler: None }
+    }
+
+    /// The frame itself where its planes can be read, else a converted one.
+    pub(crate) fn readable(&mut self, frame: Frame) -> Result<Frame, MediaError> {
+        let name = frame.format().name();
+        if PLANAR.iter().any(|planar| name.starts_with(planar)) && !name.ends_with("be") {
+            return Ok(frame);
+        }
+        let fits = |scaler: &Scaler| {
+            scaler.config().width == frame.width() && scaler.config().height == frame.height()
+        };
+        let scaler = match self.scaler.take().filter(fits) {
+            Some(scaler) => scaler,
+            None => {
+                let config = ScalerConfig {
+                    filter: ScaleFilter::Area,
+                    ..ScalerConfig::yuv420p(frame.width(), frame.height())
+                };
+                Scaler::new(config, &self.limits)?
+            }
+        };
+        self.scaler.insert(scaler).scale(&frame)
+    }
+}
+
+/// Measures a frame that [`Planes::readable`] returned.
+pub(crate) fn measure(frame: &Frame, pts: i64, lattice: Lattice) -> Result<FrameFeatures, VerifyError> {
+    let chroma = match (plane(frame, 1)?, plane(frame, 2)?) {
+        (Some(u), Some(v)) => Some((u, v)),
+        _ => None,
+    };
+    let picture = Picture { pts, range: range(frame), y: luma(frame)?, chroma };
+    Ok(FrameFeatures::measure(&picture, lattice))
+}
+
+/// The luma plane.
+pub(crate) fn luma(frame: &Frame) -> Result<Plane<'_>, VerifyError> {
+    plane(frame, 0)?.ok_or(VerifyError::NoSourcePicture)
+}
+
+/// The range its samples use.
+pub(crate) fn range(frame: &Frame) -> Range {
+    if frame.color().is_full_range() || frame.format().name().starts_with("yuvj") {
+        Range::Full
+    } else {
+        Range::Limited
+    }
+}
+
+fn plane(frame: &Frame, index: usize) -> Result<Option<Plane<'_>>, VerifyError> {
+    let Some(raw) = frame.plane(index) else {
+        return Ok(None);
+    };
+    let depth = frame.format().bit_depth();
+    let sample_bytes = if depth > 8 { 2 } else { 1 };
+    Plane::new(raw.data(), raw.stride(), raw.row_bytes() / sample_bytes, raw.rows(), depth).map(Some)
+}
+
+/// A luma plane kept beyond its frame.
+#[derive(Clone, Debug)]
+pub(crate) struct KeptLuma {
+    pub(crate) pts: i64,
+    pub(crate) range: Range,
+    pub(crate) plane: OwnedPlane,
+}
+
+impl KeptLuma {
+    pub(crate) fn of(frame: &Frame, pts: i64) -> Result<Self, VerifyError> {
+        Ok(Self { pts, range: range(frame), plane: luma(frame)?.to_owned_plane() })
+    }
+}
+
+/// The only pixel format of a rendition that every player shows.
+pub(crate) const RENDITION_FORMAT: PixelFormat = PixelFormat::YUV420P;

@@ -1,0 +1,156 @@
+//! One judgement: structure first, then as much of the picture as the policy draws.
+
+use bytes::Bytes;
+use framemill_media::{Frame, MediaError, VideoReader};
+use framemill_network::ladder::LadderEntry;
+
+use crate::compare::Comparison;
+use crate::error::VerifyError;
+use crate::features::FrameFeatures;
+use crate::frames::{self, KeptLuma, Planes, RENDITION_FORMAT, measure};
+use crate::outline::{near, sha256};
+use crate::policy::Policy;
+use crate::quality::QualitySums;
+use crate::report::{Check, Report, Tier};
+use crate::source::{DecodedSource, STRICT, SourceReference, first_frame};
+use crate::structure::{self, Structure};
+
+/// Judges a rendition: is it a faithful encode of this source for this ladder entry?
+///
+/// `entry` must be concrete (both sides given). `seed` is secret until the result is in and decides the tier; use one
+/// per segment, so that the source is decoded once for all rungs. Blocks for about as long as decoding takes.
+///
+/// # Errors
+/// Only when no verdict can be reached: the source is unusable, or the work was cancelled. Whatever is wrong with the
+/// rendition, down to bytes that are no media, is a failed check.
+pub fn verify(
+    source: &SourceReference,
+    rendition: &Bytes,
+    entry: &LadderEntry,
+    policy: &Policy,
+    seed: &[u8; 32],
+) -> Result<Report, VerifyError> {
+    let structure = structure::check(source, rendition, entry)?;
+    let sound = structure.checks.iter().all(Check::pass);
+    // What is not in normal form is never decoded.
+    let tier = if sound { policy.draw(seed) } else { Tier::Structure };
+    let mut checks = structure.checks.clone();
+    let mut quality = QualitySums::default();
+    if tier != Tier::Structure {
+        let decoded = if tier == Tier::Whole { source.whole()? } else { source.first()? };
+        let mut judge = PictureJudge::new(source, decoded, entry, structure.frames);
+        judge.run(rendition, tier, entry, &structure)?;
+        checks.extend(judge.checks(tier));
+        quality = judge.quality;
+    }
+    let quality = quality.finish(structure.video_bytes, source.outline().duration());
+    Ok(Report::new(tier, source.sha256(), sha256(rendition), structure.pixels, checks, quality))
+}
+
+/// Decodes a rendition and compares it frame by frame.
+struct PictureJudge<'a> {
+    source: &'a SourceReference,
+    kept: &'a [KeptLuma],
+    comparison: Comparison<'a>,
+    planes: Planes,
+    size: (u32, u32),
+    decoded: u64,
+    undecodable: i64,
+    odd_frames: i64,
+    quality: QualitySums,
+}
+
+impl<'a> PictureJudge<'a> {
+    fn new(source: &'a SourceReference, decoded: &'a DecodedSource, entry: &LadderEntry, frames: u64) -> Self {
+        let limits = structure::limits(source, entry, frames as usize);
+        Self {
+            source,
+            kept: &decoded.kept,
+            comparison: Comparison::new(&decoded.frames, source.lattice()),
+            planes: Planes::new(&limits),
+            size: (entry.width, entry.height),
+            decoded: 0,
+            undecodable: 0,
+            odd_frames: 0,
+            quality: QualitySums::default(),
+        }
+    }
+
+    fn run(
+        &mut self,
+        rendition: &Bytes,
+        tier: Tier,
+        entry: &LadderEntry,
+        structure: &Structure,
+    ) -> Result<(), VerifyError> {
+        let limits = structure::limits(self.source, entry, structure.frames as usize);
+        let outcome = if tier == Tier::FirstFrame {
+            first_frame(rendition, &STRICT, &limits, self.source.origin()).map_err(Stop::from).and_then(|frame| {
+                frame.map_or(Ok(()), |frame| self.frame(frame).map_err(Stop::Judge))
+            })
+        } else {
+            self.every_frame(rendition, &limits)
+        };
+        match outcome {
+            Err(Stop::BadMedia) => self.undecodable += 1,
+            Err(Stop::Judge(error)) => return Err(error),
+            Ok(()) => {}
+        }
+        let expected = if tier == Tier::FirstFrame { 1 } else { structure.frames };
+        self.undecodable += i64::try_from(expected.saturating_sub(self.decoded)).unwrap_or(i64::MAX);
+        Ok(())
+    }
+
+    fn every_frame(&mut self, rendition: &Bytes, limits: &framemill_media::MediaLimits) -> Result<(), Stop> {
+        let mut reader = VideoReader::open(rendition.clone(), &STRICT, limits)?;
+        while let Some(frame) = reader.next_frame()? {
+            self.frame(frame).map_err(Stop::Judge)?;
+        }
+        Ok(())
+    }
+
+    fn frame(&mut self, frame: Frame) -> Result<(), VerifyError> {
+        self.decoded += 1;
+        self.undecodable += i64::from(frame.is_corrupt());
+        if (frame.width(), frame.height()) != self.size || !plain(&frame) {
+            self.odd_frames += 1;
+        }
+        let pts = frame.pts().map_or(i64::MIN, |pts| near(self.source.origin(), pts));
+        let frame = self.planes.readable(frame).map_err(VerifyError::Judge)?;
+        let features: FrameFeatures = measure(&frame, pts, self.source.lattice())?;
+        if let Some(kept) = self.kept.iter().find(|kept| kept.pts == pts) {
+            let shown = (&frames::luma(&frame)?, frames::range(&frame));
+            self.quality.add((&kept.plane.as_plane(), kept.range), shown);
+        }
+        self.comparison.add(features);
+        Ok(())
+    }
+
+    fn checks(&self, tier: Tier) -> Vec<Check> {
+        let mut checks = vec![
+            Check::is("undecodable_frames", self.undecodable, 0),
+            Check::is("odd_frames", self.odd_frames, 0),
+        ];
+        checks.extend(self.comparison.checks(tier));
+        checks
+    }
+}
+
+/// Whether the frame's pixels are 4:2:0 in 8 bits, whichever range they are tagged with.
+fn plain(frame: &Frame) -> bool {
+    frame.format() == RENDITION_FORMAT || frame.format().name() == "yuvj420p"
+}
+
+/// Why decoding a rendition ended early.
+enum Stop {
+    /// The rendition is at fault.
+    BadMedia,
+    /// Something else is.
+    Judge(VerifyError),
+}
+
+impl From<MediaError> for Stop {
+    fn from(error: MediaError) -> Self {
+        if error.is_bad_media() { Self::BadMedia } else { Self::Judge(VerifyError::Judge(error)) }
+    }
+}

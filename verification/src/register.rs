@@ -1,0 +1,172 @@
+//! Is the picture where it should be? Displacement of tiles, by least squares on the fine lattice.
+//!
+//! A rendition displaced by `s` cells differs from its source by `s` times the source's gradient (B. D. Lucas and T.
+//! Kanade, 1981). Normal equations are summed per tile in integers and solved by Cramer's rule. Tiles tell a crop,
+//! a zoom and a rotation, which move the rim and not the middle.
+
+use crate::features::Lattice;
+use crate::rules::TEXTURE_FLOOR;
+
+/// Tiles along each side.
+const TILES: usize = 3;
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    n: i64,
+    gx: i64,
+    gy: i64,
+    d: i64,
+    gxx: i64,
+    gxy: i64,
+    gyy: i64,
+    gxd: i64,
+    gyd: i64,
+}
+
+/// Normal equations of all tiles.
+#[derive(Clone, Debug)]
+pub(crate) struct Registration {
+    lattice: Lattice,
+    tiles: [Sums; TILES * TILES],
+}
+
+impl Registration {
+    pub(crate) fn new(lattice: Lattice) -> Self {
+        Self {
+            lattice,
+            tiles: [Sums::default(); TILES * TILES],
+        }
+    }
+
+    /// Adds a frame: fine lattices of source and rendition.
+    pub(crate) fn add(&mut self, source: &[u16], rendition: &[u16]) {
+        let (cols, rows) = (self.lattice.fine.cols, self.lattice.fine.rows);
+        for y in 1..rows - 1 {
+            let above = &source[(y - 1) * cols..y * cols];
+            let here = &source[y * cols..(y + 1) * cols];
+            let below = &source[(y + 1) * cols..(y + 2) * cols];
+            let shown = &rendition[y * cols..(y + 1) * cols];
+            for tile in 0..TILES {
+                let from = (tile * cols / TILES).max(1);
+                let to = ((tile + 1) * cols / TILES).min(cols - 1);
+                let sums = &mut self.tiles[y * TILES / rows * TILES + tile];
+                sums.add_row(
+                    &here[from - 1..to + 1],
+                    &above[from..to],
+                    &below[from..to],
+                    &shown[from..to],
+                );
+            }
+        }
+    }
+
+    /// The largest displacement of any tile along either axis, in thousandths of a cell; tiles without texture are
+    /// left out.
+    pub(crate) fn largest_milli_cells(&self) -> i64 {
+        self.tiles
+            .iter()
+            .filter_map(Sums::displacement)
+            .max()
+            .unwrap_or(0)
+    }
+}
+
+impl Sums {
+    /// Adds one row of a tile; `here` has one more cell at each end.
+    fn add_row(&mut self, here: &[u16], above: &[u16], below: &[u16], shown: &[u16]) {
+        // A row has at most 160 cells of products below 2^24: their sums fit 32 bits.
+        let mut row = [0i32; 8];
+        for (i, &level) in shown.iter().enumerate() {
+            let gx = i32::from(here[i + 2]) - i32::from(here[i]);
+            let gy = i32::from(below[i]) - i32::from(above[i]);
+            let d = i32::from(level) - i32::from(here[i + 1]);
+            let terms = [gx, gy, d, gx * gx, gx * gy, gy * gy, gx * d, gy * d];
+            for (sum, term) in row.iter_mut().zip(terms) {
+                *sum = sum.wrapping_add(term);
+            }
+        }
+        let [gx, gy, d, gxx, gxy, gyy, gxd, gyd] = row.map(i64::from);
+        self.n += shown.len() as i64;
+        self.gx += gx;
+        self.gy += gy;
+        self.d += d;
+        self.gxx += gxx;
+        self.gxy += gxy;
+        self.gyy += gyy;
+        self.gxd += gxd;
+        self.gyd += gyd;
+    }
+
+    fn displacement(&self) -> Option<i64> {
+        let n = i128::from(self.n);
+        if n == 0 {
+            return None;
+        }
+        // Centred, so that a change of brightness is not taken for a shift.
+        let centred = |ab: i64, a: i64, b: i64| i128::from(ab) - i128::from(a) * i128::from(b) / n;
+        let xx = centred(self.gxx, self.gx, self.gx);
+        let xy = centred(self.gxy, self.gx, self.gy);
+        let yy = centred(self.gyy, self.gy, self.gy);
+        let xd = centred(self.gxd, self.gx, self.d);
+        let yd = centred(self.gyd, self.gy, self.d);
+        let determinant = xx * yy - xy * xy;
+        // determinant / trace is at most the smaller eigenvalue: the texture across the weakest direction.
+        if determinant <= 0 || determinant < TEXTURE_FLOOR * n * (xx + yy) {
+            return None;
+        }
+        // Gradients span two cells, hence the factor of two thousand for thousandths of one.
+        let milli = |numerator: i128| (2_000 * numerator / determinant).unsigned_abs();
+        let largest = milli(yy * xd - xy * yd).max(milli(xx * yd - xy * xd));
+        Some(i64::try_from(largest).unwrap_or(i64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A smooth texture, sampled with an offset in thousandths of a cell.
+    fn texture(dx: i64, dy: i64, lift: u16) -> Vec<u16> {
+        let wave = |t: i64, period: i64| {
+            let phase = t.rem_euclid(period);
+            let half = period / 2;
+            // A parabola arch per half period: smooth enough, and made of integers.
+            let (p, sign) = if phase < half { (phase, 1) } else { (phase - half, -1) };
+            sign * 4 * p * (half - p) * 500 / (half * half)
+        };
+        let mut out = Vec::new();
+        for y in 0..90i64 {
+            for x in 0..160i64 {
+                let (x, y) = (x * 1000 + dx, y * 1000 + dy);
+                let level = 2000 + wave(x + y / 3, 17_000) + wave(y - x / 5, 23_000);
+                out.push(level as u16 + lift);
+            }
+        }
+        out
+    }
+
+    fn displacement(shown: &[u16]) -> i64 {
+        let mut registration = Registration::new(Lattice::for_picture(160, 90));
+        registration.add(&texture(0, 0, 0), shown);
+        registration.largest_milli_cells()
+    }
+
+    #[test]
+    fn a_quarter_cell_shift_is_measured() {
+        assert!((220..280).contains(&displacement(&texture(250, 0, 0))));
+        assert!((220..280).contains(&displacement(&texture(0, -250, 0))));
+    }
+
+    #[test]
+    fn brightness_is_no_displacement() {
+        assert_eq!(displacement(&texture(0, 0, 160)), 0);
+    }
+
+    #[test]
+    fn a_picture_without_texture_has_no_displacement() {
+        let flat = vec![900u16; 160 * 90];
+        let mut registration = Registration::new(Lattice::for_picture(160, 90));
+        registration.add(&flat, &texture(0, 0, 0));
+        assert_eq!(registration.largest_milli_cells(), 0);
+    }
+}

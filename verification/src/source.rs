@@ -1,0 +1,181 @@
+//! The source segment: read once, decoded at most once, shared by every rendition and every attempt.
+
+use std::sync::OnceLock;
+
+use alloy_primitives::B256;
+use bytes::Bytes;
+use framemill_media::{DecoderConfig, Demuxer, Frame, MediaError, MediaLimits, VideoReader};
+
+use crate::compare::SourceFrame;
+use crate::error::VerifyError;
+use crate::features::Lattice;
+use crate::frames::{KeptLuma, Planes, measure};
+use crate::outline::{Outline, near, sha256};
+
+/// One thread, so that a judgement costs what it says and runs beside others; decoding is bit-exact either way.
+pub(crate) const LENIENT: DecoderConfig = DecoderConfig { threads: 1, strict: false };
+/// Renditions are decoded without concealment: a stream that does not conform is not scored.
+pub(crate) const STRICT: DecoderConfig = DecoderConfig { threads: 1, strict: true };
+
+/// A source segment to judge renditions against.
+///
+/// Construction reads the packets; pictures are decoded when a judgement first needs them. Kept per frame: about
+/// 65 KiB of lattice means, plus three luma planes at full size. Share it behind an `Arc`; judging blocks, so run it
+/// off the async threads.
+#[derive(Debug)]
+pub struct SourceReference {
+    data: Bytes,
+    sha256: B256,
+    limits: MediaLimits,
+    outline: Outline,
+    lattice: Lattice,
+    first: OnceLock<Result<DecodedSource, VerifyError>>,
+    whole: OnceLock<Result<DecodedSource, VerifyError>>,
+}
+
+/// Decoded frames of the source, measured.
+#[derive(Clone, Debug)]
+pub(crate) struct DecodedSource {
+    pub(crate) frames: Vec<SourceFrame>,
+    pub(crate) kept: Vec<KeptLuma>,
+}
+
+impl SourceReference {
+    /// Reads the packets of a source segment.
+    ///
+    /// # Errors
+    /// [`VerifyError::Source`] when it is no media or has no video, [`VerifyError::TooLarge`] beyond the limits'
+    /// frames.
+    pub fn new(data: Bytes, limits: &MediaLimits) -> Result<Self, VerifyError> {
+        let outline = Outline::read(&data, limits).map_err(VerifyError::Source)?;
+        let frames = outline.pts.len() as u64;
+        if frames > limits.frames {
+            return Err(VerifyError::TooLarge { what: "frames", value: frames, bound: limits.frames });
+        }
+        Ok(Self {
+            sha256: sha256(&data),
+            lattice: Lattice::for_picture(outline.width as usize, outline.height as usize),
+            data,
+            limits: limits.clone(),
+            outline,
+            first: OnceLock::new(),
+            whole: OnceLock::new(),
+        })
+    }
+
+    /// SHA-256 of the segment.
+    #[must_use]
+    pub fn sha256(&self) -> B256 {
+        self.sha256
+    }
+
+    /// Presentation times of its video packets in 90 kHz ticks, rising.
+    #[must_use]
+    pub fn pts(&self) -> &[i64] {
+        &self.outline.pts
+    }
+
+    pub(crate) fn outline(&self) -> &Outline {
+        &self.outline
+    }
+
+    pub(crate) fn lattice(&self) -> Lattice {
+        self.lattice
+    }
+
+    pub(crate) fn limits(&self) -> &MediaLimits {
+        &self.limits
+    }
+
+    /// First presentation time; the timeline of a judgement lies around it.
+    pub(crate) fn origin(&self) -> i64 {
+        self.outline.pts.first().copied().unwrap_or(0)
+    }
+
+    /// The first frame, measured.
+    pub(crate) fn first(&self) -> Result<&DecodedSource, VerifyError> {
+        if let Some(whole) = self.whole.get() {
+            return whole.as_ref().map_err(Clone::clone);
+        }
+        self.first.get_or_init(|| self.decode_first()).as_ref().map_err(Clone::clone)
+    }
+
+    /// Every frame, measured.
+    pub(crate) fn whole(&self) -> Result<&DecodedSource, VerifyError> {
+        self.whole.get_or_init(|| self.decode_whole()).as_ref().map_err(Clone::clone)
+    }
+
+    fn decode_first(&self) -> Result<DecodedSource, VerifyError> {
+        let frame = first_frame(&self.data, &LENIENT, &self.limits, self.origin())
+            .map_err(VerifyError::Source)?
+            .ok_or(VerifyError::NoSourcePicture)?;
+        let mut planes = Planes::new(&self.limits);
+        let mut decoded = DecodedSource { frames: Vec::with_capacity(1), kept: Vec::with_capacity(1) };
+        self.push(&mut decoded, &mut planes, frame, true)?;
+        Ok(decoded)
+    }
+
+    fn decode_whole(&self) -> Result<DecodedSource, VerifyError> {
+        let mut reader =
+            VideoReader::open(self.data.clone(), &LENIENT, &self.limits).map_err(VerifyError::Source)?;
+        let mut planes = Planes::new(&self.limits);
+        let mut decoded = DecodedSource { frames: Vec::new(), kept: Vec::new() };
+        let middle = self.outline.pts.len() / 2;
+        while let Some(frame) = reader.next_frame().map_err(VerifyError::Source)? {
+            // Two neighbours in the middle, so that one of them survives a halved frame rate.
+            let index = decoded.frames.len();
+            let keep = index == 0 || (middle..middle + 2).contains(&index);
+            self.push(&mut decoded, &mut planes, frame, keep)?;
+        }
+        if decoded.frames.is_empty() {
+            return Err(VerifyError::NoSourcePicture);
+        }
+        Ok(decoded)
+    }
+
+    fn push(
+        &self,
+        decoded: &mut DecodedSource,
+        planes: &mut Planes,
+        frame: Frame,
+        keep: bool,
+    ) -> Result<(), VerifyError> {
+        let Some(pts) = frame.pts().map(|pts| near(self.origin(), pts)) else {
+            return Ok(());
+        };
+        let frame = planes.readable(frame).map_err(VerifyError::Source)?;
+        if keep {
+            decoded.kept.push(KeptLuma::of(&frame, pts)?);
+        }
+        let features = measure(&frame, pts, self.lattice)?;
+        let frame = SourceFrame::new(features, decoded.frames.last(), self.lattice);
+        decoded.frames.push(frame);
+        Ok(())
+    }
+}
+
+/// The frame shown first, decoding no more than its packet where that is the first keyframe.
+pub(crate) fn first_frame(
+    data: &Bytes,
+    config: &DecoderConfig,
+    limits: &MediaLimits,
+    origin: i64,
+) -> Result<Option<Frame>, MediaError> {
+    let mut demuxer = Demuxer::from_bytes(data.clone(), limits)?;
+    let video = demuxer.probe().require_video()?.stream;
+    let mut decoder = demuxer.decoder(config)?;
+    while let Some(packet) = demuxer.next_packet()? {
+        if packet.stream() == video && packet.is_key() {
+            decoder.send(&packet)?;
+            decoder.flush()?;
+            break;
+        }
+    }
+    let frame = decoder.receive()?;
+    let shown_first = |frame: &Frame| frame.pts().is_some_and(|pts| near(origin, pts) == origin);
+    match frame {
+        Some(frame) if shown_first(&frame) => Ok(Some(frame)),
+        // Pictures that lead the keyframe, or two fields in two packets: decode in order.
+        _ => VideoReader::open(data.clone(), config, limits)?.next_frame(),
+    }
+}

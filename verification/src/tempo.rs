@@ -1,0 +1,107 @@
+//! Does the rendition move as the source moves? Frames that repeat, lead, lag or come in another order.
+
+use crate::features::sum_abs_diff;
+use crate::rules::{FROZEN_DIVISOR, MIN_MOVING_FRAMES, MOTION_FLOOR, NEIGHBOURS};
+
+/// Counts over a segment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tempo {
+    moving: u32,
+    misaligned: u32,
+    changing: u32,
+    frozen: u32,
+}
+
+impl Tempo {
+    /// Compares a frame of the rendition with the source's frame of its time and with that frame's neighbours.
+    pub(crate) fn place<'a>(
+        &mut self,
+        at: usize,
+        frames: usize,
+        source: impl Fn(usize) -> &'a [u16],
+        shown: &[u16],
+    ) {
+        let own = source(at);
+        let floor = MOTION_FLOOR * own.len() as u32;
+        let own_error = sum_abs_diff(own, shown);
+        let (mut moves, mut best) = (false, u32::MAX);
+        let around = at.saturating_sub(NEIGHBOURS)..(at + NEIGHBOURS + 1).min(frames);
+        for other in around.filter(|&other| other != at) {
+            moves |= other.abs_diff(at) == 1 && sum_abs_diff(own, source(other)) > floor;
+            best = best.min(sum_abs_diff(source(other), shown));
+        }
+        if moves {
+            self.moving += 1;
+            // Two to three: an honest frame is nearest to its own source even at starved bit rates.
+            self.misaligned += u32::from(best < own_error && 3 * best < 2 * own_error);
+        }
+    }
+
+    /// Compares the change of two consecutive frames of the rendition with the source's change.
+    pub(crate) fn step(&mut self, source: (&[u16], &[u16]), shown: (&[u16], &[u16])) {
+        let wanted = sum_abs_diff(source.0, source.1);
+        if wanted > 2 * MOTION_FLOOR * source.0.len() as u32 {
+            self.changing += 1;
+            self.frozen += u32::from(FROZEN_DIVISOR * sum_abs_diff(shown.0, shown.1) < wanted);
+        }
+    }
+
+    /// Share of moving frames that look like another frame, in thousandths.
+    pub(crate) fn misaligned_permille(&self) -> i64 {
+        permille(self.misaligned, self.moving)
+    }
+
+    /// Share of changing frames that stand still, in thousandths.
+    pub(crate) fn frozen_permille(&self) -> i64 {
+        permille(self.frozen, self.changing)
+    }
+}
+
+fn permille(part: u32, whole: u32) -> i64 {
+    i64::from(part) * 1000 / i64::from(whole.max(MIN_MOVING_FRAMES))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(index: usize) -> Vec<u16> {
+        (0..100).map(|i| ((i + 3 * index) % 50) as u16 * 60).collect()
+    }
+
+    fn tempo(order: impl Fn(usize) -> usize) -> Tempo {
+        let source: Vec<_> = (0..30).map(frame).collect();
+        let mut tempo = Tempo::default();
+        for i in 0..30 {
+            let shown = &source[order(i)];
+            tempo.place(i, 30, |k| source[k].as_slice(), shown);
+            if i > 0 {
+                let before = &source[order(i - 1)];
+                tempo.step((&source[i - 1], &source[i]), (before, shown));
+            }
+        }
+        tempo
+    }
+
+    #[test]
+    fn the_source_itself_keeps_time() {
+        let tempo = tempo(|i| i);
+        assert_eq!((tempo.misaligned_permille(), tempo.frozen_permille()), (0, 0));
+        assert_eq!(tempo.moving, 30);
+    }
+
+    #[test]
+    fn a_delayed_rendition_is_misaligned() {
+        assert!(tempo(|i| i.saturating_sub(1)).misaligned_permille() > 900);
+    }
+
+    #[test]
+    fn every_second_frame_repeated_is_half_frozen() {
+        assert!(tempo(|i| i / 2 * 2).frozen_permille() >= 500);
+    }
+
+    #[test]
+    fn a_freeze_is_frozen() {
+        assert_eq!(tempo(|_| 0).frozen_permille(), 1000);
+    }
+}

@@ -1,0 +1,10 @@
+//! Judgements of real encodes: honest ones pass, tampered ones fail, hostile bytes are survived.
+
+mod attacks;
+mod clips;
+mod container;
+mod honest;
+mod hostile;
+mod picture;
+mod studio;
+mod tamper;

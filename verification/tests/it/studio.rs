@@ -1,0 +1,157 @@
+//! Makes sources and renditions with the project's own decoder, scaler, encoder and muxer.
+
+use bytes::Bytes;
+use framemill_media::{
+    ClipSpec, DecoderConfig, Demuxer, Encoder, EncoderConfig, Frame, MediaLimits, Muxer, OutputFormat, Packet,
+    Rational, ScaleFilter, Scaler, ScalerConfig, StreamParameters, VideoCodec, VideoReader, generate_clip,
+    repair_timestamps,
+};
+use framemill_network::ladder::{Codec, FrameGate, FrameRate, LadderEntry};
+
+use crate::picture::Pic;
+
+/// How a rendition is encoded.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    pub preset: &'static str,
+    pub filter: ScaleFilter,
+    pub rate_percent: u64,
+    pub b_frames: Option<u32>,
+    pub zero_latency: bool,
+    pub gop: u32,
+}
+
+impl Default for Recipe {
+    fn default() -> Self {
+        Self {
+            preset: "veryfast",
+            filter: ScaleFilter::Bicubic,
+            rate_percent: 100,
+            b_frames: None,
+            zero_latency: false,
+            gop: 0,
+        }
+    }
+}
+
+/// A concrete ladder entry.
+pub fn entry(width: u32, height: u32, bitrate: u32) -> LadderEntry {
+    LadderEntry { width, name: "rung".into(), ..LadderEntry::from_height(height, FrameRate::SOURCE, bitrate, Codec::H264) }
+}
+
+/// Pictures with their times.
+pub type Timed = Vec<(i64, Pic)>;
+
+/// A source clip that was decoded for tampering.
+#[derive(Clone)]
+pub struct Clip {
+    pub name: String,
+    pub data: Bytes,
+    pub moves: bool,
+    pub rate: Rational,
+}
+
+/// The clip's frames at the entry's size and rate, as an honest transcoder scales them.
+pub fn scaled(clip: &Clip, entry: &LadderEntry, filter: ScaleFilter) -> Vec<Frame> {
+    let limits = MediaLimits::default();
+    let config = DecoderConfig { threads: 1, strict: false };
+    let mut reader = VideoReader::open(clip.data.clone(), &config, &limits).expect("source opens");
+    let mut gate = FrameGate::new(entry.fps);
+    let config = ScalerConfig { filter, ..ScalerConfig::yuv420p(entry.width, entry.height) };
+    let mut scaler = Scaler::new(config, &limits).expect("scaler opens");
+    let mut frames = Vec::new();
+    while let Some(frame) = reader.next_frame().expect("source decodes") {
+        if gate.keep(frame.pts().expect("frames have times")) {
+            frames.push(scaler.scale(&frame).expect("frame scales"));
+        }
+    }
+    frames
+}
+
+/// Encodes frames into packets.
+pub fn encode(frames: &[Frame], entry: &LadderEntry, rate: Rational, recipe: &Recipe) -> (StreamParameters, Vec<Packet>) {
+    let bitrate = u64::from(entry.bitrate) * recipe.rate_percent / 100;
+    let config = EncoderConfig {
+        codec: if entry.codec == Codec::Hevc { VideoCodec::Hevc } else { VideoCodec::H264 },
+        preset: recipe.preset,
+        b_frames: recipe.b_frames,
+        zero_latency: recipe.zero_latency,
+        gop: recipe.gop,
+        color: frames[0].color(),
+        ..EncoderConfig::h264(entry.width, entry.height, bitrate, rate)
+    };
+    let mut encoder = Encoder::new(&config).expect("encoder opens");
+    let mut packets = Vec::new();
+    for frame in frames {
+        encoder.send(frame).expect("frame is taken");
+        while let Some(packet) = encoder.receive().expect("packet") {
+            packets.push(packet);
+        }
+    }
+    encoder.flush().expect("flush");
+    while let Some(packet) = encoder.receive().expect("packet") {
+        packets.push(packet);
+    }
+    (encoder.parameters().clone(), packets)
+}
+
+/// Audio streams of a clip: parameters and packets.
+pub fn audio_of(clip: &Bytes) -> Vec<(StreamParameters, Vec<Packet>)> {
+    let mut demuxer = Demuxer::from_bytes(clip.clone(), &MediaLimits::default()).expect("source opens");
+    let streams: Vec<usize> = demuxer.probe().audio.iter().map(|audio| audio.stream).collect();
+    let mut out: Vec<_> = streams
+        .iter()
+        .map(|&index| (demuxer.parameters(index).expect("audio has parameters"), Vec::new()))
+        .collect();
+    while let Some(packet) = demuxer.next_packet().expect("source demuxes") {
+        if let Some(track) = streams.iter().position(|&index| index == packet.stream()) {
+            out[track].1.push(packet);
+        }
+    }
+    out
+}
+
+/// Puts streams into a transport stream, interleaved by decoding time.
+pub fn mux(streams: Vec<(StreamParameters, Vec<Packet>)>) -> Bytes {
+    let mut builder = Muxer::builder(OutputFormat::MpegTs);
+    let mut all = Vec::new();
+    for (parameters, mut packets) in streams {
+        let index = builder.add_stream(&parameters).expect("stream fits");
+        repair_timestamps(&mut packets).expect("times can be repaired");
+        all.extend(packets.into_iter().map(|packet| (index, packet)));
+    }
+    all.sort_by_key(|(_, packet)| packet.dts());
+    let mut muxer = builder.start().expect("muxer starts");
+    for (index, packet) in &all {
+        muxer.write(*index, packet).expect("packet is written");
+    }
+    muxer.finish().expect("muxer finishes")
+}
+
+/// A rendition of the clip from these frames, with the clip's audio.
+pub fn rendition(clip: &Clip, frames: &[Frame], entry: &LadderEntry, recipe: &Recipe) -> Bytes {
+    let mut streams = vec![encode(frames, entry, clip.rate, recipe)];
+    streams.extend(audio_of(&clip.data));
+    mux(streams)
+}
+
+/// An honest rendition.
+pub fn honest(clip: &Clip, entry: &LadderEntry, recipe: &Recipe) -> Bytes {
+    rendition(clip, &scaled(clip, entry, recipe.filter), entry, recipe)
+}
+
+/// A source clip from pictures, at a bit rate that leaves them nearly untouched.
+pub fn film(name: &str, pictures: &Timed, moves: bool, rate: Rational) -> Clip {
+    let frames: Vec<Frame> = pictures.iter().map(|(pts, pic)| pic.to_frame(*pts)).collect();
+    let entry = entry(frames[0].width(), frames[0].height(), 12_000_000);
+    let recipe = Recipe { preset: "veryfast", ..Recipe::default() };
+    let data = mux(vec![encode(&frames, &entry, rate, &recipe)]);
+    Clip { name: name.into(), data, moves, rate }
+}
+
+/// A generated clip with sound.
+pub fn with_sound(seconds: u32) -> Clip {
+    let rate = Rational::new(30, 1);
+    let data = generate_clip(&ClipSpec::new(640, 360, rate, seconds), &MediaLimits::default()).expect("clip is made");
+    Clip { name: "generated".into(), data, moves: true, rate }
+}
