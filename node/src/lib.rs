@@ -1,3 +1,61 @@
 //! The `framemill` binary: command line, configuration, HTTP, metrics, dashboard and the wiring of every role.
 
+pub mod amount;
+pub mod board;
+mod chain;
+pub mod cli;
+mod commands;
 pub mod config;
+pub mod demo;
+pub mod devnet;
+pub mod http;
+pub mod keystore;
+pub mod runtime;
+mod telemetry;
+
+use std::process::ExitCode;
+
+use cli::{Cli, Command, Common};
+use config::{Config, Sources};
+
+/// Runs one command line to its end.
+pub fn run(cli: Cli) -> ExitCode {
+    match dispatch(cli) {
+        Ok(status) => status,
+        Err(error) => {
+            eprintln!("framemill: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    let sources = sources(&cli.common);
+    match &cli.command {
+        Command::Verify(args) => return Ok(commands::verify::run(args)),
+        Command::Config(command) => return commands::config::run(command, &sources).map(|()| ExitCode::SUCCESS),
+        _ => {}
+    }
+    let config = sources.load()?;
+    telemetry::init(&config.log)?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(role(&config, &cli))
+}
+
+async fn role(config: &Config, cli: &Cli) -> anyhow::Result<ExitCode> {
+    match &cli.command {
+        Command::Demo(args) => return demo::run(config, args).await,
+        Command::Devnet(args) => commands::devnet::run(args).await,
+        Command::Broadcaster => commands::broadcaster::run(config).await,
+        Command::Orchestrator => commands::orchestrator::run(config).await,
+        Command::Transcoder(args) => commands::transcoder::run(config, args).await,
+        Command::Transcode(args) => commands::transcode::run(config, args).await,
+        Command::Wallet(command) => commands::wallet::run(config, command).await,
+        Command::Devices(output) => commands::devices::run(config, *output).await,
+        Command::Verify(_) | Command::Config(_) => unreachable!("both ended before a runtime was needed"),
+    }
+    .map(|()| ExitCode::SUCCESS)
+}
+
+fn sources(common: &Common) -> Sources {
+    Sources { file: common.config.clone(), flags: common.set.clone(), ..Sources::default() }.with_environment()
+}

@@ -1,3 +1,10 @@
 //! The `framemill` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use framemill::cli::Cli;
+
+fn main() -> ExitCode {
+    framemill::run(Cli::parse())
+}

@@ -66,6 +66,15 @@ pub struct Sources {
     pub flags: Vec<(String, String)>,
 }
 
+/// Reads a setting's value from text, checked as if a flag had given it.
+///
+/// # Errors
+/// There is no such setting, or the text is not a value for it.
+pub fn read(path: &str, text: &str) -> Result<Value, ConfigError> {
+    let key = keys::find(path).ok_or_else(|| ConfigError(vec![format!("{path}: no such setting")]))?;
+    value::from_text(text, key.kind).map_err(|problem| ConfigError(vec![format!("{path}: {problem}")]))
+}
+
 /// Variables with the configuration's prefix that are read elsewhere.
 const NOT_SETTINGS: &[&str] = &["FRAMEMILL_CONFIG", "FRAMEMILL_MEDIA", "FRAMEMILL_TOOLS"];
 

@@ -10,7 +10,7 @@ use alloy_primitives::U256;
 use serde::Deserialize;
 
 pub use keys::{KEYS, Key, Kind, find as key};
-pub use load::{ConfigError, Setting, Settings, Source, Sources};
+pub use load::{ConfigError, Setting, Settings, Source, Sources, read};
 
 /// The effective configuration of one node. [`KEYS`] documents every field.
 #[derive(Debug, Clone, Deserialize)]

@@ -1,0 +1,11 @@
+//! One module per command.
+
+pub(crate) mod broadcaster;
+pub(crate) mod config;
+pub(crate) mod devices;
+pub(crate) mod devnet;
+pub(crate) mod orchestrator;
+pub(crate) mod transcode;
+pub(crate) mod transcoder;
+pub(crate) mod verify;
+pub(crate) mod wallet;

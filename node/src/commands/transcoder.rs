@@ -1,0 +1,74 @@
+//! `framemill transcoder`: the miner's daemon.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use framemill_network::{ServiceAddress, WorkToken};
+use framemill_transcoder::{
+    Daemon, DaemonConfig, DaemonState, Engine, EngineConfig, Metrics, SoftwareConfig, choose_engines,
+};
+
+use crate::{
+    cli::TranscoderArgs,
+    config::Config,
+    demo::CheatingEngine,
+    keystore,
+    runtime::{self, Runtime},
+};
+
+/// Runs the daemon until it is asked to stop.
+pub async fn run(config: &Config, args: &TranscoderArgs) -> anyhow::Result<()> {
+    let settings = &config.transcoder;
+    let address = settings.orchestrator.as_ref().context(
+        "no orchestrator to work for: set transcoder.orchestrator to its multiaddr, ending in /p2p/<peer id>",
+    )?;
+    let orchestrator: ServiceAddress = address.parse().context("transcoder.orchestrator")?;
+    let token_file = settings
+        .token_file
+        .as_ref()
+        .context("no secret to prove: set transcoder.token_file to a copy of the orchestrator's transcoder.token")?;
+    let token = WorkToken::new(keystore::read_secret(token_file)?)?;
+
+    let runtime = Runtime::start(config, &format!("Transcoder {}", settings.name)).await?;
+    let network = runtime::network(config, &[]).await?;
+    let daemon = Daemon::measured(DaemonConfig::new(orchestrator, token, &settings.name), engines(config, args)?)
+        .await?
+        .with_metrics(Metrics::register(&runtime.metrics)?);
+    let mut handle = daemon.start(network.clone())?;
+
+    let mut state = handle.state();
+    let readiness = runtime.readiness.clone();
+    let watch = tokio::spawn(async move {
+        loop {
+            readiness.set(match *state.borrow_and_update() {
+                DaemonState::Serving => Vec::new(),
+                DaemonState::Connecting => vec!["not connected to the orchestrator".to_owned()],
+                _ => vec!["draining".to_owned()],
+            });
+            if state.changed().await.is_err() {
+                break;
+            }
+        }
+    });
+    let ended = tokio::select! {
+        stop = runtime::asked_to_stop() => { stop?; handle.drain(); handle.join().await }
+        ended = handle.ended() => ended,
+    };
+    watch.abort();
+    network.shutdown().await;
+    runtime.stop().await;
+    Ok(ended?)
+}
+
+/// The engines of this machine as the configuration wants them.
+pub fn engines(config: &Config, args: &TranscoderArgs) -> anyhow::Result<Vec<Arc<dyn Engine>>> {
+    let threads = u32::try_from(config.transcoder.threads).context("transcoder.threads")?;
+    let software = SoftwareConfig { threads, ..SoftwareConfig::default() };
+    let engines = choose_engines(EngineConfig { software, ..EngineConfig::default() })?;
+    Ok(match args.cheat_from {
+        None => engines,
+        Some(from) => {
+            engines.into_iter().map(|engine| Arc::new(CheatingEngine::new(engine, from)) as Arc<dyn Engine>).collect()
+        }
+    })
+}
