@@ -3,9 +3,7 @@
 use crate::features::{FrameFeatures, Lattice, NEUTRAL, contrast};
 use crate::register::Registration;
 use crate::report::{Check, Tier};
-use crate::rules::{
-    self, CHROMA_FLOOR, MIN_AVERAGED_FRAMES, PictureRules, REGISTER_EVERY, Tolerance,
-};
+use crate::rules::{self, CHROMA_FLOOR, MIN_AVERAGED_FRAMES, PictureRules, REGISTER_EVERY, Tolerance};
 use crate::tempo::Tempo;
 
 /// A source frame and what is derived from it once for all renditions.
@@ -18,11 +16,7 @@ pub(crate) struct SourceFrame {
 }
 
 impl SourceFrame {
-    pub(crate) fn new(
-        features: FrameFeatures,
-        before: Option<&SourceFrame>,
-        lattice: Lattice,
-    ) -> Self {
+    pub(crate) fn new(features: FrameFeatures, before: Option<&SourceFrame>, lattice: Lattice) -> Self {
         let motion = match before {
             Some(before) => features
                 .luma
@@ -32,11 +26,7 @@ impl SourceFrame {
                 .collect(),
             None => vec![0; lattice.coarse.cells()],
         };
-        Self {
-            contrast: contrast(&features.fine, lattice),
-            motion,
-            features,
-        }
+        Self { contrast: contrast(&features.fine, lattice), motion, features }
     }
 }
 
@@ -48,10 +38,7 @@ struct PlaneSums {
 
 impl PlaneSums {
     fn new(cells: usize) -> Self {
-        Self {
-            difference: vec![0; cells],
-            source: vec![0; cells],
-        }
+        Self { difference: vec![0; cells], source: vec![0; cells] }
     }
 
     fn add(&mut self, source: &[u16], shown: &[u16]) {
@@ -104,9 +91,7 @@ impl<'a> Comparison<'a> {
     /// Index of the source frame shown at `pts`, within the slack that T0 grants.
     pub(crate) fn source_at(&self, pts: i64) -> Option<usize> {
         let slack = rules::structure::TIMESTAMP_SLACK;
-        let from = self
-            .source
-            .partition_point(|frame| frame.features.pts < pts - slack);
+        let from = self.source.partition_point(|frame| frame.features.pts < pts - slack);
         let found = self.source.get(from)?;
         (found.features.pts <= pts + slack).then_some(from)
     }
@@ -133,17 +118,10 @@ impl<'a> Comparison<'a> {
             self.registration.add(&own.features.fine, &shown.fine);
         }
         let source = self.source;
-        self.tempo.place(
-            at,
-            source.len(),
-            |i| source[i].features.luma.as_slice(),
-            &shown.luma,
-        );
+        self.tempo.place(at, source.len(), |i| source[i].features.luma.as_slice(), &shown.luma);
         if let Some((before, previous)) = &self.previous {
-            self.tempo.step(
-                (&source[*before].features.luma, &own.features.luma),
-                (&previous.luma, &shown.luma),
-            );
+            self.tempo
+                .step((&source[*before].features.luma, &own.features.luma), (&previous.luma, &shown.luma));
         }
         self.frames += 1;
         self.previous = Some((at, shown));
@@ -163,11 +141,7 @@ impl<'a> Comparison<'a> {
             Check::max("mean_cells", self.mean_cells(&rules), rules.mean_cells),
             Check::max("luma_offset", self.luma_offset(), rules.luma_offset),
             Check::max("chroma_permille", self.chroma_permille(), rules.chroma_permille),
-            Check::max(
-                "displacement",
-                self.registration.largest_milli_cells(),
-                rules.displacement,
-            ),
+            Check::max("displacement", self.registration.largest_milli_cells(), rules.displacement),
         ];
         if tier == Tier::Whole {
             checks.push(Check::max(
@@ -175,11 +149,7 @@ impl<'a> Comparison<'a> {
                 self.tempo.misaligned_permille(),
                 rules.misaligned_permille,
             ));
-            checks.push(Check::max(
-                "frozen_permille",
-                self.tempo.frozen_permille(),
-                rules.frozen_permille,
-            ));
+            checks.push(Check::max("frozen_permille", self.tempo.frozen_permille(), rules.frozen_permille));
         }
         checks
     }
@@ -191,8 +161,7 @@ impl<'a> Comparison<'a> {
         let outside = (0..self.contrast.len()).filter(|&cell| {
             let contrast = self.contrast[cell] as i32 / frames;
             let beyond = |sums: &PlaneSums, tolerance: Tolerance| {
-                let bound = i32::from(tolerance.base)
-                    + contrast * i32::from(tolerance.per_contrast) / 256;
+                let bound = i32::from(tolerance.base) + contrast * i32::from(tolerance.per_contrast) / 256;
                 sums.mean(cell, frames).abs() > bound
             };
             beyond(&self.luma, rules.mean_luma)

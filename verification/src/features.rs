@@ -20,20 +20,11 @@ impl Lattice {
     #[must_use]
     pub fn for_picture(width: usize, height: usize) -> Self {
         let fine = if width >= height {
-            Grid {
-                cols: FINE_LONG,
-                rows: FINE_SHORT,
-            }
+            Grid { cols: FINE_LONG, rows: FINE_SHORT }
         } else {
-            Grid {
-                cols: FINE_SHORT,
-                rows: FINE_LONG,
-            }
+            Grid { cols: FINE_SHORT, rows: FINE_LONG }
         };
-        Self {
-            fine,
-            coarse: fine.halved(),
-        }
+        Self { fine, coarse: fine.halved() }
     }
 }
 
@@ -84,27 +75,15 @@ impl FrameFeatures {
     pub fn measure(picture: &Picture<'_>, lattice: Lattice) -> Self {
         let mut fine = area_means(&picture.y, lattice.fine);
         let (mut u, mut v) = match &picture.chroma {
-            Some((u, v)) => (
-                area_means(u, lattice.coarse),
-                area_means(v, lattice.coarse),
-            ),
-            None => (
-                vec![NEUTRAL; lattice.coarse.cells()],
-                vec![NEUTRAL; lattice.coarse.cells()],
-            ),
+            Some((u, v)) => (area_means(u, lattice.coarse), area_means(v, lattice.coarse)),
+            None => (vec![NEUTRAL; lattice.coarse.cells()], vec![NEUTRAL; lattice.coarse.cells()]),
         };
         if picture.range == Range::Full {
             fine.iter_mut().for_each(|level| *level = limited_luma(*level));
             u.iter_mut().for_each(|level| *level = limited_chroma(*level));
             v.iter_mut().for_each(|level| *level = limited_chroma(*level));
         }
-        Self {
-            pts: picture.pts,
-            luma: halve(&fine, lattice),
-            fine,
-            u,
-            v,
-        }
+        Self { pts: picture.pts, luma: halve(&fine, lattice), fine, u, v }
     }
 
     /// The features as bytes, big-endian, in the order of the fields: the same on every machine.
@@ -187,12 +166,7 @@ mod tests {
 
     fn measure(data: &[u8], width: usize, height: usize, range: Range) -> FrameFeatures {
         let y = Plane::new(data, width, width, height, 8).expect("sound plane");
-        let picture = Picture {
-            pts: 0,
-            range,
-            y,
-            chroma: None,
-        };
+        let picture = Picture { pts: 0, range, y, chroma: None };
         FrameFeatures::measure(&picture, Lattice::for_picture(width, height))
     }
 

@@ -1,6 +1,6 @@
 //! Decoded frames as planes to be measured.
 
-use framemill_media::{Frame, MediaError, MediaLimits, PixelFormat, Scaler, ScalerConfig, ScaleFilter};
+use framemill_media::{Frame, MediaError, MediaLimits, PixelFormat, ScaleFilter, Scaler, ScalerConfig};
 
 use crate::error::VerifyError;
 use crate::features::{FrameFeatures, Lattice, Picture, Range};

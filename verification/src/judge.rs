@@ -61,7 +61,12 @@ struct PictureJudge<'a> {
 }
 
 impl<'a> PictureJudge<'a> {
-    fn new(source: &'a SourceReference, decoded: &'a DecodedSource, entry: &LadderEntry, frames: u64) -> Self {
+    fn new(
+        source: &'a SourceReference,
+        decoded: &'a DecodedSource,
+        entry: &LadderEntry,
+        frames: u64,
+    ) -> Self {
         let limits = structure::limits(source, entry, frames as usize);
         Self {
             source,
@@ -85,9 +90,9 @@ impl<'a> PictureJudge<'a> {
     ) -> Result<(), VerifyError> {
         let limits = structure::limits(self.source, entry, structure.frames as usize);
         let outcome = if tier == Tier::FirstFrame {
-            first_frame(rendition, &STRICT, &limits, self.source.origin()).map_err(Stop::from).and_then(|frame| {
-                frame.map_or(Ok(()), |frame| self.frame(frame).map_err(Stop::Judge))
-            })
+            first_frame(rendition, &STRICT, &limits, self.source.origin())
+                .map_err(Stop::from)
+                .and_then(|frame| frame.map_or(Ok(()), |frame| self.frame(frame).map_err(Stop::Judge)))
         } else {
             self.every_frame(rendition, &limits)
         };

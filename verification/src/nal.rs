@@ -53,12 +53,7 @@ enum Kind {
 /// Walks a whole elementary stream.
 #[must_use]
 pub fn walk(data: &[u8], syntax: Syntax) -> NalWalk {
-    let mut walker = Walker {
-        syntax,
-        out: NalWalk::default(),
-        sequence: Vec::new(),
-        picture: Vec::new(),
-    };
+    let mut walker = Walker { syntax, out: NalWalk::default(), sequence: Vec::new(), picture: Vec::new() };
     let mut start = next_start_code(data, 0);
     walker.out.leading_bytes = start.unwrap_or(data.len()) as u64;
     while let Some(at) = start {
@@ -116,8 +111,7 @@ impl<'a> Walker<'a> {
 
     fn slice(&mut self, idr: bool, first: bool) {
         if self.out.pictures == 0 {
-            self.out.starts_with_idr =
-                idr && first && !self.sequence.is_empty() && !self.picture.is_empty();
+            self.out.starts_with_idr = idr && first && !self.sequence.is_empty() && !self.picture.is_empty();
         }
         if first {
             self.out.pictures += 1;
@@ -260,7 +254,8 @@ mod tests {
 
     #[test]
     fn reads_hevc_headers() {
-        let units: [&[u8]; 5] = [&[0x40, 1, 1], &[0x42, 1, 1], &[0x44, 1, 1], &[0x26, 1, 0x80], &[0x02, 1, 0x80]];
+        let units: [&[u8]; 5] =
+            [&[0x40, 1, 1], &[0x42, 1, 1], &[0x44, 1, 1], &[0x26, 1, 0x80], &[0x02, 1, 0x80]];
         let walk = walk(&stream(&units), Syntax::Hevc);
         assert_eq!((walk.pictures, walk.idr_pictures), (2, 1));
         assert!(walk.starts_with_idr);

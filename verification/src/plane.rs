@@ -32,18 +32,10 @@ impl<'a> Plane<'a> {
         height: usize,
         depth: u8,
     ) -> Result<Self, VerifyError> {
-        let plane = Self {
-            data,
-            stride,
-            width,
-            height,
-            depth,
-        };
+        let plane = Self { data, stride, width, height, depth };
         let sides = 1..=MAX_PLANE_SIDE;
         let row_bytes = width.saturating_mul(plane.sample_bytes());
-        let needed = stride
-            .saturating_mul(height.saturating_sub(1))
-            .saturating_add(row_bytes);
+        let needed = stride.saturating_mul(height.saturating_sub(1)).saturating_add(row_bytes);
         let sound = sides.contains(&width)
             && sides.contains(&height)
             && (8..=16).contains(&depth)
@@ -52,13 +44,7 @@ impl<'a> Plane<'a> {
         if sound {
             Ok(plane)
         } else {
-            Err(VerifyError::BadPlane {
-                width,
-                height,
-                stride,
-                depth,
-                bytes: data.len(),
-            })
+            Err(VerifyError::BadPlane { width, height, stride, depth, bytes: data.len() })
         }
     }
 
@@ -90,12 +76,7 @@ impl<'a> Plane<'a> {
         for y in 0..self.height {
             data.extend_from_slice(self.row(y));
         }
-        OwnedPlane {
-            data,
-            width: self.width,
-            height: self.height,
-            depth: self.depth,
-        }
+        OwnedPlane { data, width: self.width, height: self.height, depth: self.depth }
     }
 }
 
@@ -142,10 +123,7 @@ impl Grid {
     /// The grid with half as many cells in each direction.
     #[must_use]
     pub fn halved(self) -> Self {
-        Self {
-            cols: self.cols / 2,
-            rows: self.rows / 2,
-        }
+        Self { cols: self.cols / 2, rows: self.rows / 2 }
     }
 }
 
@@ -203,10 +181,7 @@ struct ColumnSums {
 
 impl ColumnSums {
     fn new(width: usize) -> Self {
-        Self {
-            weighted: vec![0; width],
-            whole: vec![0; width],
-        }
+        Self { weighted: vec![0; width], whole: vec![0; width] }
     }
 
     fn sum_rows(&mut self, plane: &Plane<'_>, cell_row: usize, rows: usize) {
@@ -252,10 +227,7 @@ impl ColumnSums {
             } else {
                 let head = ((first + 1) * cols - left) as u64 * u64::from(self.weighted[first]);
                 let tail = (right - last * cols) as u64 * u64::from(self.weighted[last]);
-                let middle: u64 = self.weighted[first + 1..last]
-                    .iter()
-                    .map(|&v| u64::from(v))
-                    .sum();
+                let middle: u64 = self.weighted[first + 1..last].iter().map(|&v| u64::from(v)).sum();
                 head + middle * cols as u64 + tail
             };
             let mean = divisor.divide(sum * u64::from(LEVEL) + divisor.value / 2);
@@ -292,9 +264,7 @@ mod tests {
     /// Area means by definition: every sample's overlap with every cell, in 128 bits.
     fn reference(plane: &Plane<'_>, grid: Grid) -> Vec<u16> {
         let overlap = |i: usize, n: usize, s: usize, g: usize| {
-            ((i + 1) * n)
-                .min((s + 1) * g)
-                .saturating_sub((i * n).max(s * g)) as u128
+            ((i + 1) * n).min((s + 1) * g).saturating_sub((i * n).max(s * g)) as u128
         };
         let mut out = Vec::new();
         for j in 0..grid.rows {
@@ -303,10 +273,7 @@ mod tests {
                 for y in 0..plane.height {
                     for x in 0..plane.width {
                         let sample = if plane.depth > 8 {
-                            u128::from(u16::from_le_bytes([
-                                plane.row(y)[2 * x],
-                                plane.row(y)[2 * x + 1],
-                            ]))
+                            u128::from(u16::from_le_bytes([plane.row(y)[2 * x], plane.row(y)[2 * x + 1]]))
                         } else {
                             u128::from(plane.row(y)[x])
                         };

@@ -18,28 +18,16 @@ pub struct Policy {
 
 impl Policy {
     /// Every frame of every result: about a fifth to a third of the CPU that made the ladder (`make bench`).
-    pub const FULL: Self = Self {
-        first_frame_ppm: PPM,
-        whole_ppm: PPM,
-    };
+    pub const FULL: Self = Self { first_frame_ppm: PPM, whole_ppm: PPM };
 
     /// The first frame of every result: about two hundredths of the ladder's CPU; sees no temporal cheat.
-    pub const FIRST_FRAMES: Self = Self {
-        first_frame_ppm: PPM,
-        whole_ppm: 0,
-    };
+    pub const FIRST_FRAMES: Self = Self { first_frame_ppm: PPM, whole_ppm: 0 };
 
     /// The container and the headers only.
-    pub const STRUCTURE_ONLY: Self = Self {
-        first_frame_ppm: 0,
-        whole_ppm: 0,
-    };
+    pub const STRUCTURE_ONLY: Self = Self { first_frame_ppm: 0, whole_ppm: 0 };
 
     /// What an orchestrator with a long clean record may decay to: about 1 % of the ladder's CPU on average.
-    pub const FLOOR: Self = Self {
-        first_frame_ppm: 200_000,
-        whole_ppm: 17_000,
-    };
+    pub const FLOOR: Self = Self { first_frame_ppm: 200_000, whole_ppm: 17_000 };
 
     /// The tier this seed draws. One seed per segment keeps the rungs of a ladder at the same tier, so that
     /// the source is decoded once or not at all.
@@ -72,9 +60,7 @@ mod tests {
     use super::*;
 
     fn share(policy: Policy, tier: Tier) -> usize {
-        (0u32..4000)
-            .filter(|i| policy.draw(&keccak256(i.to_be_bytes()).0) == tier)
-            .count()
+        (0u32..4000).filter(|i| policy.draw(&keccak256(i.to_be_bytes()).0) == tier).count()
     }
 
     #[test]
@@ -86,7 +72,10 @@ mod tests {
 
     #[test]
     fn draws_follow_the_rates() {
-        assert!((680..930).contains(&(share(Policy::FLOOR, Tier::FirstFrame) + share(Policy::FLOOR, Tier::Whole))));
+        assert!(
+            (680..930)
+                .contains(&(share(Policy::FLOOR, Tier::FirstFrame) + share(Policy::FLOOR, Tier::Whole)))
+        );
         assert!((35..110).contains(&share(Policy::FLOOR, Tier::Whole)));
     }
 }

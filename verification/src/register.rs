@@ -32,10 +32,7 @@ pub(crate) struct Registration {
 
 impl Registration {
     pub(crate) fn new(lattice: Lattice) -> Self {
-        Self {
-            lattice,
-            tiles: [Sums::default(); TILES * TILES],
-        }
+        Self { lattice, tiles: [Sums::default(); TILES * TILES] }
     }
 
     /// Adds a frame: fine lattices of source and rendition.
@@ -50,12 +47,7 @@ impl Registration {
                 let from = (tile * cols / TILES).max(1);
                 let to = ((tile + 1) * cols / TILES).min(cols - 1);
                 let sums = &mut self.tiles[y * TILES / rows * TILES + tile];
-                sums.add_row(
-                    &here[from - 1..to + 1],
-                    &above[from..to],
-                    &below[from..to],
-                    &shown[from..to],
-                );
+                sums.add_row(&here[from - 1..to + 1], &above[from..to], &below[from..to], &shown[from..to]);
             }
         }
     }
@@ -63,11 +55,7 @@ impl Registration {
     /// The largest displacement of any tile along either axis, in thousandths of a cell; tiles without texture are
     /// left out.
     pub(crate) fn largest_milli_cells(&self) -> i64 {
-        self.tiles
-            .iter()
-            .filter_map(Sums::displacement)
-            .max()
-            .unwrap_or(0)
+        self.tiles.iter().filter_map(Sums::displacement).max().unwrap_or(0)
     }
 }
 

@@ -69,12 +69,7 @@ impl Check {
     }
 
     fn new(name: &'static str, value: i64, bound: i64, relation: Relation) -> Self {
-        Self {
-            name,
-            value,
-            bound,
-            relation,
-        }
+        Self { name, value, bound, relation }
     }
 
     /// Whether the value is within its bound.
@@ -149,11 +144,7 @@ impl Report {
         checks: Vec<Check>,
         quality: Quality,
     ) -> Self {
-        let verdict = if checks.iter().all(Check::pass) {
-            Verdict::Pass
-        } else {
-            Verdict::Fail
-        };
+        let verdict = if checks.iter().all(Check::pass) { Verdict::Pass } else { Verdict::Fail };
         let mut report = Self {
             rules_version: crate::rules::VERSION,
             verdict,

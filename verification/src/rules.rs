@@ -48,27 +48,11 @@ pub struct PictureRules {
 
 /// Bounds on a judgement of every frame.
 pub const WHOLE: PictureRules = PictureRules {
-    frame_luma: Tolerance {
-        base: 6 * LEVEL,
-        per_contrast: 96,
-        per_motion: 160,
-    },
-    frame_chroma: Tolerance {
-        base: 7 * LEVEL,
-        per_contrast: 48,
-        per_motion: 96,
-    },
+    frame_luma: Tolerance { base: 6 * LEVEL, per_contrast: 96, per_motion: 160 },
+    frame_chroma: Tolerance { base: 7 * LEVEL, per_contrast: 48, per_motion: 96 },
     frame_cells: 180,
-    mean_luma: Tolerance {
-        base: 3 * LEVEL,
-        per_contrast: 48,
-        per_motion: 0,
-    },
-    mean_chroma: Tolerance {
-        base: 4 * LEVEL,
-        per_contrast: 32,
-        per_motion: 0,
-    },
+    mean_luma: Tolerance { base: 3 * LEVEL, per_contrast: 48, per_motion: 0 },
+    mean_chroma: Tolerance { base: 4 * LEVEL, per_contrast: 32, per_motion: 0 },
     mean_cells: 36,
     luma_offset: 1_500,
     chroma_permille: 150,
@@ -79,16 +63,8 @@ pub const WHOLE: PictureRules = PictureRules {
 
 /// Bounds on a judgement of the first frame, where there is nothing to average.
 pub const FIRST_FRAME: PictureRules = PictureRules {
-    mean_luma: Tolerance {
-        base: 6 * LEVEL,
-        per_contrast: 96,
-        per_motion: 0,
-    },
-    mean_chroma: Tolerance {
-        base: 7 * LEVEL,
-        per_contrast: 48,
-        per_motion: 0,
-    },
+    mean_luma: Tolerance { base: 6 * LEVEL, per_contrast: 96, per_motion: 0 },
+    mean_chroma: Tolerance { base: 7 * LEVEL, per_contrast: 48, per_motion: 0 },
     ..WHOLE
 };
 

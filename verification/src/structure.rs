@@ -60,9 +60,11 @@ pub(crate) fn expected_pts(source: &[i64], entry: &LadderEntry) -> Vec<i64> {
 
 fn container(out: &mut Structure, stream: &TransportStream, source: &SourceReference) {
     let videos = stream.streams.iter().filter(|stream| stream.is_video()).count();
-    let others = stream.streams.iter().filter(|stream| !stream.is_video() && !stream.units.is_empty()).count();
+    let others =
+        stream.streams.iter().filter(|stream| !stream.is_video() && !stream.units.is_empty()).count();
     out.checks.extend([
         Check::is("stray_packets", count(stream.stray_packets), 0),
+        Check::is("null_packets", count(stream.null_packets), 0),
         Check::is("discontinuities", count(stream.discontinuities), 0),
         Check::is("video_streams", videos as i64, 1),
         Check::is("audio_streams", others as i64, source.outline().audio.len() as i64),
@@ -131,7 +133,11 @@ fn tracks(
         Check::is("height", i64::from(outline.height), i64::from(entry.height)),
         Check::is("rotation", i64::from(outline.rotation), 0),
         Check::is("pixels", count(out.pixels), count(wanted)),
-        Check::is("audio_changed", changed_audio(&source.outline().audio, &outline.audio, source.origin()), 0),
+        Check::is(
+            "audio_changed",
+            changed_audio(&source.outline().audio, &outline.audio, source.origin()),
+            0,
+        ),
     ]);
     Ok(())
 }

@@ -69,8 +69,8 @@ pub struct TransportStream {
     pub stray_packets: u64,
     /// Packets whose counter does not follow.
     pub discontinuities: u64,
-    /// Bytes that carry nothing: null packets.
-    pub null_bytes: u64,
+    /// Packets that carry nothing.
+    pub null_packets: u64,
 }
 
 /// Reads a whole segment.
@@ -125,7 +125,7 @@ impl Reader {
         let starts = packet[1] & 0x40 != 0;
         let pid = u16::from(packet[1] & 0x1f) << 8 | u16::from(packet[2]);
         if pid == PID_NULL {
-            self.stream.null_bytes += PACKET as u64;
+            self.stream.null_packets += 1;
             return Ok(());
         }
         if packet[3] & 0xc0 != 0 {
@@ -133,11 +133,7 @@ impl Reader {
         }
         let payload = match packet[3] >> 4 & 3 {
             1 => Some(&packet[4..]),
-            3 => Some(
-                packet
-                    .get(5 + usize::from(packet[4])..)
-                    .ok_or("adaptation field leaves the packet")?,
-            ),
+            3 => Some(packet.get(5 + usize::from(packet[4])..).ok_or("adaptation field leaves the packet")?),
             2 => None,
             _ => return Err("reserved adaptation control"),
         };
@@ -146,9 +142,7 @@ impl Reader {
             Some(payload) if pid == PID_PAT || Some(pid) == self.map_pid => {
                 self.section(pid, starts, payload)
             }
-            Some(payload) if !PIDS_IGNORED.contains(&pid) => {
-                self.elementary(pid, starts, counter, payload)
-            }
+            Some(payload) if !PIDS_IGNORED.contains(&pid) => self.elementary(pid, starts, counter, payload),
             _ => Ok(()),
         }
     }
@@ -157,10 +151,7 @@ impl Reader {
         if starts {
             let skip = 1 + usize::from(*payload.first().ok_or("empty table packet")?);
             let body = payload.get(skip..).ok_or("table pointer leaves the packet")?;
-            self.pending = Section {
-                pid,
-                bytes: body.to_vec(),
-            };
+            self.pending = Section { pid, bytes: body.to_vec() };
         } else if self.pending.pid == pid && !self.pending.bytes.is_empty() {
             self.pending.bytes.extend_from_slice(payload);
         } else {
@@ -216,9 +207,8 @@ impl Reader {
             return Err("not a program map table");
         }
         let info = usize::from(section[10] & 0x0f) << 8 | usize::from(section[11]);
-        let mut rest = section
-            .get(12 + info..section.len() - 4)
-            .ok_or("program descriptors leave the table")?;
+        let mut rest =
+            section.get(12 + info..section.len() - 4).ok_or("program descriptors leave the table")?;
         while let [stream_type, hi, lo, len_hi, len_lo, tail @ ..] = rest {
             let skip = usize::from(len_hi & 0x0f) << 8 | usize::from(*len_lo);
             self.announce(*stream_type, u16::from_be_bytes([hi & 0x1f, *lo]))?;
@@ -268,10 +258,7 @@ impl Reader {
         if starts {
             let (pts, header) = packet_header(payload)?;
             body = payload.get(header..).ok_or("packet header leaves the packet")?;
-            stream.units.push(Unit {
-                pts,
-                start: stream.data.len(),
-            });
+            stream.units.push(Unit { pts, start: stream.data.len() });
         } else if stream.units.is_empty() {
             return Err("elementary stream continues without a start");
         }

@@ -15,21 +15,20 @@ const RATE: Rational = Rational::new(30, 1);
 const START: i64 = (1 << 33) - 60_000;
 
 /// A synthetic clip.
-pub fn synthetic(content: Content, first: usize, width: usize, height: usize) -> Clip {
-    let pictures = (0..FRAMES)
-        .map(|t| (START + 3000 * t as i64, content.frame(first + t, width, height)))
-        .collect();
+pub(crate) fn synthetic(content: Content, first: usize, width: usize, height: usize) -> Clip {
+    let pictures =
+        (0..FRAMES).map(|t| (START + 3000 * t as i64, content.frame(first + t, width, height))).collect();
     film(&format!("{content:?}"), &pictures, content.moves(), RATE)
 }
 
 /// All synthetic contents at 960 x 540.
-pub fn synthetic_set() -> &'static [Clip] {
+pub(crate) fn synthetic_set() -> &'static [Clip] {
     static CLIPS: OnceLock<Vec<Clip>> = OnceLock::new();
     CLIPS.get_or_init(|| Content::ALL.iter().map(|&content| synthetic(content, 0, 960, 540)).collect())
 }
 
 /// First segments of the real clips, as many as are found.
-pub fn real_set() -> &'static [Clip] {
+pub(crate) fn real_set() -> &'static [Clip] {
     static CLIPS: OnceLock<Vec<Clip>> = OnceLock::new();
     CLIPS.get_or_init(|| {
         let names = [
@@ -46,10 +45,8 @@ pub fn real_set() -> &'static [Clip] {
 }
 
 fn folder() -> PathBuf {
-    std::env::var_os("FRAMEMILL_MEDIA").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/media"),
-        PathBuf::from,
-    )
+    std::env::var_os("FRAMEMILL_MEDIA")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/media"), PathBuf::from)
 }
 
 fn real(name: &str, moves: bool) -> Option<Clip> {

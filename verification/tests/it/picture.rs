@@ -4,19 +4,19 @@ use framemill_media::{Frame, MediaLimits};
 
 /// An 8-bit 4:2:0 picture with tight planes.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Pic {
-    pub width: usize,
-    pub height: usize,
-    pub planes: [Vec<u8>; 3],
+pub(crate) struct Pic {
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+    pub(crate) planes: [Vec<u8>; 3],
 }
 
 impl Pic {
-    pub fn filled(width: usize, height: usize, [y, u, v]: [u8; 3]) -> Self {
+    pub(crate) fn filled(width: usize, height: usize, [y, u, v]: [u8; 3]) -> Self {
         let chroma = width / 2 * (height / 2);
         Self { width, height, planes: [vec![y; width * height], vec![u; chroma], vec![v; chroma]] }
     }
 
-    pub fn from_frame(frame: &Frame) -> Self {
+    pub(crate) fn from_frame(frame: &Frame) -> Self {
         let plane = |index| {
             frame.plane(index).expect("three planes").iter_rows().flatten().copied().collect::<Vec<u8>>()
         };
@@ -24,19 +24,19 @@ impl Pic {
         Self { width, height, planes: [plane(0), plane(1), plane(2)] }
     }
 
-    pub fn to_frame(&self, pts: i64) -> Frame {
+    pub(crate) fn to_frame(&self, pts: i64) -> Frame {
         let [y, u, v] = &self.planes;
         let limits = MediaLimits::default();
         Frame::from_yuv420p(self.width as u32, self.height as u32, [y, u, v], pts, &limits)
             .expect("planes have the picture's size")
     }
 
-    pub fn plane_width(&self, plane: usize) -> usize {
+    pub(crate) fn plane_width(&self, plane: usize) -> usize {
         if plane == 0 { self.width } else { self.width / 2 }
     }
 
     /// A picture whose plane samples come from `source(plane, x, y)`.
-    pub fn map(&self, source: impl Fn(usize, usize, usize) -> u8) -> Self {
+    pub(crate) fn map(&self, source: impl Fn(usize, usize, usize) -> u8) -> Self {
         let mut out = self.clone();
         for plane in 0..3 {
             let width = self.plane_width(plane);
@@ -50,7 +50,7 @@ impl Pic {
 
 /// What a synthetic clip shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Content {
+pub(crate) enum Content {
     /// A pan over a textured landscape with grain.
     Landscape,
     /// Lines of small high-contrast glyphs that scroll.
@@ -72,7 +72,7 @@ pub enum Content {
 }
 
 impl Content {
-    pub const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Landscape,
         Self::ScreenText,
         Self::Animation,
@@ -85,12 +85,12 @@ impl Content {
     ];
 
     /// Whether something moves from frame to frame.
-    pub fn moves(self) -> bool {
+    pub(crate) fn moves(self) -> bool {
         !matches!(self, Self::StillGrain | Self::Still | Self::RandomCells)
     }
 
     /// Frame `t` at a size.
-    pub fn frame(self, t: usize, width: usize, height: usize) -> Pic {
+    pub(crate) fn frame(self, t: usize, width: usize, height: usize) -> Pic {
         let canvas = Pic::filled(width, height, [0; 3]);
         canvas.map(|plane, x, y| {
             let scale = if plane == 0 { 1 } else { 2 };
@@ -105,7 +105,13 @@ impl Content {
             (Self::Landscape, 0) => terrain(x + 3 * t, y + t) + grain(x, y, t, 5),
             (Self::Landscape, _) => tint(plane, x + 3 * t, y + t),
             (Self::ScreenText, 0) => glyph(x, y + 2 * t),
-            (Self::ScreenText, _) => if (y + 2 * t) / 160 % 3 == plane as i64 { 150 } else { 124 },
+            (Self::ScreenText, _) => {
+                if (y + 2 * t) / 160 % 3 == plane as i64 {
+                    150
+                } else {
+                    124
+                }
+            }
             (Self::Animation, _) => shapes(plane, x, y, t),
             (Self::Dark, 0) => 16 + (terrain(x + 2 * t, y) - 16) / 8 + grain(x, y, t, 4),
             (Self::Dark, _) => 128 + (tint(plane, x + 2 * t, y) - 128) / 4,
@@ -141,7 +147,10 @@ fn noise(x: i64, y: i64, period: i64, seed: i64) -> i64 {
 }
 
 fn terrain(x: i64, y: i64) -> i64 {
-    120 + noise(x, y, 210, 1) * 2 / 3 + noise(x, y, 57, 2) / 3 + noise(x, y, 13, 3) / 5 + noise(x, y, 4, 4) / 10
+    120 + noise(x, y, 210, 1) * 2 / 3
+        + noise(x, y, 57, 2) / 3
+        + noise(x, y, 13, 3) / 5
+        + noise(x, y, 4, 4) / 10
 }
 
 fn tint(plane: usize, x: i64, y: i64) -> i64 {

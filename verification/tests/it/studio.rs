@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use framemill_media::{
-    ClipSpec, DecoderConfig, Demuxer, Encoder, EncoderConfig, Frame, MediaLimits, Muxer, OutputFormat, Packet,
-    Rational, ScaleFilter, Scaler, ScalerConfig, StreamParameters, VideoCodec, VideoReader, generate_clip,
-    repair_timestamps,
+    ClipSpec, DecoderConfig, Demuxer, Encoder, EncoderConfig, Frame, MediaLimits, Muxer, OutputFormat,
+    Packet, Rational, ScaleFilter, Scaler, ScalerConfig, StreamParameters, VideoCodec, VideoReader,
+    generate_clip, repair_timestamps,
 };
 use framemill_network::ladder::{Codec, FrameGate, FrameRate, LadderEntry};
 
@@ -12,13 +12,13 @@ use crate::picture::Pic;
 
 /// How a rendition is encoded.
 #[derive(Clone, Debug)]
-pub struct Recipe {
-    pub preset: &'static str,
-    pub filter: ScaleFilter,
-    pub rate_percent: u64,
-    pub b_frames: Option<u32>,
-    pub zero_latency: bool,
-    pub gop: u32,
+pub(crate) struct Recipe {
+    pub(crate) preset: &'static str,
+    pub(crate) filter: ScaleFilter,
+    pub(crate) rate_percent: u64,
+    pub(crate) b_frames: Option<u32>,
+    pub(crate) zero_latency: bool,
+    pub(crate) gop: u32,
 }
 
 impl Default for Recipe {
@@ -35,24 +35,28 @@ impl Default for Recipe {
 }
 
 /// A concrete ladder entry.
-pub fn entry(width: u32, height: u32, bitrate: u32) -> LadderEntry {
-    LadderEntry { width, name: "rung".into(), ..LadderEntry::from_height(height, FrameRate::SOURCE, bitrate, Codec::H264) }
+pub(crate) fn entry(width: u32, height: u32, bitrate: u32) -> LadderEntry {
+    LadderEntry {
+        width,
+        name: "rung".into(),
+        ..LadderEntry::from_height(height, FrameRate::SOURCE, bitrate, Codec::H264)
+    }
 }
 
 /// Pictures with their times.
-pub type Timed = Vec<(i64, Pic)>;
+pub(crate) type Timed = Vec<(i64, Pic)>;
 
 /// A source clip that was decoded for tampering.
 #[derive(Clone)]
-pub struct Clip {
-    pub name: String,
-    pub data: Bytes,
-    pub moves: bool,
-    pub rate: Rational,
+pub(crate) struct Clip {
+    pub(crate) name: String,
+    pub(crate) data: Bytes,
+    pub(crate) moves: bool,
+    pub(crate) rate: Rational,
 }
 
 /// The clip's frames at the entry's size and rate, as an honest transcoder scales them.
-pub fn scaled(clip: &Clip, entry: &LadderEntry, filter: ScaleFilter) -> Vec<Frame> {
+pub(crate) fn scaled(clip: &Clip, entry: &LadderEntry, filter: ScaleFilter) -> Vec<Frame> {
     let limits = MediaLimits::default();
     let config = DecoderConfig { threads: 1, strict: false };
     let mut reader = VideoReader::open(clip.data.clone(), &config, &limits).expect("source opens");
@@ -69,7 +73,12 @@ pub fn scaled(clip: &Clip, entry: &LadderEntry, filter: ScaleFilter) -> Vec<Fram
 }
 
 /// Encodes frames into packets.
-pub fn encode(frames: &[Frame], entry: &LadderEntry, rate: Rational, recipe: &Recipe) -> (StreamParameters, Vec<Packet>) {
+pub(crate) fn encode(
+    frames: &[Frame],
+    entry: &LadderEntry,
+    rate: Rational,
+    recipe: &Recipe,
+) -> (StreamParameters, Vec<Packet>) {
     let bitrate = u64::from(entry.bitrate) * recipe.rate_percent / 100;
     let config = EncoderConfig {
         codec: if entry.codec == Codec::Hevc { VideoCodec::Hevc } else { VideoCodec::H264 },
@@ -96,7 +105,7 @@ pub fn encode(frames: &[Frame], entry: &LadderEntry, rate: Rational, recipe: &Re
 }
 
 /// Audio streams of a clip: parameters and packets.
-pub fn audio_of(clip: &Bytes) -> Vec<(StreamParameters, Vec<Packet>)> {
+pub(crate) fn audio_of(clip: &Bytes) -> Vec<(StreamParameters, Vec<Packet>)> {
     let mut demuxer = Demuxer::from_bytes(clip.clone(), &MediaLimits::default()).expect("source opens");
     let streams: Vec<usize> = demuxer.probe().audio.iter().map(|audio| audio.stream).collect();
     let mut out: Vec<_> = streams
@@ -112,7 +121,7 @@ pub fn audio_of(clip: &Bytes) -> Vec<(StreamParameters, Vec<Packet>)> {
 }
 
 /// Puts streams into a transport stream, interleaved by decoding time.
-pub fn mux(streams: Vec<(StreamParameters, Vec<Packet>)>) -> Bytes {
+pub(crate) fn mux(streams: Vec<(StreamParameters, Vec<Packet>)>) -> Bytes {
     let mut builder = Muxer::builder(OutputFormat::MpegTs);
     let mut all = Vec::new();
     for (parameters, mut packets) in streams {
@@ -129,19 +138,19 @@ pub fn mux(streams: Vec<(StreamParameters, Vec<Packet>)>) -> Bytes {
 }
 
 /// A rendition of the clip from these frames, with the clip's audio.
-pub fn rendition(clip: &Clip, frames: &[Frame], entry: &LadderEntry, recipe: &Recipe) -> Bytes {
+pub(crate) fn rendition(clip: &Clip, frames: &[Frame], entry: &LadderEntry, recipe: &Recipe) -> Bytes {
     let mut streams = vec![encode(frames, entry, clip.rate, recipe)];
     streams.extend(audio_of(&clip.data));
     mux(streams)
 }
 
 /// An honest rendition.
-pub fn honest(clip: &Clip, entry: &LadderEntry, recipe: &Recipe) -> Bytes {
+pub(crate) fn honest(clip: &Clip, entry: &LadderEntry, recipe: &Recipe) -> Bytes {
     rendition(clip, &scaled(clip, entry, recipe.filter), entry, recipe)
 }
 
 /// A source clip from pictures, at a bit rate that leaves them nearly untouched.
-pub fn film(name: &str, pictures: &Timed, moves: bool, rate: Rational) -> Clip {
+pub(crate) fn film(name: &str, pictures: &Timed, moves: bool, rate: Rational) -> Clip {
     let frames: Vec<Frame> = pictures.iter().map(|(pts, pic)| pic.to_frame(*pts)).collect();
     let entry = entry(frames[0].width(), frames[0].height(), 12_000_000);
     let recipe = Recipe { preset: "veryfast", ..Recipe::default() };
@@ -150,8 +159,9 @@ pub fn film(name: &str, pictures: &Timed, moves: bool, rate: Rational) -> Clip {
 }
 
 /// A generated clip with sound.
-pub fn with_sound(seconds: u32) -> Clip {
+pub(crate) fn with_sound(seconds: u32) -> Clip {
     let rate = Rational::new(30, 1);
-    let data = generate_clip(&ClipSpec::new(640, 360, rate, seconds), &MediaLimits::default()).expect("clip is made");
+    let data = generate_clip(&ClipSpec::new(640, 360, rate, seconds), &MediaLimits::default())
+        .expect("clip is made");
     Clip { name: "generated".into(), data, moves: true, rate }
 }
