@@ -3,8 +3,9 @@
 use framemill_network::ladder::{Ladder, LadderEntry};
 
 /// A rung is scaled from a larger rung instead of the source when that one is at least this much larger in both
-/// directions, as numerator and denominator. Closer than that, the second filter would cost visible sharpness.
-const CASCADE_RATIO: (u64, u64) = (3, 2);
+/// directions, as numerator and denominator: 720p feeds 480p, with room for the rounding of 853.3 to 854. Closer than
+/// that, the second filter would cost visible sharpness.
+const CASCADE_RATIO: (u64, u64) = (29, 20);
 
 /// Where a rung's pictures come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -94,7 +94,10 @@ async fn refuses_more_than_its_budget() {
     let limits = MediaLimits { frames: 10, ..MediaLimits::segment() };
     let engine = SoftwareEngine::new(SoftwareConfig { limits, ..SoftwareConfig::default() });
     let outcome = engine.transcode(job(synthetic(320, 180, 30, 1), small_ladder())).collect_all().await;
-    assert!(matches!(outcome, Err(TranscodeError::BadMedia(MediaError::LimitExceeded { .. }))), "{outcome:?}");
+    assert!(
+        matches!(outcome, Err(TranscodeError::BadMedia(MediaError::LimitExceeded { .. }))),
+        "{outcome:?}"
+    );
 }
 
 #[tokio::test]

@@ -43,7 +43,9 @@ async fn segments_of_a_synthetic_stream_join() {
 
 #[tokio::test]
 async fn segments_of_a_live_stream_join() {
-    let (Some(first), Some(second)) = (clip("car-720p-segment-1.ts"), clip("car-720p-segment-2.ts")) else { return };
+    let (Some(first), Some(second)) = (clip("car-720p-segment-1.ts"), clip("car-720p-segment-2.ts")) else {
+        return;
+    };
     let segments = [first, second];
     assert_joins(&segments, &joined(&segments, "240:300k").await);
 }
@@ -62,8 +64,18 @@ async fn segments_join_across_the_wrap_of_the_clock() {
 #[tokio::test]
 async fn segments_of_uneven_frames_join() {
     let uneven = [
-        "-i", "testsrc2=s=320x180:r=60:d=6", "-vf", "select='mod(n\\,3)-mod(n\\,7)'", "-fps_mode", "vfr",
-        "-c:v", "libx264", "-g", "30", "-output_ts_offset", "10",
+        "-i",
+        "testsrc2=s=320x180:r=60:d=6",
+        "-vf",
+        "select='mod(n\\,3)-mod(n\\,7)'",
+        "-fps_mode",
+        "vfr",
+        "-c:v",
+        "libx264",
+        "-g",
+        "30",
+        "-output_ts_offset",
+        "10",
     ];
     let Some(clip) = ffmpeg_clip(&uneven) else { return };
     let segments = segments(clip);

@@ -62,8 +62,8 @@ async fn takes_4_2_2_and_gives_4_2_0() {
     let Some(clip) = clip("dark-720p-422.ts") else { return };
     let source = segments(clip).swap_remove(0);
     let renditions = check(&source, ladder_for(&source, "240:300k")).await;
-    let mut reader =
-        VideoReader::open(renditions[0].clone(), &Default::default(), &MediaLimits::default()).expect("a rendition");
+    let mut reader = VideoReader::open(renditions[0].clone(), &Default::default(), &MediaLimits::default())
+        .expect("a rendition");
     let frame = reader.next_frame().expect("a decodable rendition").expect("a frame");
     assert_eq!(frame.format(), PixelFormat::YUV420P);
 }
@@ -120,15 +120,16 @@ async fn takes_ten_bit_and_gives_eight() {
     let ten_bit = ["-i", "testsrc2=s=320x180:r=30:d=1", "-c:v", "libx264", "-pix_fmt", "yuv420p10le"];
     let Some(source) = ffmpeg_clip(&ten_bit) else { return };
     let renditions = check(&source, ladder_for(&source, "144:150k")).await;
-    let mut reader =
-        VideoReader::open(renditions[0].clone(), &Default::default(), &MediaLimits::default()).expect("a rendition");
+    let mut reader = VideoReader::open(renditions[0].clone(), &Default::default(), &MediaLimits::default())
+        .expect("a rendition");
     let frame = reader.next_frame().expect("a decodable rendition").expect("a frame");
     assert_eq!(frame.format(), PixelFormat::YUV420P);
 }
 
 #[tokio::test]
 async fn keeps_a_variable_frame_rate() {
-    let uneven = ["-i", "testsrc2=s=320x180:r=60:d=1", "-vf", "select='mod(n\\,3)-mod(n\\,7)'", "-fps_mode", "vfr"];
+    let uneven =
+        ["-i", "testsrc2=s=320x180:r=60:d=1", "-vf", "select='mod(n\\,3)-mod(n\\,7)'", "-fps_mode", "vfr"];
     let Some(source) = ffmpeg_clip(&[&uneven[..], &["-c:v", "libx264"]].concat()) else { return };
     check(&source, ladder_for(&source, "144:150k")).await;
 }

@@ -8,7 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use framemill_media::{
-    ClipSpec, Demuxer, MediaLimits, Packet, Rational, Segmenter, SegmenterConfig, Ticks, generate_clip, segment_info,
+    ClipSpec, Demuxer, MediaLimits, Packet, Rational, Segmenter, SegmenterConfig, Ticks, generate_clip,
+    segment_info,
 };
 use framemill_network::{FrameRate, Ladder, SourceVideo};
 use framemill_transcoder::{Engine, Job, Rendition, SessionId, SoftwareEngine, TranscodeError};
