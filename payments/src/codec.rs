@@ -7,7 +7,8 @@ use alloy_primitives::{Address, B256};
 
 use crate::key::Signature;
 use crate::params::TicketParams;
-use crate::ticket::{Domain, Scheme};
+use crate::port::WinningTicket;
+use crate::ticket::{Domain, Scheme, SignedTicket, Ticket};
 use crate::units::{Round, Wei, WinProb};
 
 /// The layout's version: the first byte of every encoding.
@@ -221,4 +222,47 @@ impl Reader<'_> {
     fn address(&mut self) -> Address {
         Address::new(self.take())
     }
+}
+
+/// Bytes of a stored winning ticket.
+pub(crate) const WINNING_BYTES: usize = 2 * 20 + 7 * 32 + 3 * 8 + 65;
+
+/// The stored form of a winning ticket.
+pub(crate) fn encode_winning(winning: &WinningTicket) -> [u8; WINNING_BYTES] {
+    let mut out = Writer { bytes: [0; WINNING_BYTES], at: 0 };
+    let ticket = &winning.signed.ticket;
+    out.put(ticket.recipient.as_slice());
+    out.put(ticket.sender.as_slice());
+    out.put(&ticket.face_value.to_be_bytes());
+    out.put(&ticket.win_prob.0.to_be_bytes::<32>());
+    out.put(&ticket.lane.to_be_bytes());
+    out.put(&ticket.sender_nonce.to_be_bytes());
+    out.put(ticket.salt.as_slice());
+    out.put(ticket.recipient_rand_hash.as_slice());
+    out.put(&ticket.creation_round.0.to_be_bytes());
+    out.put(ticket.creation_round_block_hash.as_slice());
+    out.put(winning.signed.signature.as_bytes());
+    out.put(&winning.recipient_rand.to_be_bytes::<32>());
+    out.bytes
+}
+
+/// The inverse of [`encode_winning`]; `None` when the length is another.
+pub(crate) fn decode_winning(bytes: &[u8]) -> Option<WinningTicket> {
+    let bytes: &[u8; WINNING_BYTES] = bytes.try_into().ok()?;
+    let mut input = Reader { bytes };
+    let ticket = Ticket {
+        recipient: input.address(),
+        sender: input.address(),
+        face_value: Wei::from_be_bytes(input.take()),
+        win_prob: WinProb(input.word().into()),
+        lane: input.u64(),
+        sender_nonce: input.u64(),
+        salt: input.word(),
+        recipient_rand_hash: input.word(),
+        creation_round: Round(input.u64()),
+        creation_round_block_hash: input.word(),
+    };
+    let signature = Signature(input.take());
+    let recipient_rand = input.word().into();
+    Some(WinningTicket { signed: SignedTicket { ticket, signature }, recipient_rand })
 }

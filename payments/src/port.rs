@@ -1,6 +1,6 @@
 //! The ports this crate needs: a broker on a chain, and a clock.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use alloy_primitives::{Address, B256, U256};
 use async_trait::async_trait;
@@ -150,4 +150,17 @@ impl Clock for SystemClock {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
+}
+
+/// How long the chain may take to answer where a peer waits for us: a stopped chain must not stop
+/// the node.
+const BROKER_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Asks the chain, but not for long.
+pub(crate) async fn patiently<T>(
+    call: impl Future<Output = Result<T, BrokerError>>,
+) -> Result<T, BrokerError> {
+    tokio::time::timeout(BROKER_PATIENCE, call)
+        .await
+        .unwrap_or_else(|_| Err(BrokerError::Unavailable("no answer in time".to_owned())))
 }

@@ -1,10 +1,18 @@
-//! The arithmetic of a session and its lane.
+//! The arithmetic of a session and its lane: pure, shared by every store.
 
-use crate::units::Wei;
+use super::{Acceptance, Acknowledged, LedgerError, Reservation, Reserved, SpendingState, WorkOutcome};
+use crate::reason::Reason;
+use crate::units::{PPM, Wei};
 
 /// Nonces below the highest one that may still arrive, since payments of parallel segments
 /// overtake each other.
 pub const NONCE_WINDOW: u64 = 1024;
+
+/// Words of the replay window.
+pub(crate) const WINDOW_WORDS: usize = (NONCE_WINDOW / 64) as usize;
+
+/// Nonces stay below this, so that every store can keep them in a signed 64-bit column.
+const MAX_NONCE: u64 = i64::MAX as u64;
 
 /// A session's money.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,8 +25,32 @@ pub struct SessionState {
     pub tickets: u64,
 }
 
-/// A lane's nonces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+impl SessionState {
+    /// Ends a hold: `actual` of `held` is spent, the rest becomes credit again. More than was held
+    /// is taken from the credit, down to zero.
+    pub fn settle(&mut self, held: Wei, actual: Wei) {
+        let held = held.min(self.held);
+        self.held = self.held.saturating_sub(held);
+        self.credit = self.credit.saturating_add(held).saturating_sub(actual);
+    }
+
+    /// Turns the hold back into credit.
+    pub fn release(&mut self) {
+        self.credit = self.credit.saturating_add(self.held);
+        self.held = Wei::ZERO;
+    }
+
+    fn hold(&mut self, cost: Wei) -> bool {
+        let Some(rest) = self.credit.checked_sub(cost) else { return false };
+        self.credit = rest;
+        self.held = self.held.saturating_add(cost);
+        true
+    }
+}
+
+/// A lane's nonces, as a sliding replay window (after RFC 4303, section 3.4.3): bounded storage,
+/// however many tickets pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct LaneState {
     /// Generation of the secret: parameters of an older one are revealed.
     pub serial: u64,
@@ -27,5 +59,194 @@ pub struct LaneState {
     /// Nonces at or below this are refused: the secret was revealed above them.
     pub floor: u64,
     /// Which of the [`NONCE_WINDOW`] nonces ending at `highest` were seen; bit `n % NONCE_WINDOW`.
-    pub seen: [u64; (NONCE_WINDOW / 64) as usize],
+    pub seen: [u64; WINDOW_WORDS],
+}
+
+impl LaneState {
+    /// Takes a nonce once: above the floor, inside the window or at most `max_jump` above it.
+    pub fn admit(&mut self, nonce: u64, max_jump: u64) -> Result<(), Reason> {
+        if nonce <= self.floor {
+            return Err(Reason::Replayed);
+        }
+        if nonce > self.highest {
+            if nonce - self.highest > max_jump || nonce > MAX_NONCE {
+                return Err(Reason::NonceJump);
+            }
+            self.slide_to(nonce);
+        } else if self.highest - nonce >= NONCE_WINDOW || self.has(nonce) {
+            return Err(Reason::Replayed);
+        }
+        self.mark(nonce);
+        Ok(())
+    }
+
+    /// Retires the current secret: its tickets are refused from here on, and nonces go on above
+    /// everything seen, so that redeeming in nonce order loses nothing.
+    pub fn reveal(&mut self) {
+        self.serial += 1;
+        self.floor = self.highest;
+    }
+
+    fn slide_to(&mut self, nonce: u64) {
+        if nonce - self.highest >= NONCE_WINDOW {
+            self.seen = [0; WINDOW_WORDS];
+        } else {
+            for skipped in self.highest + 1..=nonce {
+                let (word, bit) = place(skipped);
+                self.seen[word] &= !bit;
+            }
+        }
+        self.highest = nonce;
+    }
+
+    fn has(&self, nonce: u64) -> bool {
+        let (word, bit) = place(nonce);
+        self.seen[word] & bit != 0
+    }
+
+    fn mark(&mut self, nonce: u64) {
+        let (word, bit) = place(nonce);
+        self.seen[word] |= bit;
+    }
+}
+
+fn place(nonce: u64) -> (usize, u64) {
+    let bit = nonce % NONCE_WINDOW;
+    ((bit / 64) as usize, 1 << (bit % 64))
+}
+
+/// Applies a payment: nonces, credit, hold. Returns what to tell the caller and which of the
+/// tickets (by position in `acceptance.tickets`) were kept.
+pub(crate) fn accept(
+    session: &mut SessionState,
+    lane: &mut LaneState,
+    acceptance: &Acceptance,
+) -> (Acknowledged, Vec<usize>) {
+    let mut refused = Vec::new();
+    let mut kept = Vec::with_capacity(acceptance.tickets.len());
+    let mut winners = 0;
+    for (position, ticket) in acceptance.tickets.iter().enumerate() {
+        let verdict = if acceptance.serial == lane.serial {
+            lane.admit(ticket.nonce, acceptance.max_nonce_jump)
+        } else {
+            Err(Reason::ParamsRevealed)
+        };
+        match verdict {
+            Err(reason) => refused.push((ticket.index, reason)),
+            Ok(()) => {
+                kept.push(position);
+                winners += u64::from(ticket.winner.is_some());
+                session.credit = session.credit.saturating_add(acceptance.ticket_value);
+                session.tickets = session.tickets.saturating_add(1);
+            }
+        }
+    }
+    let held = session.hold(acceptance.cost);
+    let acknowledged = Acknowledged {
+        credited: kept.len() as u64,
+        winners,
+        refused,
+        held,
+        credit: session.credit,
+        serial: lane.serial,
+        nonce_floor: lane.highest,
+    };
+    (acknowledged, kept)
+}
+
+/// What a sender has put against its deposit since it was last topped up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DepositState {
+    /// The deposit when last seen.
+    pub(crate) seen: Wei,
+    /// The deposit when it last grew.
+    pub(crate) base: Wei,
+    /// Value of tickets sent since then.
+    pub(crate) spent: Wei,
+}
+
+impl DepositState {
+    /// A deposit that grew was topped up: its budget starts anew. One that shrank paid winners,
+    /// which `spent` has counted already.
+    fn observe(&mut self, deposit: Wei) {
+        if deposit > self.seen {
+            self.base = deposit;
+            self.spent = Wei::ZERO;
+        }
+        self.seen = deposit;
+    }
+}
+
+/// The rows a reservation changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SpendingRows {
+    /// The session's sums.
+    pub(crate) session: SpendingState,
+    /// The next nonce of the lane.
+    pub(crate) next_nonce: u64,
+    /// Value sent for the stream within the last hour before this reservation.
+    pub(crate) stream_hour: Wei,
+    /// The deposit's budget.
+    pub(crate) deposit: DepositState,
+}
+
+/// Books a payment on `rows`, or says which limit is in the way and leaves them as they were.
+pub(crate) fn reserve(rows: &mut SpendingRows, ask: &Reservation) -> Result<Reserved, LedgerError> {
+    let mut next = *rows;
+    next.deposit.observe(ask.deposit);
+    let count = tickets_needed(&next.session, ask)?;
+    let value = ask.ticket_value.saturating_mul(count);
+    let limits = &ask.limits;
+    within("tickets of one payment", Wei::from(limits.tickets), Wei::ZERO, Wei::from(count))?;
+    within("value per session", limits.session, next.session.paid, value)?;
+    within("value per stream and hour", limits.stream_hour, next.stream_hour, value)?;
+    let budget = next.deposit.base.mul_div(limits.deposit_share_ppm, PPM).unwrap_or_default();
+    within("value per deposit", budget, next.deposit.spent, value)?;
+    // One ticket more than the bound: a payment is rounded up to whole tickets.
+    let outstanding = next.session.paid.saturating_sub(next.session.verified);
+    let bound = limits.outstanding.saturating_add(ask.ticket_value);
+    within("value out for unverified work", bound, outstanding, value)?;
+
+    let first_nonce = next.next_nonce.max(1).max(ask.nonce_floor.saturating_add(1));
+    let end = first_nonce.saturating_add(count);
+    if end > MAX_NONCE {
+        return Err(LedgerError::NoncesExhausted(ask.lane, first_nonce));
+    }
+    next.next_nonce = end;
+    next.session.paid = next.session.paid.saturating_add(value);
+    next.session.ordered = next.session.ordered.saturating_add(ask.cost);
+    next.stream_hour = next.stream_hour.saturating_add(value);
+    next.deposit.spent = next.deposit.spent.saturating_add(value);
+    *rows = next;
+    Ok(Reserved { first_nonce, count })
+}
+
+fn tickets_needed(session: &SpendingState, ask: &Reservation) -> Result<u64, LedgerError> {
+    let spent = session.ordered.saturating_add(session.written_off);
+    let owed = spent.saturating_add(ask.cost).saturating_sub(session.paid);
+    owed.div_ceil(ask.ticket_value).ok_or(LedgerError::Limit {
+        limit: "ticket count (zero or tiny ticket value)",
+        bound: Wei::from(ask.limits.tickets),
+        spent: Wei::ZERO,
+        asked: owed,
+    })
+}
+
+fn within(limit: &'static str, bound: Wei, spent: Wei, asked: Wei) -> Result<(), LedgerError> {
+    let fits = asked.is_zero() || spent.checked_add(asked).is_some_and(|sum| sum <= bound);
+    if fits { Ok(()) } else { Err(LedgerError::Limit { limit, bound, spent, asked }) }
+}
+
+impl SpendingState {
+    /// Books what became of work of this cost.
+    pub(crate) fn record(&mut self, cost: Wei, outcome: WorkOutcome) {
+        match outcome {
+            WorkOutcome::Verified => self.verified = self.verified.saturating_add(cost),
+            WorkOutcome::NotDone => self.ordered = self.ordered.saturating_sub(cost),
+            WorkOutcome::Refused(value) => {
+                self.ordered = self.ordered.saturating_sub(cost);
+                self.written_off = self.written_off.saturating_add(value);
+            }
+        }
+    }
 }

@@ -60,6 +60,9 @@ pub enum LedgerError {
         /// What was asked on top.
         asked: Wei,
     },
+    /// A winner is in a transaction already, or done with.
+    #[error("winner {0} is not pending; read the pending winners again")]
+    NotPending(i64),
     /// The lane's nonces are used up.
     #[error("lane {0} has no nonce left above {1}; open a session in another lane")]
     NoncesExhausted(u64, u64),
@@ -328,8 +331,8 @@ pub struct SpendingLimits {
     pub session: Wei,
     /// Tickets' value per stream in any hour.
     pub stream_hour: Wei,
-    /// Tickets' value against the deposit since it was last topped up.
-    pub deposit: Wei,
+    /// Share of the deposit, in parts per million, that tickets may be worth until it is topped up.
+    pub deposit_share_ppm: u64,
     /// Value sent for work that is not verified yet, on top of one ticket.
     pub outstanding: Wei,
     /// Tickets in one payment.

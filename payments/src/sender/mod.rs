@@ -2,17 +2,25 @@
 
 mod check;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use alloy_primitives::{Address, B256};
 
+use crate::codec::{CodecError, MAX_TICKETS, PaymentTicket, TicketBatch};
 use crate::key::EthKey;
-use crate::ledger::{LedgerError, SenderLedger, SpendingState, WorkOutcome};
+use crate::ledger::{
+    LedgerError, NewSpending, Reservation, Reserved, SenderLedger, SpendingLimits, SpendingState, WorkOutcome,
+};
 use crate::params::TicketParams;
-use crate::port::{BrokerError, BrokerView, Clock};
+use crate::port::{BrokerError, BrokerView, Clock, patiently};
 use crate::reason::Reason;
 use crate::ticket::{Domain, Scheme};
 use crate::units::{Round, Wei};
+use check::Trust;
+
+/// Sessions open at a time; a stream has a few, and one that ends is closed.
+const MAX_SESSIONS: usize = 16_384;
 
 /// What a sender is ready to spend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +46,6 @@ pub struct SenderConfig {
     pub scheme: Scheme,
     /// Its caps.
     pub caps: SenderCaps,
-    /// How long the view of chain and deposit is trusted without asking again, in milliseconds.
-    pub view_ttl_ms: u64,
 }
 
 impl SenderConfig {
@@ -56,7 +62,6 @@ impl SenderConfig {
                 deposit_share_ppm: 1_000_000,
                 deposit_multiplier: 10,
             },
-            view_ttl_ms: 30_000,
         }
     }
 }
@@ -92,14 +97,12 @@ pub enum SenderError {
         /// The cap.
         bound: Wei,
     },
-    /// The work would take too many tickets of this value.
-    #[error("payment takes {tickets} tickets, at most {bound}; ask for parameters of higher value")]
-    TooManyTickets {
-        /// How many.
-        tickets: u64,
-        /// The bound.
-        bound: u64,
-    },
+    /// More sessions than one sender keeps.
+    #[error("{0} sessions are open, the most allowed; close some")]
+    TooManySessions(usize),
+    /// The payment does not encode.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
     /// The session is not open.
     #[error("session {0} is unknown or closed; open it first")]
     UnknownSession(B256),
@@ -139,6 +142,9 @@ pub struct Payment {
 }
 
 /// Pays recipients from one deposit. Cheap to clone; all methods may be called concurrently.
+///
+/// Payments are checked against the last view of chain and deposit, so that they go on while the
+/// chain is away.
 #[derive(Clone)]
 pub struct Sender {
     inner: Arc<Inner>,
@@ -150,6 +156,14 @@ struct Inner {
     ledger: Arc<dyn SenderLedger>,
     broker: Arc<dyn BrokerView>,
     clock: Arc<dyn Clock>,
+    view: Mutex<View>,
+}
+
+#[derive(Default)]
+struct View {
+    round: Round,
+    deposit: Wei,
+    sessions: HashMap<B256, SenderSession>,
 }
 
 impl Sender {
@@ -161,7 +175,10 @@ impl Sender {
         broker: Arc<dyn BrokerView>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, SenderError> {
-        Ok(Self { inner: Arc::new(Inner { key, config, ledger, broker, clock }) })
+        let view = Mutex::default();
+        let sender = Self { inner: Arc::new(Inner { key, config, ledger, broker, clock, view }) };
+        sender.refresh().await?;
+        Ok(sender)
     }
 
     /// The address whose deposit pays.
@@ -169,22 +186,53 @@ impl Sender {
         self.inner.key.address()
     }
 
-    /// Looks at the chain again. When it is away, the last view stays in use.
-    pub async fn refresh(&self) -> Result<(), SenderError> {
-        todo!()
+    /// The deposit as last seen.
+    pub fn deposit(&self) -> Wei {
+        self.view().deposit
     }
 
-    /// Opens a session; opening the same one again changes its bound on outstanding value only.
+    /// Looks at the chain again: round and deposit. Call it every few seconds. When the chain is
+    /// away, the last view stays in use and the error says so.
+    pub async fn refresh(&self) -> Result<(), SenderError> {
+        let chain = patiently(self.inner.broker.chain()).await?;
+        let funds = patiently(self.inner.broker.funds(self.address(), Address::ZERO)).await?;
+        let mut view = self.view();
+        view.round = chain.round;
+        view.deposit = funds.deposit;
+        Ok(())
+    }
+
+    /// Opens a session, or opens it again after a restart with its sums as they were. Opening it
+    /// once more changes its bound on outstanding value only.
     pub async fn open_session(&self, session: SenderSession) -> Result<(), SenderError> {
-        let _ = session;
-        todo!()
+        let SenderSession { id, stream, recipient, .. } = session;
+        let sender = self.address();
+        self.inner.ledger.open_spending(NewSpending { session: id, stream, recipient, sender }).await?;
+        let mut view = self.view();
+        let known = view.sessions.contains_key(&id);
+        if !known && view.sessions.len() >= MAX_SESSIONS {
+            return Err(SenderError::TooManySessions(MAX_SESSIONS));
+        }
+        view.sessions.insert(id, session);
+        Ok(())
     }
 
     /// Makes the tickets that cover `cost` beyond the credit left from earlier payments. Nonces and
-    /// budget are durable before the first ticket is signed.
+    /// budget are durable before the first ticket is signed; dropped before it returns, or killed,
+    /// some nonces stay unused.
+    ///
+    /// Give it the freshest parameters at hand. On any error no ticket exists.
     pub async fn pay(&self, session: B256, params: &TicketParams, cost: Wei) -> Result<Payment, SenderError> {
-        let _ = (session, params, cost);
-        todo!()
+        let reservation = self.admit(session, params, cost)?;
+        let reserved = self.inner.ledger.reserve(reservation).await?;
+        let tickets = self.sign(params, reserved);
+        let bytes = if tickets.is_empty() {
+            Vec::new()
+        } else {
+            TicketBatch { params: *params, tickets }.encode()?
+        };
+        let value = reservation.ticket_value.saturating_mul(reserved.count);
+        Ok(Payment { bytes, tickets: reserved.count, value, cost })
     }
 
     /// Records what became of the work a payment was for.
@@ -199,6 +247,56 @@ impl Sender {
 
     /// Closes a session; its nonces stay used.
     pub async fn close_session(&self, session: B256) -> Result<(), SenderError> {
+        self.view().sessions.remove(&session);
         Ok(self.inner.ledger.close_spending(session).await?)
+    }
+
+    fn view(&self) -> MutexGuard<'_, View> {
+        // No code that holds the lock can panic half way through a change.
+        self.inner.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Checks the parameters against the session, the chain and the caps.
+    fn admit(&self, id: B256, params: &TicketParams, cost: Wei) -> Result<Reservation, SenderError> {
+        let config = &self.inner.config;
+        let view = self.view();
+        let session = view.sessions.get(&id).ok_or(SenderError::UnknownSession(id))?;
+        let trust = Trust {
+            domain: config.domain,
+            scheme: config.scheme,
+            sender: self.address(),
+            session: *session,
+            round: view.round,
+            deposit: view.deposit,
+        };
+        check::params(params, &trust, &config.caps)?;
+        Ok(Reservation {
+            session: id,
+            lane: params.lane,
+            nonce_floor: params.nonce_floor,
+            ticket_value: params.ticket_value(),
+            cost,
+            limits: SpendingLimits {
+                session: config.caps.session,
+                stream_hour: config.caps.stream_hour,
+                deposit_share_ppm: config.caps.deposit_share_ppm,
+                outstanding: session.max_outstanding,
+                tickets: MAX_TICKETS as u64,
+            },
+            deposit: view.deposit,
+            now_ms: self.inner.clock.now_ms(),
+        })
+    }
+
+    fn sign(&self, params: &TicketParams, reserved: Reserved) -> Vec<PaymentTicket> {
+        let TicketParams { scheme, domain, .. } = params;
+        (reserved.first_nonce..)
+            .take(usize::try_from(reserved.count).unwrap_or(MAX_TICKETS))
+            .map(|nonce| {
+                let salt = B256::new(rand::random());
+                let signed = scheme.sign(params.ticket(nonce, salt), domain, &self.inner.key);
+                PaymentTicket { nonce, salt, signature: signed.signature }
+            })
+            .collect()
     }
 }

@@ -1,0 +1,165 @@
+//! Winners and their transactions within one ledger transaction.
+
+use alloy_primitives::{Address, B256};
+use sqlx::sqlite::SqliteRow;
+
+use super::recipient::Books;
+use super::row::{self, DEAD, PAID, PENDING, SUBMITTED};
+use crate::ledger::{DeadReason, Fate, LaneId, LedgerError, Submission, Winner};
+use crate::port::PreparedRedemption;
+
+fn winners(rows: &[SqliteRow]) -> Result<Vec<Winner>, LedgerError> {
+    rows.iter().map(row::winner).collect()
+}
+
+impl Books<'_> {
+    pub(super) async fn pending_winners(&mut self, limit: u32) -> Result<Vec<Winner>, LedgerError> {
+        let rows = sqlx::query(
+            "SELECT * FROM winners WHERE state = 0 ORDER BY sender, recipient, lane, nonce LIMIT ?",
+        )
+        .bind(limit)
+        .fetch_all(&mut *self.connection)
+        .await?;
+        winners(&rows)
+    }
+
+    pub(super) async fn winners_of(
+        &mut self,
+        sender: Address,
+        limit: u32,
+    ) -> Result<Vec<Winner>, LedgerError> {
+        let rows =
+            sqlx::query("SELECT * FROM winners WHERE sender = ? ORDER BY recipient, lane, nonce LIMIT ?")
+                .bind(sender.as_slice())
+                .bind(limit)
+                .fetch_all(&mut *self.connection)
+                .await?;
+        winners(&rows)
+    }
+
+    pub(super) async fn reveal(&mut self, lanes: Vec<LaneId>) -> Result<Vec<Winner>, LedgerError> {
+        self.flush().await?;
+        let mut revealed = Vec::new();
+        for lane in lanes {
+            let pending = self.pending_of(lane).await?;
+            let mut state = self.load_lane(lane).await?;
+            if pending.iter().any(|winner| winner.serial >= state.serial) {
+                state.reveal();
+                self.write_lane(lane, &state).await?;
+            }
+            revealed.extend(pending);
+        }
+        Ok(revealed)
+    }
+
+    async fn pending_of(&mut self, lane: LaneId) -> Result<Vec<Winner>, LedgerError> {
+        let rows = sqlx::query(
+            "SELECT * FROM winners
+             WHERE state = 0 AND sender = ? AND recipient = ? AND lane = ? ORDER BY nonce",
+        )
+        .bind(lane.sender.as_slice())
+        .bind(lane.recipient.as_slice())
+        .bind(row::int(lane.lane))
+        .fetch_all(&mut *self.connection)
+        .await?;
+        winners(&rows)
+    }
+
+    pub(super) async fn submit(&mut self, submission: Submission) -> Result<(), LedgerError> {
+        let tx = submission.prepared.tx;
+        for id in &submission.winners {
+            self.still_pending(*id).await?;
+        }
+        sqlx::query("INSERT INTO submissions (tx, raw) VALUES (?, ?)")
+            .bind(tx.as_slice())
+            .bind(&submission.prepared.raw)
+            .execute(&mut *self.connection)
+            .await?;
+        for (position, id) in (0_i64..).zip(&submission.winners) {
+            sqlx::query("UPDATE winners SET state = ?, tx = ?, position = ? WHERE id = ?")
+                .bind(SUBMITTED)
+                .bind(tx.as_slice())
+                .bind(position)
+                .bind(id)
+                .execute(&mut *self.connection)
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn still_pending(&mut self, id: i64) -> Result<(), LedgerError> {
+        let state: Option<i64> = sqlx::query_scalar("SELECT state FROM winners WHERE id = ?")
+            .bind(id)
+            .fetch_optional(&mut *self.connection)
+            .await?;
+        if state == Some(PENDING) { Ok(()) } else { Err(LedgerError::NotPending(id)) }
+    }
+
+    pub(super) async fn submissions(&mut self) -> Result<Vec<Submission>, LedgerError> {
+        let rows = sqlx::query("SELECT tx, raw FROM submissions ORDER BY tx")
+            .fetch_all(&mut *self.connection)
+            .await?;
+        let mut submissions = Vec::with_capacity(rows.len());
+        for found in &rows {
+            let prepared =
+                PreparedRedemption { tx: row::hash(found, "tx")?, raw: sqlx::Row::try_get(found, "raw")? };
+            let winners = self.winners_in(prepared.tx).await?;
+            submissions.push(Submission { prepared, winners });
+        }
+        Ok(submissions)
+    }
+
+    async fn winners_in(&mut self, tx: B256) -> Result<Vec<i64>, LedgerError> {
+        Ok(sqlx::query_scalar("SELECT id FROM winners WHERE tx = ? AND state = ? ORDER BY position")
+            .bind(tx.as_slice())
+            .bind(SUBMITTED)
+            .fetch_all(&mut *self.connection)
+            .await?)
+    }
+
+    pub(super) async fn conclude(&mut self, tx: B256, fates: Vec<(i64, Fate)>) -> Result<(), LedgerError> {
+        for (id, fate) in fates {
+            self.apply(tx, id, fate).await?;
+        }
+        sqlx::query("DELETE FROM submissions WHERE tx = ?")
+            .bind(tx.as_slice())
+            .execute(&mut *self.connection)
+            .await?;
+        Ok(())
+    }
+
+    async fn apply(&mut self, tx: B256, id: i64, fate: Fate) -> Result<(), LedgerError> {
+        let (state, reason, failed, keeps_tx) = match fate {
+            Fate::Paid => (PAID, 0, false, true),
+            Fate::Retry { failed } => (PENDING, 0, failed, false),
+            Fate::Dead(reason) => (DEAD, row::dead_number(reason), true, false),
+        };
+        sqlx::query(
+            "UPDATE winners SET state = ?, reason = ?, attempts = attempts + ?, tx = ?
+             WHERE id = ? AND tx = ? AND state = ?",
+        )
+        .bind(state)
+        .bind(reason)
+        .bind(i64::from(failed))
+        .bind(keeps_tx.then_some(tx.as_slice()))
+        .bind(id)
+        .bind(tx.as_slice())
+        .bind(SUBMITTED)
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(())
+    }
+
+    pub(super) async fn bury(&mut self, winners: Vec<(i64, DeadReason)>) -> Result<(), LedgerError> {
+        for (id, reason) in winners {
+            sqlx::query("UPDATE winners SET state = ?, reason = ? WHERE id = ? AND state = ?")
+                .bind(DEAD)
+                .bind(row::dead_number(reason))
+                .bind(id)
+                .bind(PENDING)
+                .execute(&mut *self.connection)
+                .await?;
+        }
+        Ok(())
+    }
+}
