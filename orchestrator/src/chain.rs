@@ -1,0 +1,145 @@
+//! The ticket crate's view of the chain, over the contracts' client.
+
+use alloy_primitives::{Address, B256, Bytes};
+use async_trait::async_trait;
+use framemill_contracts::{
+    ChainClient, ChainError, PreparedTx, Redemption, Ticket, TicketOutcome, TxStatus as ChainTxStatus,
+};
+use probabilistic_ticket::{
+    Broker, BrokerError, BrokerView, ChainView, PreparedRedemption, Round, SenderFunds, TicketResult,
+    TxStatus, Wei, WinningTicket,
+};
+use tokio::sync::OnceCell;
+
+/// A [`ChainClient`] as the [`Broker`] of one recipient's tickets.
+#[derive(Clone)]
+pub struct ChainBroker {
+    client: ChainClient,
+    recipient: Address,
+    /// Fixed by the broker contract's deployment, so asked once.
+    validity_rounds: OnceCell<u64>,
+}
+
+impl ChainBroker {
+    /// A broker that redeems for `recipient` with the client's key.
+    pub fn new(client: ChainClient, recipient: Address) -> Self {
+        Self { client, recipient, validity_rounds: OnceCell::new() }
+    }
+
+    /// The client underneath.
+    pub fn client(&self) -> &ChainClient {
+        &self.client
+    }
+}
+
+impl std::fmt::Debug for ChainBroker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ChainBroker")
+            .field("chain_id", &self.client.chain_id())
+            .field("recipient", &self.recipient)
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl BrokerView for ChainBroker {
+    async fn chain(&self) -> Result<ChainView, BrokerError> {
+        let validity = self.validity_rounds.get_or_try_init(|| self.client.ticket_validity_rounds());
+        let (round, gas_price, validity_rounds) =
+            tokio::try_join!(self.client.round_info(), self.client.gas_price(), validity).map_err(refusal)?;
+        Ok(ChainView {
+            round: Round(round.last_initialized),
+            round_block_hash: round.block_hash,
+            validity_rounds: *validity_rounds,
+            gas_price: Wei::new(gas_price),
+        })
+    }
+
+    async fn funds(&self, sender: Address, claimant: Address) -> Result<SenderFunds, BrokerError> {
+        let (info, claimable) = tokio::try_join!(
+            self.client.sender_info(sender),
+            self.client.claimable_reserve(sender, claimant)
+        )
+        .map_err(refusal)?;
+        Ok(SenderFunds {
+            deposit: Wei(info.deposit),
+            claimable_reserve: Wei(claimable),
+            withdraw_round: (info.withdraw_round != 0).then_some(Round(info.withdraw_round)),
+        })
+    }
+}
+
+#[async_trait]
+impl Broker for ChainBroker {
+    async fn lane_nonce(&self, sender: Address, lane: u64) -> Result<u64, BrokerError> {
+        self.client.lane_nonce(sender, self.recipient, lane).await.map_err(refusal)
+    }
+
+    async fn prepare(&self, tickets: &[WinningTicket]) -> Result<PreparedRedemption, BrokerError> {
+        let redemptions: Vec<_> = tickets.iter().map(redemption).collect();
+        let tx = self.client.prepare_redemption(&redemptions).await.map_err(refusal)?;
+        Ok(PreparedRedemption { tx: tx.hash, raw: tx.raw.to_vec() })
+    }
+
+    async fn send(&self, prepared: &PreparedRedemption) -> Result<(), BrokerError> {
+        let raw = Bytes::copy_from_slice(&prepared.raw);
+        let tx = PreparedTx::from_raw(raw).map_err(refusal)?;
+        self.client.submit(&tx).await.map_err(refusal)
+    }
+
+    async fn status(&self, tx: B256) -> Result<TxStatus, BrokerError> {
+        match self.client.tx_status(tx).await.map_err(refusal)? {
+            ChainTxStatus::Pending => Ok(TxStatus::Pending),
+            ChainTxStatus::Dropped => Ok(TxStatus::Unknown),
+            ChainTxStatus::Mined { confirmations, success: false, .. } => {
+                Ok(TxStatus::Reverted { confirmations })
+            }
+            ChainTxStatus::Mined { confirmations, success: true, .. } => {
+                // A reorganisation may un-mine it between the two calls.
+                match self.client.redemption_outcomes(tx).await.map_err(refusal)? {
+                    None => Ok(TxStatus::Pending),
+                    Some(outcomes) => Ok(TxStatus::Mined {
+                        confirmations,
+                        results: outcomes.into_iter().map(result).collect(),
+                    }),
+                }
+            }
+        }
+    }
+}
+
+fn redemption(winner: &WinningTicket) -> Redemption {
+    let ticket = &winner.signed.ticket;
+    Redemption {
+        ticket: Ticket {
+            recipient: ticket.recipient,
+            sender: ticket.sender,
+            face_value: ticket.face_value.0,
+            win_prob: ticket.win_prob.0,
+            lane: ticket.lane,
+            sender_nonce: ticket.sender_nonce,
+            salt: ticket.salt,
+            recipient_rand_hash: ticket.recipient_rand_hash,
+            creation_round: ticket.creation_round.0,
+            creation_round_block_hash: ticket.creation_round_block_hash,
+        },
+        signature: *winner.signed.signature.as_bytes(),
+        recipient_rand: winner.recipient_rand,
+    }
+}
+
+fn result(outcome: TicketOutcome) -> TicketResult {
+    match outcome {
+        TicketOutcome::Paid { .. } => TicketResult::Paid,
+        TicketOutcome::Skipped(reason) if reason.is_transient() => TicketResult::Unfunded,
+        TicketOutcome::Skipped(_) => TicketResult::Invalid,
+    }
+}
+
+fn refusal(error: ChainError) -> BrokerError {
+    if error.is_retryable() {
+        BrokerError::Unavailable(error.to_string())
+    } else {
+        BrokerError::Refused(error.to_string())
+    }
+}

@@ -1,0 +1,57 @@
+//! Why an orchestrator does not start, or does not end cleanly.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+/// Why an orchestrator does not start or does not end cleanly.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum OrchestratorError {
+    /// A configured value is outside its range.
+    #[error("{field} is {value}: {expected}")]
+    Config {
+        /// The field of [`OrchestratorConfig`](crate::OrchestratorConfig).
+        field: &'static str,
+        /// What it is.
+        value: String,
+        /// What it has to be.
+        expected: &'static str,
+    },
+    /// The price and the payment set-up contradict each other.
+    #[error(
+        "a price of {price} needs somebody who takes tickets; set the price to zero or configure payments"
+    )]
+    PriceWithoutPayments {
+        /// The price.
+        price: framemill_network::PricePerPixel,
+    },
+    /// The network does not let us serve a protocol.
+    #[error("network: {0}")]
+    Network(#[from] framemill_network::NetworkError),
+    /// A metric could not be registered.
+    #[error("metrics: {0}; register one orchestrator per registry")]
+    Metrics(#[from] prometheus::Error),
+    /// The ticket ledger or its recipient failed.
+    #[error("payments: {0}")]
+    Payments(#[from] probabilistic_ticket::RecipientError),
+    /// The chain could not be read or written.
+    #[error("chain: {0}")]
+    Chain(#[from] framemill_contracts::ChainError),
+    /// A service task panicked: the state it held is lost, restart the node.
+    #[error("task {task} ended unexpectedly; restart the node and report its log")]
+    Task {
+        /// The task's name.
+        task: &'static str,
+    },
+    /// Segments were still running when the drain deadline passed.
+    #[error(
+        "{segments} segments were cut off after a drain of {waited:?}; raise drain_deadline to wait longer"
+    )]
+    Drain {
+        /// How many.
+        segments: usize,
+        /// How long it waited.
+        waited: Duration,
+    },
+}

@@ -1,0 +1,113 @@
+//! Counters of one orchestrator, prefix `framemill_orchestrator_`, closed label sets only.
+
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+
+/// Upper bounds of the stage histograms: a live segment of 2 s is useless after a few durations.
+const STAGE_BUCKETS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0];
+
+/// All metrics of one orchestrator.
+#[derive(Debug, Clone)]
+pub(crate) struct Metrics {
+    /// Quotes by outcome: `signed` or the wire code of the refusal.
+    pub(crate) quotes: IntCounterVec,
+    /// Segments by outcome: `done` or the wire code they ended with.
+    pub(crate) segments: IntCounterVec,
+    /// Open sessions.
+    pub(crate) sessions: IntGauge,
+    /// Connected transcoders.
+    pub(crate) transcoders: IntGauge,
+    /// Output pixels per second that connected transcoders offer.
+    pub(crate) capacity: IntGauge,
+    /// Output pixels per second that active sessions hold.
+    pub(crate) reserved: IntGauge,
+    /// Output pixels delivered with a receipt.
+    pub(crate) pixels: IntCounter,
+    /// Segments moved to another transcoder.
+    pub(crate) retries: IntCounter,
+    /// Tickets by outcome: `accepted`, `won` or `refused`.
+    pub(crate) tickets: IntCounterVec,
+    /// Redemptions by outcome: `submitted`, `redeemed` or `failed`.
+    pub(crate) redemptions: IntCounterVec,
+    /// Whether the chain answered last time (1) or not (0).
+    pub(crate) chain_up: IntGauge,
+    /// Time from the accepted header to the whole source.
+    pub(crate) upload_seconds: Histogram,
+    /// Time from the whole source to the signed receipt.
+    pub(crate) transcode_seconds: Histogram,
+}
+
+impl Metrics {
+    /// Creates all metrics in `registry`.
+    ///
+    /// # Errors
+    /// A name is registered already: one orchestrator per registry.
+    pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let new = Self {
+            quotes: outcomes("quotes_total", "Quote requests by outcome.")?,
+            segments: outcomes("segments_total", "Segments by outcome.")?,
+            sessions: gauge("sessions", "Open sessions.")?,
+            transcoders: gauge("transcoders", "Connected transcoders.")?,
+            capacity: gauge(
+                "capacity_pixels_per_second",
+                "Output pixels per second offered by the connected transcoders.",
+            )?,
+            reserved: gauge(
+                "reserved_pixels_per_second",
+                "Output pixels per second held by active sessions.",
+            )?,
+            pixels: counter("pixels_total", "Output pixels delivered with a receipt.")?,
+            retries: counter("retries_total", "Segments moved to another transcoder.")?,
+            tickets: outcomes("tickets_total", "Tickets by outcome.")?,
+            redemptions: outcomes("redemptions_total", "Redemptions by outcome.")?,
+            chain_up: gauge("chain_up", "Whether the chain answered the last call.")?,
+            upload_seconds: seconds("upload_seconds", "Accepted header to whole source.")?,
+            transcode_seconds: seconds("transcode_seconds", "Whole source to signed receipt.")?,
+        };
+        new.register(registry)?;
+        Ok(new)
+    }
+
+    fn register(&self, registry: &Registry) -> Result<(), prometheus::Error> {
+        let all: [Box<dyn prometheus::core::Collector>; 13] = [
+            Box::new(self.quotes.clone()),
+            Box::new(self.segments.clone()),
+            Box::new(self.sessions.clone()),
+            Box::new(self.transcoders.clone()),
+            Box::new(self.capacity.clone()),
+            Box::new(self.reserved.clone()),
+            Box::new(self.pixels.clone()),
+            Box::new(self.retries.clone()),
+            Box::new(self.tickets.clone()),
+            Box::new(self.redemptions.clone()),
+            Box::new(self.chain_up.clone()),
+            Box::new(self.upload_seconds.clone()),
+            Box::new(self.transcode_seconds.clone()),
+        ];
+        all.into_iter().try_for_each(|collector| registry.register(collector))
+    }
+}
+
+/// A gauge's value for a count that may exceed its range.
+pub(crate) fn level(value: impl TryInto<i64>) -> i64 {
+    value.try_into().unwrap_or(i64::MAX)
+}
+
+fn name(what: &str) -> String {
+    format!("framemill_orchestrator_{what}")
+}
+
+fn outcomes(what: &str, help: &str) -> Result<IntCounterVec, prometheus::Error> {
+    IntCounterVec::new(Opts::new(name(what), help), &["outcome"])
+}
+
+fn counter(what: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+    IntCounter::new(name(what), help)
+}
+
+fn gauge(what: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    IntGauge::new(name(what), help)
+}
+
+fn seconds(what: &str, help: &str) -> Result<Histogram, prometheus::Error> {
+    Histogram::with_opts(HistogramOpts::new(name(what), help).buckets(STAGE_BUCKETS.to_vec()))
+}

@@ -1,0 +1,221 @@
+//! The till: ticket parameters with quotes, money before work, the exact price after it, winners to the chain.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use alloy_primitives::{Address, B256};
+use bytes::Bytes;
+use probabilistic_ticket::recipient::LimitName;
+use probabilistic_ticket::{
+    Broker, BrokerError, Clock, FundingRefusal, Ledger, Recipient, RecipientConfig, RecipientError,
+    RedeemError, RedeemPolicy, RedeemReport, Redeemer, Round, SystemClock, Wei,
+};
+use tracing::{error, info, warn};
+
+use crate::config::RedemptionConfig;
+use crate::error::OrchestratorError;
+use crate::events::{Events, OrchestratorEvent};
+use crate::metrics::Metrics;
+use crate::refusal::Refusal;
+
+/// Everything that takes tickets and turns winners into money.
+pub struct Payments {
+    recipient: Recipient,
+    redeemer: Redeemer,
+    broker: Arc<dyn Broker>,
+}
+
+impl Payments {
+    /// Opens the books of one recipient over one ledger.
+    ///
+    /// # Errors
+    /// The ledger cannot be read, or the chain cannot be reached now.
+    pub async fn open(
+        config: RecipientConfig,
+        policy: RedeemPolicy,
+        ledger: Arc<dyn Ledger>,
+        broker: Arc<dyn Broker>,
+    ) -> Result<Self, OrchestratorError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let recipient = Recipient::open(config, ledger.clone(), broker.clone(), clock.clone()).await?;
+        let redeemer = Redeemer::new(policy, ledger, broker.clone(), clock);
+        Ok(Self { recipient, redeemer, broker })
+    }
+}
+
+impl std::fmt::Debug for Payments {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Payments").field("recipient", self.recipient.config()).finish_non_exhaustive()
+    }
+}
+
+/// What was held for a segment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// To be settled when the segment ends.
+    pub(crate) amount: Wei,
+}
+
+/// Takes payment for sessions, or works for free.
+pub(crate) struct Till {
+    payments: Option<Payments>,
+    metrics: Metrics,
+    events: Events,
+}
+
+impl Till {
+    pub(crate) fn new(payments: Option<Payments>, metrics: Metrics, events: Events) -> Self {
+        Self { payments, metrics, events }
+    }
+
+    /// Opens a session's account; its encoded ticket parameters, empty when work is free.
+    pub(crate) async fn open(&self, sender: Address, session: B256) -> Result<Bytes, Refusal> {
+        let Some(payments) = &self.payments else { return Ok(Bytes::new()) };
+        let params = payments.recipient.open_session(sender, session).await.map_err(refusal)?;
+        Ok(Bytes::copy_from_slice(&params.encode()))
+    }
+
+    /// Takes a payment and holds `cost`; everything is durable when this returns.
+    pub(crate) async fn take(&self, session: B256, payment: &[u8], cost: Wei) -> Result<Held, Refusal> {
+        let Some(payments) = &self.payments else { return Ok(Held::default()) };
+        match payments.recipient.accept(session, payment, cost).await {
+            Ok(accepted) => {
+                self.count(accepted.tickets, accepted.winners, accepted.refused.len());
+                Ok(Held { amount: accepted.held })
+            }
+            Err(RecipientError::Refused(refused)) => {
+                self.count(0, refused.winners, refused.refused.len());
+                let fresh_params = self.fresh_params(session).await;
+                Err(Refusal::Payment { reason: refused.reason, text: refused.to_string(), fresh_params })
+            }
+            Err(other) => Err(refusal(other)),
+        }
+    }
+
+    /// Current parameters of a session, to pay the next segment with.
+    pub(crate) async fn fresh_params(&self, session: B256) -> Option<Bytes> {
+        let params = self.payments.as_ref()?.recipient.params(session).await.ok()?;
+        Some(Bytes::copy_from_slice(&params.encode()))
+    }
+
+    /// Ends a hold: `actual` of it is earned, the rest is the client's credit again.
+    pub(crate) async fn settle(&self, session: B256, held: Held, actual: Wei) -> Result<(), Refusal> {
+        let Some(payments) = &self.payments else { return Ok(()) };
+        payments.recipient.settle(session, held.amount, actual).await.map_err(refusal)?;
+        Ok(())
+    }
+
+    /// Closes the account of a session that ended.
+    pub(crate) async fn close(&self, session: B256) {
+        let Some(payments) = &self.payments else { return };
+        if let Err(error) = payments.recipient.close_session(session).await {
+            warn!(%session, %error, "session's account stays open");
+        }
+    }
+
+    /// Whether winners and unknown senders wait for a chain that does not answer.
+    pub(crate) fn waits_for_chain(&self) -> bool {
+        self.payments.is_some() && self.metrics.chain_up.get() == 0
+    }
+
+    /// One look at the chain and the winners: the round, and whether the chain answered.
+    async fn turn(&self, payments: &Payments) -> Result<Round, RedeemError> {
+        if let Err(RecipientError::Ledger(error)) = payments.recipient.refresh().await {
+            return Err(error.into());
+        }
+        let round = payments.broker.chain().await?.round;
+        let report = payments.redeemer.turn().await?;
+        self.report(&report);
+        Ok(round)
+    }
+
+    /// Follows the chain and redeems winners until it is dropped. Cancel safe: every step is on disk
+    /// before the next begins.
+    pub(crate) async fn run(&self, config: &RedemptionConfig, mut on_round: impl FnMut(Round)) {
+        let Some(payments) = &self.payments else { return std::future::pending().await };
+        let mut pause = config.interval;
+        loop {
+            match self.turn(payments).await {
+                Ok(round) => {
+                    on_round(round);
+                    self.chain_answers(true);
+                    pause = config.interval;
+                }
+                Err(RedeemError::Broker(BrokerError::Unavailable(reason))) => {
+                    if self.chain_answers(false) {
+                        warn!(%reason, "chain does not answer; winners wait on disk");
+                    }
+                    pause = pause.saturating_mul(2).min(config.max_backoff.max(config.interval));
+                }
+                Err(error) => {
+                    error!(%error, "redemption failed; check the ledger and the chain endpoint");
+                    pause = config.max_backoff.max(config.interval);
+                }
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Records whether the chain answered; true when that is news.
+    fn chain_answers(&self, up: bool) -> bool {
+        let news = (self.metrics.chain_up.get() == 1) != up;
+        self.metrics.chain_up.set(i64::from(up));
+        if news && up {
+            info!("chain answers");
+        }
+        news
+    }
+
+    fn report(&self, report: &RedeemReport) {
+        let counts = [("submitted", report.submitted), ("redeemed", report.paid), ("failed", report.dead)];
+        for (outcome, count) in counts {
+            self.metrics.redemptions.with_label_values(&[outcome]).inc_by(count as u64);
+        }
+        if report.submitted > 0 {
+            info!(tickets = report.submitted, "winning tickets sent to the chain");
+            self.events.send(OrchestratorEvent::RedemptionSent { tickets: report.submitted });
+        }
+        if report.paid > 0 {
+            info!(tickets = report.paid, wei = %report.paid_value, "winning tickets paid");
+            self.events
+                .send(OrchestratorEvent::RedemptionPaid { tickets: report.paid, value: report.paid_value });
+        }
+        if report.dead > 0 {
+            warn!(tickets = report.dead, "winning tickets were given up");
+        }
+    }
+
+    fn count(&self, accepted: u64, won: u64, refused: usize) {
+        for (outcome, count) in [("accepted", accepted), ("won", won), ("refused", refused as u64)] {
+            self.metrics.tickets.with_label_values(&[outcome]).inc_by(count);
+        }
+        if won > 0 {
+            info!(tickets = won, "tickets won");
+            self.events.send(OrchestratorEvent::TicketsWon { tickets: won });
+        }
+    }
+}
+
+/// How long a sender waits before it asks again while our own books or the chain fail.
+const FAILURE_RETRY: Duration = Duration::from_secs(2);
+
+fn refusal(error: RecipientError) -> Refusal {
+    match error {
+        RecipientError::Funding(refusal) => sender_refused(&refusal),
+        RecipientError::UnknownSession(session) => Refusal::UnknownSession { session },
+        RecipientError::Malformed(error) => Refusal::PaymentMalformed(error.to_string()),
+        RecipientError::Broker(error) => {
+            warn!(%error, "chain does not answer; sessions of unknown senders are refused");
+            Refusal::Busy { retry_after: FAILURE_RETRY }
+        }
+        other => {
+            error!(error = %other, "payment could not be booked; check the ledger");
+            Refusal::Internal
+        }
+    }
+}
+
+fn sender_refused(refusal: &FundingRefusal) -> Refusal {
+    let unlocking = refusal.limits.iter().any(|limit| limit.name == LimitName::Unlocked);
+    Refusal::Sender { unlocking, text: refusal.to_string() }
+}

@@ -1,0 +1,287 @@
+//! Tasks, sockets and their end: what turns the pure cores into a running orchestrator.
+
+mod pool;
+mod quotes;
+mod segments;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use framemill_network::{Network, QuoteServer, SegmentServer, SigningDomain, WorkServer, WorkToken};
+use probabilistic_ticket::{EthKey, Round};
+use prometheus::Registry;
+use tokio::sync::{Semaphore, broadcast};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use crate::config::OrchestratorConfig;
+use crate::error::OrchestratorError;
+use crate::events::{Events, OrchestratorEvent};
+use crate::evidence::{Evidence, KeptReceipt};
+use crate::metrics::{Metrics, level};
+use crate::payments::{Payments, Till};
+use crate::session::SessionTable;
+use pool::Pool;
+
+/// Requests that wait for us before the network answers `busy` on our behalf: a few times what is
+/// decided in the time of one round trip.
+const REQUEST_QUEUE: usize = 64;
+
+/// Transcoders that wait to be taken in.
+const WORKER_QUEUE: usize = 16;
+
+/// How often sessions are expired and gauges set.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What an orchestrator works with. It starts and owns none of it.
+#[derive(Debug)]
+pub struct OrchestratorDeps {
+    /// The running node; its quote, segment and work protocols are served by this orchestrator.
+    pub network: Network,
+    /// Signs quotes and receipts: the orchestrator's registered key.
+    pub key: EthKey,
+    /// What the signatures are for; the default when there is no chain.
+    pub domain: SigningDomain,
+    /// What transcoders prove to know.
+    pub work_token: WorkToken,
+    /// Takes tickets; `None` works for free.
+    pub payments: Option<Payments>,
+    /// Where the metrics go.
+    pub registry: Registry,
+}
+
+/// State that all tasks share.
+pub(crate) struct Shared {
+    config: OrchestratorConfig,
+    network: Network,
+    key: EthKey,
+    domain: SigningDomain,
+    pool: Arc<Pool>,
+    sessions: Mutex<SessionTable>,
+    till: Till,
+    evidence: Mutex<Evidence>,
+    /// Source bytes in memory, in units of [`segments::BUFFER_UNIT`].
+    buffers: Arc<Semaphore>,
+    round: AtomicU64,
+    metrics: Metrics,
+    events: Events,
+    /// No new work; segments in flight go on.
+    draining: CancellationToken,
+    /// Everything ends.
+    stopped: CancellationToken,
+}
+
+impl Shared {
+    fn sessions(&self) -> MutexGuard<'_, SessionTable> {
+        locked(&self.sessions)
+    }
+
+    /// The round receipts are dated with.
+    fn round(&self) -> u32 {
+        u32::try_from(self.round.load(Ordering::Relaxed)).unwrap_or(u32::MAX)
+    }
+
+    async fn sweep(&self) {
+        let now = Instant::now();
+        let (ended, open, reserved) = {
+            let mut sessions = self.sessions();
+            (sessions.expire(now), sessions.len(), sessions.reserved(now))
+        };
+        for terms in ended {
+            self.till.close(terms.id).await;
+            self.events.send(OrchestratorEvent::SessionEnded { session: terms.id });
+        }
+        self.metrics.sessions.set(level(open));
+        self.metrics.reserved.set(level(reserved));
+    }
+}
+
+/// Locks state whose users never panic while they hold it.
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nobody panics while holding the lock")
+}
+
+/// Starts orchestrators.
+#[derive(Debug)]
+pub struct Orchestrator;
+
+impl Orchestrator {
+    /// Starts to serve quotes, segments and transcoders. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// The configuration contradicts itself, or another service has the network's protocols.
+    pub async fn start(
+        config: OrchestratorConfig,
+        deps: OrchestratorDeps,
+    ) -> Result<OrchestratorHandle, OrchestratorError> {
+        config.validate()?;
+        let price = config.price;
+        if !price.wei().is_zero() && deps.payments.is_none() {
+            return Err(OrchestratorError::PriceWithoutPayments { price });
+        }
+        let quotes = deps.network.serve_quotes(REQUEST_QUEUE)?;
+        let segments = deps.network.serve_segments(REQUEST_QUEUE)?;
+        let work = deps.network.serve_work(deps.work_token, WORKER_QUEUE)?;
+
+        let metrics = Metrics::new(&deps.registry)?;
+        let events = Events::new();
+        let shared = Arc::new(Shared {
+            pool: Arc::new(Pool::new(metrics.clone(), events.clone())),
+            sessions: Mutex::new(SessionTable::new(config.sessions.clone())),
+            till: Till::new(deps.payments, metrics.clone(), events.clone()),
+            evidence: Mutex::new(Evidence::new(config.receipts_kept)),
+            buffers: Arc::new(Semaphore::new(
+                segments::buffer_units(config.segments.max_buffered_bytes) as usize
+            )),
+            round: AtomicU64::new(0),
+            network: deps.network,
+            key: deps.key,
+            domain: deps.domain,
+            config,
+            metrics,
+            events,
+            draining: CancellationToken::new(),
+            stopped: CancellationToken::new(),
+        });
+        info!(address = %shared.key.address(), peer = %shared.network.peer_id(), price = %price, "orchestrator started");
+        let tasks = Tasks::start(&shared, quotes, segments, work);
+        Ok(OrchestratorHandle {
+            running: Arc::new(Running { shared, tasks: tokio::sync::Mutex::new(tasks) }),
+        })
+    }
+}
+
+struct Tasks {
+    /// Serves segments; ends by itself once draining and nothing is in flight.
+    segments: JoinSet<()>,
+    /// Everything else; ends on `stopped`.
+    rest: JoinSet<&'static str>,
+}
+
+impl Tasks {
+    fn start(shared: &Arc<Shared>, quotes: QuoteServer, segments: SegmentServer, work: WorkServer) -> Self {
+        let mut tasks = Self { segments: JoinSet::new(), rest: JoinSet::new() };
+        tasks.segments.spawn(segments::serve(shared.clone(), segments));
+        tasks.until_stopped(shared, "quotes", quotes::serve(shared.clone(), quotes));
+        tasks.until_stopped(shared, "workers", pool::serve(shared.clone(), work));
+        tasks.until_stopped(shared, "redeemer", redeem(shared.clone()));
+        tasks.until_stopped(shared, "sweeper", sweep(shared.clone()));
+        tasks
+    }
+
+    fn until_stopped(
+        &mut self,
+        shared: &Arc<Shared>,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> AbortHandle {
+        let stopped = shared.stopped.clone();
+        self.rest.spawn(async move {
+            stopped.run_until_cancelled_owned(task).await;
+            name
+        })
+    }
+}
+
+async fn redeem(shared: Arc<Shared>) {
+    let on_round = |round: Round| shared.round.store(round.0, Ordering::Relaxed);
+    shared.till.run(&shared.config.redemption, on_round).await;
+}
+
+async fn sweep(shared: Arc<Shared>) {
+    let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
+    loop {
+        ticks.tick().await;
+        shared.sweep().await;
+    }
+}
+
+struct Running {
+    shared: Arc<Shared>,
+    tasks: tokio::sync::Mutex<Tasks>,
+}
+
+/// A running orchestrator. Clones are handles of the same one; when the last is dropped without
+/// [`shutdown`](Self::shutdown), all its tasks are aborted.
+#[derive(Clone)]
+pub struct OrchestratorHandle {
+    running: Arc<Running>,
+}
+
+impl OrchestratorHandle {
+    /// What happens from now on. A receiver that lags misses the oldest events.
+    pub fn events(&self) -> broadcast::Receiver<OrchestratorEvent> {
+        self.running.shared.events.subscribe()
+    }
+
+    /// Why this orchestrator cannot earn now; empty when it can.
+    pub fn readiness(&self) -> Vec<String> {
+        let shared = &self.running.shared;
+        let mut reasons = Vec::new();
+        if shared.draining.is_cancelled() {
+            reasons.push("draining: no new work is taken".to_owned());
+        }
+        if shared.pool.capacity() == 0 {
+            reasons.push("no transcoder with capacity is connected".to_owned());
+        }
+        if shared.till.waits_for_chain() {
+            reasons.push("the chain does not answer: winners wait, unknown senders are refused".to_owned());
+        }
+        reasons
+    }
+
+    /// The account that signs quotes and receipts.
+    pub fn address(&self) -> alloy_primitives::Address {
+        self.running.shared.key.address()
+    }
+
+    /// The last receipts given out, oldest first, at most
+    /// [`receipts_kept`](OrchestratorConfig::receipts_kept).
+    pub fn receipts(&self) -> Vec<KeptReceipt> {
+        locked(&self.running.shared.evidence).all()
+    }
+
+    /// The receipt of one segment, while it is kept.
+    pub fn receipt(&self, session: alloy_primitives::B256, sequence: u64) -> Option<KeptReceipt> {
+        locked(&self.running.shared.evidence).find(session, sequence)
+    }
+
+    /// Stops taking work, lets segments in flight end for at most
+    /// [`drain_deadline`](OrchestratorConfig::drain_deadline), then ends everything. The network and
+    /// the ledger stay open: their owner closes them afterwards. Safe to call again.
+    ///
+    /// # Errors
+    /// Segments were cut off, or a task had panicked.
+    pub async fn shutdown(&self) -> Result<(), OrchestratorError> {
+        let Running { shared, tasks } = &*self.running;
+        shared.draining.cancel();
+        shared.pool.drain();
+        let mut tasks = tasks.lock().await;
+        let waited = shared.config.drain_deadline;
+        let drained = tokio::time::timeout(waited, tasks.segments.join_next()).await;
+        let segments = shared.pool.jobs();
+        tasks.segments.shutdown().await;
+        shared.stopped.cancel();
+        let mut result = match drained {
+            Ok(None | Some(Ok(()))) => Ok(()),
+            Ok(Some(Err(_))) => Err(OrchestratorError::Task { task: "segments" }),
+            Err(_) => Err(OrchestratorError::Drain { segments, waited }),
+        };
+        while let Some(ended) = tasks.rest.join_next().await {
+            if let Err(error) = ended {
+                error!(%error, "a task of the orchestrator panicked; report its log");
+                result = result.and(Err(OrchestratorError::Task { task: "service" }));
+            }
+        }
+        info!("orchestrator stopped");
+        result
+    }
+}
+
+impl std::fmt::Debug for OrchestratorHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OrchestratorHandle").field("address", &self.address()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,409 @@
+//! One segment from its header to its receipt.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use alloy_primitives::B256;
+use bytes::Bytes;
+use framemill_media::{MediaError, MediaLimits, SegmentInfo};
+use framemill_network::{
+    IncomingSegment, JobDownload, JobEvent, JobExchange, JobHeader, Ladder, LadderEntry, NetworkError,
+    PeerId, RenditionClaim, SegmentAccept, SegmentHeader, SegmentReply, SegmentServer, SignedReceipt,
+    SourceReader, SourceWriter, TranscodeReceipt, WireCode, WorkerHandle, renditions_root,
+};
+use probabilistic_ticket::Wei;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinSet;
+use tracing::{debug, warn};
+
+use super::pool::Slot;
+use super::{Shared, locked};
+use crate::config::SegmentLimits;
+use crate::dispatch::{Demand, MAX_JOBS};
+use crate::events::OrchestratorEvent;
+use crate::evidence::KeptReceipt;
+use crate::gate;
+use crate::payments::Held;
+use crate::refusal::Refusal;
+use crate::relay::{Fault, Relay};
+use crate::session::{SegmentEnd, SegmentKey, Terms};
+
+/// Segments looked at at once: those in work, and as many again that are being refused.
+const MAX_SEGMENTS: usize = 2 * MAX_JOBS;
+
+/// Bytes that one permit of the buffer semaphore stands for; its counts are 32 bits wide.
+pub(crate) const BUFFER_UNIT: u64 = 4096;
+
+/// Permits for a number of bytes.
+pub(crate) fn buffer_units(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(BUFFER_UNIT)).unwrap_or(u32::MAX)
+}
+
+/// Serves segments until the network ends, or until it drains and the last segment is over.
+pub(crate) async fn serve(shared: Arc<Shared>, mut server: SegmentServer) {
+    let mut segments = JoinSet::new();
+    loop {
+        let draining = shared.draining.is_cancelled();
+        if draining && segments.is_empty() {
+            return;
+        }
+        tokio::select! {
+            offer = server.next(), if segments.len() < MAX_SEGMENTS => match offer {
+                Some(offer) => { segments.spawn(segment(shared.clone(), offer)); }
+                None => break,
+            },
+            Some(_) = segments.join_next() => {}
+            () = shared.draining.cancelled(), if !draining => {}
+        }
+    }
+    while segments.join_next().await.is_some() {}
+}
+
+/// A begun segment; ends with its session's books in order however its task ends.
+struct Begun {
+    shared: Arc<Shared>,
+    session: B256,
+    sequence: u64,
+    end: SegmentEnd,
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        self.shared.sessions().end(Instant::now(), self.session, self.sequence, self.end);
+    }
+}
+
+/// A segment that may be uploaded: everything it needs is reserved and paid for.
+struct Admitted {
+    begun: Begun,
+    terms: Terms,
+    slot: Slot,
+    held: Held,
+    deadline: Instant,
+    _buffer: OwnedSemaphorePermit,
+}
+
+async fn segment(shared: Arc<Shared>, incoming: IncomingSegment) {
+    let (peer, header) = (incoming.peer(), incoming.header().clone());
+    let (session, sequence) = (header.session, header.sequence);
+    let refused = match admit(&shared, peer, &header).await {
+        Ok(admitted) => match run(&shared, incoming, header, admitted).await {
+            Ok(()) => {
+                shared.metrics.segments.with_label_values(&["done"]).inc();
+                return;
+            }
+            Err(refusal) => refusal,
+        },
+        Err(refusal) => {
+            incoming.reject(refusal.to_wire()).await;
+            refusal
+        }
+    };
+    let code = refused.code().as_str();
+    debug!(%peer, %session, sequence, refusal = %refused, "segment ended without a receipt");
+    shared.metrics.segments.with_label_values(&[code]).inc();
+    shared.events.send(OrchestratorEvent::SegmentFailed { session, sequence, code });
+}
+
+/// Everything that is decided before the upload; money last, and durably.
+async fn admit(shared: &Arc<Shared>, peer: PeerId, header: &SegmentHeader) -> Result<Admitted, Refusal> {
+    if shared.draining.is_cancelled() {
+        return Err(Refusal::ShuttingDown);
+    }
+    let limits = &shared.config.segments;
+    gate::check_header(header, limits)?;
+    let deadline = Instant::now() + gate::time_budget(header, limits);
+    let (begun, terms) = begin(shared, peer, header)?;
+    gate::check_rate(header, &terms)?;
+    let busy = Refusal::Busy { retry_after: shared.config.sessions.busy_retry };
+    let buffer =
+        shared.buffers.clone().try_acquire_many_owned(buffer_units(header.source_len)).map_err(|_| busy)?;
+    let pixels = header.expected_pixels();
+    let slot = shared.pool.reserve(Demand {
+        session: terms.id,
+        pixels_per_second: terms.pixels_per_second,
+        pixels,
+        deadline,
+    })?;
+    let held = shared.till.take(terms.id, &header.payment, Wei(terms.price.cost(pixels))).await?;
+    slot.confirm();
+    shared.sessions().activate(Instant::now(), terms.id);
+    Ok(Admitted { begun, terms, slot, held, deadline, _buffer: buffer })
+}
+
+fn begin(shared: &Arc<Shared>, peer: PeerId, header: &SegmentHeader) -> Result<(Begun, Terms), Refusal> {
+    let key = SegmentKey {
+        session: header.session,
+        peer,
+        sequence: header.sequence,
+        ladder_hash: header.ladder.hash(),
+    };
+    let capacity = shared.pool.capacity();
+    let terms = shared.sessions().begin(Instant::now(), &key, capacity)?;
+    let begun = Begun {
+        shared: shared.clone(),
+        session: key.session,
+        sequence: key.sequence,
+        end: SegmentEnd::Failed,
+    };
+    Ok((begun, terms))
+}
+
+/// Upload, work, receipt. Whatever fails here leaves the client its credit.
+async fn run(
+    shared: &Arc<Shared>,
+    incoming: IncomingSegment,
+    header: SegmentHeader,
+    mut admitted: Admitted,
+) -> Result<(), Refusal> {
+    let session = admitted.terms.id;
+    let ticket_params = shared.till.fresh_params(session).await;
+    let (reader, mut reply) = match incoming.accept(SegmentAccept { ticket_params }).await {
+        Ok(accepted) => accepted,
+        Err(error) => {
+            shared.till.settle(session, admitted.held, Wei::ZERO).await?;
+            return Err(Refusal::Wire(error.to_wire()));
+        }
+    };
+    let work = Work { shared, header: &header, admitted: &admitted };
+    let deadline = admitted.deadline.into();
+    let produced = tokio::time::timeout_at(deadline, work.produce(reader, &mut reply)).await;
+    let failure = match produced.unwrap_or(Err(Refusal::Late)) {
+        Ok(claims) => match charge(shared, &admitted, &claims).await {
+            Ok(earned) => {
+                // From here on no other receipt for this sequence may ever be signed.
+                admitted.begun.end = SegmentEnd::Signed;
+                return deliver(shared, &header, &admitted, claims, earned, reply).await;
+            }
+            Err(refusal) => refusal,
+        },
+        Err(refusal) => shared.till.settle(session, admitted.held, Wei::ZERO).await.err().unwrap_or(refusal),
+    };
+    reply.fail(failure.to_wire()).await;
+    Err(failure)
+}
+
+/// Books what the segment earned: its real pixels, never more than what was held for it.
+async fn charge(shared: &Shared, admitted: &Admitted, claims: &[RenditionClaim]) -> Result<Wei, Refusal> {
+    let earned = Wei(admitted.terms.price.cost(pixels_of(claims))).min(admitted.held.amount);
+    shared.till.settle(admitted.terms.id, admitted.held, earned).await?;
+    Ok(earned)
+}
+
+fn pixels_of(claims: &[RenditionClaim]) -> u64 {
+    claims.iter().fold(0, |sum, claim| sum.saturating_add(claim.pixels))
+}
+
+/// Signs the receipt, keeps it, sends it. The work is done and charged even if the client is gone.
+async fn deliver(
+    shared: &Shared,
+    header: &SegmentHeader,
+    admitted: &Admitted,
+    claims: Vec<RenditionClaim>,
+    earned: Wei,
+    reply: SegmentReply,
+) -> Result<(), Refusal> {
+    let receipt = TranscodeReceipt {
+        session: header.session,
+        sequence: header.sequence,
+        source_hash: header.source_sha256,
+        ladder_hash: admitted.terms.ladder_hash,
+        renditions_root: renditions_root(&claims),
+        pixels: pixels_of(&claims),
+        round: shared.round(),
+    };
+    let signature = shared.key.sign_digest(receipt.signing_hash(&shared.domain));
+    let signed = SignedReceipt { receipt, signature: *signature.as_bytes() };
+    locked(&shared.evidence).keep(KeptReceipt { signed, claims });
+    shared.metrics.pixels.inc_by(receipt.pixels);
+    shared.events.send(OrchestratorEvent::SegmentDone {
+        session: receipt.session,
+        sequence: receipt.sequence,
+        pixels: receipt.pixels,
+        earned,
+    });
+    reply.finish(signed).await.map_err(|error| Refusal::Wire(error.to_wire()))
+}
+
+/// Why an attempt on one transcoder ended.
+enum Failed {
+    /// The transcoder's fault: another one may do it.
+    Transcoder(Fault),
+    /// The segment is over.
+    Segment(Refusal),
+}
+
+impl From<Fault> for Failed {
+    fn from(fault: Fault) -> Self {
+        Self::Transcoder(fault)
+    }
+}
+
+struct Work<'a> {
+    shared: &'a Shared,
+    header: &'a SegmentHeader,
+    admitted: &'a Admitted,
+}
+
+impl Work<'_> {
+    /// Reads the source and delivers every rendition, over as many transcoders as it takes.
+    async fn produce(
+        &self,
+        reader: SourceReader,
+        reply: &mut SegmentReply,
+    ) -> Result<Vec<RenditionClaim>, Refusal> {
+        let started = Instant::now();
+        let source = reader.read_all().await.map_err(|error| Refusal::Wire(error.to_wire()))?;
+        let uploaded = Instant::now();
+        let limits = self.media_limits();
+        let info = inspect(source.clone(), limits).await?.map_err(bad_source)?;
+        let pts = gate::check_source(info, self.header, self.limits())?;
+
+        let mut relay = Relay::new(self.admitted.terms.ladder.clone());
+        while relay.missing() > 0 {
+            let worker = self.admitted.slot.assign()?;
+            match self.attempt(&worker, &source, &pts, &mut relay, reply).await {
+                Ok(()) => {}
+                Err(Failed::Segment(refusal)) => return Err(refusal),
+                Err(Failed::Transcoder(fault)) => {
+                    warn!(transcoder = %worker.peer(), %fault, "transcoder failed a segment; trying another");
+                    self.shared.metrics.retries.inc();
+                    self.admitted.slot.failed();
+                }
+            }
+        }
+        self.shared.metrics.upload_seconds.observe((uploaded - started).as_secs_f64());
+        self.shared.metrics.transcode_seconds.observe(uploaded.elapsed().as_secs_f64());
+        Ok(relay.claims())
+    }
+
+    /// Has one transcoder make what is missing.
+    async fn attempt(
+        &self,
+        worker: &WorkerHandle,
+        source: &Bytes,
+        pts: &[i64],
+        relay: &mut Relay,
+        reply: &mut SegmentReply,
+    ) -> Result<(), Failed> {
+        let (ladder, restarted) = relay.begin_attempt();
+        for index in restarted {
+            reply.restart(index).await.map_err(client_gone)?;
+        }
+        let JobExchange { upload, download } =
+            worker.open_job(self.job(ladder)).await.map_err(worker_failed)?;
+        let mut upload = std::pin::pin!(push(upload, source.clone()));
+        let mut pull = std::pin::pin!(self.pull(download, pts, relay, reply));
+        let mut uploaded = false;
+        loop {
+            tokio::select! {
+                pulled = &mut pull => return pulled,
+                // Why an upload failed is said on the other half, where the transcoder's own words come.
+                _ = &mut upload, if !uploaded => uploaded = true,
+            }
+        }
+    }
+
+    /// Forwards what a transcoder makes; vouches for each rendition only after its own look at it.
+    async fn pull(
+        &self,
+        mut download: JobDownload,
+        pts: &[i64],
+        relay: &mut Relay,
+        reply: &mut SegmentReply,
+    ) -> Result<(), Failed> {
+        while let Some(event) = download.next().await.map_err(worker_failed)? {
+            match event {
+                JobEvent::Chunk(chunk) => {
+                    let index = relay.chunk(chunk.index, &chunk.data)?;
+                    reply.chunk(index, chunk.data).await.map_err(client_gone)?;
+                }
+                JobEvent::End(end) => {
+                    let (index, bytes) = relay.whole(end.index)?;
+                    let (frames, pixels) = self.check(index, bytes, pts).await?;
+                    let end = reply.end(index, pixels, frames).await.map_err(client_gone)?;
+                    relay.complete(end.claim());
+                }
+            }
+        }
+        match relay.missing() {
+            0 => Ok(()),
+            missing => Err(Fault::Incomplete { missing }.into()),
+        }
+    }
+
+    async fn check(&self, index: u32, bytes: Bytes, pts: &[i64]) -> Result<(u32, u64), Failed> {
+        let entry = self.entry(index)?;
+        let info = inspect(bytes, self.media_limits()).await.map_err(Failed::Segment)?;
+        let info = info.map_err(|error| Fault::NotMedia { index, reason: error.to_string() })?;
+        Ok(gate::check_rendition(index, entry, pts, &info)?)
+    }
+
+    fn entry(&self, index: u32) -> Result<&LadderEntry, Fault> {
+        let ladder = &self.admitted.terms.ladder;
+        ladder.get(index).ok_or(Fault::Unexpected { index, count: ladder.len() })
+    }
+
+    fn job(&self, ladder: Ladder) -> JobHeader {
+        JobHeader {
+            job: self.admitted.slot.id(),
+            session: self.header.session,
+            sequence: self.header.sequence,
+            duration_90k: self.header.duration_90k,
+            frames: self.header.frames,
+            source_len: self.header.source_len,
+            source_sha256: self.header.source_sha256,
+            ladder,
+            deadline: self.admitted.deadline.saturating_duration_since(Instant::now()),
+        }
+    }
+
+    fn limits(&self) -> &SegmentLimits {
+        &self.shared.config.segments
+    }
+
+    fn media_limits(&self) -> MediaLimits {
+        let limits = self.limits();
+        MediaLimits {
+            pixels_per_frame: limits.max_source_pixels,
+            frames: u64::from(limits.max_frames),
+            ..MediaLimits::segment()
+        }
+        .with_deadline(self.admitted.deadline)
+    }
+}
+
+async fn push(mut upload: SourceWriter, source: Bytes) -> Result<(), NetworkError> {
+    upload.send(source).await?;
+    upload.finish().await
+}
+
+/// Looks at packets on a thread that may block.
+async fn inspect(data: Bytes, limits: MediaLimits) -> Result<Result<SegmentInfo, MediaError>, Refusal> {
+    let looked = tokio::task::spawn_blocking(move || framemill_media::segment_info(&data, &limits)).await;
+    looked.map_err(|_| Refusal::Internal)
+}
+
+fn bad_source(error: MediaError) -> Refusal {
+    match error {
+        MediaError::DeadlineExceeded => Refusal::Late,
+        error => Refusal::BadMedia(error.to_string()),
+    }
+}
+
+fn client_gone(error: NetworkError) -> Failed {
+    Failed::Segment(Refusal::Wire(error.to_wire()))
+}
+
+/// Whose fault a failed job is: the source's, the clock's, or the transcoder's.
+fn worker_failed(error: NetworkError) -> Failed {
+    match error {
+        NetworkError::Refused(wire) if wire.code == WireCode::BadMedia => {
+            Failed::Segment(Refusal::BadMedia(wire.message))
+        }
+        NetworkError::Refused(wire) if wire.code == WireCode::DeadlineExceeded => {
+            Failed::Segment(Refusal::Late)
+        }
+        error => Failed::Transcoder(Fault::Worker(error.to_string())),
+    }
+}
