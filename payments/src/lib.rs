@@ -3,6 +3,7 @@
 pub mod codec;
 pub mod key;
 pub mod ledger;
+pub mod memory;
 pub mod params;
 pub mod port;
 pub mod reason;

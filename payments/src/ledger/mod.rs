@@ -230,7 +230,16 @@ impl Winner {
     }
 }
 
-/// A redemption on its way.
+/// A redemption on its way, with its winners as they stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveSubmission {
+    /// The signed transaction.
+    pub prepared: PreparedRedemption,
+    /// The winners in it, in the order of the batch.
+    pub winners: Vec<Winner>,
+}
+
+/// A redemption about to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Submission {
     /// The signed transaction.
@@ -299,10 +308,13 @@ pub trait Ledger: Send + Sync {
     async fn submit(&self, submission: Submission) -> Result<(), LedgerError>;
 
     /// Transactions on their way.
-    async fn submissions(&self) -> Result<Vec<Submission>, LedgerError>;
+    async fn submissions(&self) -> Result<Vec<LiveSubmission>, LedgerError>;
 
     /// Ends a transaction: applies one fate per winner and forgets the transaction.
     async fn conclude(&self, tx: B256, fates: &[(i64, Fate)]) -> Result<(), LedgerError>;
+
+    /// Counts a failed attempt for pending winners whose transaction could not even be made.
+    async fn note_failure(&self, winners: &[i64]) -> Result<(), LedgerError>;
 
     /// Gives up pending winners that no transaction will carry.
     async fn bury(&self, winners: &[(i64, DeadReason)]) -> Result<(), LedgerError>;

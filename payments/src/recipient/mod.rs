@@ -83,7 +83,7 @@ pub enum RecipientError {
     Malformed(#[from] CodecError),
     /// The payment does not cover the work.
     #[error(transparent)]
-    Refused(#[from] PaymentRefusal),
+    Refused(#[from] Box<PaymentRefusal>),
     /// The chain has never been seen.
     #[error(transparent)]
     Broker(#[from] BrokerError),
@@ -431,7 +431,7 @@ fn answer(
     }
     let reason = refused.first().map_or(Reason::InsufficientCredit, |ticket| ticket.reason);
     let shortfall = cost.saturating_sub(credit);
-    Err(PaymentRefusal { reason, refused, credit, cost, shortfall, winners }.into())
+    Err(Box::new(PaymentRefusal { reason, refused, credit, cost, shortfall, winners }).into())
 }
 
 fn unknown_session(error: LedgerError) -> RecipientError {

@@ -2,11 +2,20 @@
 
 mod plan;
 
+use std::collections::HashSet;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::ledger::{Ledger, LedgerError};
-use crate::port::{Broker, BrokerError, Clock};
+use tokio_util::sync::CancellationToken;
+
+use crate::ledger::{Fate, LaneId, Ledger, LedgerError, Submission, Winner};
+use crate::port::{Broker, BrokerError, Clock, PreparedRedemption};
 use crate::units::Wei;
+use plan::{Facts, Step, Urgency};
+
+/// Pending winners looked at in one turn; the rest waits for the next.
+const SCAN: u32 = 1024;
 
 /// When and how winners are redeemed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +78,11 @@ pub struct RedeemReport {
 }
 
 /// Redeems the winners of one ledger. Run one per ledger.
+///
+/// The life of a winner: pending → its secret marked revealed → tied to a signed transaction →
+/// sent → mined → final. Each step is on disk before the next begins, and each turn takes up what
+/// it finds there, so that a crash needs no recovery of its own. A transaction that a
+/// reorganization un-mined is sent again as it is; one that can never be mined frees its winners.
 pub struct Redeemer {
     policy: RedeemPolicy,
     ledger: Arc<dyn Ledger>,
@@ -87,17 +101,146 @@ impl Redeemer {
         Self { policy, ledger, broker, clock }
     }
 
-    /// One turn: follow up on what was sent, then send what is due. Call it every block or so.
-    ///
-    /// Safe to drop at any point and to call again after a crash at any point: every step is on
-    /// disk before the next begins.
-    pub async fn turn(&self) -> Result<RedeemReport, RedeemError> {
-        todo!()
+    /// Takes turns until `stop`; a turn that fails is logged and tried again.
+    pub async fn run(&self, every: Duration, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(every) => {}
+            }
+            match self.turn().await {
+                Ok(report) if report == RedeemReport::default() => {}
+                Ok(report) => tracing::info!(?report, "redeemed winning tickets"),
+                Err(error) => tracing::warn!(%error, "redemption turn ended early; the next continues"),
+            }
+        }
     }
 
-    /// Like [`Redeemer::turn`], but redeems all pending winners now, whatever the policy on
-    /// batch size, age and gas price.
+    /// One turn: follow up on what was sent, then send what is due. Call it every block or so, from
+    /// one task.
+    ///
+    /// Safe to drop at any point and to call again after a crash at any point.
+    pub async fn turn(&self) -> Result<RedeemReport, RedeemError> {
+        self.turn_with(Urgency::ByPolicy).await
+    }
+
+    /// Like [`Redeemer::turn`], but redeems all pending winners now, whatever the policy on batch
+    /// size, age and gas price.
     pub async fn flush(&self) -> Result<RedeemReport, RedeemError> {
-        todo!()
+        self.turn_with(Urgency::Everything).await
+    }
+
+    async fn turn_with(&self, urgency: Urgency) -> Result<RedeemReport, RedeemError> {
+        let mut report = RedeemReport::default();
+        let busy = self.follow_up(&mut report).await?;
+        self.send_due(&busy, urgency, &mut report).await?;
+        Ok(report)
+    }
+
+    /// Returns the lanes that still have a transaction on its way.
+    async fn follow_up(&self, report: &mut RedeemReport) -> Result<HashSet<LaneId>, RedeemError> {
+        let mut busy = HashSet::new();
+        for live in self.ledger.submissions().await? {
+            let status = self.broker.status(live.prepared.tx).await?;
+            let step = plan::follow(&live.winners, &status, &self.policy);
+            if let Step::Conclude(fates) = &step {
+                self.ledger.conclude(live.prepared.tx, fates).await?;
+                count(report, &live.winners, fates);
+                continue;
+            }
+            busy.extend(live.winners.iter().map(|winner| winner.lane));
+            if step == Step::SendAgain {
+                self.send(&live.prepared).await?;
+            }
+        }
+        Ok(busy)
+    }
+
+    async fn send_due(
+        &self,
+        busy: &HashSet<LaneId>,
+        urgency: Urgency,
+        report: &mut RedeemReport,
+    ) -> Result<(), RedeemError> {
+        let pending = self.ledger.pending_winners(SCAN).await?;
+        let pending: Vec<_> = pending.into_iter().filter(|winner| !busy.contains(&winner.lane)).collect();
+        if pending.is_empty() {
+            return Ok(());
+        }
+        let facts = self.facts(&pending).await?;
+        let dead = plan::dead(&pending, &facts, &self.policy);
+        if !dead.is_empty() {
+            self.ledger.bury(&dead).await?;
+            report.dead += dead.len();
+        }
+        let lanes = plan::due(&pending, &facts, &self.policy, self.clock.now_ms(), urgency);
+        if lanes.is_empty() {
+            return Ok(());
+        }
+        let complete = self.ledger.reveal(&lanes).await?;
+        for batch in plan::batches(&complete, &facts, &self.policy) {
+            self.redeem(&batch, report).await?;
+        }
+        Ok(())
+    }
+
+    async fn facts(&self, pending: &[Winner]) -> Result<Facts, RedeemError> {
+        let mut facts = Facts { chain: self.broker.chain().await?, ..Facts::default() };
+        for LaneId { sender, recipient, lane } in pending.iter().map(|winner| winner.lane) {
+            if let Entry::Vacant(unknown) = facts.lanes.entry(LaneId { sender, recipient, lane }) {
+                unknown.insert(self.broker.lane_nonce(sender, lane).await?);
+            }
+            if let Entry::Vacant(unknown) = facts.funds.entry(sender) {
+                unknown.insert(self.broker.funds(sender, recipient).await?);
+            }
+        }
+        Ok(facts)
+    }
+
+    async fn redeem(&self, batch: &[Winner], report: &mut RedeemReport) -> Result<(), RedeemError> {
+        let tickets: Vec<_> = batch.iter().map(|winner| winner.ticket).collect();
+        let winners: Vec<_> = batch.iter().map(|winner| winner.id).collect();
+        let prepared = match self.broker.prepare(&tickets).await {
+            Ok(prepared) => prepared,
+            Err(BrokerError::Refused(reason)) => {
+                tracing::warn!(
+                    tickets = batch.len(),
+                    reason,
+                    "broker refused a redemption; its tickets are tried one by one"
+                );
+                return Ok(self.ledger.note_failure(&winners).await?);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.ledger.submit(Submission { prepared: prepared.clone(), winners }).await?;
+        self.send(&prepared).await?;
+        report.sent += 1;
+        report.submitted += batch.len();
+        Ok(())
+    }
+
+    /// A refusal is no error here: what became of the transaction shows in its status.
+    async fn send(&self, prepared: &PreparedRedemption) -> Result<(), RedeemError> {
+        match self.broker.send(prepared).await {
+            Err(BrokerError::Refused(reason)) => {
+                tracing::warn!(tx = %prepared.tx, reason, "chain refused a redemption; its status decides");
+                Ok(())
+            }
+            sent => Ok(sent?),
+        }
+    }
+}
+
+fn count(report: &mut RedeemReport, winners: &[Winner], fates: &[(i64, Fate)]) {
+    for (winner, (_, fate)) in winners.iter().zip(fates) {
+        match fate {
+            Fate::Paid => {
+                report.paid += 1;
+                let value = winner.ticket.signed.ticket.face_value;
+                report.paid_value = report.paid_value.saturating_add(value);
+            }
+            Fate::Dead(_) => report.dead += 1,
+            Fate::Retry { .. } => {}
+        }
     }
 }

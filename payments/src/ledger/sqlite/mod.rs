@@ -18,8 +18,9 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Acceptance, Acknowledged, DeadReason, Fate, LaneId, Ledger, LedgerError, NewSession, NewSpending,
-    Reservation, Reserved, SenderLedger, Session, SpendingState, Submission, Winner, WorkOutcome,
+    Acceptance, Acknowledged, DeadReason, Fate, LaneId, Ledger, LedgerError, LiveSubmission, NewSession,
+    NewSpending, Reservation, Reserved, SenderLedger, Session, SpendingState, Submission, Winner,
+    WorkOutcome,
 };
 use crate::units::Wei;
 use writer::{Command, Reply};
@@ -116,13 +117,18 @@ impl Ledger for SqliteLedger {
         self.call(|reply| Command::Submit(submission, reply)).await
     }
 
-    async fn submissions(&self) -> Result<Vec<Submission>, LedgerError> {
+    async fn submissions(&self) -> Result<Vec<LiveSubmission>, LedgerError> {
         self.call(Command::Submissions).await
     }
 
     async fn conclude(&self, tx: B256, fates: &[(i64, Fate)]) -> Result<(), LedgerError> {
         let fates = fates.to_vec();
         self.call(|reply| Command::Conclude(tx, fates, reply)).await
+    }
+
+    async fn note_failure(&self, winners: &[i64]) -> Result<(), LedgerError> {
+        let winners = winners.to_vec();
+        self.call(|reply| Command::NoteFailure(winners, reply)).await
     }
 
     async fn bury(&self, winners: &[(i64, DeadReason)]) -> Result<(), LedgerError> {

@@ -5,7 +5,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::recipient::Books;
 use super::row::{self, DEAD, PAID, PENDING, SUBMITTED};
-use crate::ledger::{DeadReason, Fate, LaneId, LedgerError, Submission, Winner};
+use crate::ledger::{DeadReason, Fate, LaneId, LedgerError, LiveSubmission, Submission, Winner};
 use crate::port::PreparedRedemption;
 
 fn winners(rows: &[SqliteRow]) -> Result<Vec<Winner>, LedgerError> {
@@ -95,7 +95,7 @@ impl Books<'_> {
         if state == Some(PENDING) { Ok(()) } else { Err(LedgerError::NotPending(id)) }
     }
 
-    pub(super) async fn submissions(&mut self) -> Result<Vec<Submission>, LedgerError> {
+    pub(super) async fn submissions(&mut self) -> Result<Vec<LiveSubmission>, LedgerError> {
         let rows = sqlx::query("SELECT tx, raw FROM submissions ORDER BY tx")
             .fetch_all(&mut *self.connection)
             .await?;
@@ -104,17 +104,18 @@ impl Books<'_> {
             let prepared =
                 PreparedRedemption { tx: row::hash(found, "tx")?, raw: sqlx::Row::try_get(found, "raw")? };
             let winners = self.winners_in(prepared.tx).await?;
-            submissions.push(Submission { prepared, winners });
+            submissions.push(LiveSubmission { prepared, winners });
         }
         Ok(submissions)
     }
 
-    async fn winners_in(&mut self, tx: B256) -> Result<Vec<i64>, LedgerError> {
-        Ok(sqlx::query_scalar("SELECT id FROM winners WHERE tx = ? AND state = ? ORDER BY position")
+    async fn winners_in(&mut self, tx: B256) -> Result<Vec<Winner>, LedgerError> {
+        let rows = sqlx::query("SELECT * FROM winners WHERE tx = ? AND state = ? ORDER BY position")
             .bind(tx.as_slice())
             .bind(SUBMITTED)
             .fetch_all(&mut *self.connection)
-            .await?)
+            .await?;
+        winners(&rows)
     }
 
     pub(super) async fn conclude(&mut self, tx: B256, fates: Vec<(i64, Fate)>) -> Result<(), LedgerError> {
@@ -147,6 +148,17 @@ impl Books<'_> {
         .bind(SUBMITTED)
         .execute(&mut *self.connection)
         .await?;
+        Ok(())
+    }
+
+    pub(super) async fn note_failure(&mut self, winners: Vec<i64>) -> Result<(), LedgerError> {
+        for id in winners {
+            sqlx::query("UPDATE winners SET attempts = attempts + 1 WHERE id = ? AND state = ?")
+                .bind(id)
+                .bind(PENDING)
+                .execute(&mut *self.connection)
+                .await?;
+        }
         Ok(())
     }
 

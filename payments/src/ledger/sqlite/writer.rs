@@ -9,8 +9,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::MAX_GROUP;
 use super::recipient::Books;
 use crate::ledger::{
-    Acceptance, Acknowledged, DeadReason, Fate, LaneId, LedgerError, NewSession, NewSpending, Reservation,
-    Reserved, Session, SpendingState, Submission, Winner, WorkOutcome,
+    Acceptance, Acknowledged, DeadReason, Fate, LaneId, LedgerError, LiveSubmission, NewSession, NewSpending,
+    Reservation, Reserved, Session, SpendingState, Submission, Winner, WorkOutcome,
 };
 use crate::units::Wei;
 
@@ -29,8 +29,9 @@ pub(super) enum Command {
     PendingWinners(u32, Reply<Vec<Winner>>),
     Reveal(Vec<LaneId>, Reply<Vec<Winner>>),
     Submit(Submission, Reply<()>),
-    Submissions(Reply<Vec<Submission>>),
+    Submissions(Reply<Vec<LiveSubmission>>),
     Conclude(B256, Vec<(i64, Fate)>, Reply<()>),
+    NoteFailure(Vec<i64>, Reply<()>),
     Bury(Vec<(i64, DeadReason)>, Reply<()>),
     WinnersOf(Address, u32, Reply<Vec<Winner>>),
     OpenSpending(NewSpending, Reply<()>),
@@ -123,6 +124,7 @@ async fn execute(books: &mut Books<'_>, call: Command, answers: &mut Vec<Answer>
         Command::Submit(submission, reply) => answer!(reply, books.submit(submission)),
         Command::Submissions(reply) => answer!(reply, books.submissions()),
         Command::Conclude(tx, fates, reply) => answer!(reply, books.conclude(tx, fates)),
+        Command::NoteFailure(winners, reply) => answer!(reply, books.note_failure(winners)),
         Command::Bury(winners, reply) => answer!(reply, books.bury(winners)),
         Command::WinnersOf(sender, limit, reply) => answer!(reply, books.winners_of(sender, limit)),
         Command::OpenSpending(new, reply) => answer!(reply, books.open_spending(new)),
