@@ -1,1 +1,67 @@
 //! Buys transcoding: cuts a live stream into segments, pays for renditions segment by segment, verifies them and publishes HLS; an embeddable library.
+//!
+//! A platform builds one [`Broadcaster`], opens a [`StreamHandle`] per stream, and pushes segments or a reader into it:
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use framemill_broadcaster::{Broadcaster, BroadcasterConfig, ObjectStorage, Pace, StreamConfig};
+//! use framemill_network::{Identity, Network, NetworkConfig, ServiceAddress};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let network = Network::start(NetworkConfig::new(Identity::generate())).await?;
+//! let orchestrator: ServiceAddress = "/ip4/203.0.113.7/udp/4433/quic-v1/p2p/12D3KooW…".parse()?;
+//! let broadcaster = Broadcaster::builder()
+//!     .network(network)
+//!     .store(Arc::new(ObjectStorage::folder("hls")?))
+//!     .config(BroadcasterConfig { orchestrators: vec![orchestrator.into()], ..Default::default() })
+//!     .build()
+//!     .await?;
+//! let stream = broadcaster.stream(StreamConfig::new("cam-1"))?;
+//! stream.push_reader(std::fs::File::open("clip.mp4")?, Pace::Realtime).await?;
+//! println!("{}", stream.finish().await.master_playlist);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Every rendition of every segment is verified before any of it is published; a late, wrong or failed orchestrator costs a
+//! failover inside the segment's deadline and is suspended. Nothing global is touched: no signal handlers, no listening
+//! sockets, no process-wide state. It ends by [`Broadcaster::shutdown`].
+
+mod attempt;
+mod chain;
+mod check;
+mod config;
+pub mod core;
+mod directory;
+mod error;
+mod event;
+mod evidence;
+mod ingest;
+mod market;
+mod metrics;
+mod publish;
+mod serve;
+mod service;
+mod sessions;
+mod store;
+mod stream;
+
+pub use chain::SenderBroker;
+pub use config::{
+    BroadcasterConfig, DeadlinePolicy, MAX_STREAM_NAME, PlaylistMode, StaticOrchestrator, StreamConfig,
+};
+pub use directory::{Orchestrator, OrchestratorId};
+pub use error::{BroadcasterError, SegmentError, StoreError, StreamError};
+pub use event::{
+    AttemptOutcome, AttemptReport, RenditionResult, SegmentOutcome, SegmentReport, SegmentResult,
+    StreamEvent, StreamSummary, Timeline, Totals,
+};
+pub use evidence::{Evidence, ReceiptEvidence};
+pub use ingest::auth::{AuthDenied, AuthGrant, AuthRequest, AuthWebhook, PushAuth};
+pub use ingest::push::{PushConfig, PushIngest};
+pub use ingest::reader::Pace;
+pub use serve::hls_router;
+pub use service::{Broadcaster, BroadcasterBuilder, OrchestratorView};
+pub use store::{ObjectStorage, Store};
+pub use stream::{PendingSegment, StreamHandle};

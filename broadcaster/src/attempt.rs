@@ -1,0 +1,404 @@
+//! One attempt: pay, offer, upload, download, check.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use alloy_primitives::U256;
+use bytes::{Bytes, BytesMut};
+use framemill_network::{
+    Ladder, NetworkError, ProtocolError, RenditionClaim, RenditionEnd, Retry, SegmentDownload, SegmentEvent,
+    SegmentExchange, SegmentHeader, SourceWriter, WireCode, WireError,
+};
+use framemill_verification::Policy;
+use probabilistic_ticket::{LedgerError, Payment, Sender, SenderError, SenderSession, Wei, WorkOutcome};
+
+use crate::check::{Delivered, Finding, LazySource, check};
+use crate::core::plan::Setback;
+use crate::core::scoreboard::Severity;
+use crate::event::{AttemptOutcome, Timeline};
+use crate::service::Shared;
+use crate::sessions::{Session, decode_params};
+use crate::stream::Segment;
+
+/// Least wait before an orchestrator that said "busy" is asked again.
+const BUSY_PAUSE: Duration = Duration::from_millis(200);
+/// Wait for an orchestrator's own reason after the upload to it broke.
+const REASON_WAIT: Duration = Duration::from_secs(1);
+/// Segments an orchestrator without a record may owe us at a time.
+const UNPROVEN_SEGMENTS: u64 = 2;
+
+/// What one attempt is about.
+pub(crate) struct Attempt<'a> {
+    pub(crate) shared: &'a Arc<Shared>,
+    pub(crate) session: &'a Session,
+    pub(crate) segment: &'a Segment,
+    pub(crate) ladder: &'a Ladder,
+    pub(crate) source: &'a Arc<LazySource>,
+    pub(crate) policy: Policy,
+    pub(crate) stream_id: alloy_primitives::B256,
+    /// Segments that may be in flight, and so unverified, at a proven orchestrator.
+    pub(crate) in_flight: u64,
+    /// Arrival of the segment.
+    pub(crate) arrived: Instant,
+    pub(crate) budget: Duration,
+}
+
+/// What an attempt did, filled in as it goes so that it survives a time-out.
+#[derive(Default)]
+pub(crate) struct Trace {
+    pub(crate) timeline: Timeline,
+    pub(crate) tickets: u64,
+    pub(crate) expected_value: U256,
+    /// The orchestrator accepted, so an upload began.
+    pub(crate) accepted: bool,
+    /// A payment whose work is not settled with the payer yet.
+    unsettled: Option<Wei>,
+    /// How often the payment was made again.
+    pub(crate) repaid: u32,
+    /// All that was received, once it is complete.
+    pub(crate) delivered: Option<Delivered>,
+}
+
+/// How an attempt ended without a result.
+pub(crate) struct Failure {
+    pub(crate) outcome: AttemptOutcome,
+    pub(crate) setback: Setback,
+    pub(crate) severity: Option<Severity>,
+    /// The session is of no more use.
+    pub(crate) drop_session: bool,
+    /// The orchestrator says that the source is at fault, or we found so ourselves.
+    pub(crate) blames_source: Option<Blame>,
+    /// Reports on a rejected result.
+    pub(crate) reports: Vec<framemill_verification::Report>,
+}
+
+/// Who says that the source is unusable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Blame {
+    /// One orchestrator: may be a lie.
+    Peer,
+    /// Our own checks.
+    Ourselves,
+}
+
+impl Failure {
+    fn new(outcome: AttemptOutcome, setback: Setback, severity: Option<Severity>) -> Self {
+        Self { outcome, setback, severity, drop_session: false, blames_source: None, reports: Vec::new() }
+    }
+
+    fn failed(code: &str, reason: String) -> Self {
+        let outcome = AttemptOutcome::Failed { code: code.to_owned(), reason };
+        Self::new(outcome, Setback::Failed, Some(Severity::Unavailable))
+    }
+
+    fn rejected(reason: String) -> Self {
+        let mut failure =
+            Self::new(AttemptOutcome::Rejected { reason }, Setback::Excluded, Some(Severity::Dishonest));
+        failure.drop_session = true;
+        failure
+    }
+
+    /// Our own side cannot or will not pay: no mark against the orchestrator.
+    fn payment(error: &SenderError) -> Self {
+        let outcome = AttemptOutcome::Failed { code: "payment".into(), reason: error.to_string() };
+        if let SenderError::Ledger(LedgerError::Limit { .. }) = error {
+            // A cap is lifted by work that gets verified, or by the hour that passes.
+            return Self::new(outcome, Setback::Busy(BUSY_PAUSE), None);
+        }
+        let mut failure = Self::new(outcome, Setback::Failed, None);
+        failure.drop_session = true;
+        failure
+    }
+
+    /// An error of the orchestrator or the connection; `accepted` when the upload had begun.
+    fn network(error: &NetworkError, accepted: bool) -> Self {
+        match error {
+            NetworkError::Refused(wire) => Self::wire(wire, accepted),
+            NetworkError::Protocol(broken) if is_wrong_result(broken) => Self::rejected(broken.to_string()),
+            other => Self::failed("connection", other.to_string()),
+        }
+    }
+
+    fn wire(error: &WireError, accepted: bool) -> Self {
+        let (code, reason) = (error.code.as_str().to_owned(), error.message.clone());
+        let outcome = if accepted {
+            AttemptOutcome::Failed { code, reason }
+        } else {
+            AttemptOutcome::Refused { code, reason }
+        };
+        let mut failure = match error.code.retry() {
+            Retry::Here => Self::new(outcome, Setback::Busy(error.retry_after.max(BUSY_PAUSE)), None),
+            Retry::Requote => Self::new(outcome, Setback::Busy(BUSY_PAUSE), None),
+            Retry::Repay => Self::new(outcome, Setback::Failed, Some(Severity::Unavailable)),
+            Retry::Never => Self::new(outcome, Setback::Excluded, None),
+            _ => Self::new(outcome, Setback::Failed, Some(Severity::Unavailable)),
+        };
+        failure.drop_session = error.code.retry() == Retry::Requote;
+        match error.code {
+            // Whether our deposit covers the work is no fault of who asks.
+            WireCode::PaymentUnfunded | WireCode::PaymentUnlocking | WireCode::PriceTooLow => {
+                failure.severity = None;
+            }
+            WireCode::BadMedia => failure.blames_source = Some(Blame::Peer),
+            _ => {}
+        }
+        failure
+    }
+}
+
+/// Breaches by which an orchestrator sent something other than what was asked for, as opposed to nothing at all.
+fn is_wrong_result(error: &ProtocolError) -> bool {
+    matches!(
+        error,
+        ProtocolError::RenditionIndex { .. }
+            | ProtocolError::RenditionTooLong { .. }
+            | ProtocolError::RenditionMismatch { .. }
+            | ProtocolError::RenditionsMissing { .. }
+            | ProtocolError::ReceiptMismatch { .. }
+    )
+}
+
+impl Attempt<'_> {
+    /// Runs the attempt within its budget and settles its payment. Returns what was delivered and passed every check.
+    pub(crate) async fn run(&self, trace: &mut Trace) -> Result<Delivered, Failure> {
+        trace.timeline.quote_ms = Some(self.elapsed());
+        let result = match tokio::time::timeout(self.budget, self.exchange(trace)).await {
+            Ok(result) => result,
+            Err(_) => {
+                let allowed_ms = u64::try_from(self.budget.as_millis()).unwrap_or(u64::MAX);
+                let outcome = AttemptOutcome::Late { allowed_ms };
+                Err(Failure::new(outcome, Setback::Failed, Some(Severity::Unavailable)))
+            }
+        };
+        let outcome = if result.is_ok() { WorkOutcome::Verified } else { WorkOutcome::NotDone };
+        self.settle(trace, outcome).await;
+        result
+    }
+
+    async fn exchange(&self, trace: &mut Trace) -> Result<Delivered, Failure> {
+        let exchange = self.offer(trace).await?;
+        trace.accepted = true;
+        trace.timeline.accepted_ms = Some(self.elapsed());
+        let SegmentExchange { upload, download, .. } = exchange;
+        let delivered = self.transfer(upload, download, &mut trace.timeline).await;
+        let delivered = delivered.map_err(|error| Failure::network(&error, true))?;
+        trace.timeline.downloaded_ms = Some(self.elapsed());
+        trace.delivered = Some(delivered.clone());
+
+        let checked =
+            check(self.shared, self.session, self.segment, self.ladder, self.source, self.policy, &delivered);
+        match checked.await {
+            Ok(()) => {
+                trace.timeline.verified_ms = Some(self.elapsed());
+                Ok(delivered)
+            }
+            Err(Finding::Rejected { reason, reports }) => {
+                let mut failure = Failure::rejected(reason);
+                failure.reports = reports;
+                Err(failure)
+            }
+            Err(Finding::Unjudgeable(reason)) => {
+                let outcome = AttemptOutcome::Failed { code: "source".into(), reason };
+                let mut failure = Failure::new(outcome, Setback::Excluded, None);
+                failure.blames_source = Some(Blame::Ourselves);
+                Err(failure)
+            }
+        }
+    }
+
+    /// Pays and offers the segment until it is accepted or refused for good. Stale parameters are paid again at once.
+    async fn offer(&self, trace: &mut Trace) -> Result<SegmentExchange, Failure> {
+        let mut terms = self.session.terms.lock().await;
+        loop {
+            let payment = match (&self.shared.payer, &terms.params) {
+                (Some(payer), Some(params)) => {
+                    let cost = Wei(self.session.quote.price.cost(self.pixels()));
+                    self.raise_bound(payer, &mut terms.bound, cost).await?;
+                    let paid = payer.pay(self.session.quote.session, params, cost).await;
+                    Some(paid.map_err(|error| Failure::payment(&error))?)
+                }
+                _ => None,
+            };
+            if let Some(payment) = &payment {
+                trace.unsettled = Some(payment.cost);
+                trace.tickets += payment.tickets;
+                trace.expected_value = trace.expected_value.saturating_add(payment.value.0);
+            }
+            let header = self.header(payment.as_ref());
+            match self.shared.network.open_segment(self.session.peer(), header).await {
+                Ok(exchange) => {
+                    if let Some(fresh) = &exchange.accept.ticket_params {
+                        // Fresh parameters that do not decode are noticed when they are used: keep the old ones.
+                        terms.params = decode_params(fresh, &self.session.quote).ok().or(terms.params);
+                    }
+                    self.session.touch(Instant::now());
+                    return Ok(exchange);
+                }
+                Err(error) => {
+                    let fresh = self.fresh_terms(&error, trace.repaid);
+                    let Some(fresh) = fresh else { return Err(Failure::network(&error, false)) };
+                    terms.params = Some(fresh);
+                    trace.repaid += 1;
+                    let refused = payment.map_or(Wei::ZERO, |payment| payment.value);
+                    self.settle(trace, WorkOutcome::Refused(refused)).await;
+                }
+            }
+        }
+    }
+
+    /// The parameters to pay with again, when the refusal brings some and asks for it.
+    fn fresh_terms(&self, error: &NetworkError, repaid: u32) -> Option<probabilistic_ticket::TicketParams> {
+        let NetworkError::Refused(wire) = error else { return None };
+        if wire.code.retry() != Retry::Repay || repaid >= crate::core::plan::MAX_REPAYS {
+            return None;
+        }
+        decode_params(wire.details.as_ref()?, &self.session.quote).ok()
+    }
+
+    /// Tells the payer how much may be out at this orchestrator, when that grew.
+    async fn raise_bound(&self, payer: &Sender, bound: &mut Wei, cost: Wei) -> Result<(), Failure> {
+        let record = self.shared.performance(&self.session.id());
+        let segments = if record.is_unknown() { UNPROVEN_SEGMENTS } else { self.in_flight + 1 };
+        let wanted = cost.saturating_mul(segments);
+        if wanted <= *bound {
+            return Ok(());
+        }
+        let session = SenderSession {
+            id: self.session.quote.session,
+            stream: self.stream_id,
+            recipient: self.session.account,
+            max_outstanding: wanted,
+        };
+        payer.open_session(session).await.map_err(|error| Failure::payment(&error))?;
+        *bound = wanted;
+        Ok(())
+    }
+
+    fn header(&self, payment: Option<&Payment>) -> SegmentHeader {
+        SegmentHeader {
+            session: self.session.quote.session,
+            sequence: self.segment.sequence,
+            duration_90k: self.segment.duration_90k,
+            frames: self.segment.frames(),
+            source_len: self.segment.data.len() as u64,
+            source_sha256: self.segment.sha256,
+            ladder: self.ladder.clone(),
+            deadline: self.budget,
+            payment: payment.map(|payment| Bytes::from(payment.bytes.clone())).unwrap_or_default(),
+        }
+    }
+
+    fn pixels(&self) -> u64 {
+        self.ladder.expected_pixels(self.segment.frames(), self.segment.duration_90k)
+    }
+
+    /// Uploads and downloads at the same time: renditions come back while the source still goes out.
+    async fn transfer(
+        &self,
+        upload: SourceWriter,
+        mut download: SegmentDownload,
+        timeline: &mut Timeline,
+    ) -> Result<Delivered, NetworkError> {
+        let data = self.segment.data.clone();
+        let arrived = self.arrived;
+        let upload = async move {
+            let mut upload = upload;
+            upload.send(data).await?;
+            upload.finish().await?;
+            Ok::<_, NetworkError>(millis_since(arrived))
+        };
+        tokio::pin!(upload);
+        let mut collector = Collector::new(self.ladder.len());
+        let mut upload_error: Option<NetworkError> = None;
+        let reason_wait = tokio::time::sleep(REASON_WAIT);
+        tokio::pin!(reason_wait);
+        loop {
+            tokio::select! {
+                () = &mut reason_wait, if upload_error.is_some() => {
+                    return Err(upload_error.expect("checked by the branch's condition"));
+                }
+                sent = &mut upload, if timeline.uploaded_ms.is_none() && upload_error.is_none() => match sent {
+                    Ok(at) => timeline.uploaded_ms = Some(at),
+                    // What the orchestrator has to say about it is on its way; an error of its own explains more.
+                    Err(error) => {
+                        upload_error = Some(error);
+                        reason_wait.as_mut().reset(tokio::time::Instant::now() + REASON_WAIT);
+                    }
+                },
+                event = download.next() => match event {
+                    Ok(Some(event)) => {
+                        timeline.first_byte_ms.get_or_insert_with(|| millis_since(arrived));
+                        if let Some(delivered) = collector.take(event) {
+                            timeline.uploaded_ms.get_or_insert_with(|| millis_since(arrived));
+                            return Ok(delivered);
+                        }
+                    }
+                    Ok(None) => return Err(ProtocolError::Truncated { what: "renditions" }.into()),
+                    Err(error) => {
+                        let unexplained = !matches!(error, NetworkError::Refused(_) | NetworkError::Protocol(_));
+                        return Err(upload_error.filter(|_| unexplained).unwrap_or(error));
+                    }
+                },
+            }
+        }
+    }
+
+    async fn settle(&self, trace: &mut Trace, outcome: WorkOutcome) {
+        let (Some(payer), Some(cost)) = (&self.shared.payer, trace.unsettled.take()) else { return };
+        if let Err(error) = payer.record(self.session.quote.session, cost, outcome).await {
+            tracing::warn!(%error, "payer's books could not be updated; the next payment may be refused by its caps");
+        }
+    }
+
+    fn elapsed(&self) -> u64 {
+        millis_since(self.arrived)
+    }
+}
+
+/// Puts the renditions together. Bytes per rendition are bounded by the network against the ladder's bit rates.
+struct Collector {
+    parts: Vec<BytesMut>,
+    ends: Vec<Option<RenditionEnd>>,
+}
+
+impl Collector {
+    fn new(count: usize) -> Self {
+        Self { parts: vec![BytesMut::new(); count], ends: vec![None; count] }
+    }
+
+    /// The whole delivery once the receipt is there, which the network lets through only after every end.
+    fn take(&mut self, event: SegmentEvent) -> Option<Delivered> {
+        match event {
+            SegmentEvent::Chunk(chunk) => {
+                if let Some(part) = self.parts.get_mut(chunk.index as usize) {
+                    part.extend_from_slice(&chunk.data);
+                }
+                None
+            }
+            SegmentEvent::Restart { index } => {
+                // Another transcoder took over: its bytes differ from the first.
+                if let Some(part) = self.parts.get_mut(index as usize) {
+                    part.clear();
+                    self.ends[index as usize] = None;
+                }
+                None
+            }
+            SegmentEvent::End(end) => {
+                if let Some(slot) = self.ends.get_mut(end.index as usize) {
+                    *slot = Some(end);
+                }
+                None
+            }
+            SegmentEvent::Receipt(receipt) => {
+                let claims: Vec<RenditionClaim> =
+                    self.ends.iter().flatten().map(RenditionEnd::claim).collect();
+                let renditions = self.parts.drain(..).map(BytesMut::freeze).collect();
+                Some(Delivered { renditions, claims, receipt })
+            }
+        }
+    }
+}
+
+pub(crate) fn millis_since(start: Instant) -> u64 {
+    u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,139 @@
+//! Checks a complete result before anything of it is published.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use alloy_primitives::{B256, Bytes as HexBytes};
+use bytes::Bytes;
+use framemill_media::MediaLimits;
+use framemill_network::{Ladder, RenditionClaim, SignedReceipt};
+use framemill_verification::{
+    Delivery, Policy, Report, SourceReference, VerifyError, pixels_match, verify, verify_receipt,
+};
+use futures::future::join_all;
+
+use crate::evidence::ReceiptEvidence;
+use crate::service::Shared;
+use crate::sessions::Session;
+use crate::stream::Segment;
+
+/// The source to judge against, read when the first result is there and shared by all renditions and attempts.
+pub(crate) struct LazySource {
+    data: Bytes,
+    read: OnceLock<Result<SourceReference, VerifyError>>,
+}
+
+impl LazySource {
+    pub(crate) fn new(data: Bytes) -> Self {
+        Self { data, read: OnceLock::new() }
+    }
+
+    /// Blocks on reading the first time.
+    fn get(&self) -> Result<&SourceReference, VerifyError> {
+        let read = || SourceReference::new(self.data.clone(), &MediaLimits::segment());
+        self.read.get_or_init(read).as_ref().map_err(Clone::clone)
+    }
+}
+
+/// Everything an orchestrator sent for one segment.
+#[derive(Debug, Clone)]
+pub(crate) struct Delivered {
+    pub(crate) renditions: Vec<Bytes>,
+    pub(crate) claims: Vec<RenditionClaim>,
+    pub(crate) receipt: SignedReceipt,
+}
+
+/// What the checks came to when they did not pass.
+pub(crate) enum Finding {
+    /// The result is wrong.
+    Rejected {
+        /// The first check that failed.
+        reason: String,
+        /// Reports of the renditions that were judged.
+        reports: Vec<Report>,
+    },
+    /// The source cannot be judged against, which says nothing about the result.
+    Unjudgeable(String),
+}
+
+/// Checks receipt and renditions. Decoding runs on blocking threads, as many as [`Shared::verify_slots`] allows.
+pub(crate) async fn check(
+    shared: &Arc<Shared>,
+    session: &Session,
+    segment: &Segment,
+    ladder: &Ladder,
+    source: &Arc<LazySource>,
+    policy: Policy,
+    delivered: &Delivered,
+) -> Result<(), Finding> {
+    let started = Instant::now();
+    let delivery = Delivery {
+        session: session.quote.session,
+        sequence: segment.sequence,
+        source_sha256: segment.sha256,
+        ladder_hash: ladder.hash(),
+        renditions: &delivered.claims,
+    };
+    let receipt = verify_receipt(&delivered.receipt, &shared.domain, &session.signers(), &delivery);
+    receipt.map_err(|error| Finding::Rejected { reason: error.to_string(), reports: Vec::new() })?;
+
+    // Drawn after the result is in, and one for the whole ladder: nobody can know how deep this one is looked at.
+    let seed: [u8; 32] = rand::random();
+    let judged = join_all(ladder.iter().zip(&delivered.renditions).map(|(entry, rendition)| {
+        judge(shared, Arc::clone(source), rendition.clone(), entry.clone(), policy, seed)
+    }))
+    .await;
+    shared.metrics.verify_seconds.observe(started.elapsed().as_secs_f64());
+
+    let reports = judged.into_iter().collect::<Result<Vec<_>, _>>().map_err(Finding::Unjudgeable)?;
+    match first_fault(ladder, &reports, &delivered.claims) {
+        Some(reason) => Err(Finding::Rejected { reason, reports }),
+        None => Ok(()),
+    }
+}
+
+async fn judge(
+    shared: &Arc<Shared>,
+    source: Arc<LazySource>,
+    rendition: Bytes,
+    entry: framemill_network::LadderEntry,
+    policy: Policy,
+    seed: [u8; 32],
+) -> Result<Report, String> {
+    let _slot = shared.verify_slots.acquire().await.map_err(|_| "the broadcaster has ended".to_owned())?;
+    let judging = move || verify(source.get()?, &rendition, &entry, &policy, &seed);
+    match tokio::task::spawn_blocking(judging).await {
+        Ok(Ok(report)) => Ok(report),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("verification ended without a verdict; this is a defect, see the log".to_owned()),
+    }
+}
+
+fn first_fault(ladder: &Ladder, reports: &[Report], claims: &[RenditionClaim]) -> Option<String> {
+    ladder.iter().zip(reports).zip(claims).find_map(|((entry, report), claim)| {
+        let name = &entry.name;
+        if let Some(check) = report.failures().next() {
+            return Some(format!("{name}: {} is {}, bound {}", check.name, check.value, check.bound));
+        }
+        pixels_match(report, claim).err().map(|error| format!("{name}: {error}"))
+    })
+}
+
+/// A receipt in the form of evidence.
+pub(crate) fn receipt_evidence(signed: &SignedReceipt) -> ReceiptEvidence {
+    let receipt = &signed.receipt;
+    ReceiptEvidence {
+        session: receipt.session,
+        source_sha256: receipt.source_hash,
+        ladder_hash: receipt.ladder_hash,
+        renditions_root: receipt.renditions_root,
+        pixels: receipt.pixels,
+        round: receipt.round,
+        signature: HexBytes::copy_from_slice(&signed.signature),
+    }
+}
+
+/// SHA-256 of each rendition received.
+pub(crate) fn hashes(delivered: &Delivered) -> Vec<B256> {
+    delivered.claims.iter().map(|claim| claim.sha256).collect()
+}

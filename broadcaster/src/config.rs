@@ -1,0 +1,208 @@
+//! What a broadcaster and each of its streams may be told.
+
+use std::time::Duration;
+
+use alloy_primitives::Address;
+use framemill_media::SegmenterConfig;
+use framemill_network::{Ladder, PricePerPixel, ServiceAddress};
+use framemill_verification::Policy;
+
+use crate::core::plan::PlanLimits;
+use crate::core::scoreboard::SuspensionPolicy;
+use crate::core::select::SelectionPolicy;
+use crate::error::StreamError;
+
+/// Longest name of a stream in bytes: it becomes a folder and a path of a URL.
+pub const MAX_STREAM_NAME: usize = 128;
+
+/// An orchestrator named in the configuration instead of the chain's registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StaticOrchestrator {
+    /// Who it is and where it is reached.
+    pub service: ServiceAddress,
+    /// The account its quotes must be signed by; `None` accepts the account of its first quote for as long as the process
+    /// runs.
+    pub account: Option<Address>,
+}
+
+impl From<ServiceAddress> for StaticOrchestrator {
+    fn from(service: ServiceAddress) -> Self {
+        Self { service, account: None }
+    }
+}
+
+impl From<(Address, ServiceAddress)> for StaticOrchestrator {
+    fn from((account, service): (Address, ServiceAddress)) -> Self {
+        Self { service, account: Some(account) }
+    }
+}
+
+/// Settings of the whole broadcaster; every value has a default.
+#[derive(Debug, Clone)]
+pub struct BroadcasterConfig {
+    /// Orchestrators known without a chain. They are used beside those of the registry.
+    pub orchestrators: Vec<StaticOrchestrator>,
+    /// How often the chain's registry is read again.
+    pub registry_refresh: Duration,
+    /// Deadline of a round of quotes; who has not answered by then is not in it.
+    pub quote_timeout: Duration,
+    /// Orchestrators asked for a quote in one round, at most.
+    pub max_quotes: usize,
+    /// Sessions that a stream keeps warm: the ones in use and a spare.
+    pub warm_sessions: usize,
+    /// Highest price; `None` accepts any price the payment caps let through.
+    pub price_ceiling: Option<PricePerPixel>,
+    /// What counts in the choice of an orchestrator.
+    pub selection: SelectionPolicy,
+    /// How long failures shut an orchestrator out.
+    pub suspension: SuspensionPolicy,
+    /// Bounds of the attempts on one segment.
+    pub plan: PlanLimits,
+    /// Results verified at the same time, over all streams; each takes one core.
+    pub verify_parallelism: usize,
+    /// Streams open at the same time.
+    pub max_streams: usize,
+    /// Evidence of failed verdicts kept in memory; the oldest is dropped.
+    pub max_evidence: usize,
+}
+
+impl Default for BroadcasterConfig {
+    fn default() -> Self {
+        Self {
+            orchestrators: Vec::new(),
+            registry_refresh: Duration::from_secs(30),
+            quote_timeout: Duration::from_secs(3),
+            max_quotes: 16,
+            warm_sessions: 4,
+            price_ceiling: None,
+            selection: SelectionPolicy::default(),
+            suspension: SuspensionPolicy::default(),
+            plan: PlanLimits::default(),
+            verify_parallelism: std::thread::available_parallelism().map_or(1, usize::from),
+            max_streams: 256,
+            max_evidence: 256,
+        }
+    }
+}
+
+/// When a segment must be published at the latest: `factor` times its duration, and no sooner than `floor`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeadlinePolicy {
+    /// Multiple of the segment's duration.
+    pub factor: u32,
+    /// Shortest deadline.
+    pub floor: Duration,
+}
+
+impl DeadlinePolicy {
+    /// The time a segment of `duration` has, from its arrival to its delivery.
+    pub fn allow(&self, duration: Duration) -> Duration {
+        duration.saturating_mul(self.factor).max(self.floor)
+    }
+}
+
+impl Default for DeadlinePolicy {
+    fn default() -> Self {
+        Self { factor: 4, floor: Duration::from_secs(8) }
+    }
+}
+
+/// What the media playlists of a stream show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlaylistMode {
+    /// The newest `segments`; segments stay in the store, and a playlist of all of them (`vod.m3u8`) is written at the end.
+    Live {
+        /// Segments in the window.
+        segments: usize,
+    },
+    /// The newest `segments`; older ones are deleted. For streams without an end.
+    Sliding {
+        /// Segments in the window.
+        segments: usize,
+    },
+    /// Everything from the start; turns into a VOD playlist when the stream ends.
+    Event,
+}
+
+/// Settings of one stream.
+#[derive(Debug, Clone)]
+pub struct StreamConfig {
+    /// Name of the stream, its manifest: letters, digits, `_`, `-` and `.`, not starting with a dot.
+    pub name: String,
+    /// Renditions to buy; rungs above the source are dropped when the first segment arrives.
+    pub ladder: Ladder,
+    /// What the playlists show.
+    pub playlist: PlaylistMode,
+    /// Time a segment has.
+    pub deadline: DeadlinePolicy,
+    /// Segments worked on at the same time; also bounds the memory of the stream.
+    pub in_flight: usize,
+    /// Length that segments are cut to, and the playlists' initial target duration.
+    pub segment_duration: Duration,
+    /// How deep results are checked before they are published.
+    pub verification: Policy,
+    /// Publish the source as another rendition, named `source`.
+    pub publish_source: bool,
+}
+
+impl StreamConfig {
+    /// Defaults for a stream called `name`.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            ladder: Ladder::default(),
+            playlist: PlaylistMode::Live { segments: 6 },
+            deadline: DeadlinePolicy::default(),
+            in_flight: 3,
+            segment_duration: Duration::from_secs(2),
+            verification: Policy::FULL,
+            publish_source: false,
+        }
+    }
+
+    /// How a source of this stream is cut: video is required, segments end at the first keyframe at or after
+    /// [`StreamConfig::segment_duration`].
+    pub fn segmenter(&self) -> SegmenterConfig {
+        let target = i64::try_from(self.target_90k()).unwrap_or(i64::MAX);
+        SegmenterConfig { target, require_video: true, ..SegmenterConfig::default() }
+    }
+
+    /// The segment duration in ticks of 90 kHz.
+    pub(crate) fn target_90k(&self) -> u64 {
+        u64::try_from(self.segment_duration.as_micros() * 9 / 100).unwrap_or(u64::MAX)
+    }
+
+    /// Whether the name can be a folder and a part of a URL.
+    pub(crate) fn check(&self) -> Result<(), StreamError> {
+        if is_stream_name(&self.name) { Ok(()) } else { Err(StreamError::Name(shorten(&self.name))) }
+    }
+}
+
+pub(crate) fn is_stream_name(name: &str) -> bool {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    !name.is_empty() && name.len() <= MAX_STREAM_NAME && !name.starts_with('.') && name.chars().all(legal)
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().take(MAX_STREAM_NAME).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_would_leave_their_folder_are_refused() {
+        for name in ["", ".", "..", "../x", "a/b", "a b", "é", &"x".repeat(MAX_STREAM_NAME + 1)] {
+            assert!(!is_stream_name(name), "{name:?} must be refused");
+        }
+        assert!(is_stream_name("cam-1.main_feed"));
+    }
+
+    #[test]
+    fn short_segments_get_the_floor_and_long_ones_the_factor() {
+        let policy = DeadlinePolicy { factor: 4, floor: Duration::from_secs(8) };
+        assert_eq!(policy.allow(Duration::from_secs(1)), Duration::from_secs(8));
+        assert_eq!(policy.allow(Duration::from_secs(5)), Duration::from_secs(20));
+    }
+}

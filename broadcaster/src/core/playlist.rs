@@ -1,0 +1,333 @@
+//! The text of HLS playlists (RFC 8216), from exact durations and real byte counts.
+
+use std::collections::VecDeque;
+use std::fmt::Write;
+
+/// Ticks of the 90 kHz clock in one second.
+const TICKS_PER_SECOND: u64 = 90_000;
+
+/// Entries that a growing playlist holds at most: 48 hours of 2 s segments, about 4 MB of text.
+pub const MAX_ENTRIES: usize = 86_400;
+
+/// One segment of a playlist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// Number in the file name.
+    pub sequence: u64,
+    /// Exact duration in ticks of 90 kHz.
+    pub duration_90k: u64,
+    /// The segment was lost; players step over it without asking for it.
+    pub gap: bool,
+    /// The timeline breaks before this segment.
+    pub discontinuity: bool,
+}
+
+/// What a media playlist may still become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A sliding window of the newest segments.
+    Window(usize),
+    /// Everything from the start; grows, never loses.
+    Event,
+}
+
+/// The common timeline of all renditions of a stream: they are published together, so one list serves them all.
+#[derive(Debug, Clone)]
+pub struct MediaPlaylist {
+    kind: Kind,
+    entries: VecDeque<Entry>,
+    media_sequence: u64,
+    discontinuity_sequence: u64,
+    target_seconds: u64,
+    ended: bool,
+}
+
+impl MediaPlaylist {
+    /// An empty playlist whose target duration is at least `target_90k`.
+    pub fn new(kind: Kind, target_90k: u64) -> Self {
+        Self {
+            kind,
+            entries: VecDeque::new(),
+            media_sequence: 0,
+            discontinuity_sequence: 0,
+            target_seconds: target_90k.div_ceil(TICKS_PER_SECOND).max(1),
+            ended: false,
+        }
+    }
+
+    /// Appends a segment and returns those that left the window.
+    ///
+    /// `EXT-X-TARGETDURATION` should not change, so the configured target is used from the start; a longer segment
+    /// raises it, because an `EXTINF` above the target is the worse violation.
+    pub fn push(&mut self, entry: Entry) -> Vec<Entry> {
+        self.target_seconds = self.target_seconds.max(rounded_seconds(entry.duration_90k));
+        self.entries.push_back(entry);
+        let keep = match self.kind {
+            Kind::Window(segments) => segments.max(1),
+            Kind::Event => MAX_ENTRIES,
+        };
+        let mut gone = Vec::new();
+        while self.entries.len() > keep {
+            let Some(first) = self.entries.pop_front() else { break };
+            self.media_sequence += 1;
+            self.discontinuity_sequence += u64::from(first.discontinuity);
+            gone.push(first);
+        }
+        gone
+    }
+
+    /// No segment will follow.
+    pub fn end(&mut self) {
+        self.ended = true;
+    }
+
+    /// Nothing was appended yet.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Segments listed now, oldest first.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
+    }
+
+    /// The playlist's text; `extension` is that of the segment files, which lie beside it.
+    pub fn render(&self, extension: &str) -> String {
+        // EXT-X-GAP came with version 8; without one, version 3 (fractional EXTINF) reaches the oldest players.
+        let version = if self.entries.iter().any(|entry| entry.gap) { 8 } else { 3 };
+        let mut text = format!(
+            "#EXTM3U\n#EXT-X-VERSION:{version}\n#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-TARGETDURATION:{}\n#EXT-X-MEDIA-SEQUENCE:{}\n",
+            self.target_seconds, self.media_sequence
+        );
+        if self.discontinuity_sequence > 0 {
+            put(&mut text, format_args!("#EXT-X-DISCONTINUITY-SEQUENCE:{}\n", self.discontinuity_sequence));
+        }
+        match (self.kind, self.ended) {
+            (Kind::Event, true) => text.push_str("#EXT-X-PLAYLIST-TYPE:VOD\n"),
+            (Kind::Event, false) => text.push_str("#EXT-X-PLAYLIST-TYPE:EVENT\n"),
+            (Kind::Window(_), _) => {}
+        }
+        for entry in &self.entries {
+            if entry.discontinuity {
+                text.push_str("#EXT-X-DISCONTINUITY\n");
+            }
+            if entry.gap {
+                text.push_str("#EXT-X-GAP\n");
+            }
+            put(
+                &mut text,
+                format_args!("#EXTINF:{},\n{}.{extension}\n", Seconds(entry.duration_90k), entry.sequence),
+            );
+        }
+        if self.ended {
+            text.push_str("#EXT-X-ENDLIST\n");
+        }
+        text
+    }
+}
+
+/// One rendition in the master playlist, with the totals of what was really published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variant {
+    /// Folder of the rendition.
+    pub name: String,
+    /// Picture width in pixels.
+    pub width: u32,
+    /// Picture height in pixels.
+    pub height: u32,
+    /// Frames per second as a fraction.
+    pub frame_rate: (u32, u32),
+    /// RFC 6381 codec strings; empty leaves the attribute out.
+    pub codecs: Vec<String>,
+    bytes: u64,
+    duration_90k: u64,
+    peak_bps: u64,
+}
+
+impl Variant {
+    /// A rendition of which nothing was published yet.
+    pub fn new(name: String, width: u32, height: u32, frame_rate: (u32, u32), codecs: Vec<String>) -> Self {
+        Self { name, width, height, frame_rate, codecs, bytes: 0, duration_90k: 0, peak_bps: 0 }
+    }
+
+    /// Counts a published segment; `true` when the peak rate rose.
+    pub fn count(&mut self, bytes: u64, duration_90k: u64) -> bool {
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.duration_90k = self.duration_90k.saturating_add(duration_90k);
+        let rate = bits_per_second(bytes, duration_90k);
+        let risen = rate > self.peak_bps;
+        self.peak_bps = self.peak_bps.max(rate);
+        risen
+    }
+
+    /// Highest bit rate of any segment.
+    pub fn peak_bps(&self) -> u64 {
+        self.peak_bps
+    }
+
+    /// Bit rate over everything published.
+    pub fn average_bps(&self) -> u64 {
+        bits_per_second(self.bytes, self.duration_90k)
+    }
+}
+
+/// The master playlist; each variant's media playlist is `<name>/<file>`.
+pub fn render_master(variants: &[Variant], file: &str) -> String {
+    let mut text = String::from("#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-INDEPENDENT-SEGMENTS\n");
+    for variant in variants {
+        put(
+            &mut text,
+            format_args!(
+                "#EXT-X-STREAM-INF:BANDWIDTH={},AVERAGE-BANDWIDTH={}",
+                variant.peak_bps.max(1),
+                variant.average_bps().max(1)
+            ),
+        );
+        if !variant.codecs.is_empty() {
+            put(&mut text, format_args!(",CODECS=\"{}\"", variant.codecs.join(",")));
+        }
+        if variant.width > 0 && variant.height > 0 {
+            put(&mut text, format_args!(",RESOLUTION={}x{}", variant.width, variant.height));
+        }
+        let (num, den) = variant.frame_rate;
+        if num > 0 && den > 0 {
+            let millis = (u64::from(num) * 1_000 + u64::from(den) / 2) / u64::from(den);
+            put(&mut text, format_args!(",FRAME-RATE={}.{:03}", millis / 1_000, millis % 1_000));
+        }
+        put(&mut text, format_args!("\n{}/{file}\n", variant.name));
+    }
+    text
+}
+
+/// A duration as decimal seconds, exact to the microsecond.
+struct Seconds(u64);
+
+impl std::fmt::Display for Seconds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let micros = (u128::from(self.0) * 1_000_000 + u128::from(TICKS_PER_SECOND / 2))
+            / u128::from(TICKS_PER_SECOND);
+        write!(f, "{}.{:06}", micros / 1_000_000, micros % 1_000_000)
+    }
+}
+
+fn put(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    text.write_fmt(arguments).expect("writing to a string cannot fail");
+}
+
+/// RFC 8216 section 4.3.3.1 compares the target with `EXTINF` rounded to the nearest second.
+fn rounded_seconds(ticks: u64) -> u64 {
+    ticks.saturating_add(TICKS_PER_SECOND / 2) / TICKS_PER_SECOND
+}
+
+fn bits_per_second(bytes: u64, duration_90k: u64) -> u64 {
+    if duration_90k == 0 {
+        return 0;
+    }
+    let rate = (u128::from(bytes) * 8 * u128::from(TICKS_PER_SECOND)).div_ceil(u128::from(duration_90k));
+    u64::try_from(rate).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn entry(sequence: u64) -> Entry {
+        Entry { sequence, duration_90k: 180_180, gap: false, discontinuity: false }
+    }
+
+    #[test]
+    fn an_event_playlist_becomes_vod_when_it_ends() {
+        let mut playlist = MediaPlaylist::new(Kind::Event, 180_000);
+        playlist.push(entry(0));
+        playlist.push(entry(1));
+        assert!(playlist.render("ts").contains("#EXT-X-PLAYLIST-TYPE:EVENT\n"));
+        playlist.end();
+        assert_eq!(
+            playlist.render("ts"),
+            "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-TARGETDURATION:2\n\
+             #EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXTINF:2.002000,\n0.ts\n#EXTINF:2.002000,\n1.ts\n\
+             #EXT-X-ENDLIST\n"
+        );
+    }
+
+    #[test]
+    fn a_window_slides_and_counts_what_left_it() {
+        let mut playlist = MediaPlaylist::new(Kind::Window(3), 180_000);
+        let gone: Vec<u64> = (10..15).flat_map(|n| playlist.push(entry(n))).map(|e| e.sequence).collect();
+        assert_eq!(gone, vec![10, 11]);
+        let text = playlist.render("ts");
+        assert!(
+            text.contains("#EXT-X-MEDIA-SEQUENCE:2\n") && !text.contains("11.ts") && text.contains("12.ts")
+        );
+    }
+
+    #[test]
+    fn a_discontinuity_that_left_the_window_is_still_counted() {
+        let mut playlist = MediaPlaylist::new(Kind::Window(1), 180_000);
+        playlist.push(Entry { discontinuity: true, ..entry(0) });
+        playlist.push(entry(1));
+        assert!(playlist.render("ts").contains("#EXT-X-DISCONTINUITY-SEQUENCE:1\n"));
+    }
+
+    #[test]
+    fn a_lost_segment_is_a_gap_of_its_own_duration() {
+        let mut playlist = MediaPlaylist::new(Kind::Event, 180_000);
+        playlist.push(Entry { gap: true, ..entry(0) });
+        let text = playlist.render("ts");
+        assert!(
+            text.contains("#EXT-X-VERSION:8\n") && text.contains("#EXT-X-GAP\n#EXTINF:2.002000,\n0.ts\n")
+        );
+    }
+
+    #[test]
+    fn bandwidths_are_those_of_the_real_bytes() {
+        let mut variant = Variant::new("720p".into(), 1280, 720, (30_000, 1_001), vec!["avc1.64001f".into()]);
+        assert!(variant.count(250_000, 180_000));
+        assert!(!variant.count(125_000, 180_000));
+        assert_eq!(
+            render_master(&[variant], "index.m3u8"),
+            "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-STREAM-INF:BANDWIDTH=1000000,\
+             AVERAGE-BANDWIDTH=750000,CODECS=\"avc1.64001f\",RESOLUTION=1280x720,FRAME-RATE=29.970\n720p/index.m3u8\n"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_extinf_exceeds_the_target(durations in prop::collection::vec(1u64..2_000_000, 1..60), window in 1usize..10) {
+            let mut playlist = MediaPlaylist::new(Kind::Window(window), 180_000);
+            let mut last = 0;
+            for (n, duration_90k) in durations.into_iter().enumerate() {
+                playlist.push(Entry { duration_90k, ..entry(n as u64) });
+                let text = playlist.render("ts");
+                let number = |tag: &str| text.lines().find_map(|l| l.strip_prefix(tag)?.parse::<u64>().ok());
+                let target = number("#EXT-X-TARGETDURATION:").expect("a target");
+                for line in text.lines().filter_map(|l| l.strip_prefix("#EXTINF:")) {
+                    let seconds: f64 = line.trim_end_matches(',').parse().expect("a number");
+                    prop_assert!(seconds.round() as u64 <= target);
+                }
+                let first = number("#EXT-X-MEDIA-SEQUENCE:").expect("a sequence");
+                prop_assert!(first >= last, "the playlist went back");
+                last = first;
+            }
+        }
+
+        #[test]
+        fn durations_add_up_to_the_source(durations in prop::collection::vec(1u64..1_000_000, 1..300)) {
+            let mut playlist = MediaPlaylist::new(Kind::Event, 180_000);
+            let ticks: u64 = durations.iter().sum();
+            for (n, duration_90k) in durations.iter().enumerate() {
+                playlist.push(Entry { duration_90k: *duration_90k, ..entry(n as u64) });
+            }
+            let text = playlist.render("ts");
+            let micros: u64 = text
+                .lines()
+                .filter_map(|line| line.strip_prefix("#EXTINF:"))
+                .map(|line| line.trim_end_matches(',').replace('.', "").parse::<u64>().expect("digits"))
+                .sum();
+            let exact = ticks * 100 / 9;
+            prop_assert!(micros.abs_diff(exact) <= durations.len() as u64);
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! What a stream tells while it runs. Everything here serializes to JSON.
+
+use alloy_primitives::{Address, B256, U256};
+use bytes::Bytes;
+use framemill_network::LadderEntry;
+use futures::stream::{Stream, StreamExt};
+use serde::Serialize;
+use tokio::sync::broadcast;
+use tokio_stream::wrappers::BroadcastStream;
+use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
+
+use crate::error::SegmentError;
+
+/// Events a slow reader may lag behind before it misses some: several minutes of a stream.
+const BACKLOG: usize = 1_024;
+
+/// Where a stream's events go: to its own readers and to those of the whole broadcaster.
+#[derive(Clone)]
+pub(crate) struct Events {
+    name: String,
+    stream: broadcast::Sender<StreamEvent>,
+    all: broadcast::Sender<(String, StreamEvent)>,
+}
+
+impl Events {
+    pub(crate) fn new(name: &str, all: broadcast::Sender<(String, StreamEvent)>) -> Self {
+        Self { name: name.to_owned(), stream: broadcast::Sender::new(BACKLOG), all }
+    }
+
+    /// The channel over all streams.
+    pub(crate) fn channel() -> broadcast::Sender<(String, StreamEvent)> {
+        broadcast::Sender::new(BACKLOG)
+    }
+
+    /// Tells everybody. Nobody listening is fine: events are an offer.
+    pub(crate) fn send(&self, event: StreamEvent) {
+        let _ = self.all.send((self.name.clone(), event.clone()));
+        let _ = self.stream.send(event);
+    }
+
+    /// This stream's events from now on.
+    pub(crate) fn subscribe(&self) -> impl Stream<Item = StreamEvent> + Send + Unpin + use<> {
+        BroadcastStream::new(self.stream.subscribe()).map(|event| {
+            event.unwrap_or_else(|BroadcastStreamRecvError::Lagged(events)| StreamEvent::Missed { events })
+        })
+    }
+}
+
+/// Something that happened on a stream, in the order in which it did.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum StreamEvent {
+    /// An attempt on a segment ended, with or without a result.
+    Attempt(AttemptReport),
+    /// A segment was published or lost; segments come in order.
+    Segment(SegmentReport),
+    /// An orchestrator is not used for a while.
+    Suspended {
+        /// Account of the orchestrator.
+        orchestrator: Address,
+        /// Why.
+        reason: String,
+        /// For how long.
+        millis: u64,
+    },
+    /// The reader of these events was too slow and missed some.
+    Missed {
+        /// How many.
+        events: u64,
+    },
+    /// The stream has ended; nothing follows.
+    Ended(StreamSummary),
+}
+
+/// Times of one segment's stages in milliseconds since its arrival; `None` where a stage was not reached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Timeline {
+    /// A session with a valid quote was there.
+    pub quote_ms: Option<u64>,
+    /// The orchestrator accepted header and payment.
+    pub accepted_ms: Option<u64>,
+    /// The source was uploaded.
+    pub uploaded_ms: Option<u64>,
+    /// The first byte of a rendition arrived.
+    pub first_byte_ms: Option<u64>,
+    /// All renditions and the receipt arrived.
+    pub downloaded_ms: Option<u64>,
+    /// Receipt and every rendition were checked.
+    pub verified_ms: Option<u64>,
+    /// The renditions stood in the store and in the playlists.
+    pub published_ms: Option<u64>,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum AttemptOutcome {
+    /// All renditions arrived and passed.
+    Delivered,
+    /// Refused before the upload.
+    Refused {
+        /// Code of the wire error.
+        code: String,
+        /// What the orchestrator said.
+        reason: String,
+    },
+    /// Ended with an error of the orchestrator or the connection.
+    Failed {
+        /// Code of the wire error, or `connection`.
+        code: String,
+        /// What happened.
+        reason: String,
+    },
+    /// Took longer than the attempt was allowed.
+    Late {
+        /// What the attempt was allowed.
+        allowed_ms: u64,
+    },
+    /// A complete result that is not what was asked for.
+    Rejected {
+        /// The first check that failed.
+        reason: String,
+    },
+}
+
+impl AttemptOutcome {
+    /// One line for a table.
+    pub fn summary(&self) -> String {
+        match self {
+            Self::Delivered => "delivered".to_owned(),
+            Self::Refused { code, reason } => format!("refused ({code}): {reason}"),
+            Self::Failed { code, reason } => format!("failed ({code}): {reason}"),
+            Self::Late { allowed_ms } => format!("late: nothing complete after {allowed_ms} ms"),
+            Self::Rejected { reason } => format!("rejected: {reason}"),
+        }
+    }
+}
+
+/// One attempt on one segment.
+#[derive(Debug, Clone, Serialize)]
+pub struct AttemptReport {
+    /// Sequence of the segment.
+    pub sequence: u64,
+    /// Account of the orchestrator.
+    pub orchestrator: Address,
+    /// How it ended.
+    #[serde(flatten)]
+    pub result: AttemptOutcome,
+    /// When it reached which stage.
+    pub timeline: Timeline,
+    /// Tickets sent with it.
+    pub tickets: u32,
+    /// Their expected value in wei.
+    pub expected_value: U256,
+}
+
+/// One segment, published or lost.
+#[derive(Debug, Clone, Serialize)]
+pub struct SegmentReport {
+    /// Name of the stream.
+    pub stream: String,
+    /// Sequence of the segment in its stream.
+    pub sequence: u64,
+    /// Duration in ticks of 90 kHz.
+    pub duration_90k: u64,
+    /// First timestamp in ticks of 90 kHz.
+    pub start_pts_90k: i64,
+    /// Bytes of the source.
+    pub source_bytes: u64,
+    /// Account of the orchestrator that delivered; `None` when the segment was lost.
+    pub orchestrator: Option<Address>,
+    /// Why it was lost; `None` when it was published.
+    pub lost: Option<String>,
+    /// Renditions published.
+    pub renditions: u32,
+    /// Bytes of all renditions.
+    pub rendition_bytes: u64,
+    /// Renditions that passed the checks.
+    pub verified: u32,
+    /// All attempts, the one that delivered last.
+    pub attempts: Vec<AttemptReport>,
+    /// Stages of the attempt that delivered, up to publication.
+    pub timeline: Timeline,
+    /// Tickets sent over all attempts.
+    pub tickets: u32,
+    /// Their expected value in wei.
+    pub expected_value: U256,
+}
+
+impl SegmentReport {
+    /// Whether the segment stands in the playlists as a full set of renditions.
+    pub fn is_published(&self) -> bool {
+        self.lost.is_none()
+    }
+}
+
+/// One published rendition of a segment.
+#[derive(Debug, Clone)]
+pub struct RenditionResult {
+    /// What was asked for, with its final size.
+    pub entry: LadderEntry,
+    /// The MPEG-TS bytes.
+    pub data: Bytes,
+    /// SHA-256 of the bytes.
+    pub sha256: B256,
+    /// Where it lies in the store.
+    pub path: String,
+}
+
+/// A delivered segment: what [`PendingSegment`](crate::PendingSegment) resolves to.
+#[derive(Debug, Clone)]
+pub struct SegmentResult {
+    /// What happened to it.
+    pub report: SegmentReport,
+    /// The renditions in ladder order.
+    pub renditions: Vec<RenditionResult>,
+}
+
+/// How a segment ended.
+pub type SegmentOutcome = Result<SegmentResult, SegmentError>;
+
+/// Totals of a stream or of a whole broadcaster.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// Segments taken.
+    pub segments: u64,
+    /// Segments published as a full set of renditions.
+    pub published: u64,
+    /// Segments lost.
+    pub lost: u64,
+    /// Renditions published; every one was verified before.
+    pub renditions: u64,
+    /// Complete results that failed a check.
+    pub rejected: u64,
+    /// Attempts that did not deliver and were followed by another one.
+    pub failovers: u64,
+    /// Tickets sent.
+    pub tickets: u64,
+    /// Their expected value in wei.
+    pub expected_value: U256,
+}
+
+/// What a stream came to.
+#[derive(Debug, Clone, Serialize)]
+pub struct StreamSummary {
+    /// Name of the stream.
+    pub stream: String,
+    /// Counts.
+    #[serde(flatten)]
+    pub totals: Totals,
+    /// Path of the master playlist in the store: of the whole stream where all segments were kept. Empty where nothing was
+    /// published.
+    pub master_playlist: String,
+    /// Durations of the published segments together, in ticks of 90 kHz.
+    pub duration_90k: u64,
+}

@@ -1,0 +1,434 @@
+//! HTTP push: `POST|PUT /live/<manifest>/<sequence>.ts|.mp4`, one request per segment.
+//!
+//! The answer carries the renditions where the request accepts `multipart/mixed`, and is empty otherwise.
+//!
+//! | status | when |
+//! | --- | --- |
+//! | 200 | the segment is transcoded, verified and published |
+//! | 400 | malformed request, empty body, not media, or a sequence that was taken already |
+//! | 403 | refused by the auth hook |
+//! | 405 | neither `POST` nor `PUT` |
+//! | 413 | the body is larger than allowed |
+//! | 422 | media that cannot be transcoded |
+//! | 503 | no orchestrator delivered, or too many streams or uploads |
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use alloy_primitives::B256;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use bytes::{Bytes, BytesMut};
+use framemill_media::MediaError;
+use framemill_network::TranscodeConfiguration;
+use futures::StreamExt;
+use tokio::sync::{OnceCell, Semaphore};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::auth::{AuthGrant, AuthRequest, PushAuth};
+use super::multipart;
+use crate::config::{StreamConfig, is_stream_name};
+use crate::error::{SegmentError, StreamError};
+use crate::event::SegmentResult;
+use crate::service::{Broadcaster, lock};
+use crate::stream::{Segment, StreamHandle};
+
+/// Results kept per stream for a client that repeats a request whose answer it did not get.
+const REPEATABLE: usize = 2;
+/// How often idle streams are looked for.
+const SWEEP: Duration = Duration::from_secs(1);
+/// Longest duration a `Content-Duration` header may claim, in milliseconds.
+const MAX_DURATION_MS: u64 = 60_000;
+/// Header with the picture size.
+const RESOLUTION: &str = "content-resolution";
+/// Header with the duration in milliseconds.
+const DURATION: &str = "content-duration";
+/// Header with manifest and ladder as JSON.
+const CONFIGURATION: &str = "livepeer-transcode-configuration";
+
+/// How pushed streams are taken.
+#[derive(Debug, Clone)]
+pub struct PushConfig {
+    /// Settings of every stream; its name is replaced by the manifest's.
+    pub stream: StreamConfig,
+    /// Largest body.
+    pub max_body_bytes: usize,
+    /// Longest time a body may take.
+    pub body_timeout: Duration,
+    /// Bodies read at a time, over all streams: bounds memory together with the size.
+    pub max_uploads: usize,
+    /// A stream without a segment for this long is finished.
+    pub idle_timeout: Duration,
+}
+
+impl Default for PushConfig {
+    fn default() -> Self {
+        Self {
+            stream: StreamConfig::new("push"),
+            max_body_bytes: 64 << 20,
+            body_timeout: Duration::from_secs(20),
+            max_uploads: 32,
+            idle_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Takes pushed segments. Streams open with their first good segment and end when idle, or by [`PushIngest::finish`].
+#[derive(Clone)]
+pub struct PushIngest {
+    state: Arc<PushState>,
+    /// Ends the sweeper with the last clone.
+    _sweeper: Arc<DropGuard>,
+}
+
+struct PushState {
+    broadcaster: Broadcaster,
+    config: PushConfig,
+    auth: Option<Arc<dyn PushAuth>>,
+    streams: Mutex<HashMap<String, Arc<OnceCell<Live>>>>,
+    uploads: Semaphore,
+}
+
+/// An open stream.
+struct Live {
+    handle: StreamHandle,
+    used: Mutex<Instant>,
+    busy: AtomicUsize,
+    recent: Mutex<VecDeque<Recent>>,
+}
+
+/// A finished request that may be repeated.
+struct Recent {
+    sequence: u64,
+    sha256: B256,
+    result: SegmentResult,
+}
+
+/// Counts a request in progress, which keeps its stream from being idle.
+struct Busy<'a>(&'a Live);
+
+impl<'a> Busy<'a> {
+    fn new(live: &'a Live) -> Self {
+        live.busy.fetch_add(1, Ordering::AcqRel);
+        Self(live)
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.used) = Instant::now();
+        self.0.busy.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl PushIngest {
+    /// An ingest for `broadcaster`; without `auth` every stream is let in. Must be called inside a Tokio runtime.
+    pub fn new(broadcaster: Broadcaster, config: PushConfig, auth: Option<Arc<dyn PushAuth>>) -> Self {
+        let cancel = CancellationToken::new();
+        let state = Arc::new(PushState {
+            uploads: Semaphore::new(config.max_uploads),
+            broadcaster,
+            config,
+            auth,
+            streams: Mutex::default(),
+        });
+        let (sweeping, token) = (Arc::downgrade(&state), cancel.clone());
+        let ended = state.broadcaster.shared.cancel.clone();
+        state.broadcaster.shared.tasks.spawn(async move {
+            loop {
+                tokio::select! {
+                    () = token.cancelled() => return,
+                    () = ended.cancelled() => return,
+                    () = tokio::time::sleep(SWEEP) => {}
+                }
+                let Some(state) = sweeping.upgrade() else { return };
+                state.sweep(Instant::now()).await;
+            }
+        });
+        Self { state, _sweeper: Arc::new(cancel.drop_guard()) }
+    }
+
+    /// The router; nothing listens until it is served.
+    pub fn router(&self) -> Router {
+        Router::new()
+            .route("/live/{manifest}/{file}", post(push).put(push))
+            .with_state(Arc::clone(&self.state))
+    }
+
+    /// Finishes every open stream.
+    pub async fn finish(&self) {
+        let cells: Vec<_> = lock(&self.state.streams).drain().map(|(_, cell)| cell).collect();
+        let open = cells.iter().filter_map(|cell| cell.get());
+        futures::future::join_all(open.map(|live| live.handle.finish())).await;
+    }
+}
+
+impl PushState {
+    /// Finishes streams that are idle at `now`.
+    async fn sweep(&self, now: Instant) {
+        let idle: Vec<_> = {
+            let mut streams = lock(&self.streams);
+            let names: Vec<String> = streams
+                .iter()
+                .filter(|(_, cell)| cell.get().is_some_and(|live| self.is_idle(live, now)))
+                .map(|(name, _)| name.clone())
+                .collect();
+            names.iter().filter_map(|name| streams.remove(name)).collect()
+        };
+        for cell in idle {
+            if let Some(live) = cell.get() {
+                tracing::info!(stream = live.handle.name(), "pushed stream is idle and ends");
+                live.handle.finish().await;
+            }
+        }
+    }
+
+    fn is_idle(&self, live: &Live, now: Instant) -> bool {
+        live.busy.load(Ordering::Acquire) == 0
+            && now.saturating_duration_since(*lock(&live.used)) >= self.config.idle_timeout
+    }
+
+    fn is_open(&self, manifest: &str) -> bool {
+        lock(&self.streams).get(manifest).is_some_and(|cell| cell.initialized())
+    }
+
+    /// The stream of a manifest, opened when it is not.
+    async fn open(
+        &self,
+        manifest: &str,
+        grant: AuthGrant,
+        asked: TranscodeConfiguration,
+    ) -> Result<Arc<OnceCell<Live>>, Refused> {
+        let cell = {
+            let mut streams = lock(&self.streams);
+            if !streams.contains_key(manifest) && streams.len() >= self.broadcaster.shared.config.max_streams
+            {
+                return Err(StreamError::TooMany(streams.len()).into());
+            }
+            Arc::clone(streams.entry(manifest.to_owned()).or_default())
+        };
+        let opened = cell
+            .get_or_try_init(|| async {
+                let ladder = grant.ladder.or(asked.ladder);
+                let mut config = StreamConfig { name: manifest.to_owned(), ..self.config.stream.clone() };
+                config.ladder = ladder.unwrap_or(config.ladder);
+                Ok::<_, StreamError>(Live {
+                    handle: self.broadcaster.stream(config)?,
+                    used: Mutex::new(Instant::now()),
+                    busy: AtomicUsize::new(0),
+                    recent: Mutex::default(),
+                })
+            })
+            .await
+            .map(drop);
+        if let Err(error) = opened {
+            lock(&self.streams).retain(|_, cell| cell.initialized() || Arc::strong_count(cell) > 1);
+            return Err(error.into());
+        }
+        Ok(cell)
+    }
+
+    async fn serve(&self, manifest: &str, file: &str, request: Request) -> Result<Response, Refused> {
+        let sequence = sequence_of(file)?;
+        let (parts, body) = request.into_parts();
+        check_headers(&parts.headers)?;
+        let asked = configuration(&parts.headers)?;
+        let manifest = asked.manifest_id.clone().unwrap_or_else(|| manifest.to_owned());
+        check_name(&manifest)?;
+
+        let grant = match &self.auth {
+            Some(auth) if !self.is_open(&manifest) => {
+                let request = AuthRequest { url: parts.uri.to_string() };
+                let granted = auth.authorize(&request).await;
+                granted.map_err(|denied| Refused::new(StatusCode::FORBIDDEN, denied.to_string()))?
+            }
+            _ => AuthGrant::default(),
+        };
+        let manifest = grant.manifest.clone().unwrap_or(manifest);
+        check_name(&manifest)?;
+
+        let data = self.read(body).await?;
+        let segment = Segment::inspect_off_thread(sequence, data).await?;
+        let cell = self.open(&manifest, grant, asked).await?;
+        let live = cell.get().ok_or_else(|| Refused::from(StreamError::Ended(manifest.clone())))?;
+        let result = transcode(live, segment).await?;
+        Ok(answer(&parts.headers, sequence, &result))
+    }
+
+    async fn read(&self, body: Body) -> Result<Bytes, Refused> {
+        let _slot = self.uploads.try_acquire().map_err(|_| {
+            Refused::new(StatusCode::SERVICE_UNAVAILABLE, "too many uploads at a time; try again".into())
+        })?;
+        let limit = self.config.max_body_bytes;
+        let collect = collect(body, limit);
+        let timeout = self.config.body_timeout;
+        let late = |_| Refused::bad(format!("body did not arrive within {timeout:?}; send it at once"));
+        let data = tokio::time::timeout(timeout, collect).await.map_err(late)??;
+        if data.is_empty() {
+            return Err(Refused::bad("segment has no bytes; send a whole mpeg-ts or mp4 segment".into()));
+        }
+        Ok(data)
+    }
+}
+
+async fn collect(body: Body, limit: usize) -> Result<Bytes, Refused> {
+    let mut chunks = body.into_data_stream();
+    let mut data = BytesMut::new();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|error| Refused::bad(format!("body cannot be read: {error}")))?;
+        if data.len() + chunk.len() > limit {
+            let message = format!("body is larger than {limit} bytes; send shorter segments");
+            return Err(Refused::new(StatusCode::PAYLOAD_TOO_LARGE, message));
+        }
+        data.extend_from_slice(&chunk);
+    }
+    Ok(data.freeze())
+}
+
+async fn transcode(live: &Live, segment: Segment) -> Result<SegmentResult, Refused> {
+    let _busy = Busy::new(live);
+    let (sequence, sha256) = (segment.sequence, segment.sha256);
+    if let Some(result) = live.repeated(sequence, sha256) {
+        return Ok(result);
+    }
+    let result = live.handle.take(segment).await?.outcome().await?;
+    let mut recent = lock(&live.recent);
+    recent.push_back(Recent { sequence, sha256, result: result.clone() });
+    while recent.len() > REPEATABLE {
+        recent.pop_front();
+    }
+    Ok(result)
+}
+
+impl Live {
+    /// The result of an equal request answered before: a client that lost the answer does not buy the work twice.
+    fn repeated(&self, sequence: u64, sha256: B256) -> Option<SegmentResult> {
+        let recent = lock(&self.recent);
+        let found = recent.iter().find(|recent| recent.sequence == sequence && recent.sha256 == sha256);
+        found.map(|recent| recent.result.clone())
+    }
+}
+
+async fn push(
+    State(state): State<Arc<PushState>>,
+    Path((manifest, file)): Path<(String, String)>,
+    request: Request,
+) -> Response {
+    match state.serve(&manifest, &file, request).await {
+        Ok(response) => response,
+        Err(refused) => refused.into_response(),
+    }
+}
+
+fn answer(headers: &HeaderMap, sequence: u64, result: &SegmentResult) -> Response {
+    let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    if !accepts.flat_map(|value| value.split(',')).any(|part| part.trim().starts_with("multipart/mixed")) {
+        return StatusCode::OK.into_response();
+    }
+    let boundary = multipart::boundary();
+    let body = multipart::body(&boundary, sequence, &result.renditions);
+    ([(header::CONTENT_TYPE, multipart::content_type(&boundary))], body).into_response()
+}
+
+fn sequence_of(file: &str) -> Result<u64, Refused> {
+    let parsed = file
+        .strip_suffix(".ts")
+        .or_else(|| file.strip_suffix(".mp4"))
+        .filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+        .and_then(|number| number.parse().ok());
+    parsed.ok_or_else(|| Refused::bad("push to /live/<manifest>/<sequence>.ts or .mp4".into()))
+}
+
+fn check_name(manifest: &str) -> Result<(), Refused> {
+    if is_stream_name(manifest) {
+        Ok(())
+    } else {
+        Err(StreamError::Name(manifest.chars().take(64).collect()).into())
+    }
+}
+
+/// The size and duration headers are not needed, as the media says both, but a malformed one shows a broken client.
+fn check_headers(headers: &HeaderMap) -> Result<(), Refused> {
+    if let Some(value) = headers.get(RESOLUTION) {
+        let pair = value.to_str().ok().and_then(|text| text.split_once(['x', 'X']));
+        let side = |text: &str| text.trim().parse::<u32>().is_ok();
+        if !pair.is_some_and(|(width, height)| side(width) && side(height)) {
+            return Err(Refused::bad("content-resolution must be WIDTHxHEIGHT".into()));
+        }
+    }
+    if let Some(value) = headers.get(DURATION) {
+        let millis = value.to_str().ok().and_then(|text| text.trim().parse::<u64>().ok());
+        if !millis.is_some_and(|millis| millis <= MAX_DURATION_MS) {
+            let message = format!("content-duration must be milliseconds, at most {MAX_DURATION_MS}");
+            return Err(Refused::bad(message));
+        }
+    }
+    Ok(())
+}
+
+fn configuration(headers: &HeaderMap) -> Result<TranscodeConfiguration, Refused> {
+    let Some(value) = headers.get(CONFIGURATION) else {
+        return Ok(TranscodeConfiguration { manifest_id: None, ladder: None });
+    };
+    let text =
+        value.to_str().map_err(|_| Refused::bad("livepeer-transcode-configuration must be json".into()))?;
+    TranscodeConfiguration::from_json(text)
+        .map_err(|error| Refused::bad(format!("livepeer-transcode-configuration: {error}")))
+}
+
+/// An answer other than 200, as plain text.
+struct Refused {
+    status: StatusCode,
+    message: String,
+}
+
+impl Refused {
+    fn new(status: StatusCode, message: String) -> Self {
+        Self { status, message }
+    }
+
+    fn bad(message: String) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+}
+
+impl From<StreamError> for Refused {
+    fn from(error: StreamError) -> Self {
+        let status = match &error {
+            StreamError::Media(MediaError::NotMedia { .. } | MediaError::Truncated { .. }) => {
+                StatusCode::BAD_REQUEST
+            }
+            StreamError::Media(media) if media.is_bad_media() => StatusCode::UNPROCESSABLE_ENTITY,
+            StreamError::Ladder(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            StreamError::Name(_) | StreamError::OutOfOrder { .. } => StatusCode::BAD_REQUEST,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+impl From<SegmentError> for Refused {
+    fn from(error: SegmentError) -> Self {
+        let status = match &error {
+            SegmentError::Source { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, self.message).into_response();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
+        }
+        response
+    }
+}

@@ -1,0 +1,80 @@
+//! Feeds a stream from any reader: a file, a pipe, a socket.
+
+use std::io::Read;
+use std::time::Duration;
+
+use framemill_media::{CancelFlag, MediaError, MediaLimits, Segmenter, SegmenterConfig, SourceSegment};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::error::StreamError;
+use crate::stream::StreamHandle;
+
+/// How fast a source is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pace {
+    /// Segments are pushed when they would be there in a live stream.
+    Realtime,
+    /// As fast as the stream takes them.
+    #[default]
+    Fast,
+}
+
+/// Raises the flag when the pump ends, however it ends, so that the reading thread does too.
+struct StopReading(CancelFlag);
+
+impl Drop for StopReading {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+pub(crate) async fn pump(
+    stream: &StreamHandle,
+    reader: impl Read + Send + 'static,
+    pace: Pace,
+) -> Result<u64, StreamError> {
+    let stop = StopReading(CancelFlag::new());
+    let config = stream.config().segmenter();
+    let limits = MediaLimits::default().with_cancel(stop.0.clone());
+    // One segment waits while the stream is full: reading further ahead would only cost memory.
+    let (sender, mut segments) = mpsc::channel(1);
+    let reading = tokio::task::spawn_blocking(move || read(reader, config, &limits, &sender));
+
+    let mut clock: Option<(Instant, i64)> = None;
+    let mut count = 0;
+    while let Some(segment) = segments.recv().await {
+        let (start, first_pts) = *clock.get_or_insert((Instant::now(), segment.start_pts));
+        if pace == Pace::Realtime {
+            tokio::time::sleep_until(start + offset(first_pts, segment.start_pts)).await;
+        }
+        // What becomes of the segment is told by the stream's events.
+        drop(stream.push(segment).await?);
+        count += 1;
+    }
+    match reading.await {
+        Ok(result) => result?,
+        Err(_) => return Err(MediaError::Cancelled.into()),
+    }
+    Ok(count)
+}
+
+fn read(
+    reader: impl Read + Send + 'static,
+    config: SegmenterConfig,
+    limits: &MediaLimits,
+    sender: &mpsc::Sender<SourceSegment>,
+) -> Result<(), MediaError> {
+    let mut segmenter = Segmenter::open(reader, config, limits)?;
+    while let Some(segment) = segmenter.next_segment()? {
+        if sender.blocking_send(segment).is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn offset(first_pts: i64, pts: i64) -> Duration {
+    let ticks = u64::try_from(pts.saturating_sub(first_pts)).unwrap_or(0);
+    Duration::from_micros(ticks.saturating_mul(100) / 9)
+}

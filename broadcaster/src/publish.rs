@@ -1,0 +1,327 @@
+//! Puts verified segments into the store and the playlists, in order and all renditions together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use framemill_network::LadderEntry;
+use futures::future::try_join_all;
+
+use crate::config::PlaylistMode;
+use crate::core::playlist::{Entry, Kind, MediaPlaylist, Variant, render_master};
+use crate::error::StoreError;
+use crate::store::Store;
+
+/// File of a rendition's media playlist while the stream runs.
+const LIVE_PLAYLIST: &str = "index.m3u8";
+/// File of a rendition's playlist of the whole stream.
+const VOD_PLAYLIST: &str = "vod.m3u8";
+/// Master playlist of [`LIVE_PLAYLIST`]s.
+const LIVE_MASTER: &str = "master.m3u8";
+/// Master playlist of [`VOD_PLAYLIST`]s.
+const VOD_MASTER: &str = "vod.m3u8";
+/// Extension of segment files.
+const EXTENSION: &str = "ts";
+/// Name of the source when it is published as a rendition.
+pub(crate) const SOURCE_NAME: &str = "source";
+
+/// Writes of one object before the store counts as failed.
+const PUT_ATTEMPTS: u32 = 3;
+/// Pause after a failed write; doubles.
+const PUT_PAUSE: Duration = Duration::from_millis(100);
+/// A segment that starts this far from the end of the one before breaks the timeline; players bridge less.
+const CONTINUITY_TICKS: i64 = 45_000;
+/// Timestamps of MPEG-TS wrap at 33 bits.
+const WRAP: i64 = 1 << 33;
+
+/// A segment's place on the timeline.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) sequence: u64,
+    pub(crate) start_pts_90k: i64,
+    pub(crate) duration_90k: u64,
+}
+
+/// One rendition's bytes with what the master playlist says of them.
+#[derive(Debug, Clone)]
+pub(crate) struct Piece {
+    pub(crate) name: String,
+    pub(crate) data: Bytes,
+}
+
+/// The published side of one stream.
+pub(crate) struct Publisher {
+    store: Arc<dyn Store>,
+    stream: String,
+    live: MediaPlaylist,
+    archive: Option<MediaPlaylist>,
+    deletes: bool,
+    variants: Vec<Variant>,
+    expected_start: Option<i64>,
+    published: u64,
+}
+
+impl Publisher {
+    pub(crate) fn new(store: Arc<dyn Store>, stream: String, mode: PlaylistMode, target_90k: u64) -> Self {
+        let (kind, keep_all) = match mode {
+            PlaylistMode::Live { segments } => (Kind::Window(segments), true),
+            PlaylistMode::Sliding { segments } => (Kind::Window(segments), false),
+            PlaylistMode::Event => (Kind::Event, false),
+        };
+        Self {
+            store,
+            stream,
+            live: MediaPlaylist::new(kind, target_90k),
+            // The archive's text is written once, at the end, so its target is that of its longest segment.
+            archive: keep_all.then(|| MediaPlaylist::new(Kind::Event, 0)),
+            deletes: matches!(mode, PlaylistMode::Sliding { .. }),
+            variants: Vec::new(),
+            expected_start: None,
+            published: 0,
+        }
+    }
+
+    /// Where a rendition's segment lies in the store.
+    pub(crate) fn path(&self, rendition: &str, sequence: u64) -> String {
+        format!("{}/{rendition}/{sequence}.{EXTENSION}", self.stream)
+    }
+
+    /// Whether the renditions' attributes are known already.
+    pub(crate) fn has_variants(&self) -> bool {
+        !self.variants.is_empty()
+    }
+
+    /// Sets the renditions of the master playlist.
+    pub(crate) fn set_variants(&mut self, variants: Vec<Variant>) {
+        self.variants = variants;
+    }
+
+    /// Stores all pieces, then lists them. On an error nothing of the segment is listed.
+    pub(crate) async fn publish(
+        &mut self,
+        place: Place,
+        pieces: &[Piece],
+    ) -> Result<Vec<String>, StoreError> {
+        let paths: Vec<String> = pieces.iter().map(|piece| self.path(&piece.name, place.sequence)).collect();
+        let puts = paths.iter().zip(pieces).map(|(path, piece)| self.put(path, piece.data.clone()));
+        if let Err(error) = try_join_all(puts).await {
+            for path in &paths {
+                // The segment becomes a gap; a stray file that cannot be removed either is never listed.
+                let _ = self.store.delete(path).await;
+            }
+            return Err(error);
+        }
+        for piece in pieces {
+            if let Some(variant) = self.variants.iter_mut().find(|v| v.name == piece.name) {
+                variant.count(piece.data.len() as u64, place.duration_90k);
+            }
+        }
+        self.published += 1;
+        self.append(place, false).await?;
+        Ok(paths)
+    }
+
+    /// Lists the segment as lost: players step over its time without asking for it.
+    pub(crate) async fn lose(&mut self, place: Place) -> Result<(), StoreError> {
+        self.append(place, true).await
+    }
+
+    /// Ends the playlists and returns the path of the master playlist that covers most of the stream.
+    pub(crate) async fn finish(&mut self) -> Result<String, StoreError> {
+        if self.published == 0 {
+            return Ok(String::new());
+        }
+        self.live.end();
+        self.write_playlists(&self.live, LIVE_PLAYLIST).await?;
+        self.write_master(LIVE_MASTER, LIVE_PLAYLIST).await?;
+        if let Some(archive) = &mut self.archive {
+            archive.end();
+        }
+        let Some(archive) = &self.archive else { return Ok(format!("{}/{LIVE_MASTER}", self.stream)) };
+        self.write_playlists(archive, VOD_PLAYLIST).await?;
+        self.write_master(VOD_MASTER, VOD_PLAYLIST).await?;
+        Ok(format!("{}/{VOD_MASTER}", self.stream))
+    }
+
+    async fn append(&mut self, place: Place, gap: bool) -> Result<(), StoreError> {
+        let entry = Entry {
+            sequence: place.sequence,
+            duration_90k: place.duration_90k,
+            gap,
+            discontinuity: self
+                .expected_start
+                .is_some_and(|expected| is_break(expected, place.start_pts_90k)),
+        };
+        let length = i64::try_from(place.duration_90k).unwrap_or(0);
+        self.expected_start = Some(place.start_pts_90k.saturating_add(length));
+
+        let first = self.published == 1 && !gap;
+        let gone = self.live.push(entry);
+        if let Some(archive) = &mut self.archive {
+            archive.push(entry);
+        }
+        if self.published == 0 {
+            // Nothing to play yet: the playlists appear together with the first real segment.
+            return Ok(());
+        }
+        self.write_playlists(&self.live, LIVE_PLAYLIST).await?;
+        if first {
+            self.write_master(LIVE_MASTER, LIVE_PLAYLIST).await?;
+        }
+        if self.deletes {
+            self.delete(&gone).await;
+        }
+        Ok(())
+    }
+
+    async fn write_playlists(&self, playlist: &MediaPlaylist, file: &str) -> Result<(), StoreError> {
+        // Files lie beside each other in every rendition's folder, so one text serves all.
+        let text = Bytes::from(playlist.render(EXTENSION));
+        let puts = self.variants.iter().map(|variant| {
+            let path = format!("{}/{}/{file}", self.stream, variant.name);
+            let text = text.clone();
+            async move { self.put(&path, text).await }
+        });
+        try_join_all(puts).await.map(drop)
+    }
+
+    async fn write_master(&self, master: &str, file: &str) -> Result<(), StoreError> {
+        let text = render_master(&self.variants, file);
+        self.put(&format!("{}/{master}", self.stream), Bytes::from(text)).await
+    }
+
+    async fn delete(&self, entries: &[Entry]) {
+        for entry in entries.iter().filter(|entry| !entry.gap) {
+            for variant in &self.variants {
+                let path = self.path(&variant.name, entry.sequence);
+                if let Err(error) = self.store.delete(&path).await {
+                    tracing::warn!(%error, "segment that left the window could not be deleted");
+                }
+            }
+        }
+    }
+
+    async fn put(&self, path: &str, data: Bytes) -> Result<(), StoreError> {
+        let mut pause = PUT_PAUSE;
+        for _ in 1..PUT_ATTEMPTS {
+            match self.store.put(path, data.clone()).await {
+                Ok(()) => return Ok(()),
+                Err(error) => tracing::debug!(%error, "write failed, trying again"),
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+        self.store.put(path, data).await
+    }
+}
+
+/// Whether a segment that starts at `start` does not follow one that ended at `expected`, on a clock of 33 bits.
+fn is_break(expected: i64, start: i64) -> bool {
+    let distance = start.wrapping_sub(expected).rem_euclid(WRAP);
+    distance.min(WRAP - distance) > CONTINUITY_TICKS
+}
+
+/// The frame rate a rendition has: its own, or the source's.
+pub(crate) fn frame_rate(entry: &LadderEntry, source: (u32, u32)) -> (u32, u32) {
+    if entry.fps.is_source() { source } else { (entry.fps.num(), entry.fps.den()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::ObjectStorage;
+
+    const SECOND: u64 = 90_000;
+
+    struct Fixture {
+        folder: tempfile::TempDir,
+        publisher: Publisher,
+    }
+
+    impl Fixture {
+        fn new(mode: PlaylistMode) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let store = Arc::new(ObjectStorage::folder(folder.path()).unwrap());
+            let mut publisher = Publisher::new(store, "cam".into(), mode, 2 * SECOND);
+            let variant = |name: &str| Variant::new(name.into(), 640, 360, (30, 1), Vec::new());
+            publisher.set_variants(vec![variant("360p"), variant("240p")]);
+            Self { folder, publisher }
+        }
+
+        async fn publish(&mut self, sequence: u64) {
+            let piece = |name: &str| Piece { name: name.into(), data: Bytes::from_static(b"segment") };
+            self.publisher.publish(place(sequence), &[piece("360p"), piece("240p")]).await.unwrap();
+        }
+
+        fn read(&self, path: &str) -> String {
+            std::fs::read_to_string(self.folder.path().join("cam").join(path)).unwrap()
+        }
+
+        fn exists(&self, path: &str) -> bool {
+            self.folder.path().join("cam").join(path).exists()
+        }
+    }
+
+    fn place(sequence: u64) -> Place {
+        Place { sequence, start_pts_90k: (sequence * 2 * SECOND) as i64, duration_90k: 2 * SECOND }
+    }
+
+    #[tokio::test]
+    async fn a_finished_live_stream_leaves_a_vod_playlist_of_every_segment() {
+        let mut fixture = Fixture::new(PlaylistMode::Live { segments: 2 });
+        for sequence in 0..5 {
+            fixture.publish(sequence).await;
+        }
+        assert_eq!(fixture.publisher.finish().await.unwrap(), "cam/vod.m3u8");
+        let vod = fixture.read("240p/vod.m3u8");
+        assert_eq!(vod.matches("#EXTINF").count(), 5);
+        assert!(
+            vod.ends_with("#EXT-X-ENDLIST\n")
+                && fixture.read("360p/index.m3u8").ends_with("#EXT-X-ENDLIST\n")
+        );
+    }
+
+    #[tokio::test]
+    async fn a_sliding_stream_deletes_what_left_the_window() {
+        let mut fixture = Fixture::new(PlaylistMode::Sliding { segments: 2 });
+        for sequence in 0..4 {
+            fixture.publish(sequence).await;
+        }
+        assert!(!fixture.exists("360p/1.ts") && fixture.exists("360p/2.ts"));
+    }
+
+    #[tokio::test]
+    async fn a_lost_segment_keeps_the_timeline_whole() {
+        let mut fixture = Fixture::new(PlaylistMode::Event);
+        fixture.publish(0).await;
+        fixture.publisher.lose(place(1)).await.unwrap();
+        fixture.publish(2).await;
+        let text = fixture.read("360p/index.m3u8");
+        assert!(text.contains("#EXT-X-GAP\n#EXTINF:2.000000,\n1.ts\n"));
+        assert!(!text.contains("DISCONTINUITY"));
+    }
+
+    #[tokio::test]
+    async fn a_jump_of_the_source_clock_is_a_discontinuity() {
+        let mut fixture = Fixture::new(PlaylistMode::Event);
+        fixture.publish(0).await;
+        fixture.publish(7).await;
+        assert!(fixture.read("360p/index.m3u8").contains("#EXT-X-DISCONTINUITY\n#EXTINF:2.000000,\n7.ts\n"));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_listed_before_the_first_real_segment() {
+        let mut fixture = Fixture::new(PlaylistMode::Event);
+        fixture.publisher.lose(place(0)).await.unwrap();
+        assert!(!fixture.exists("master.m3u8") && !fixture.exists("360p/index.m3u8"));
+        fixture.publish(1).await;
+        assert!(fixture.exists("master.m3u8") && fixture.read("360p/index.m3u8").contains("#EXT-X-GAP"));
+    }
+
+    #[test]
+    fn the_wrap_of_the_clock_is_no_break() {
+        assert!(!is_break(WRAP - 10, 5));
+        assert!(!is_break(WRAP + 3_000, 3_000));
+        assert!(is_break(0, 2 * 90_000));
+    }
+}

@@ -1,0 +1,345 @@
+//! The broadcaster itself: what its streams share, and how it starts and ends.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use alloy_primitives::Address;
+use framemill_contracts::ChainClient;
+use framemill_network::{Network, SigningDomain};
+use futures::stream::{Stream, StreamExt};
+use probabilistic_ticket::Sender;
+use prometheus::Registry;
+use tokio::sync::{Semaphore, broadcast};
+use tokio_stream::wrappers::BroadcastStream;
+use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{BroadcasterConfig, StreamConfig};
+use crate::core::scoreboard::{Performance, Scoreboard, Severity, Standing};
+use crate::directory::{Directory, Orchestrator, OrchestratorId};
+use crate::error::{BroadcasterError, StreamError};
+use crate::event::{Events, StreamEvent, Totals};
+use crate::evidence::{Evidence, EvidenceLog};
+use crate::metrics::Metrics;
+use crate::store::Store;
+use crate::stream::{StreamHandle, StreamInner};
+
+/// Pause between two looks at the list while waiting for orchestrators.
+const WAIT_STEP: Duration = Duration::from_millis(50);
+
+/// Collects the parts of a [`Broadcaster`].
+#[derive(Default)]
+pub struct BroadcasterBuilder {
+    config: BroadcasterConfig,
+    network: Option<Network>,
+    store: Option<Arc<dyn Store>>,
+    chain: Option<ChainClient>,
+    payer: Option<Sender>,
+    domain: SigningDomain,
+    registry: Option<Registry>,
+}
+
+impl BroadcasterBuilder {
+    /// Settings; the defaults otherwise.
+    #[must_use]
+    pub fn config(mut self, config: BroadcasterConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// The network to reach orchestrators through. Required.
+    #[must_use]
+    pub fn network(mut self, network: Network) -> Self {
+        self.network = Some(network);
+        self
+    }
+
+    /// Where published segments go. Required.
+    #[must_use]
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// The chain, whose registry is read for orchestrators. Without one the configured list is all there is.
+    #[must_use]
+    pub fn chain(mut self, chain: ChainClient) -> Self {
+        self.chain = Some(chain);
+        self
+    }
+
+    /// Who pays. Without one, segments are sent without tickets: orchestrators that ask a price refuse them.
+    #[must_use]
+    pub fn payer(mut self, payer: Sender) -> Self {
+        self.payer = Some(payer);
+        self
+    }
+
+    /// The domain that quotes and receipts are signed in; that of no chain otherwise.
+    #[must_use]
+    pub fn domain(mut self, domain: SigningDomain) -> Self {
+        self.domain = domain;
+        self
+    }
+
+    /// Where metrics are registered; they are counted and not shown otherwise.
+    #[must_use]
+    pub fn registry(mut self, registry: Registry) -> Self {
+        self.registry = Some(registry);
+        self
+    }
+
+    /// Starts the broadcaster: reads the registry once and keeps it fresh from then on.
+    ///
+    /// # Errors
+    /// When a required part is missing or a setting is out of its range. An unreachable chain is not an error.
+    pub async fn build(self) -> Result<Broadcaster, BroadcasterError> {
+        check(&self.config)?;
+        let directory = Directory::new(&self.config.orchestrators);
+        let shared = Arc::new(Shared {
+            network: self.network.ok_or(BroadcasterError::Missing("network"))?,
+            store: self.store.ok_or(BroadcasterError::Missing("store"))?,
+            payer: self.payer,
+            domain: self.domain,
+            directory,
+            board: Mutex::new(Scoreboard::new(self.config.suspension)),
+            verify_slots: Semaphore::new(self.config.verify_parallelism),
+            evidence: EvidenceLog::new(self.config.max_evidence),
+            metrics: Metrics::new(self.registry.as_ref())?,
+            totals: Mutex::new(Totals::default()),
+            streams: Mutex::new(HashMap::new()),
+            cancel: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            events: Events::channel(),
+            config: self.config,
+        });
+        if let Some(chain) = self.chain {
+            shared.directory.refresh(&chain).await;
+            let owner = Arc::clone(&shared);
+            shared.tasks.spawn(async move {
+                let period = owner.config.registry_refresh;
+                owner.directory.keep_fresh(chain, period, owner.cancel.clone()).await;
+            });
+        }
+        shared.metrics.orchestrators.set(gauge(shared.directory.list().len()));
+        Ok(Broadcaster { shared })
+    }
+}
+
+fn check(config: &BroadcasterConfig) -> Result<(), BroadcasterError> {
+    let positive = [
+        ("max_quotes", config.max_quotes),
+        ("warm_sessions", config.warm_sessions),
+        ("verify_parallelism", config.verify_parallelism),
+        ("max_streams", config.max_streams),
+    ];
+    for (setting, value) in positive {
+        if value == 0 {
+            return Err(BroadcasterError::Setting { setting, value: "0".into(), hint: "give at least 1" });
+        }
+    }
+    Ok(())
+}
+
+/// What all streams of a broadcaster share.
+pub(crate) struct Shared {
+    pub(crate) config: BroadcasterConfig,
+    pub(crate) network: Network,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) payer: Option<Sender>,
+    pub(crate) domain: SigningDomain,
+    pub(crate) directory: Directory,
+    pub(crate) verify_slots: Semaphore,
+    pub(crate) evidence: EvidenceLog,
+    pub(crate) metrics: Metrics,
+    pub(crate) cancel: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) events: broadcast::Sender<(String, StreamEvent)>,
+    board: Mutex<Scoreboard<OrchestratorId>>,
+    totals: Mutex<Totals>,
+    streams: Mutex<HashMap<String, Weak<StreamInner>>>,
+}
+
+impl Shared {
+    pub(crate) fn standing(&self, id: &OrchestratorId, now: Instant) -> Standing {
+        lock(&self.board).standing(id, now)
+    }
+
+    pub(crate) fn performance(&self, id: &OrchestratorId) -> Performance {
+        lock(&self.board).performance(id)
+    }
+
+    pub(crate) fn delivered(&self, id: &OrchestratorId, elapsed: Duration, duration: Duration) {
+        lock(&self.board).delivered(id, Instant::now(), elapsed, duration);
+    }
+
+    /// Records a failure and returns the length of the suspension.
+    pub(crate) fn failed(&self, id: &OrchestratorId, severity: Severity) -> Duration {
+        let now = Instant::now();
+        let mut board = lock(&self.board);
+        let length = board.failed(id, now, severity);
+        self.metrics.suspended.set(gauge(board.suspended(now)));
+        length
+    }
+
+    pub(crate) fn count(&self, change: impl FnOnce(&mut Totals)) {
+        change(&mut lock(&self.totals));
+    }
+
+    /// Takes a stream out of the list of open ones.
+    pub(crate) fn closed(&self, name: &str) {
+        let mut streams = lock(&self.streams);
+        streams.remove(name);
+        self.metrics.streams.set(gauge(streams.len()));
+    }
+
+    /// The account that pays; zero without a payer.
+    pub(crate) fn payer_address(&self) -> Address {
+        self.payer.as_ref().map_or(Address::ZERO, Sender::address)
+    }
+}
+
+/// One orchestrator as the broadcaster sees it now.
+#[derive(Debug, Clone)]
+pub struct OrchestratorView {
+    /// Who it is and where it is reached.
+    pub orchestrator: Orchestrator,
+    /// How it did so far.
+    pub performance: Performance,
+    /// Whether it may be used.
+    pub standing: Standing,
+    /// What is left of its suspension; zero when it is not suspended.
+    pub suspended_for: Duration,
+}
+
+/// Buys transcoding for any number of streams. Cheap to clone; all clones are one broadcaster.
+#[derive(Clone)]
+pub struct Broadcaster {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Broadcaster {
+    /// A builder with defaults.
+    pub fn builder() -> BroadcasterBuilder {
+        BroadcasterBuilder::default()
+    }
+
+    /// Opens a stream. Must be called inside a Tokio runtime.
+    ///
+    /// # Errors
+    /// When the name cannot be used or is taken, or too many streams are open.
+    pub fn stream(&self, config: StreamConfig) -> Result<StreamHandle, StreamError> {
+        config.check()?;
+        if self.shared.cancel.is_cancelled() {
+            return Err(StreamError::Ended(config.name));
+        }
+        let mut streams = lock(&self.shared.streams);
+        if streams.contains_key(&config.name) {
+            return Err(StreamError::Exists(config.name));
+        }
+        if streams.len() >= self.shared.config.max_streams {
+            return Err(StreamError::TooMany(streams.len()));
+        }
+        let name = config.name.clone();
+        let handle = StreamHandle::start(Arc::clone(&self.shared), config);
+        streams.insert(name, handle.downgrade());
+        self.shared.metrics.streams.set(gauge(streams.len()));
+        Ok(handle)
+    }
+
+    /// Everybody who can be asked, with their record.
+    pub fn orchestrators(&self) -> Vec<OrchestratorView> {
+        let now = Instant::now();
+        let board = lock(&self.shared.board);
+        self.shared
+            .directory
+            .list()
+            .iter()
+            .map(|orchestrator| OrchestratorView {
+                performance: board.performance(&orchestrator.id),
+                standing: board.standing(&orchestrator.id, now),
+                suspended_for: board.suspended_for(&orchestrator.id, now),
+                orchestrator: orchestrator.clone(),
+            })
+            .collect()
+    }
+
+    /// Waits until at least `count` orchestrators are known; `false` when they are not within `limit`.
+    pub async fn wait_for_orchestrators(&self, count: usize, limit: Duration) -> bool {
+        let wait = async {
+            while self.shared.directory.list().len() < count {
+                tokio::time::sleep(WAIT_STEP).await;
+            }
+        };
+        tokio::time::timeout(limit, wait).await.is_ok()
+    }
+
+    /// Why no stream could be served now; `None` when at least one orchestrator can be asked.
+    pub fn not_ready(&self) -> Option<String> {
+        let orchestrators = self.orchestrators();
+        if orchestrators.is_empty() {
+            return Some("no orchestrator is known; configure one or check the chain's registry".into());
+        }
+        if orchestrators.iter().all(|view| view.standing == Standing::Barred) {
+            return Some(format!(
+                "all {} orchestrators are suspended for wrong results",
+                orchestrators.len()
+            ));
+        }
+        None
+    }
+
+    /// Names of the streams open now.
+    pub fn streams(&self) -> Vec<String> {
+        lock(&self.shared.streams).keys().cloned().collect()
+    }
+
+    /// Evidence of rejected results, oldest first, bounded by [`BroadcasterConfig::max_evidence`].
+    pub fn evidence(&self) -> Vec<Evidence> {
+        self.shared.evidence.list()
+    }
+
+    /// Everything that happens on any stream from now on, with the stream's name. A reader that falls too far behind gets
+    /// [`StreamEvent::Missed`] under an empty name.
+    pub fn events(&self) -> impl Stream<Item = (String, StreamEvent)> + Send + Unpin + use<> {
+        BroadcastStream::new(self.shared.events.subscribe()).map(|event| {
+            event.unwrap_or_else(|BroadcastStreamRecvError::Lagged(events)| {
+                (String::new(), StreamEvent::Missed { events })
+            })
+        })
+    }
+
+    /// Totals over all streams since the start.
+    pub fn totals(&self) -> Totals {
+        lock(&self.shared.totals).clone()
+    }
+
+    /// Where published segments go.
+    pub fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.shared.store)
+    }
+
+    /// Takes no new segments, lets those in flight end until `limit`, then stops.
+    pub async fn shutdown(&self, limit: Duration) {
+        let open: Vec<StreamHandle> =
+            lock(&self.shared.streams).values().filter_map(Weak::upgrade).map(StreamHandle::from).collect();
+        let drain = futures::future::join_all(open.iter().map(StreamHandle::finish));
+        if tokio::time::timeout(limit, drain).await.is_err() {
+            tracing::warn!("streams did not drain in time and are aborted");
+        }
+        self.shared.cancel.cancel();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // Nothing is left half-changed by a panic under these locks: every critical section is a few plain stores.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(crate) fn gauge(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

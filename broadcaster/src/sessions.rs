@@ -1,0 +1,318 @@
+//! The sessions a stream holds with orchestrators: quotes asked in parallel, checked, kept warm.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use alloy_primitives::{Address, B256};
+use framemill_network::{
+    NetworkError, PeerId, PricePerPixel, Quote, QuoteRequest, ServiceAddress, SignedQuote,
+};
+use futures::stream::{FuturesUnordered, StreamExt};
+use probabilistic_ticket::{Signature, TicketParams, Wei, recover};
+use rand::seq::SliceRandom;
+use tokio::sync::watch;
+
+use crate::core::scoreboard::{Severity, Standing};
+use crate::directory::{Orchestrator, OrchestratorId};
+use crate::service::{Shared, lock};
+
+/// Time between two rounds of quotes of one stream: a round that found nobody is not repeated at once.
+const ROUND_PAUSE: Duration = Duration::from_millis(500);
+
+/// A session with one orchestrator, proven by its signed quote.
+pub(crate) struct Session {
+    pub(crate) orchestrator: Orchestrator,
+    pub(crate) account: Address,
+    pub(crate) quote: Quote,
+    /// Held from the making of tickets until they are accepted: nonces must arrive in order.
+    pub(crate) terms: tokio::sync::Mutex<Terms>,
+    opened: Instant,
+    lifetime: Duration,
+    used: Mutex<Instant>,
+}
+
+/// What payments of a session are made from.
+pub(crate) struct Terms {
+    /// The newest ticket parameters; `None` where nothing is to be paid.
+    pub(crate) params: Option<TicketParams>,
+    /// Value that may be out for work not verified yet, as the payer was last told.
+    pub(crate) bound: Wei,
+}
+
+impl Session {
+    pub(crate) fn id(&self) -> OrchestratorId {
+        self.orchestrator.id
+    }
+
+    pub(crate) fn peer(&self) -> PeerId {
+        self.orchestrator.peer
+    }
+
+    /// Who may sign receipts of this session.
+    pub(crate) fn signers(&self) -> Vec<Address> {
+        std::iter::once(self.account).chain(self.orchestrator.signing_key).collect()
+    }
+
+    /// Notes that the session is in use, which keeps it alive at the orchestrator.
+    pub(crate) fn touch(&self, now: Instant) {
+        *lock(&self.used) = now;
+    }
+
+    /// Price in wei per pixel, for comparing offers; never for paying.
+    pub(crate) fn price(&self) -> f64 {
+        ratio(self.quote.price)
+    }
+
+    fn is_stale(&self, now: Instant) -> bool {
+        let last = (*lock(&self.used)).max(self.opened);
+        now.saturating_duration_since(last) >= self.lifetime
+    }
+}
+
+fn ratio(price: PricePerPixel) -> f64 {
+    f64::from(price.wei()) / price.pixels() as f64
+}
+
+/// Sessions of one stream. A session is for one ladder, so streams do not share them.
+pub(crate) struct Sessions {
+    shared: Arc<Shared>,
+    request: QuoteRequest,
+    stream_id: B256,
+    live: Mutex<HashMap<OrchestratorId, Arc<Session>>>,
+    asking: AtomicBool,
+    last_round: Mutex<Option<Instant>>,
+    last_refusal: Mutex<Option<String>>,
+    changes: watch::Sender<u64>,
+}
+
+impl Sessions {
+    pub(crate) fn new(shared: Arc<Shared>, request: QuoteRequest, stream_id: B256) -> Arc<Self> {
+        Arc::new(Self {
+            shared,
+            request,
+            stream_id,
+            live: Mutex::default(),
+            asking: AtomicBool::new(false),
+            last_round: Mutex::default(),
+            last_refusal: Mutex::default(),
+            changes: watch::Sender::new(0),
+        })
+    }
+
+    pub(crate) fn stream_id(&self) -> B256 {
+        self.stream_id
+    }
+
+    /// Sessions that can be used now.
+    pub(crate) fn live(&self, now: Instant) -> Vec<Arc<Session>> {
+        let mut live = lock(&self.live);
+        live.retain(|_, session| !session.is_stale(now));
+        live.values().cloned().collect()
+    }
+
+    /// Counts up whenever a session was added or a round of quotes ended.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Why the last quote that could not be used could not.
+    pub(crate) fn last_refusal(&self) -> Option<String> {
+        lock(&self.last_refusal).clone()
+    }
+
+    /// Ends a session on this side.
+    pub(crate) fn forget(&self, session: &Session) {
+        let mut live = lock(&self.live);
+        if live.get(&session.id()).is_some_and(|known| known.quote.session == session.quote.session) {
+            live.remove(&session.id());
+        }
+    }
+
+    /// Ends all sessions with the payer.
+    pub(crate) async fn close(&self) {
+        let sessions: Vec<_> = lock(&self.live).drain().map(|(_, session)| session).collect();
+        let Some(payer) = &self.shared.payer else { return };
+        for session in sessions {
+            if let Err(error) = payer.close_session(session.quote.session).await {
+                tracing::debug!(%error, "payment session could not be closed");
+            }
+        }
+    }
+
+    /// Starts a round of quotes unless one runs, or ran just now, or nobody is left to ask. `true` while one runs.
+    pub(crate) fn refill(self: &Arc<Self>, now: Instant) -> bool {
+        if self.asking.load(Ordering::Acquire) {
+            return true;
+        }
+        if lock(&self.last_round).is_some_and(|last| now.saturating_duration_since(last) < ROUND_PAUSE) {
+            return false;
+        }
+        let targets = self.targets(now);
+        if targets.is_empty() || self.asking.swap(true, Ordering::AcqRel) {
+            return self.asking.load(Ordering::Acquire);
+        }
+        let sessions = Arc::clone(self);
+        let cancel = self.shared.cancel.clone();
+        self.shared.tasks.spawn(async move {
+            // The flag falls however the round ends, or no other would ever start.
+            let _round = RoundGuard(&sessions);
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                () = sessions.round(targets) => {}
+            }
+        });
+        true
+    }
+
+    /// Whom to ask: without a session, not barred, good standing first, in random order, bounded.
+    fn targets(&self, now: Instant) -> Vec<Orchestrator> {
+        let live = lock(&self.live);
+        let mut targets: Vec<(Standing, Orchestrator)> = self
+            .shared
+            .directory
+            .list()
+            .iter()
+            .filter(|orchestrator| !live.contains_key(&orchestrator.id))
+            .map(|orchestrator| (self.shared.standing(&orchestrator.id, now), orchestrator.clone()))
+            .filter(|(standing, _)| *standing != Standing::Barred)
+            .collect();
+        targets.shuffle(&mut rand::rng());
+        targets.sort_by_key(|(standing, _)| *standing != Standing::Good);
+        targets.truncate(self.shared.config.max_quotes);
+        targets.into_iter().map(|(_, orchestrator)| orchestrator).collect()
+    }
+
+    async fn round(&self, targets: Vec<Orchestrator>) {
+        let mut quotes: FuturesUnordered<_> = targets.into_iter().map(|target| self.ask(target)).collect();
+        while let Some((orchestrator, answer)) = quotes.next().await {
+            let label = match answer {
+                Ok(session) => {
+                    lock(&self.live).insert(session.id(), Arc::new(session));
+                    self.changes.send_modify(|count| *count += 1);
+                    "usable"
+                }
+                Err(refusal) => {
+                    tracing::debug!(peer = %orchestrator.peer, reason = %refusal.reason, "no usable quote");
+                    if let Some(severity) = refusal.severity {
+                        self.shared.failed(&orchestrator.id, severity);
+                    }
+                    *lock(&self.last_refusal) = Some(format!("{}: {}", orchestrator.peer, refusal.reason));
+                    "refused"
+                }
+            };
+            self.shared.metrics.quotes.with_label_values(&[label]).inc();
+        }
+    }
+
+    async fn ask(&self, orchestrator: Orchestrator) -> (Orchestrator, Result<Session, Refusal>) {
+        let answer = self.quote(&orchestrator).await;
+        (orchestrator, answer)
+    }
+
+    async fn quote(&self, orchestrator: &Orchestrator) -> Result<Session, Refusal> {
+        let network = &self.shared.network;
+        let service = ServiceAddress::new(orchestrator.peer, orchestrator.addresses.clone())
+            .map_err(|error| Refusal::plain(error.to_string()))?;
+        network.add_peer(&service).map_err(|error| Refusal::plain(error.to_string()))?;
+        let limit = self.shared.config.quote_timeout;
+        let signed = network
+            .request_quote(orchestrator.peer, &self.request, limit)
+            .await
+            .map_err(|error| Refusal::from_network(&error))?;
+        self.open(orchestrator, signed).await
+    }
+
+    /// Checks a quote and opens the session it offers.
+    async fn open(&self, orchestrator: &Orchestrator, signed: SignedQuote) -> Result<Session, Refusal> {
+        let SignedQuote { quote, signature } = signed;
+        let signature =
+            Signature::from_bytes(signature).map_err(|error| Refusal::dishonest(error.to_string()))?;
+        let signer = recover(quote.signing_hash(&self.shared.domain), &signature)
+            .map_err(|error| Refusal::dishonest(error.to_string()))?;
+        if !orchestrator.may_sign(quote.orchestrator, signer) {
+            let expected = orchestrator.account.unwrap_or(quote.orchestrator);
+            return Err(Refusal::dishonest(format!("quote is signed by {signer}, want {expected}")));
+        }
+        let now_ms = unix_ms();
+        if quote.is_expired(now_ms) {
+            return Err(Refusal::plain("quote has expired already; check both clocks".into()));
+        }
+        let params = self.terms(&quote)?;
+        let now = Instant::now();
+        Ok(Session {
+            orchestrator: orchestrator.clone(),
+            account: quote.orchestrator,
+            lifetime: Duration::from_millis(quote.expires_at_unix_ms.saturating_sub(now_ms)),
+            terms: tokio::sync::Mutex::new(Terms { params, bound: Wei::ZERO }),
+            quote,
+            opened: now,
+            used: Mutex::new(now),
+        })
+    }
+
+    /// The ticket parameters of a quote; `None` where the work is free.
+    fn terms(&self, quote: &Quote) -> Result<Option<TicketParams>, Refusal> {
+        if quote.price.wei().is_zero() {
+            return Ok(None);
+        }
+        if self.shared.payer.is_none() {
+            return Err(Refusal::plain(format!("asks {} and this broadcaster has no payer", quote.price)));
+        }
+        let params = decode_params(&quote.ticket_params, quote).map_err(Refusal::dishonest)?;
+        Ok(Some(params))
+    }
+}
+
+/// Reads ticket parameters and checks that they pay for this session.
+pub(crate) fn decode_params(bytes: &[u8], quote: &Quote) -> Result<TicketParams, String> {
+    let params = TicketParams::decode(bytes).map_err(|error| error.to_string())?;
+    if params.recipient != quote.orchestrator
+        || params.sender != quote.sender
+        || params.session != quote.session
+    {
+        return Err("ticket parameters are not for this session, sender and orchestrator".into());
+    }
+    Ok(params)
+}
+
+struct RoundGuard<'a>(&'a Sessions);
+
+impl Drop for RoundGuard<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.last_round) = Some(Instant::now());
+        self.0.asking.store(false, Ordering::Release);
+        self.0.changes.send_modify(|count| *count += 1);
+    }
+}
+
+/// Why a quote cannot be used, and what its orchestrator gets for it.
+struct Refusal {
+    reason: String,
+    severity: Option<Severity>,
+}
+
+impl Refusal {
+    fn plain(reason: String) -> Self {
+        Self { reason, severity: None }
+    }
+
+    fn dishonest(reason: String) -> Self {
+        Self { reason, severity: Some(Severity::Dishonest) }
+    }
+
+    /// A polite refusal is no failure; silence and a broken protocol are.
+    fn from_network(error: &NetworkError) -> Self {
+        let severity = match error {
+            NetworkError::Refused(_) | NetworkError::ShutDown => None,
+            _ => Some(Severity::Unavailable),
+        };
+        Self { reason: error.to_string(), severity }
+    }
+}
+
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

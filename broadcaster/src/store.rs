@@ -1,0 +1,141 @@
+//! Where published segments and playlists go.
+
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+
+use crate::error::StoreError;
+
+/// A place for named objects. Implementations must be atomic: a reader sees the old object, the new one or none, never a
+/// part of one.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Creates or replaces `path`. When the future is dropped the object is either the old or the new one.
+    async fn put(&self, path: &str, data: Bytes) -> Result<(), StoreError>;
+
+    /// Reads `path`; `None` when there is no such object.
+    async fn get(&self, path: &str) -> Result<Option<Bytes>, StoreError>;
+
+    /// Removes `path`; removing what is not there succeeds.
+    async fn delete(&self, path: &str) -> Result<(), StoreError>;
+
+    /// Where a person or a player finds `path`: a file, or a URL.
+    fn locate(&self, path: &str) -> String;
+}
+
+/// Any `object_store` as a [`Store`]: a local folder here, S3 and the like by handing in that store.
+pub struct ObjectStorage {
+    inner: Arc<dyn ObjectStore>,
+    base: String,
+}
+
+impl ObjectStorage {
+    /// A local folder, created if missing. Files appear by rename, so a web server beside it never serves half a segment.
+    pub fn folder(root: impl AsRef<FilePath>) -> Result<Self, StoreError> {
+        let root: PathBuf = root.as_ref().to_owned();
+        let fail = |source: Arc<dyn std::error::Error + Send + Sync>| StoreError {
+            operation: "open",
+            path: root.display().to_string(),
+            source,
+        };
+        std::fs::create_dir_all(&root).map_err(|e| fail(Arc::new(e)))?;
+        let root_path = root.canonicalize().map_err(|e| fail(Arc::new(e)))?;
+        let inner = LocalFileSystem::new_with_prefix(&root_path).map_err(|e| fail(Arc::new(e)))?;
+        Ok(Self { inner: Arc::new(inner), base: root_path.display().to_string() })
+    }
+
+    /// Any object store; `base` is the address under which players find its objects.
+    pub fn new(inner: Arc<dyn ObjectStore>, base: impl Into<String>) -> Self {
+        Self { inner, base: base.into() }
+    }
+}
+
+impl std::fmt::Debug for ObjectStorage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ObjectStorage").field("base", &self.base).finish_non_exhaustive()
+    }
+}
+
+fn failed(
+    operation: &'static str,
+    path: &str,
+    source: impl std::error::Error + Send + Sync + 'static,
+) -> StoreError {
+    StoreError { operation, path: path.to_owned(), source: Arc::new(source) }
+}
+
+fn object_path(operation: &'static str, path: &str) -> Result<Path, StoreError> {
+    // `parse` refuses empty, `.` and `..` parts, so no name leaves the folder.
+    Path::parse(path).map_err(|e| failed(operation, path, e))
+}
+
+#[async_trait]
+impl Store for ObjectStorage {
+    async fn put(&self, path: &str, data: Bytes) -> Result<(), StoreError> {
+        let location = object_path("write", path)?;
+        self.inner
+            .put(&location, PutPayload::from_bytes(data))
+            .await
+            .map(drop)
+            .map_err(|e| failed("write", path, e))
+    }
+
+    async fn get(&self, path: &str) -> Result<Option<Bytes>, StoreError> {
+        let location = object_path("read", path)?;
+        match self.inner.get(&location).await {
+            Ok(found) => found.bytes().await.map(Some).map_err(|e| failed("read", path, e)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(e) => Err(failed("read", path, e)),
+        }
+    }
+
+    async fn delete(&self, path: &str) -> Result<(), StoreError> {
+        let location = object_path("delete", path)?;
+        match self.inner.delete(&location).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(e) => Err(failed("delete", path, e)),
+        }
+    }
+
+    fn locate(&self, path: &str) -> String {
+        format!("{}/{path}", self.base.trim_end_matches('/'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_object_is_read_back_and_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = ObjectStorage::folder(folder.path()).unwrap();
+        store.put("a/b.ts", Bytes::from_static(b"one")).await.unwrap();
+        store.put("a/b.ts", Bytes::from_static(b"two")).await.unwrap();
+        assert_eq!(store.get("a/b.ts").await.unwrap().unwrap(), "two");
+        let names: Vec<_> =
+            std::fs::read_dir(folder.path().join("a")).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(names, ["b.ts"], "no staging file stays behind");
+    }
+
+    #[tokio::test]
+    async fn a_missing_object_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = ObjectStorage::folder(folder.path()).unwrap();
+        assert!(store.get("nothing").await.unwrap().is_none());
+        store.delete("nothing").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_path_that_leaves_the_folder_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = ObjectStorage::folder(folder.path().join("inner")).unwrap();
+        assert!(store.put("../escaped", Bytes::new()).await.is_err());
+        assert!(store.get("a/../../escaped").await.is_err());
+    }
+}

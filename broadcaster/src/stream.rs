@@ -1,0 +1,537 @@
+//! One stream: takes segments in order, buys their renditions several at a time, publishes them in order.
+
+use std::io::Read;
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::{Duration, Instant};
+
+use alloy_primitives::B256;
+use bytes::Bytes;
+use framemill_media::{
+    Container, MediaError, MediaLimits, SegmentInfo, Segmenter, SegmenterConfig, SourceSegment, segment_info,
+};
+use framemill_network::{FrameRate, Ladder, SourceVideo};
+use futures::stream::{FuturesOrdered, Stream, StreamExt};
+use sha2::{Digest, Sha256};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::attempt::millis_since;
+use crate::config::StreamConfig;
+use crate::core::codecs::codec_strings;
+use crate::core::playlist::Variant;
+use crate::error::{SegmentError, StreamError};
+use crate::event::{
+    Events, RenditionResult, SegmentOutcome, SegmentReport, SegmentResult, StreamEvent, StreamSummary, Totals,
+};
+use crate::ingest::reader::{Pace, pump};
+use crate::market::{Bought, Market, Purchase, spent};
+use crate::publish::{Piece, Place, Publisher, SOURCE_NAME, frame_rate};
+use crate::service::{Shared, lock};
+
+/// A segment of a source, checked and ready to be sent.
+#[derive(Debug, Clone)]
+pub(crate) struct Segment {
+    pub(crate) sequence: u64,
+    pub(crate) data: Bytes,
+    pub(crate) sha256: B256,
+    pub(crate) start_pts_90k: i64,
+    pub(crate) duration_90k: u64,
+    pub(crate) info: Arc<SegmentInfo>,
+}
+
+impl Segment {
+    pub(crate) fn duration(&self) -> Duration {
+        Duration::from_micros(self.duration_90k.saturating_mul(100) / 9)
+    }
+
+    /// Number of video frames.
+    pub(crate) fn frames(&self) -> u32 {
+        let frames = self.info.video.as_ref().map_or(0, |video| video.frames());
+        u32::try_from(frames).unwrap_or(u32::MAX)
+    }
+
+    fn place(&self) -> Place {
+        Place { sequence: self.sequence, start_pts_90k: self.start_pts_90k, duration_90k: self.duration_90k }
+    }
+
+    /// [`Segment::inspect`] on a blocking thread.
+    pub(crate) async fn inspect_off_thread(sequence: u64, data: Bytes) -> Result<Self, StreamError> {
+        let inspected = tokio::task::spawn_blocking(move || Self::inspect(sequence, data)).await;
+        // A panic in the inspection is a defect; the segment is refused and the node lives on.
+        inspected.unwrap_or(Err(MediaError::Cancelled.into()))
+    }
+
+    /// Checks a whole segment; one in another container than MPEG-TS is re-muxed. Blocks on the length of the data.
+    fn inspect(sequence: u64, data: Bytes) -> Result<Self, StreamError> {
+        let limits = MediaLimits::segment();
+        let info = segment_info(&data, &limits)?;
+        info.require_video()?;
+        if info.container != Container::MpegTs {
+            return Self::remux(sequence, data, &limits);
+        }
+        let start = info.start().unwrap_or(0);
+        let duration = u64::try_from(info.duration()).unwrap_or(0);
+        Self::new(sequence, data, start, duration, info)
+    }
+
+    /// The whole input as one MPEG-TS segment.
+    fn remux(sequence: u64, data: Bytes, limits: &MediaLimits) -> Result<Self, StreamError> {
+        let config = SegmenterConfig {
+            target: limits.duration,
+            max_duration: limits.duration,
+            first_sequence: sequence,
+            require_video: true,
+            ..SegmenterConfig::default()
+        };
+        let mut segmenter = Segmenter::from_bytes(data, config, limits)?;
+        let segment = segmenter.next_segment()?.ok_or(MediaError::NoFrames)?;
+        Self::from_source(segment)
+    }
+
+    fn from_source(segment: SourceSegment) -> Result<Self, StreamError> {
+        let duration = u64::try_from(segment.duration).unwrap_or(0);
+        let SourceSegment { sequence, data, start_pts, info, .. } = segment;
+        Self::new(sequence, data, start_pts, duration, info)
+    }
+
+    fn new(
+        sequence: u64,
+        data: Bytes,
+        start_pts_90k: i64,
+        duration_90k: u64,
+        info: SegmentInfo,
+    ) -> Result<Self, StreamError> {
+        let video = info.require_video()?;
+        if video.frames() == 0 || duration_90k == 0 {
+            return Err(MediaError::NoFrames.into());
+        }
+        let sha256 = B256::from(<[u8; 32]>::from(Sha256::digest(&data)));
+        Ok(Self { sequence, data, sha256, start_pts_90k, duration_90k, info: Arc::new(info) })
+    }
+}
+
+/// What travels to the stream's task.
+struct Job {
+    segment: Segment,
+    ladder: Arc<Ladder>,
+    reply: oneshot::Sender<SegmentOutcome>,
+}
+
+/// A segment on its way. Resolves when it was published or lost; dropping it changes nothing about the segment.
+#[derive(Debug)]
+pub struct PendingSegment {
+    sequence: u64,
+    reply: oneshot::Receiver<SegmentOutcome>,
+}
+
+impl PendingSegment {
+    /// Waits for the segment to be published or lost. Cancel safe only in that the segment goes on: the outcome is then
+    /// seen in the stream's events alone.
+    pub async fn outcome(self) -> SegmentOutcome {
+        self.reply.await.unwrap_or(Err(SegmentError::Aborted { sequence: self.sequence }))
+    }
+}
+
+/// Shared by all handles of a stream.
+pub(crate) struct StreamInner {
+    shared: Arc<Shared>,
+    config: StreamConfig,
+    jobs: tokio::sync::Mutex<Intake>,
+    ladder: OnceLock<Arc<Ladder>>,
+    events: Events,
+    done: watch::Receiver<Option<StreamSummary>>,
+    cancel: CancellationToken,
+}
+
+/// The way in: one pusher at a time, so that the order in which segments are taken is the order of their numbers.
+struct Intake {
+    jobs: Option<mpsc::Sender<Job>>,
+    last: Option<u64>,
+}
+
+/// A running stream. Cheap to clone; when the last clone is dropped the stream drains and ends as if finished.
+#[derive(Clone)]
+pub struct StreamHandle {
+    inner: Arc<StreamInner>,
+}
+
+impl From<Arc<StreamInner>> for StreamHandle {
+    fn from(inner: Arc<StreamInner>) -> Self {
+        Self { inner }
+    }
+}
+
+impl StreamHandle {
+    pub(crate) fn start(shared: Arc<Shared>, config: StreamConfig) -> Self {
+        let (jobs, incoming) = mpsc::channel(1);
+        let events = Events::new(&config.name, shared.events.clone());
+        let (summary, done) = watch::channel(None);
+        let cancel = shared.cancel.child_token();
+        let worker = Worker::new(Arc::clone(&shared), config.clone(), events.clone());
+        let token = cancel.clone();
+        shared.tasks.spawn(async move {
+            summary.send_replace(Some(worker.run(incoming, token).await));
+        });
+        let inner = StreamInner {
+            shared,
+            config,
+            jobs: tokio::sync::Mutex::new(Intake { jobs: Some(jobs), last: None }),
+            ladder: OnceLock::new(),
+            events,
+            done,
+            cancel,
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    pub(crate) fn downgrade(&self) -> Weak<StreamInner> {
+        Arc::downgrade(&self.inner)
+    }
+
+    /// Name of the stream.
+    pub fn name(&self) -> &str {
+        &self.inner.config.name
+    }
+
+    /// The stream's settings.
+    pub fn config(&self) -> &StreamConfig {
+        &self.inner.config
+    }
+
+    /// The concrete ladder; `None` before the first segment.
+    pub fn ladder(&self) -> Option<Arc<Ladder>> {
+        self.inner.ladder.get().cloned()
+    }
+
+    /// Takes one segment of a [`Segmenter`](framemill_media::Segmenter). Waits while
+    /// [`StreamConfig::in_flight`] segments are worked on; that is the stream's back-pressure.
+    ///
+    /// Cancel safe: a dropped call has not taken the segment.
+    ///
+    /// # Errors
+    /// When the segment has no video, comes out of order, or the stream has ended.
+    pub async fn push(&self, segment: SourceSegment) -> Result<PendingSegment, StreamError> {
+        self.take(Segment::from_source(segment)?).await
+    }
+
+    /// Takes the bytes of one whole segment, MPEG-TS or a container that can be re-muxed to it; they are inspected first.
+    /// Otherwise like [`StreamHandle::push`].
+    ///
+    /// # Errors
+    /// As [`StreamHandle::push`], and when the bytes are not a usable segment.
+    pub async fn push_bytes(&self, sequence: u64, data: Bytes) -> Result<PendingSegment, StreamError> {
+        let segment = Segment::inspect_off_thread(sequence, data).await?;
+        self.take(segment).await
+    }
+
+    /// Cuts a whole file or live byte stream into segments and pushes them, in real time or as fast as they are taken.
+    /// Returns the number of segments when the source ends; finish the stream then.
+    ///
+    /// Cancel safe: dropping the call stops reading; segments taken go on.
+    ///
+    /// # Errors
+    /// When the source is not usable media or fails, or the stream has ended.
+    pub async fn push_reader(
+        &self,
+        reader: impl Read + Send + 'static,
+        pace: Pace,
+    ) -> Result<u64, StreamError> {
+        pump(self, reader, pace).await
+    }
+
+    pub(crate) async fn take(&self, segment: Segment) -> Result<PendingSegment, StreamError> {
+        let ladder = self.ladder_for(&segment.info)?;
+        let mut intake = self.inner.jobs.lock().await;
+        let sequence = segment.sequence;
+        if let Some(last) = intake.last.filter(|last| sequence <= *last) {
+            return Err(StreamError::OutOfOrder { stream: self.name().to_owned(), sequence, last });
+        }
+        let ended = || StreamError::Ended(self.name().to_owned());
+        let permit = intake.jobs.as_ref().ok_or_else(ended)?.reserve().await.map_err(|_| ended())?;
+        let (sender, reply) = oneshot::channel();
+        permit.send(Job { segment, ladder, reply: sender });
+        intake.last = Some(sequence);
+        Ok(PendingSegment { sequence, reply })
+    }
+
+    /// The concrete ladder, made for the first segment and kept: players do not expect renditions to change size.
+    fn ladder_for(&self, info: &SegmentInfo) -> Result<Arc<Ladder>, StreamError> {
+        if let Some(ladder) = self.inner.ladder.get() {
+            return Ok(Arc::clone(ladder));
+        }
+        let ladder = Arc::new(self.inner.config.ladder.resolve(source_of(info))?);
+        Ok(Arc::clone(self.inner.ladder.get_or_init(|| ladder)))
+    }
+
+    /// Everything that happens from now on. A reader that falls too far behind gets [`StreamEvent::Missed`].
+    pub fn events(&self) -> impl Stream<Item = StreamEvent> + Send + Unpin + use<> {
+        self.inner.events.subscribe()
+    }
+
+    /// Takes no more segments, waits for those in flight, ends the playlists. May be called more than once.
+    ///
+    /// Cancel safe: the stream goes on ending when the call is dropped.
+    pub async fn finish(&self) -> StreamSummary {
+        self.inner.jobs.lock().await.jobs = None;
+        self.ended().await
+    }
+
+    /// Drops what is in flight and ends the playlists with what was published.
+    pub async fn abort(&self) -> StreamSummary {
+        self.inner.cancel.cancel();
+        self.ended().await
+    }
+
+    /// Waits for the end of the stream.
+    async fn ended(&self) -> StreamSummary {
+        let mut done = self.inner.done.clone();
+        let summary = done.wait_for(Option::is_some).await.ok().and_then(|summary| summary.clone());
+        // The task ends without a summary only if it panicked.
+        summary.unwrap_or_else(|| StreamSummary {
+            stream: self.name().to_owned(),
+            totals: Totals::default(),
+            master_playlist: String::new(),
+            duration_90k: 0,
+        })
+    }
+}
+
+/// The picture a ladder is made for; segments without video are refused before.
+fn source_of(info: &SegmentInfo) -> SourceVideo {
+    let (num, den) = rate_of(info);
+    let fps = FrameRate::new(num, den).unwrap_or(FrameRate::SOURCE);
+    let (width, height) = info.video.as_ref().map_or((0, 0), |video| (video.width, video.height));
+    SourceVideo { width, height, fps }
+}
+
+fn rate_of(info: &SegmentInfo) -> (u32, u32) {
+    info.video.as_ref().map_or((0, 1), |video| (video.frame_rate.num, video.frame_rate.den))
+}
+
+/// The task behind a stream.
+struct Worker {
+    shared: Arc<Shared>,
+    config: StreamConfig,
+    events: Events,
+    publisher: Publisher,
+    totals: Totals,
+    duration_90k: u64,
+}
+
+/// A purchase in flight with the one who waits for it.
+struct Running {
+    bought: Bought,
+    ladder: Arc<Ladder>,
+    reply: oneshot::Sender<SegmentOutcome>,
+}
+
+/// Takes the stream out of the open ones however its task ends.
+struct Registered {
+    shared: Arc<Shared>,
+    name: String,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.shared.closed(&self.name);
+    }
+}
+
+impl Worker {
+    fn new(shared: Arc<Shared>, config: StreamConfig, events: Events) -> Self {
+        let store = Arc::clone(&shared.store);
+        let publisher = Publisher::new(store, config.name.clone(), config.playlist, config.target_90k());
+        Self { shared, config, events, publisher, totals: Totals::default(), duration_90k: 0 }
+    }
+
+    async fn run(mut self, mut jobs: mpsc::Receiver<Job>, cancel: CancellationToken) -> StreamSummary {
+        let registered = Registered { shared: Arc::clone(&self.shared), name: self.config.name.clone() };
+        let mut market: Option<Arc<Market>> = None;
+        let mut running: FuturesOrdered<AbortOnDropHandle<Running>> = FuturesOrdered::new();
+        let mut open = true;
+        loop {
+            let room = running.len() < self.config.in_flight.max(1);
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => break,
+                Some(done) = running.next(), if !running.is_empty() => self.settle(done).await,
+                job = jobs.recv(), if open && room => match job {
+                    Some(job) => {
+                        let market = market.get_or_insert_with(|| Arc::new(self.market(&job)));
+                        running.push_back(AbortOnDropHandle::new(tokio::spawn(run_job(Arc::clone(market), job))));
+                    }
+                    None => open = false,
+                },
+                else => break,
+            }
+        }
+        drop(running);
+        if let Some(market) = market {
+            market.close().await;
+        }
+        let summary = self.end().await;
+        drop(registered);
+        summary
+    }
+
+    fn market(&self, first: &Job) -> Market {
+        let source = source_of(&first.segment.info);
+        let ladder = (*first.ladder).clone();
+        Market::new(Arc::clone(&self.shared), self.config.clone(), ladder, source, self.events.clone())
+    }
+
+    /// Publishes or loses the next segment in order, and tells everybody.
+    async fn settle(&mut self, done: Result<Running, tokio::task::JoinError>) {
+        let Ok(Running { bought, ladder, reply }) = done else {
+            // A panic in a purchase is a defect that costs its segment; whoever waits for it hears "aborted".
+            tracing::error!(stream = %self.config.name, "a purchase ended without an outcome; report the panic above");
+            self.totals.segments += 1;
+            self.totals.lost += 1;
+            return;
+        };
+        let Bought { segment, arrived, attempts, result } = bought;
+        let (tickets, expected_value) = spent(&attempts);
+        let mut report = SegmentReport {
+            stream: self.config.name.clone(),
+            sequence: segment.sequence,
+            duration_90k: segment.duration_90k,
+            start_pts_90k: segment.start_pts_90k,
+            source_bytes: segment.data.len() as u64,
+            orchestrator: None,
+            lost: None,
+            renditions: 0,
+            rendition_bytes: 0,
+            verified: 0,
+            timeline: attempts.last().map(|attempt| attempt.timeline).unwrap_or_default(),
+            attempts,
+            tickets,
+            expected_value,
+        };
+        let published = match result {
+            Ok(purchase) => self.publish(&segment, &ladder, purchase, &mut report).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &published {
+            report.lost = Some(error.to_string());
+            self.lose(&segment, error).await;
+        }
+        report.timeline.published_ms = report.lost.is_none().then(|| millis_since(arrived));
+        self.count(&report, arrived.elapsed());
+        self.events.send(StreamEvent::Segment(report.clone()));
+        let _ = reply.send(published.map(|renditions| SegmentResult { report, renditions }));
+    }
+
+    async fn publish(
+        &mut self,
+        segment: &Segment,
+        ladder: &Ladder,
+        purchase: Purchase,
+        report: &mut SegmentReport,
+    ) -> Result<Vec<RenditionResult>, SegmentError> {
+        let Purchase { session, delivered } = purchase;
+        let mut pieces: Vec<Piece> = ladder
+            .iter()
+            .zip(&delivered.renditions)
+            .map(|(entry, data)| Piece { name: entry.name.clone(), data: data.clone() })
+            .collect();
+        if self.config.publish_source {
+            pieces.push(Piece { name: SOURCE_NAME.to_owned(), data: segment.data.clone() });
+        }
+        if !self.publisher.has_variants() {
+            self.publisher.set_variants(variants(ladder, &pieces, &segment.info));
+        }
+        let paths = self
+            .publisher
+            .publish(segment.place(), &pieces)
+            .await
+            .map_err(|error| SegmentError::Store { sequence: segment.sequence, reason: error.to_string() })?;
+        report.orchestrator = Some(session.account);
+        report.renditions = pieces.len() as u32;
+        report.verified = ladder.len() as u32;
+        report.rendition_bytes = pieces.iter().map(|piece| piece.data.len() as u64).sum();
+        let results = ladder.iter().zip(delivered.renditions).zip(&delivered.claims).zip(paths);
+        Ok(results
+            .map(|(((entry, data), claim), path)| RenditionResult {
+                entry: entry.clone(),
+                data,
+                sha256: claim.sha256,
+                path,
+            })
+            .collect())
+    }
+
+    async fn lose(&mut self, segment: &Segment, error: &SegmentError) {
+        tracing::warn!(stream = %self.config.name, sequence = segment.sequence, %error, "segment lost");
+        if let Err(error) = self.publisher.lose(segment.place()).await {
+            tracing::error!(stream = %self.config.name, %error, "playlists could not be written; check the store");
+        }
+    }
+
+    fn count(&mut self, report: &SegmentReport, elapsed: Duration) {
+        let published = report.is_published();
+        let failovers = report.attempts.len().saturating_sub(1) as u64;
+        let change = |totals: &mut Totals| {
+            totals.segments += 1;
+            totals.published += u64::from(published);
+            totals.lost += u64::from(!published);
+            totals.renditions += u64::from(report.renditions);
+            totals.failovers += failovers;
+            totals.tickets += u64::from(report.tickets);
+            totals.expected_value = totals.expected_value.saturating_add(report.expected_value);
+        };
+        change(&mut self.totals);
+        self.shared.count(change);
+        let rejected = |attempt: &&crate::event::AttemptReport| {
+            matches!(attempt.result, crate::event::AttemptOutcome::Rejected { .. })
+        };
+        // The broadcaster's own total is counted when it happens; the stream's with its segment.
+        self.totals.rejected += report.attempts.iter().filter(rejected).count() as u64;
+        if published {
+            self.duration_90k += report.duration_90k;
+        }
+        let metrics = &self.shared.metrics;
+        metrics.segment(published, elapsed);
+        metrics.source_bytes.inc_by(report.source_bytes);
+        metrics.renditions.inc_by(u64::from(report.renditions));
+        metrics.rendition_bytes.inc_by(report.rendition_bytes);
+    }
+
+    async fn end(mut self) -> StreamSummary {
+        let master_playlist = self.publisher.finish().await.unwrap_or_else(|error| {
+            tracing::error!(stream = %self.config.name, %error, "playlists could not be ended; check the store");
+            String::new()
+        });
+        let summary = StreamSummary {
+            stream: self.config.name.clone(),
+            totals: self.totals,
+            master_playlist,
+            duration_90k: self.duration_90k,
+        };
+        self.events.send(StreamEvent::Ended(summary.clone()));
+        summary
+    }
+}
+
+async fn run_job(market: Arc<Market>, job: Job) -> Running {
+    let Job { segment, ladder, reply } = job;
+    Running { bought: market.buy(segment).await, ladder, reply }
+}
+
+/// Attributes of the master playlist, read from what was really delivered.
+fn variants(ladder: &Ladder, pieces: &[Piece], info: &SegmentInfo) -> Vec<Variant> {
+    let source_rate = rate_of(info);
+    let mut variants: Vec<Variant> = ladder
+        .iter()
+        .zip(pieces)
+        .map(|(entry, piece)| {
+            let rate = frame_rate(entry, source_rate);
+            Variant::new(entry.name.clone(), entry.width, entry.height, rate, codec_strings(&piece.data))
+        })
+        .collect();
+    if let (Some(piece), Some(video)) = (pieces.get(ladder.len()), &info.video) {
+        let codecs = codec_strings(&piece.data);
+        variants.push(Variant::new(piece.name.clone(), video.width, video.height, source_rate, codecs));
+    }
+    variants
+}
