@@ -270,16 +270,19 @@ impl Broker for MemoryBroker {
         Ok(())
     }
 
-    async fn status(&self, tx: B256) -> Result<TxStatus, BrokerError> {
+    async fn status(&self, prepared: &PreparedRedemption) -> Result<TxStatus, BrokerError> {
         let state = self.online()?;
-        if let Some(mined) = state.chain.mined.get(&tx) {
+        if let Some(mined) = state.chain.mined.get(&prepared.tx) {
             let confirmations = state.chain.block - mined.block + 1;
             return Ok(match mined.results.clone() {
                 Some(results) => TxStatus::Mined { confirmations, results },
                 None => TxStatus::Reverted { confirmations },
             });
         }
-        let waits = state.pool.values().any(|raw| keccak256(raw) == tx);
+        if account_nonce(&prepared.raw)? < state.chain.account_nonce {
+            return Ok(TxStatus::Dropped);
+        }
+        let waits = state.pool.values().any(|raw| *raw == prepared.raw);
         Ok(if waits { TxStatus::Pending } else { TxStatus::Unknown })
     }
 }

@@ -131,8 +131,9 @@ pub trait Broker: BrokerView {
     /// Sends a prepared transaction. Sending one that the chain already knows succeeds.
     async fn send(&self, prepared: &PreparedRedemption) -> Result<(), BrokerError>;
 
-    /// What the chain knows of `tx`.
-    async fn status(&self, tx: B256) -> Result<TxStatus, BrokerError>;
+    /// What the chain knows of a prepared transaction. It is passed whole, so that an implementation
+    /// that was restarted can read the account nonce from its bytes.
+    async fn status(&self, prepared: &PreparedRedemption) -> Result<TxStatus, BrokerError>;
 }
 
 /// Wall-clock time, passed in so that tests own it.

@@ -141,7 +141,7 @@ impl Redeemer {
     async fn follow_up(&self, report: &mut RedeemReport) -> Result<HashSet<LaneId>, RedeemError> {
         let mut busy = HashSet::new();
         for live in self.ledger.submissions().await? {
-            let status = self.broker.status(live.prepared.tx).await?;
+            let status = self.broker.status(&live.prepared).await?;
             let step = plan::follow(&live.winners, &status, &self.policy);
             if let Step::Conclude(fates) = &step {
                 self.ledger.conclude(live.prepared.tx, fates).await?;
