@@ -1,11 +1,15 @@
 //! Synthetic clips for demos, tests and capacity measurement.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
+use crate::audio::AacEncoder;
 use crate::codec::OutputFormat;
-use crate::encode::EncoderConfig;
-use crate::error::MediaError;
-use crate::limits::MediaLimits;
+use crate::encode::{Encoder, EncoderConfig};
+use crate::error::{Limit, MediaError};
+use crate::frame::Frame;
+use crate::limits::{MediaLimits, check};
+use crate::mux::{Muxer, MuxerBuilder};
+use crate::picture::Painter;
 use crate::time::{Rational, TICKS_PER_SECOND, Ticks};
 
 /// What moves in a synthetic clip.
@@ -84,14 +88,149 @@ impl ClipSpec {
         }
     }
 
-    /// The settings of the video encoder.
-    pub fn encoder(&self) -> EncoderConfig {
-        EncoderConfig::h264(self.width, self.height, self.bitrate, self.frame_rate)
+    fn encoder(&self) -> EncoderConfig {
+        let config = EncoderConfig::h264(self.width, self.height, self.bitrate, self.frame_rate);
+        EncoderConfig {
+            gop: if self.gop == 0 { u32::MAX } else { self.gop },
+            b_frames: Some(self.b_frames),
+            global_header: self.format == OutputFormat::FragmentedMp4,
+            ..config
+        }
+    }
+
+    /// Presentation time of frame `number`.
+    fn frame_pts(&self, number: u64) -> Ticks {
+        let Rational { num, den } = self.frame_rate;
+        let ticks = u128::from(number) * u128::from(den) * TICKS_PER_SECOND as u128 / u128::from(num.max(1));
+        self.start_pts.saturating_add(Ticks::try_from(ticks).unwrap_or(Ticks::MAX))
     }
 }
 
-/// Makes a synthetic clip: the same bytes for the same spec on one machine.
+/// Makes a synthetic clip: the same picture and sound for the same spec.
+///
+/// # Errors
+///
+/// [`MediaError::InvalidSetting`] for a spec that cannot be encoded, a passed limit, or the deadline.
 pub fn generate_clip(spec: &ClipSpec, limits: &MediaLimits) -> Result<Bytes, MediaError> {
-    let _ = (spec.encoder(), limits);
-    Err(MediaError::NoFrames)
+    limits.check_frame_size(spec.width, spec.height)?;
+    check(Limit::Duration, spec.duration.unsigned_abs(), limits.duration.unsigned_abs())?;
+    let mut maker = ClipMaker::new(spec, limits)?;
+    let end = spec.start_pts.saturating_add(spec.duration);
+    for number in 0.. {
+        let pts = spec.frame_pts(number);
+        if pts >= end {
+            break;
+        }
+        check(Limit::Frames, number + 1, limits.frames)?;
+        limits.check_time()?;
+        maker.add_sound_until(pts)?;
+        maker.add_frame(number, pts)?;
+    }
+    maker.finish(end)
+}
+
+struct ClipMaker<'a> {
+    spec: &'a ClipSpec,
+    limits: &'a MediaLimits,
+    painter: Painter,
+    video: Encoder,
+    sound: Option<Sound>,
+    muxer: Muxer,
+    bytes: BytesMut,
+}
+
+/// The sound of a clip: encoded once, written to every track.
+struct Sound {
+    encoder: AacEncoder,
+    format: ClipAudio,
+    tracks: Vec<usize>,
+    end: Ticks,
+}
+
+impl<'a> ClipMaker<'a> {
+    fn new(spec: &'a ClipSpec, limits: &'a MediaLimits) -> Result<Self, MediaError> {
+        let video = Encoder::new(&spec.encoder())?;
+        let mut builder = Muxer::builder(spec.format);
+        builder.add_stream(video.parameters())?;
+        let sound = spec.audio.map(|format| Sound::new(format, spec.start_pts, &mut builder)).transpose()?;
+        let (width, height) = (spec.width as usize, spec.height as usize);
+        let painter = Painter::new(width, height, spec.pattern, spec.seed);
+        Ok(Self { spec, limits, painter, video, sound, muxer: builder.start()?, bytes: BytesMut::new() })
+    }
+
+    fn add_frame(&mut self, number: u64, pts: Ticks) -> Result<(), MediaError> {
+        let planes = self.painter.paint(usize::try_from(number).unwrap_or(usize::MAX));
+        let frame = Frame::from_yuv420p(self.spec.width, self.spec.height, planes, pts, self.limits)?;
+        self.video.send(&frame)?;
+        self.write_video()
+    }
+
+    fn write_video(&mut self) -> Result<(), MediaError> {
+        while let Some(packet) = self.video.receive()? {
+            self.muxer.write(0, &packet)?;
+        }
+        self.bytes.extend_from_slice(&self.muxer.drain());
+        Ok(())
+    }
+
+    fn add_sound_until(&mut self, end: Ticks) -> Result<(), MediaError> {
+        match &mut self.sound {
+            Some(sound) => sound.add_until(end, self.spec.start_pts, &mut self.muxer),
+            None => Ok(()),
+        }
+    }
+
+    fn finish(mut self, end: Ticks) -> Result<Bytes, MediaError> {
+        self.add_sound_until(end)?;
+        if let Some(sound) = &mut self.sound {
+            sound.encoder.flush()?;
+            sound.write(self.spec.start_pts, &mut self.muxer)?;
+        }
+        self.video.flush()?;
+        self.write_video()?;
+        self.bytes.extend_from_slice(&self.muxer.finish()?);
+        Ok(self.bytes.freeze())
+    }
+}
+
+impl Sound {
+    fn new(format: ClipAudio, start: Ticks, builder: &mut MuxerBuilder) -> Result<Self, MediaError> {
+        let encoder = AacEncoder::new(format.sample_rate, format.channels)?;
+        let tracks = (0..format.tracks)
+            .map(|_| builder.add_stream(encoder.parameters()))
+            .collect::<Result<_, MediaError>>()?;
+        Ok(Self { encoder, format, tracks, end: start })
+    }
+
+    fn add_until(&mut self, end: Ticks, start: Ticks, muxer: &mut Muxer) -> Result<(), MediaError> {
+        let rate = self.format.sample_rate;
+        while self.end < end {
+            self.encoder.push(|number| tone(number, rate))?;
+            // At least one tick, so that the loop ends whatever the encoder does.
+            self.end = self.end.saturating_add(1);
+            self.write(start, muxer)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, start: Ticks, muxer: &mut Muxer) -> Result<(), MediaError> {
+        while let Some(mut packet) = self.encoder.receive() {
+            let pts = packet.pts().unwrap_or(0).saturating_add(start);
+            packet.set_pts(pts);
+            packet.set_dts(pts);
+            self.end = pts.saturating_add(packet.duration());
+            for &track in &self.tracks {
+                muxer.write(track, &packet)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A quiet tone, and a beep in the first tenth of each second.
+fn tone(number: i64, sample_rate: u32) -> f32 {
+    let rate = i64::from(sample_rate).max(1);
+    let time = number as f64 / rate as f64;
+    let (pitch, level) = if number % rate < rate / 10 { (880.0, 0.3) } else { (220.0, 0.08) };
+    ((time * pitch * std::f64::consts::TAU).sin() * level) as f32
 }

@@ -23,20 +23,6 @@ pub enum Container {
 }
 
 impl Container {
-    /// FFmpeg's names of the demuxers that may read input; nothing else is ever opened.
-    pub(crate) const WHITELIST: &'static str = "mpegts,flv,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm";
-
-    /// The container that FFmpeg's demuxer name stands for.
-    pub(crate) fn from_demuxer(name: &str) -> Option<Self> {
-        match name.split(',').next()? {
-            "mpegts" => Some(Self::MpegTs),
-            "flv" => Some(Self::Flv),
-            "mov" => Some(Self::Mp4),
-            "matroska" => Some(Self::Matroska),
-            _ => None,
-        }
-    }
-
     /// A short lower-case name.
     pub const fn name(self) -> &'static str {
         match self {

@@ -1,7 +1,7 @@
 //! What the numbers of a pixel mean.
 
 use ffmpeg_next::ffi::{
-    AVColorPrimaries, AVColorRange, AVColorSpace, AVColorTransferCharacteristic, AVFrame,
+    AVCodecParameters, AVColorPrimaries, AVColorRange, AVColorSpace, AVColorTransferCharacteristic, AVFrame,
 };
 
 /// Range, matrix, primaries and transfer of a picture, carried unchanged from source to rendition.
@@ -28,6 +28,15 @@ impl ColorInfo {
     /// Whether luma uses 0..=255 (full range) instead of 16..=235.
     pub fn is_full_range(&self) -> bool {
         self.range == AVColorRange::AVCOL_RANGE_JPEG
+    }
+
+    pub(crate) fn of_parameters(coded: &AVCodecParameters) -> Self {
+        Self {
+            range: coded.color_range,
+            matrix: coded.color_space,
+            primaries: coded.color_primaries,
+            transfer: coded.color_trc,
+        }
     }
 
     pub(crate) fn of_frame(frame: &AVFrame) -> Self {

@@ -1,12 +1,23 @@
 //! Pictures out of packets.
 
-use bytes::Bytes;
+use std::collections::VecDeque;
 
-use crate::error::MediaError;
+use bytes::Bytes;
+use ffmpeg_next::codec::packet::Ref as _;
+use ffmpeg_next::ffi;
+use ffmpeg_next::frame::Video;
+use ffmpeg_next::{Dictionary, codec};
+
+use crate::codec::VideoCodec;
+use crate::context::CodecContext;
+use crate::demux::Demuxer;
+use crate::error::{Limit, MediaError};
 use crate::frame::Frame;
-use crate::limits::MediaLimits;
-use crate::packet::{Packet, StreamParameters};
+use crate::limits::{MediaLimits, check};
+use crate::packet::{Packet, StreamParameters, TICK_BASE};
 use crate::probe::Probe;
+use crate::sys;
+use crate::time::Ticks;
 
 /// How to decode.
 #[derive(Clone, Debug)]
@@ -23,47 +34,228 @@ impl Default for DecoderConfig {
     }
 }
 
-/// Decodes one video stream. Frames come in presentation order with the exact timestamps of their packets.
+/// Failures in a row after which a decoder is given up: more than the frames any codec holds back.
+const MAX_FAILURES_IN_A_ROW: u32 = 256;
+
+/// Decodes one video stream. Frames come in presentation order with the exact timestamps of their packets; frames of
+/// packets without one get a place between their neighbours.
+///
+/// Damaged sources may repeat timestamps: check that they rise before you encode.
 pub struct Decoder {
+    context: CodecContext,
+    limits: MediaLimits,
+    strict: bool,
+    ready: VecDeque<Frame>,
+    gap: GapFiller,
+    packets: u64,
     errors: u64,
+    frames: u64,
+    pixels: u64,
 }
 
 impl Decoder {
     /// A decoder for a stream with these parameters.
+    ///
+    /// # Errors
+    ///
+    /// [`MediaError::UnsupportedCodec`] for anything but H.264, HEVC, VP9 and AV1.
     pub fn new(
         parameters: &StreamParameters,
         config: &DecoderConfig,
         limits: &MediaLimits,
     ) -> Result<Self, MediaError> {
-        let _ = (parameters, config, limits);
-        Err(MediaError::NoFrames)
+        sys::init();
+        let id = parameters.get().codec_id;
+        let name = VideoCodec::from_id(id);
+        let unsupported = || MediaError::UnsupportedCodec { codec: name.to_string(), used: "decoded" };
+        if matches!(name, VideoCodec::Other(_)) {
+            return Err(unsupported());
+        }
+        let codec = codec::decoder::find(id.into()).ok_or_else(unsupported)?;
+        let mut context = CodecContext::new(codec);
+        // SAFETY: both are initialised and of the same kind of stream.
+        let status = unsafe { ffi::avcodec_parameters_to_context(context.get_mut(), parameters.get()) };
+        sys::check("take over stream parameters", status)?;
+        let raw = context.get_mut();
+        raw.pkt_timebase = TICK_BASE;
+        raw.thread_count = i32::try_from(config.threads).unwrap_or(0);
+        raw.max_pixels = i64::try_from(limits.pixels_per_frame).unwrap_or(i64::MAX);
+        // Frames that lean on missing references are handed out too, marked corrupt: a segment must not lose frames.
+        raw.flags |= ffi::AV_CODEC_FLAG_OUTPUT_CORRUPT as i32;
+        if config.strict {
+            raw.err_recognition |= ffi::AV_EF_EXPLODE as i32;
+        }
+        sys::check("open a decoder", context.open(Dictionary::new()))?;
+        Ok(Self {
+            context,
+            limits: limits.clone(),
+            strict: config.strict,
+            ready: VecDeque::new(),
+            gap: GapFiller::default(),
+            packets: 0,
+            errors: 0,
+            frames: 0,
+            pixels: 0,
+        })
     }
 
-    /// Hands one packet to the decoder. Take all frames with [`Decoder::receive`] before the next.
+    /// Hands one packet to the decoder.
+    ///
+    /// # Errors
+    ///
+    /// A passed limit, the deadline, or [`MediaError::Decode`] when the decoder is strict.
     pub fn send(&mut self, packet: &Packet) -> Result<(), MediaError> {
-        let _ = packet;
-        Err(MediaError::NoFrames)
+        self.limits.check_time()?;
+        self.packets += 1;
+        let raw = packet.to_ffmpeg(packet.stream())?;
+        self.feed(raw.as_ptr())
     }
 
     /// Says that no packet follows; the frames still held come out of [`Decoder::receive`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Decoder::send`].
     pub fn flush(&mut self) -> Result<(), MediaError> {
-        Err(MediaError::NoFrames)
+        self.feed(std::ptr::null())?;
+        self.collect()?;
+        self.ready.extend(self.gap.finish());
+        Ok(())
     }
 
     /// The next frame, or `None` when the decoder wants a packet or, after [`Decoder::flush`], is empty.
+    ///
+    /// # Errors
+    ///
+    /// As [`Decoder::send`].
     pub fn receive(&mut self) -> Result<Option<Frame>, MediaError> {
-        Err(MediaError::NoFrames)
+        if self.ready.is_empty() {
+            self.collect()?;
+        }
+        Ok(self.ready.pop_front())
     }
 
     /// Packets and frames that did not decode so far.
     pub const fn errors(&self) -> u64 {
         self.errors
     }
+
+    fn feed(&mut self, packet: *const ffi::AVPacket) -> Result<(), MediaError> {
+        for _ in 0..2 {
+            // SAFETY: the context is an open decoder; the packet is null or alive for this call.
+            let status = unsafe { ffi::avcodec_send_packet(self.context.get_mut(), packet) };
+            if !sys::is_again(status) {
+                return if status < 0 && status != ffi::AVERROR_EOF { self.failed() } else { Ok(()) };
+            }
+            // Full: its frames make room.
+            self.collect()?;
+        }
+        self.failed()
+    }
+
+    /// Moves every frame that is done into `ready`.
+    fn collect(&mut self) -> Result<(), MediaError> {
+        let mut failures = 0;
+        while failures < MAX_FAILURES_IN_A_ROW {
+            let mut video = Video::empty();
+            // SAFETY: the pointer is used for the next call only.
+            let raw = unsafe { video.as_mut_ptr() };
+            // SAFETY: the context is an open decoder; the frame is empty and ours.
+            let status = unsafe { ffi::avcodec_receive_frame(self.context.get_mut(), raw) };
+            if sys::is_again(status) || status == ffi::AVERROR_EOF {
+                return Ok(());
+            }
+            if status < 0 {
+                failures += 1;
+                self.failed()?;
+                continue;
+            }
+            failures = 0;
+            self.accept(video)?;
+        }
+        Err(MediaError::Decode { errors: self.errors, packets: self.packets })
+    }
+
+    fn accept(&mut self, video: Video) -> Result<(), MediaError> {
+        self.limits.check_frame_size(video.width(), video.height())?;
+        self.frames += 1;
+        check(Limit::Frames, self.frames, self.limits.frames)?;
+        self.pixels = self.pixels.saturating_add(u64::from(video.width()) * u64::from(video.height()));
+        check(Limit::TotalPixels, self.pixels, self.limits.total_pixels)?;
+        let pts = video.pts();
+        match Frame::new(video, pts) {
+            Some(frame) => self.ready.extend(self.gap.push(frame)),
+            None => self.failed()?,
+        }
+        Ok(())
+    }
+
+    fn failed(&mut self) -> Result<(), MediaError> {
+        self.errors += 1;
+        if self.strict {
+            return Err(MediaError::Decode { errors: self.errors, packets: self.packets });
+        }
+        Ok(())
+    }
+}
+
+/// Gives frames without a timestamp a place between their neighbours. Works in presentation order.
+#[derive(Default)]
+struct GapFiller {
+    waiting: Vec<Frame>,
+    last: Option<Ticks>,
+    step: Ticks,
+}
+
+/// Frames without a timestamp that wait for one with it. A source that never gives one is handed out as it is.
+const MAX_WAITING: usize = 64;
+
+impl GapFiller {
+    /// Takes the next frame and returns those whose times are now known.
+    fn push(&mut self, frame: Frame) -> Vec<Frame> {
+        let Some(pts) = frame.pts() else {
+            self.waiting.push(frame);
+            return if self.waiting.len() >= MAX_WAITING { self.finish() } else { Vec::new() };
+        };
+        let count = self.waiting.len() as Ticks;
+        let first = match self.last {
+            Some(last) => last,
+            None => pts.saturating_sub(self.step.max(1).saturating_mul(count + 1)),
+        };
+        let distance = pts.saturating_sub(first);
+        let mut frames: Vec<Frame> = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .zip(1..)
+            .map(|(frame, place)| frame.with_pts(first + distance / (count + 1) * place))
+            .collect();
+        if self.last.is_some() && distance > 0 {
+            self.step = distance / (count + 1);
+        }
+        self.last = Some(pts);
+        frames.push(frame);
+        frames
+    }
+
+    /// What waits, placed after the last known time.
+    fn finish(&mut self) -> Vec<Frame> {
+        let waiting = std::mem::take(&mut self.waiting);
+        let (Some(last), step) = (self.last, self.step.max(1)) else { return waiting };
+        self.last = Some(last.saturating_add(step.saturating_mul(waiting.len() as Ticks)));
+        waiting
+            .into_iter()
+            .zip(1..)
+            .map(|(frame, place)| frame.with_pts(last.saturating_add(step * place)))
+            .collect()
+    }
 }
 
 /// All video frames of an input in memory, in presentation order.
 pub struct VideoReader {
-    probe: Probe,
+    demuxer: Demuxer,
+    decoder: Decoder,
+    stream: usize,
+    delivered: u64,
+    flushed: bool,
 }
 
 impl VideoReader {
@@ -71,29 +263,56 @@ impl VideoReader {
     ///
     /// # Errors
     ///
-    /// As [`Demuxer::from_bytes`](crate::Demuxer::from_bytes); [`MediaError::NoVideo`] without a video stream.
+    /// As [`Demuxer::from_bytes`]; as [`Probe::require_video`] without a video stream.
     pub fn open(data: Bytes, config: &DecoderConfig, limits: &MediaLimits) -> Result<Self, MediaError> {
-        let _ = (data, config, limits);
-        Err(MediaError::NoFrames)
+        let demuxer = Demuxer::from_bytes(data, limits)?;
+        let decoder = demuxer.decoder(config)?;
+        let stream = demuxer.probe().require_video()?.stream;
+        Ok(Self { demuxer, decoder, stream, delivered: 0, flushed: false })
     }
 
     /// What the input consists of.
     pub fn probe(&self) -> &Probe {
-        &self.probe
+        self.demuxer.probe()
     }
 
     /// The next frame, or `None` at the end.
     ///
     /// # Errors
     ///
-    /// [`MediaError::NoFrames`] at the end of an input out of which no frame came; a passed limit; the deadline.
+    /// [`MediaError::NoFrames`] or [`MediaError::Decode`] at the end of an input out of which no frame came; a passed
+    /// limit; the deadline.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, MediaError> {
-        Err(MediaError::NoFrames)
+        loop {
+            if let Some(frame) = self.decoder.receive()? {
+                self.delivered += 1;
+                return Ok(Some(frame));
+            }
+            if self.flushed {
+                return self.end();
+            }
+            match self.demuxer.next_packet()? {
+                Some(packet) if packet.stream() == self.stream => self.decoder.send(&packet)?,
+                Some(_) => {}
+                None => {
+                    self.flushed = true;
+                    self.decoder.flush()?;
+                }
+            }
+        }
+    }
+
+    fn end(&self) -> Result<Option<Frame>, MediaError> {
+        match (self.delivered, self.decoder.errors) {
+            (0, 0) => Err(MediaError::NoFrames),
+            (0, errors) => Err(MediaError::Decode { errors, packets: self.decoder.packets }),
+            _ => Ok(None),
+        }
     }
 
     /// Packets and frames that did not decode so far.
     pub fn errors(&self) -> u64 {
-        0
+        self.decoder.errors()
     }
 }
 

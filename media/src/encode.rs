@@ -1,11 +1,24 @@
 //! Packets out of pictures.
 
-use crate::codec::{H264Profile, VideoCodec};
+use std::collections::VecDeque;
+use std::ptr;
+
+use ffmpeg_next::ffi::{self, AVCodecContext, AVRational};
+use ffmpeg_next::{Dictionary, codec, picture};
+
+use crate::codec::{H264Profile, PixelFormat, VideoCodec};
 use crate::color::ColorInfo;
+use crate::context::CodecContext;
 use crate::error::MediaError;
 use crate::frame::Frame;
-use crate::packet::{Packet, StreamParameters};
-use crate::time::Rational;
+use crate::packet::{Packet, StreamParameters, TICK_BASE};
+use crate::sys;
+use crate::time::{Rational, Ticks};
+
+/// x264's and x265's largest side.
+const MAX_SIDE: u32 = 16_384;
+/// Above the largest level of any codec.
+const MAX_BITRATE: u64 = 1_000_000_000;
 
 /// How an [`Encoder`] works.
 #[derive(Clone, Debug)]
@@ -80,7 +93,12 @@ impl EncoderConfig {
 /// Encodes frames. The first is an IDR frame, groups are closed, packets carry the exact timestamps of their frames;
 /// with B-frames the first decoding times lie before the first presentation time and may be negative.
 pub struct Encoder {
+    context: CodecContext,
     parameters: StreamParameters,
+    size: (u32, u32),
+    frame_duration: Ticks,
+    last_pts: Option<Ticks>,
+    ready: VecDeque<Packet>,
 }
 
 impl Encoder {
@@ -91,8 +109,34 @@ impl Encoder {
     /// [`MediaError::UnsupportedCodec`] when FFmpeg was built without it, [`MediaError::InvalidSetting`] for settings
     /// it refuses.
     pub fn new(config: &EncoderConfig) -> Result<Self, MediaError> {
-        let _ = config;
-        Err(MediaError::NoFrames)
+        sys::init();
+        config.check()?;
+        let name = encoder_name(&config.codec).and_then(codec::encoder::find_by_name);
+        let codec = name.ok_or_else(|| MediaError::UnsupportedCodec {
+            codec: config.codec.to_string(),
+            used: "encoded by this ffmpeg",
+        })?;
+        let mut context = CodecContext::new(codec);
+        config.apply(context.get_mut());
+        if context.open(config.private_options()) < 0 {
+            return Err(MediaError::InvalidSetting {
+                setting: "encoder configuration",
+                value: format!("{config:?}"),
+                hint: "check size, frame rate, bitrate, preset and profile",
+            });
+        }
+        let parameters = StreamParameters::filled("describe the encoded stream", |destination| {
+            // SAFETY: the context is open; the destination is fresh and exclusively ours.
+            unsafe { ffi::avcodec_parameters_from_context(destination, context.get()) }
+        })?;
+        Ok(Self {
+            context,
+            parameters,
+            size: (config.width, config.height),
+            frame_duration: config.frame_rate.frame_duration(),
+            last_pts: None,
+            ready: VecDeque::new(),
+        })
     }
 
     /// Parameters of the encoded stream, for a muxer.
@@ -101,24 +145,182 @@ impl Encoder {
     }
 
     /// Hands over one frame: YUV 4:2:0 8-bit, of the configured size, later than the one before.
+    ///
+    /// # Errors
+    ///
+    /// [`MediaError::InvalidSetting`] for a frame of another shape, [`MediaError::Timestamps`] for one without a time
+    /// or not later than the one before.
     pub fn send(&mut self, frame: &Frame) -> Result<(), MediaError> {
-        let _ = frame;
-        Err(MediaError::NoFrames)
+        self.submit(frame, picture::Type::None)
     }
 
     /// As [`Encoder::send`], and makes the frame an IDR frame.
     pub fn send_key(&mut self, frame: &Frame) -> Result<(), MediaError> {
-        let _ = frame;
-        Err(MediaError::NoFrames)
+        self.submit(frame, picture::Type::I)
     }
 
     /// Says that no frame follows; the packets still held come out of [`Encoder::receive`].
     pub fn flush(&mut self) -> Result<(), MediaError> {
-        Err(MediaError::NoFrames)
+        let status = self.context.send_frame(ptr::null());
+        sys::check("finish encoding", status).map(|_| ())
     }
 
     /// The next packet in decoding order, or `None` when the encoder wants a frame or, after [`Encoder::flush`], is empty.
     pub fn receive(&mut self) -> Result<Option<Packet>, MediaError> {
-        Err(MediaError::NoFrames)
+        if let Some(packet) = self.ready.pop_front() {
+            return Ok(Some(packet));
+        }
+        let Some(raw) = self.context.receive_packet()? else { return Ok(None) };
+        let mut packet = Packet::new(raw, 0, TICK_BASE);
+        if packet.duration() == 0 {
+            packet.set_duration(self.frame_duration);
+        }
+        Ok(Some(packet))
+    }
+
+    fn submit(&mut self, frame: &Frame, kind: picture::Type) -> Result<(), MediaError> {
+        self.check_frame(frame)?;
+        let mut video = frame.to_ffmpeg()?;
+        video.set_kind(kind);
+        // SAFETY: the pointer is used while `video` is alive.
+        let raw = unsafe { video.as_ptr() };
+        let mut status = self.context.send_frame(raw);
+        if sys::is_again(status) {
+            // Full: its packets make room.
+            while let Some(packet) = self.context.receive_packet()? {
+                self.ready.push_back(Packet::new(packet, 0, TICK_BASE));
+            }
+            status = self.context.send_frame(raw);
+        }
+        sys::check("encode a frame", status)?;
+        self.last_pts = frame.pts();
+        Ok(())
+    }
+
+    fn check_frame(&self, frame: &Frame) -> Result<(), MediaError> {
+        if (frame.width(), frame.height()) != self.size || frame.format() != PixelFormat::YUV420P {
+            return Err(MediaError::InvalidSetting {
+                setting: "frame to encode",
+                value: format!("{frame:?}"),
+                hint: "scale it to yuv420p of the encoder's size first",
+            });
+        }
+        let timestamps = |reason: String| MediaError::Timestamps { stream: 0, reason };
+        let pts = frame.pts().ok_or_else(|| timestamps("a frame has no timestamp".into()))?;
+        match self.last_pts {
+            Some(last) if pts <= last => Err(timestamps(format!("frame at {pts} follows frame at {last}"))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// FFmpeg's name of the software encoder for a codec.
+const fn encoder_name(codec: &VideoCodec) -> Option<&'static str> {
+    match codec {
+        VideoCodec::H264 => Some("libx264"),
+        VideoCodec::Hevc => Some("libx265"),
+        VideoCodec::Av1 => Some("libsvtav1"),
+        VideoCodec::Vp9 | VideoCodec::Other(_) => None,
+    }
+}
+
+/// SVT-AV1 numbers its presets; these are about as fast as x264's of the name.
+fn svt_preset(name: &str) -> &'static str {
+    match name {
+        "ultrafast" | "superfast" => "12",
+        "veryfast" => "10",
+        "faster" => "9",
+        "fast" => "8",
+        "medium" => "6",
+        _ => "4",
+    }
+}
+
+impl EncoderConfig {
+    fn check(&self) -> Result<(), MediaError> {
+        let bad = |setting, value: String, hint| Err(MediaError::InvalidSetting { setting, value, hint });
+        let even = self.width > 0 && self.height > 0 && self.width % 2 == 0 && self.height % 2 == 0;
+        if !even || self.width > MAX_SIDE || self.height > MAX_SIDE {
+            let size = format!("{}x{}", self.width, self.height);
+            return bad("encoded size", size, "give even numbers of at most 16384");
+        }
+        if self.bitrate == 0 || self.bitrate > MAX_BITRATE {
+            return bad("bitrate", self.bitrate.to_string(), "give 1 to 1000000000 bits per second");
+        }
+        if self.frame_rate.is_zero() || self.frame_rate.frame_duration() == 0 {
+            return bad("frame rate", self.frame_rate.to_string(), "give the source's, at most 90000");
+        }
+        Ok(())
+    }
+
+    /// Sets what all encoders share.
+    fn apply(&self, context: &mut AVCodecContext) {
+        let integer = |value: u64| i32::try_from(value).unwrap_or(i32::MAX);
+        let fraction = |value: Rational| AVRational {
+            num: integer(u64::from(value.num)),
+            den: integer(u64::from(value.den)),
+        };
+        context.width = integer(u64::from(self.width));
+        context.height = integer(u64::from(self.height));
+        context.pix_fmt = PixelFormat::YUV420P.0;
+        context.time_base = TICK_BASE;
+        context.framerate = fraction(self.frame_rate);
+        context.sample_aspect_ratio = fraction(self.sample_aspect);
+        context.bit_rate = i64::try_from(self.bitrate).unwrap_or(i64::MAX);
+        context.thread_count = integer(u64::from(self.threads));
+        context.color_range = self.color.range;
+        context.colorspace = self.color.matrix;
+        context.color_primaries = self.color.primaries;
+        context.color_trc = self.color.transfer;
+        context.flags |= ffi::AV_CODEC_FLAG_CLOSED_GOP as i32;
+        if let Some(vbv) = self.vbv {
+            context.rc_max_rate = i64::try_from(vbv.max_bitrate).unwrap_or(i64::MAX);
+            context.rc_buffer_size = integer(vbv.buffer);
+        }
+        if self.gop > 0 {
+            context.gop_size = integer(u64::from(self.gop));
+        }
+        if let Some(b_frames) = self.b_frames.or(self.zero_latency.then_some(0)) {
+            context.max_b_frames = integer(u64::from(b_frames));
+        }
+        if self.global_header {
+            context.flags |= ffi::AV_CODEC_FLAG_GLOBAL_HEADER as i32;
+        }
+    }
+
+    /// Options of the one encoder.
+    fn private_options(&self) -> Dictionary<'static> {
+        let mut options = Dictionary::new();
+        match self.codec {
+            VideoCodec::H264 => self.h264_options(&mut options),
+            VideoCodec::Hevc => {
+                options.set("preset", self.preset);
+                options.set("forced-idr", "1");
+                options.set("x265-params", &self.x265_parameters());
+            }
+            _ => options.set("preset", svt_preset(self.preset)),
+        }
+        if self.zero_latency && !matches!(self.codec, VideoCodec::Av1) {
+            options.set("tune", "zerolatency");
+        }
+        options
+    }
+
+    fn h264_options(&self, options: &mut Dictionary<'_>) {
+        options.set("preset", self.preset);
+        options.set("forced-idr", "1");
+        if let Some(profile) = self.profile {
+            options.set("profile", profile.name());
+        }
+        if !self.variable_frame_rate {
+            // Timestamps of live sources jitter on the 90 kHz grid. Without this x264 would spend bits by that jitter
+            // and write a clock of 90000 frames per second into the stream's headers.
+            options.set("x264-params", "force-cfr=1");
+        }
+    }
+
+    fn x265_parameters(&self) -> String {
+        let pools = if self.threads > 0 { format!(":pools={}", self.threads) } else { String::new() };
+        format!("log-level=none:open-gop=0:repeat-headers={}{pools}", u8::from(!self.global_header))
     }
 }

@@ -1,17 +1,20 @@
 //! Decoded pictures.
 
+use std::fmt;
 use std::sync::Arc;
 
-use ffmpeg_next::ffi::{self, AV_NOPTS_VALUE, AVFrame};
+use ffmpeg_next::ffi::{self, AVFrame};
 use ffmpeg_next::frame::Video;
 
 use crate::codec::PixelFormat;
 use crate::color::ColorInfo;
 use crate::error::MediaError;
 use crate::limits::MediaLimits;
+use crate::sys;
 use crate::time::Ticks;
 
-/// A decoded picture in main memory. Reference-counted and immutable: clones share the pixels and may go to other threads.
+/// A decoded picture in main memory. Reference-counted and immutable: clones share the pixels and may go to other
+/// threads.
 #[derive(Clone)]
 pub struct Frame {
     inner: Arc<Video>,
@@ -82,8 +85,33 @@ impl Frame {
         pts: Ticks,
         limits: &MediaLimits,
     ) -> Result<Self, MediaError> {
-        let _ = (width, height, planes, pts, limits);
-        Err(MediaError::NoFrames)
+        limits.check_frame_size(width, height)?;
+        let mut video = allocate(PixelFormat::YUV420P, width, height)?;
+        for (index, source) in planes.into_iter().enumerate() {
+            let (row_bytes, rows) = plane_size(PixelFormat::YUV420P, index, width, height);
+            if source.len() != row_bytes * rows {
+                return Err(MediaError::InvalidSetting {
+                    setting: "plane length",
+                    value: source.len().to_string(),
+                    hint: "give width times height bytes, half of both rounded up for chroma",
+                });
+            }
+            let stride = video.stride(index);
+            let target = video.data_mut(index).chunks_mut(stride);
+            for (to, from) in target.zip(source.chunks(row_bytes)) {
+                to[..row_bytes].copy_from_slice(from);
+            }
+        }
+        Self::new(video, Some(pts)).ok_or(MediaError::NoFrames)
+    }
+
+    /// Wraps a picture of FFmpeg; `None` when its pixels are not bytes in main memory.
+    pub(crate) fn new(mut video: Video, pts: Option<Ticks>) -> Option<Self> {
+        // SAFETY: the pointer is used for the next line only.
+        let raw = unsafe { video.as_mut_ptr() };
+        // SAFETY: an allocated frame that nobody else refers to.
+        let format = normalise_range(unsafe { &mut *raw })?;
+        format.has_byte_planes().then(|| Self { inner: Arc::new(video), pts, format })
     }
 
     /// Width in pixels.
@@ -140,8 +168,21 @@ impl Frame {
 
     /// Plane `index`: luma first, then chroma (one interleaved plane for NV12). `None` when there is no such plane.
     pub fn plane(&self, index: usize) -> Option<Plane<'_>> {
-        let _ = index;
-        None
+        if index >= self.planes() {
+            return None;
+        }
+        let (row_bytes, rows) = plane_size(self.format, index, self.width(), self.height());
+        let raw = self.raw();
+        let stride = usize::try_from(*raw.linesize.get(index)?).ok()?;
+        let start = *raw.data.get(index)?;
+        if start.is_null() || rows == 0 || row_bytes > stride {
+            return None;
+        }
+        let length = stride * (rows - 1) + row_bytes;
+        // SAFETY: FFmpeg's buffer holds `rows` rows at `stride` from `start`, the last at least `row_bytes` long, and
+        // lives and stays unchanged as long as `self`.
+        let data = unsafe { std::slice::from_raw_parts(start, length) };
+        Some(Plane { data, stride, row_bytes, rows })
     }
 
     pub(crate) fn raw(&self) -> &AVFrame {
@@ -150,18 +191,122 @@ impl Frame {
         // SAFETY: `Video` holds an allocated AVFrame until it is dropped; nothing writes to it while it is shared.
         unsafe { &*pointer }
     }
+
+    /// A second reference to the pixels for FFmpeg, with nothing of the source's coding on it.
+    pub(crate) fn to_ffmpeg(&self) -> Result<Video, MediaError> {
+        let mut copy = Video::empty();
+        // SAFETY: the pointer is used for the next call only.
+        let destination = unsafe { copy.as_mut_ptr() };
+        // SAFETY: the destination is empty and ours, the source alive and its buffers reference-counted.
+        let status = unsafe { ffi::av_frame_ref(destination, self.raw()) };
+        sys::check("reference a frame", status)?;
+        copy.set_pts(self.pts);
+        copy.set_kind(ffmpeg_next::picture::Type::None);
+        Ok(copy)
+    }
 }
 
-impl std::fmt::Debug for Frame {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "Frame({}x{} {} pts {:?}{})",
-            self.width(),
-            self.height(),
-            self.format,
-            self.pts,
-            if self.is_key() { " key" } else { "" }
-        )
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Frame")
+            .field("width", &self.width())
+            .field("height", &self.height())
+            .field("format", &self.format)
+            .field("pts", &self.pts)
+            .field("key", &self.is_key())
+            .finish()
     }
+}
+
+/// Turns the deprecated formats that mean "full range" into the plain one with a full-range tag: the bytes are the same.
+fn normalise_range(frame: &mut AVFrame) -> Option<PixelFormat> {
+    use ffi::AVPixelFormat as F;
+    let format = PixelFormat::from_raw(frame.format)?;
+    let plain = match format.0 {
+        F::AV_PIX_FMT_YUVJ420P => F::AV_PIX_FMT_YUV420P,
+        F::AV_PIX_FMT_YUVJ422P => F::AV_PIX_FMT_YUV422P,
+        F::AV_PIX_FMT_YUVJ444P => F::AV_PIX_FMT_YUV444P,
+        F::AV_PIX_FMT_YUVJ440P => F::AV_PIX_FMT_YUV440P,
+        _ => return Some(format),
+    };
+    frame.format = plain as i32;
+    frame.color_range = ffi::AVColorRange::AVCOL_RANGE_JPEG;
+    Some(PixelFormat(plain))
+}
+
+/// Bytes per row and rows of one plane.
+fn plane_size(format: PixelFormat, index: usize, width: u32, height: u32) -> (usize, usize) {
+    let plane = i32::try_from(index).unwrap_or(i32::MAX);
+    let width = i32::try_from(width).unwrap_or(0);
+    // SAFETY: pure arithmetic over a static table; unknown planes give an error or zero.
+    let row_bytes = unsafe { ffi::av_image_get_linesize(format.0, width, plane) };
+    let is_chroma = index == 1 || index == 2;
+    let shift = if is_chroma { format.chroma_shift().1 } else { 0 };
+    let rows = (height as usize).div_ceil(1 << shift);
+    (usize::try_from(row_bytes).unwrap_or(0), rows)
+}
+
+/// A picture with pixels of its own, not yet written.
+fn allocate(format: PixelFormat, width: u32, height: u32) -> Result<Video, MediaError> {
+    /// Wide enough for every SIMD kernel of FFmpeg.
+    const ALIGNMENT: i32 = 64;
+    sys::init();
+    let mut video = Video::empty();
+    // SAFETY: the pointer is used for the next lines only.
+    let pointer = unsafe { video.as_mut_ptr() };
+    // SAFETY: an allocated frame that nobody else refers to.
+    let raw = unsafe { &mut *pointer };
+    raw.format = format.0 as i32;
+    raw.width = i32::try_from(width).unwrap_or(0);
+    raw.height = i32::try_from(height).unwrap_or(0);
+    // SAFETY: format and size are set, the frame has no buffer yet; bad sizes are refused with a status.
+    let status = unsafe { ffi::av_frame_get_buffer(raw, ALIGNMENT) };
+    sys::check("allocate a frame", status)?;
+    Ok(video)
+}
+
+/// Pictures of one size and format that are used again when nobody looks at them any more.
+#[derive(Default)]
+pub(crate) struct FramePool {
+    slots: Vec<Arc<Video>>,
+}
+
+/// Pictures a pool keeps: more are in flight only when encoders with deep look-ahead hold the pixels themselves.
+const POOL_SLOTS: usize = 8;
+
+impl FramePool {
+    /// A picture to write into, used through `fill`, and its shareable form.
+    pub(crate) fn produce(
+        &mut self,
+        (format, width, height): (PixelFormat, u32, u32),
+        pts: Option<Ticks>,
+        fill: impl FnOnce(&mut AVFrame) -> Result<(), MediaError>,
+    ) -> Result<Frame, MediaError> {
+        let mut picture = match self.take_free() {
+            Some(picture) => picture,
+            None => Arc::new(allocate(format, width, height)?),
+        };
+        let video = Arc::get_mut(&mut picture).expect("a free picture has one owner");
+        // SAFETY: the pointer is used for the next line only.
+        let raw = unsafe { video.as_mut_ptr() };
+        // SAFETY: an allocated frame that nobody else refers to.
+        fill(unsafe { &mut *raw })?;
+        if self.slots.len() < POOL_SLOTS {
+            self.slots.push(Arc::clone(&picture));
+        }
+        Ok(Frame { inner: picture, pts, format })
+    }
+
+    fn take_free(&mut self) -> Option<Arc<Video>> {
+        let index = self.slots.iter_mut().position(|slot| Arc::get_mut(slot).is_some_and(is_writable))?;
+        Some(self.slots.swap_remove(index))
+    }
+}
+
+/// Whether no encoder holds on to the pixels.
+fn is_writable(video: &mut Video) -> bool {
+    // SAFETY: the pointer is used for the next call only.
+    let raw = unsafe { video.as_mut_ptr() };
+    // SAFETY: an allocated frame that nobody else refers to.
+    unsafe { ffi::av_frame_is_writable(raw) > 0 }
 }

@@ -3,8 +3,12 @@
 use bytes::Bytes;
 
 use crate::codec::{AudioCodec, Container, VideoCodec};
+use crate::demux::Demuxer;
 use crate::error::MediaError;
 use crate::limits::MediaLimits;
+use crate::packet::Packet;
+use crate::probe::{AudioInfo, VideoInfo};
+use crate::repair::repair_timestamps;
 use crate::time::{Rational, Ticks};
 
 /// What lies in a segment, by its packets alone: no picture was decoded for it.
@@ -67,6 +71,31 @@ pub struct VideoTrack {
 }
 
 impl VideoTrack {
+    /// What these packets of a stream amount to; `None` without packets that have a time.
+    pub(crate) fn of(info: &VideoInfo, packets: &[Packet]) -> Option<Self> {
+        let mut pts: Vec<Ticks> = packets.iter().filter_map(Packet::pts).collect();
+        pts.sort_unstable();
+        let (first, last) = (*pts.first()?, *pts.last()?);
+        let span = last.saturating_sub(first);
+        let intervals = pts.len() as Ticks - 1;
+        let frame_rate = Rational::of_intervals(intervals, span).unwrap_or(info.frame_rate);
+        let last_frame = match intervals {
+            0 => packets.iter().map(Packet::duration).max().filter(|&duration| duration > 0),
+            _ => Some((span + intervals / 2) / intervals),
+        };
+        Some(Self {
+            codec: info.codec.clone(),
+            width: info.width,
+            height: info.height,
+            duration: span.saturating_add(last_frame.unwrap_or_else(|| frame_rate.frame_duration())),
+            starts_with_key: packets.first().is_some_and(Packet::is_key),
+            key_frames: packets.iter().filter(|packet| packet.is_key()).count(),
+            frame_rate,
+            bytes: compressed_bytes(packets),
+            pts,
+        })
+    }
+
     /// Number of frames.
     pub fn frames(&self) -> usize {
         self.pts.len()
@@ -97,12 +126,54 @@ pub struct AudioTrack {
     pub bytes: u64,
 }
 
-/// Reads all packets of a segment and says what lies inside, without decoding.
+impl AudioTrack {
+    /// What these packets of a stream amount to; `None` without packets that have a time.
+    pub(crate) fn of(info: &AudioInfo, packets: &[Packet]) -> Option<Self> {
+        let start = packets.iter().filter_map(Packet::pts).min()?;
+        let end = packets
+            .iter()
+            .filter_map(|packet| Some(packet.pts()?.saturating_add(packet.duration())))
+            .max()?;
+        Some(Self {
+            codec: info.codec.clone(),
+            sample_rate: info.sample_rate,
+            channels: info.channels,
+            packets: packets.len(),
+            start,
+            duration: end.saturating_sub(start),
+            bytes: compressed_bytes(packets),
+        })
+    }
+}
+
+fn compressed_bytes(packets: &[Packet]) -> u64 {
+    packets.iter().map(|packet| packet.data().len() as u64).sum()
+}
+
+/// Reads all packets of a segment and says what lies inside, without decoding them.
 ///
 /// # Errors
 ///
 /// As [`probe`](crate::probe()); [`MediaError::NoFrames`] when video is announced and no packet of it is there.
 pub fn segment_info(data: &Bytes, limits: &MediaLimits) -> Result<SegmentInfo, MediaError> {
-    let _ = (data, limits);
-    Err(MediaError::NoFrames)
+    let mut demuxer = Demuxer::from_bytes(data.clone(), limits)?;
+    let mut packets: Vec<Vec<Packet>> = vec![Vec::new(); demuxer.probe().streams];
+    while let Some(packet) = demuxer.next_packet()? {
+        if let Some(lane) = packets.get_mut(packet.stream()) {
+            lane.push(packet);
+        }
+    }
+    for lane in &mut packets {
+        repair_timestamps(lane)?;
+    }
+    let probe = demuxer.probe();
+    let of_stream = |stream: usize| packets.get(stream).map_or(&[][..], Vec::as_slice);
+    let video = match probe.require_video() {
+        Ok(video) => Some(VideoTrack::of(video, of_stream(video.stream)).ok_or(MediaError::NoFrames)?),
+        Err(MediaError::NoVideo) => None,
+        Err(error) => return Err(error),
+    };
+    let audio =
+        probe.audio.iter().filter_map(|audio| AudioTrack::of(audio, of_stream(audio.stream))).collect();
+    Ok(SegmentInfo { container: probe.container, video, audio, bytes: data.len() as u64 })
 }

@@ -24,22 +24,31 @@
 //! # }
 //! ```
 
+mod annexb;
+mod audio;
 mod avio;
 mod clip;
 mod codec;
 mod color;
+mod context;
+mod cut;
 mod decode;
 mod demux;
+mod describe;
 mod encode;
 mod error;
 mod frame;
+mod input;
 mod inspect;
 mod limits;
 mod mux;
 mod packet;
+mod picture;
 mod probe;
+mod repair;
 mod scale;
 mod segment;
+mod sniff;
 mod sys;
 pub mod time;
 
@@ -55,8 +64,9 @@ pub use frame::{Frame, Plane};
 pub use inspect::{AudioTrack, SegmentInfo, VideoTrack, segment_info};
 pub use limits::{CancelFlag, MediaLimits};
 pub use mux::{Muxer, MuxerBuilder};
-pub use packet::{Packet, StreamParameters, repair_timestamps};
+pub use packet::{Packet, StreamParameters};
 pub use probe::{AudioInfo, Probe, VideoInfo, probe};
+pub use repair::repair_timestamps;
 pub use scale::{ScaleFilter, Scaler, ScalerConfig};
 pub use segment::{Segmenter, SegmenterConfig, SourceSegment};
 pub use time::{Rational, TICKS_PER_SECOND, Ticks};

@@ -1,10 +1,24 @@
 //! Packets into a container.
 
-use bytes::Bytes;
+use std::ffi::CStr;
+use std::ptr;
 
-use crate::codec::OutputFormat;
+use bytes::Bytes;
+use ffmpeg_next::Dictionary;
+use ffmpeg_next::codec::packet::Mut as _;
+use ffmpeg_next::ffi::{self, AVFormatContext, AVRational};
+use ffmpeg_next::format::context::{Output, StreamIo};
+
+use crate::avio::Sink;
+use crate::codec::{AudioCodec, OutputFormat, VideoCodec, codec_name};
 use crate::error::MediaError;
-use crate::packet::{Packet, StreamParameters};
+use crate::packet::{Packet, StreamParameters, TICK_BASE};
+use crate::sys;
+use crate::time::Ticks;
+
+/// Media time by which the muxer waits for the other streams before it writes a packet, in microseconds. Sources
+/// interleave more tightly than this.
+const MAX_INTERLEAVE: &str = "1000000";
 
 /// Collects the streams of an output before its first byte is written.
 pub struct MuxerBuilder {
@@ -19,14 +33,45 @@ impl MuxerBuilder {
     ///
     /// [`MediaError::UnsupportedCodec`] when the container cannot carry the codec.
     pub fn add_stream(&mut self, parameters: &StreamParameters) -> Result<usize, MediaError> {
+        if !can_carry(self.format, parameters) {
+            return Err(MediaError::UnsupportedCodec {
+                codec: codec_name(parameters.get().codec_id),
+                used: match self.format {
+                    OutputFormat::MpegTs => "carried in mpeg-ts",
+                    OutputFormat::FragmentedMp4 => "carried in mp4",
+                },
+            });
+        }
         self.streams.push(parameters.clone());
         Ok(self.streams.len() - 1)
     }
 
     /// Writes the header.
+    ///
+    /// # Errors
+    ///
+    /// [`MediaError::InvalidSetting`] without streams, or what FFmpeg has against them.
     pub fn start(self) -> Result<Muxer, MediaError> {
-        let _ = self.format;
-        Err(MediaError::NoFrames)
+        if self.streams.is_empty() {
+            return Err(MediaError::InvalidSetting {
+                setting: "streams of an output",
+                value: "0".into(),
+                hint: "add at least one",
+            });
+        }
+        Muxer::new(self.format, &self.streams)
+    }
+}
+
+/// Whether players and FFmpeg know how the codec goes into the container.
+fn can_carry(format: OutputFormat, parameters: &StreamParameters) -> bool {
+    let id = parameters.get().codec_id;
+    match (format, parameters.is_video()) {
+        (OutputFormat::MpegTs, true) => {
+            matches!(VideoCodec::from_id(id), VideoCodec::H264 | VideoCodec::Hevc)
+        }
+        (OutputFormat::FragmentedMp4, true) => !matches!(VideoCodec::from_id(id), VideoCodec::Other(_)),
+        (_, false) => parameters.is_audio() && !matches!(AudioCodec::from_id(id), AudioCodec::Other(_)),
     }
 }
 
@@ -36,13 +81,39 @@ impl MuxerBuilder {
 /// machines made from neighbours of one stream join. In MPEG-TS every packet gets a PES packet of its own, so audio
 /// timestamps survive exactly as well, and the program clock equals the decoding time.
 pub struct Muxer {
-    streams: usize,
+    output: Output,
+    sink: Sink,
+    lanes: Vec<Lane>,
+}
+
+struct Lane {
+    time_base: AVRational,
+    last_dts: Option<Ticks>,
 }
 
 impl Muxer {
     /// Starts an output.
     pub fn builder(format: OutputFormat) -> MuxerBuilder {
         MuxerBuilder { format, streams: Vec::new() }
+    }
+
+    fn new(format: OutputFormat, streams: &[StreamParameters]) -> Result<Self, MediaError> {
+        sys::init();
+        let sink = Sink::default();
+        let io = StreamIo::from_write(sink.clone())
+            .map_err(|error| sys::failure("allocate an output buffer", error.into()))?;
+        let mut output = allocate_output(format, io)?;
+        for parameters in streams {
+            add_stream(&mut output, parameters)?;
+        }
+        output
+            .write_header_with(header_options(format))
+            .map_err(|error| sys::failure("write a container header", error.into()))?;
+        let lanes = output
+            .streams()
+            .map(|stream| Lane { time_base: stream.time_base().into(), last_dts: None })
+            .collect();
+        Ok(Self { output, sink, lanes })
     }
 
     /// Writes one packet of stream `stream`. Packets of one stream come in decoding order; streams may be interleaved
@@ -53,17 +124,111 @@ impl Muxer {
     /// [`MediaError::Timestamps`] when times are missing, do not rise, or a packet decodes after it shows; see
     /// [`repair_timestamps`](crate::repair_timestamps).
     pub fn write(&mut self, stream: usize, packet: &Packet) -> Result<(), MediaError> {
-        let _ = (stream, packet, self.streams);
-        Err(MediaError::NoFrames)
+        let lane = self.lanes.get_mut(stream).ok_or_else(|| MediaError::InvalidSetting {
+            setting: "stream index",
+            value: stream.to_string(),
+            hint: "use an index that `add_stream` returned",
+        })?;
+        lane.last_dts = Some(lane.check(stream, packet)?);
+        let time_base = lane.time_base;
+        let mut raw = packet.to_ffmpeg(stream)?;
+        // SAFETY: the packet is owned; both time bases are positive fractions.
+        unsafe { ffi::av_packet_rescale_ts(raw.as_mut_ptr(), TICK_BASE, time_base) };
+        raw.write_interleaved(&mut self.output).map_err(|error| sys::failure("write a packet", error.into()))
     }
 
     /// The bytes made since the last call; empty while packets wait for others to be sorted.
     pub fn drain(&mut self) -> Bytes {
-        Bytes::new()
+        // SAFETY: the pointer is only used to read the field on the next line.
+        let context = unsafe { self.output.as_mut_ptr() };
+        // SAFETY: the context is open and owns its writer.
+        let writer = unsafe { (*context).pb };
+        // SAFETY: a writer that is ours alone.
+        unsafe { ffi::avio_flush(writer) };
+        self.sink.take()
     }
 
     /// Writes what still waits and the trailer, and returns the bytes made since the last [`Muxer::drain`].
-    pub fn finish(self) -> Result<Bytes, MediaError> {
-        Err(MediaError::NoFrames)
+    ///
+    /// # Errors
+    ///
+    /// What FFmpeg has against the packets that waited.
+    pub fn finish(mut self) -> Result<Bytes, MediaError> {
+        self.output.write_trailer().map_err(|error| sys::failure("finish a container", error.into()))?;
+        Ok(self.drain())
     }
+}
+
+impl Lane {
+    /// The decoding time of a packet that may be written next.
+    fn check(&self, stream: usize, packet: &Packet) -> Result<Ticks, MediaError> {
+        let wrong = |reason: String| MediaError::Timestamps { stream, reason };
+        let (Some(pts), Some(dts)) = (packet.pts(), packet.dts()) else {
+            return Err(wrong("a packet has no timestamp".into()));
+        };
+        if dts > pts {
+            return Err(wrong(format!("a packet decodes at {dts} and shows at {pts}")));
+        }
+        match self.last_dts {
+            Some(last) if dts <= last => Err(wrong(format!("a packet decodes at {dts} after one at {last}"))),
+            _ => Ok(dts),
+        }
+    }
+}
+
+/// An output context without streams that writes into `io`.
+fn allocate_output(format: OutputFormat, mut io: StreamIo) -> Result<Output, MediaError> {
+    let name: &CStr = match format {
+        OutputFormat::MpegTs => c"mpegts",
+        OutputFormat::FragmentedMp4 => c"mp4",
+    };
+    let mut context: *mut AVFormatContext = ptr::null_mut();
+    // SAFETY: writes the new context to a local; the other pointers are NUL-terminated or null.
+    let status = unsafe {
+        ffi::avformat_alloc_output_context2(&raw mut context, ptr::null(), name.as_ptr(), ptr::null())
+    };
+    sys::check("allocate an output", status)?;
+    // SAFETY: a fresh context that is ours alone.
+    let fresh = unsafe { &mut *context };
+    fresh.pb = io.as_mut_ptr();
+    fresh.flags |= ffi::AVFMT_FLAG_CUSTOM_IO | ffi::AVFMT_FLAG_BITEXACT;
+    fresh.avoid_negative_ts = 0;
+    // The lead of decoding over the program clock: none, so that the clock of a segment follows from its packets alone.
+    fresh.max_delay = 0;
+    // SAFETY: the context writes through `io`, which the wrapper now keeps alive and frees after it.
+    Ok(unsafe { Output::wrap_with_custom_io(context, io) })
+}
+
+fn add_stream(output: &mut Output, parameters: &StreamParameters) -> Result<(), MediaError> {
+    // SAFETY: the pointer is used for the next call only.
+    let context = unsafe { output.as_mut_ptr() };
+    // SAFETY: the context is ours and its header not written yet.
+    let stream = unsafe { ffi::avformat_new_stream(context, ptr::null()) };
+    // SAFETY: null or a stream that lives as long as the context.
+    let stream =
+        unsafe { stream.as_mut() }.ok_or_else(|| sys::failure("add a stream", ffi::AVERROR(ffi::ENOMEM)))?;
+    stream.time_base = TICK_BASE;
+    // SAFETY: both are initialised; the destination belongs to the new stream.
+    let status = unsafe { ffi::avcodec_parameters_copy(stream.codecpar, parameters.get()) };
+    sys::check("copy stream parameters", status)?;
+    // SAFETY: the parameters belong to the new stream.
+    let copied = unsafe { &mut *stream.codecpar };
+    // The tag of the source's container means nothing in this one.
+    copied.codec_tag = 0;
+    Ok(())
+}
+
+fn header_options(format: OutputFormat) -> Dictionary<'static> {
+    let mut options = Dictionary::new();
+    options.set("max_interleave_delta", MAX_INTERLEAVE);
+    match format {
+        OutputFormat::MpegTs => {
+            options.set("mpegts_copyts", "1");
+            options.set("pes_payload_size", "0");
+        }
+        OutputFormat::FragmentedMp4 => {
+            options.set("movflags", "+frag_keyframe+empty_moov+delay_moov+default_base_moof");
+        }
+    }
+    options
 }

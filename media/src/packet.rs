@@ -1,44 +1,61 @@
 //! Compressed packets and the parameters of the streams they belong to.
 
+use std::fmt;
 use std::sync::Arc;
 
 use ffmpeg_next::codec;
 use ffmpeg_next::codec::packet::{Mut as _, Ref as _};
-use ffmpeg_next::ffi::{self, AVCodecParameters, AVMediaType};
+use ffmpeg_next::ffi::{self, AVCodecParameters, AVMediaType, AVRational};
 
 use crate::error::MediaError;
+use crate::sys;
 use crate::time::Ticks;
+
+/// What ticks are to FFmpeg.
+pub(crate) const TICK_BASE: AVRational = AVRational { num: 1, den: 90_000 };
 
 /// One compressed packet with its timestamps in 90 kHz ticks. Cloning shares the data.
 #[derive(Clone)]
 pub struct Packet {
-    inner: codec::packet::Packet,
+    inner: Arc<codec::packet::Packet>,
+    stream: usize,
+    pts: Option<Ticks>,
+    dts: Option<Ticks>,
+    duration: Ticks,
 }
 
 impl Packet {
-    /// Wraps a packet whose times are ticks already.
-    pub(crate) fn from_ffmpeg(inner: codec::packet::Packet) -> Self {
-        Self { inner }
+    /// Takes a packet of stream `stream` whose times are in `base`.
+    pub(crate) fn new(mut inner: codec::packet::Packet, stream: usize, base: AVRational) -> Self {
+        // SAFETY: the packet is owned; both time bases are positive fractions.
+        unsafe { ffi::av_packet_rescale_ts(inner.as_mut_ptr(), base, TICK_BASE) };
+        Self {
+            stream,
+            pts: inner.pts(),
+            dts: inner.dts(),
+            duration: inner.duration().max(0),
+            inner: Arc::new(inner),
+        }
     }
 
     /// Index of the stream in its container.
     pub fn stream(&self) -> usize {
-        self.inner.stream()
+        self.stream
     }
 
     /// Presentation time.
     pub fn pts(&self) -> Option<Ticks> {
-        self.inner.pts()
+        self.pts
     }
 
     /// Decoding time.
     pub fn dts(&self) -> Option<Ticks> {
-        self.inner.dts()
+        self.dts
     }
 
     /// Duration as the container or the codec gives it; zero when not known.
     pub fn duration(&self) -> Ticks {
-        self.inner.duration()
+        self.duration
     }
 
     /// Whether decoding can start here.
@@ -58,30 +75,47 @@ impl Packet {
 
     /// Sets the presentation time.
     pub fn set_pts(&mut self, pts: Ticks) {
-        self.inner.set_pts(Some(pts));
+        self.pts = Some(pts);
     }
 
     /// Sets the decoding time.
     pub fn set_dts(&mut self, dts: Ticks) {
-        self.inner.set_dts(Some(dts));
+        self.dts = Some(dts);
     }
 
-    pub(crate) fn as_ptr(&self) -> *const ffi::AVPacket {
-        self.inner.as_ptr()
+    pub(crate) fn set_duration(&mut self, duration: Ticks) {
+        self.duration = duration;
     }
 
-    pub(crate) fn as_mut_ptr(&mut self) -> *mut ffi::AVPacket {
-        self.inner.as_mut_ptr()
+    /// The same packet with other bytes.
+    pub(crate) fn with_data(&self, data: &[u8]) -> Self {
+        let mut inner = codec::packet::Packet::copy(data);
+        inner.set_flags(self.inner.flags());
+        Self { inner: Arc::new(inner), ..self.clone() }
+    }
+
+    /// A reference to the same bytes for FFmpeg, in ticks, as packet of stream `stream`.
+    pub(crate) fn to_ffmpeg(&self, stream: usize) -> Result<codec::packet::Packet, MediaError> {
+        let mut copy = codec::packet::Packet::empty();
+        // SAFETY: the destination is empty and ours; the source is alive and its buffer is reference-counted.
+        let status = unsafe { ffi::av_packet_ref(copy.as_mut_ptr(), self.inner.as_ptr()) };
+        sys::check("reference a packet", status)?;
+        copy.set_stream(stream);
+        copy.set_pts(self.pts);
+        copy.set_dts(self.dts);
+        copy.set_duration(self.duration);
+        copy.set_position(-1);
+        Ok(copy)
     }
 }
 
-impl std::fmt::Debug for Packet {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Packet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Packet")
-            .field("stream", &self.stream())
-            .field("pts", &self.pts())
-            .field("dts", &self.dts())
-            .field("duration", &self.duration())
+            .field("stream", &self.stream)
+            .field("pts", &self.pts)
+            .field("dts", &self.dts)
+            .field("duration", &self.duration)
             .field("key", &self.is_key())
             .field("bytes", &self.data().len())
             .finish()
@@ -100,22 +134,43 @@ struct OwnedParameters(codec::Parameters);
 unsafe impl Sync for OwnedParameters {}
 
 impl StreamParameters {
+    /// Parameters that `fill` writes.
+    pub(crate) fn filled(
+        operation: &'static str,
+        fill: impl FnOnce(*mut AVCodecParameters) -> i32,
+    ) -> Result<Self, MediaError> {
+        let mut parameters = codec::Parameters::new();
+        // SAFETY: the pointer stays owned by `parameters` and is only used during the next call.
+        let destination = unsafe { parameters.as_mut_ptr() };
+        sys::check(operation, fill(destination))?;
+        Ok(Self { inner: Arc::new(OwnedParameters(parameters)) })
+    }
+
     /// Copies parameters that FFmpeg owns.
     pub(crate) fn copy_of(parameters: &AVCodecParameters) -> Result<Self, MediaError> {
-        let mut copy = codec::Parameters::new();
-        // SAFETY: the pointer stays owned by `copy` and is only used for the next call.
-        let destination = unsafe { copy.as_mut_ptr() };
-        // SAFETY: both point to initialised parameters; the destination is exclusively ours.
-        let status = unsafe { ffi::avcodec_parameters_copy(destination, parameters) };
-        crate::sys::check("copy stream parameters", status)?;
-        Ok(Self { inner: Arc::new(OwnedParameters(copy)) })
+        Self::filled("copy stream parameters", |destination| {
+            // SAFETY: both point to initialised parameters; the destination is exclusively ours.
+            unsafe { ffi::avcodec_parameters_copy(destination, parameters) }
+        })
     }
 
     pub(crate) fn get(&self) -> &AVCodecParameters {
         // SAFETY: the pointer is only turned into a shared reference that lives as long as `self`.
         let pointer = unsafe { self.inner.0.as_ptr() };
-        // SAFETY: allocated by `Parameters::new` and never changed after `copy_of`.
+        // SAFETY: allocated by `Parameters::new` and never changed after `filled`.
         unsafe { &*pointer }
+    }
+
+    /// Codec headers that stand outside the packets; empty where there are none.
+    pub(crate) fn extradata(&self) -> &[u8] {
+        let parameters = self.get();
+        match usize::try_from(parameters.extradata_size) {
+            Ok(length) if length > 0 && !parameters.extradata.is_null() => {
+                // SAFETY: libavcodec keeps `extradata_size` initialised bytes there for as long as the parameters live.
+                unsafe { std::slice::from_raw_parts(parameters.extradata, length) }
+            }
+            _ => &[],
+        }
     }
 
     /// Whether this is a video stream.
@@ -129,32 +184,8 @@ impl StreamParameters {
     }
 }
 
-impl std::fmt::Debug for StreamParameters {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for StreamParameters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("StreamParameters").field(&crate::codec::codec_name(self.get().codec_id)).finish()
     }
-}
-
-/// Makes the decoding times of one stream's packets, in decoding order, fit for a muxer: strictly rising, never after
-/// the presentation time. Presentation times are not touched.
-///
-/// Sources with missing, repeated or late decoding times exist in numbers. Walking back from the last packet, each
-/// packet decodes no later than it shows and at least a tick before its successor, which is always possible.
-///
-/// # Errors
-///
-/// [`MediaError::Timestamps`] when a packet has neither a presentation nor a decoding time.
-pub fn repair_timestamps(packets: &mut [Packet]) -> Result<(), MediaError> {
-    let mut latest = Ticks::MAX;
-    for packet in packets.iter_mut().rev() {
-        let pts = packet.pts().or(packet.dts()).ok_or_else(|| MediaError::Timestamps {
-            stream: packet.stream(),
-            reason: "a packet has neither pts nor dts".into(),
-        })?;
-        let dts = packet.dts().unwrap_or(pts).min(pts).min(latest);
-        packet.set_pts(pts);
-        packet.set_dts(dts);
-        latest = dts - 1;
-    }
-    Ok(())
 }

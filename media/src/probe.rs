@@ -14,8 +14,11 @@ use crate::time::{Rational, Ticks};
 pub struct Probe {
     /// The container.
     pub container: Container,
-    /// The video stream that is worked on: the best one by FFmpeg's choice.
+    /// The video stream that is worked on: the best one by FFmpeg's choice. `None` also when one is announced of which
+    /// nothing could be learnt, because no frame of it is there.
     pub video: Option<VideoInfo>,
+    /// The codec of the video stream that the container announces, whether or not a frame of it is there.
+    pub announced_video: Option<VideoCodec>,
     /// All audio streams.
     pub audio: Vec<AudioInfo>,
     /// Number of streams of every kind.
@@ -27,9 +30,27 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// The video stream, or the error that says there is none.
+    /// The video stream.
+    ///
+    /// # Errors
+    ///
+    /// [`MediaError::NoVideo`] when none is announced, [`MediaError::NoFrames`] when one is and no frame of it is there,
+    /// [`MediaError::UnsupportedCodec`] when its codec is none this crate reads.
     pub fn require_video(&self) -> Result<&VideoInfo, MediaError> {
-        self.video.as_ref().ok_or(MediaError::NoVideo)
+        match (&self.video, &self.announced_video) {
+            (_, Some(VideoCodec::Other(codec))) => {
+                Err(MediaError::UnsupportedCodec { codec: codec.clone(), used: "decoded" })
+            }
+            (Some(video), _) => Ok(video),
+            (None, Some(_)) => Err(MediaError::NoFrames),
+            (None, None) => Err(MediaError::NoVideo),
+        }
+    }
+
+    /// Whether packets of stream `index` are worth reading.
+    pub(crate) fn carries(&self, index: usize) -> bool {
+        self.video.as_ref().is_some_and(|video| video.stream == index)
+            || self.audio.iter().any(|audio| audio.stream == index)
     }
 }
 

@@ -45,6 +45,42 @@ impl Rational {
         (TICKS_PER_SECOND * i64::from(self.den) + num / 2) / num
     }
 
+    /// The rate of `intervals` frames in `span` ticks. Timestamps are rounded to ticks, milliseconds or worse on their
+    /// way, so a rate within a thousandth of a customary one is that one.
+    pub(crate) fn of_intervals(intervals: i64, span: Ticks) -> Option<Self> {
+        const CUSTOMARY: [Rational; 14] = [
+            Rational::new(5, 1),
+            Rational::new(10, 1),
+            Rational::new(12, 1),
+            Rational::new(15, 1),
+            Rational::new(20, 1),
+            Rational::new(24_000, 1001),
+            Rational::new(24, 1),
+            Rational::new(25, 1),
+            Rational::new(30_000, 1001),
+            Rational::new(30, 1),
+            Rational::new(50, 1),
+            Rational::new(60_000, 1001),
+            Rational::new(60, 1),
+            Rational::new(120, 1),
+        ];
+        if intervals <= 0 || span <= 0 {
+            return None;
+        }
+        let ticks = i128::from(intervals) * i128::from(TICKS_PER_SECOND);
+        let (num, den) = (ticks, i128::from(span));
+        // |num/den - c.num/c.den|, in units of 1/(den * c.den): exact, and comparable with a thousandth of num/den.
+        let distance = |rate: &Rational| (num * i128::from(rate.den) - i128::from(rate.num) * den).abs();
+        let relative = |rate: &Rational| distance(rate) * 1_000_000 / (num * i128::from(rate.den));
+        let near =
+            CUSTOMARY.into_iter().min_by_key(|rate| relative(rate)).filter(|rate| relative(rate) <= 1000);
+        near.or_else(|| {
+            // Thousandths of a frame are finer than any timestamp can tell.
+            let milli = u32::try_from(num * 1000 / den).ok()?;
+            Some(Self::new(milli, 1000))
+        })
+    }
+
     /// The fraction of two signed parts as FFmpeg keeps them; zero where that is not a positive fraction.
     pub(crate) fn from_signed(num: i32, den: i32) -> Self {
         match (u32::try_from(num), u32::try_from(den)) {
