@@ -34,7 +34,7 @@ pub struct NalWalk {
     pub idle_bytes: u64,
     /// NAL units of types that have no business in a rendition: data partitions, auxiliary and extension slices.
     pub foreign_units: u64,
-    /// Bytes before the first start code.
+    /// Bytes before the first start code, zeros aside.
     pub leading_bytes: u64,
 }
 
@@ -55,7 +55,7 @@ enum Kind {
 pub fn walk(data: &[u8], syntax: Syntax) -> NalWalk {
     let mut walker = Walker { syntax, out: NalWalk::default(), sequence: Vec::new(), picture: Vec::new() };
     let mut start = next_start_code(data, 0);
-    walker.out.leading_bytes = start.unwrap_or(data.len()) as u64;
+    walker.out.leading_bytes = trim_zeros(&data[..start.unwrap_or(data.len())]).len() as u64;
     while let Some(at) = start {
         let next = next_start_code(data, at + 3);
         walker.unit(trim_zeros(&data[at + 3..next.unwrap_or(data.len())]));
@@ -230,7 +230,7 @@ mod tests {
         let walk = walk(&stream(&[SPS, PPS, IDR, INTER, SECOND_SLICE]), Syntax::H264);
         assert_eq!((walk.pictures, walk.idr_pictures), (2, 1));
         assert!(walk.starts_with_idr);
-        assert_eq!((walk.sequence_sets, walk.picture_sets), (1, 1));
+        assert_eq!((walk.sequence_sets, walk.picture_sets, walk.leading_bytes), (1, 1, 0));
     }
 
     #[test]

@@ -134,6 +134,8 @@ mod tests {
         SignedReceipt { receipt, signature }
     }
 
+    type Change = fn(&mut TranscodeReceipt);
+
     fn key(byte: u8) -> EthKey {
         EthKey::from_bytes(&[byte; 32]).expect("a valid secret")
     }
@@ -155,7 +157,7 @@ mod tests {
 
     #[test]
     fn refuses_every_field_that_differs() {
-        let changes: [(&str, fn(&mut TranscodeReceipt)); 6] = [
+        let changes: [(&str, Change); 6] = [
             ("session", |r| r.session = B256::ZERO),
             ("sequence", |r| r.sequence += 1),
             ("source hash", |r| r.source_hash = B256::ZERO),

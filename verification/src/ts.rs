@@ -83,7 +83,7 @@ pub fn parse(bytes: &[u8]) -> Result<TransportStream, TsError> {
     if bytes.is_empty() {
         return fail(0, "empty");
     }
-    if bytes.len() % PACKET != 0 {
+    if !bytes.len().is_multiple_of(PACKET) {
         return fail(bytes.len() / PACKET * PACKET, "not whole packets of 188 bytes");
     }
     let mut reader = Reader::default();
