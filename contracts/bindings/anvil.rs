@@ -21,10 +21,26 @@ use tokio::{
 
 /// Anvil needs well under a second; a loaded machine gets this long.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
-/// Where the platform binary lies beside the launcher script that npm links: signals must reach
-/// the chain itself, not the script.
-const PLATFORM_BINARY: &str = "@foundry-rs/anvil-linux-amd64/bin/anvil";
-const PLATFORM_BINARY_ARM: &str = "@foundry-rs/anvil-linux-arm64/bin/anvil";
+/// A control call is answered at once, unless thousands of blocks are mined by it.
+const CONTROL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Keys of the accounts that every development chain funds. They are public knowledge.
+const DEV_KEYS: [&str; 10] = [
+    "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80",
+    "59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d",
+    "5de4111afa1a4b94908f83103eb1f1706367c2e68ca870fc3fb9a804cdab365a",
+    "7c852118294e51e653712a81e05800f419141751be58f605c371e15141b007a6",
+    "47e179ec197488593b187f80a00eb0da91f1b9d0b13f8733639f19c30a34926a",
+    "8b3a350cf5c34c9194ca85829a2df0ec3153be0318b5e2d3348e872092edffba",
+    "92db14e403b83dfe3df233f83dfa3a0d7096f21ca9b0d6d6b8d88b2b4ec1564e",
+    "4bbbf85ce3377467afe5d46f804f221813b2bb87f24d81f60f1fcdbf7cbf4356",
+    "dbda1821b80551c9d65939329250298aa3472ba22feea921c0cf5d620ea67b97",
+    "2a871d0798f97d79848a013d4936a73bf4cc922c825d33c1cf7073dff6d409c6",
+];
+
+/// Key of the `index`th account that a development chain funds, 0 to 9. Never use one elsewhere.
+pub fn dev_key(index: usize) -> Option<PrivateKeySigner> {
+    DEV_KEYS.get(index).map(|key| key.parse().expect("the table holds valid keys"))
+}
 
 /// How to start a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,9 +68,7 @@ impl Default for AnvilConfig {
 #[non_exhaustive]
 pub enum AnvilError {
     /// No binary was found.
-    #[error(
-        "anvil was found neither in $FRAMEMILL_TOOLS nor in .tools/node_modules nor in $PATH; run scripts/setup"
-    )]
+    #[error("anvil was found neither in $FRAMEMILL_TOOLS nor in .tools/bin nor in $PATH; run scripts/setup")]
     NotFound,
     /// The process did not start or ended early.
     #[error("anvil at {path} did not start: {reason}")]
@@ -81,7 +95,7 @@ pub struct Anvil {
     endpoint: String,
     chain_id: u64,
     keys: Vec<PrivateKeySigner>,
-    provider: RootProvider,
+    control: DevChain,
 }
 
 impl Anvil {
@@ -99,9 +113,8 @@ impl Anvil {
         // The pipe has to be read for as long as the chain writes to it.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let endpoint = format!("http://{}", banner.address);
-        let url = endpoint.parse().map_err(|e| failed(format!("bad address {endpoint}: {e}")))?;
-        let provider = ProviderBuilder::default().connect_http(url);
-        Ok(Self { child, endpoint, chain_id: config.chain_id, keys: banner.keys, provider })
+        let control = DevChain::connect(&endpoint)?;
+        Ok(Self { child, endpoint, chain_id: config.chain_id, keys: banner.keys, control })
     }
 
     /// JSON-RPC endpoint.
@@ -124,6 +137,54 @@ impl Anvil {
         self.child.id()
     }
 
+    /// Control over the chain.
+    pub fn dev_chain(&self) -> DevChain {
+        self.control.clone()
+    }
+
+    /// Adds `blocks` empty blocks at once.
+    pub async fn mine(&self, blocks: u64) -> Result<(), AnvilError> {
+        self.control.mine(blocks).await
+    }
+
+    /// Stops the process in its tracks: it keeps its sockets and answers nothing.
+    pub async fn pause(&self) -> Result<(), AnvilError> {
+        self.signal("-STOP").await
+    }
+
+    /// Lets a paused process go on.
+    pub async fn resume(&self) -> Result<(), AnvilError> {
+        self.signal("-CONT").await
+    }
+
+    async fn signal(&self, signal: &'static str) -> Result<(), AnvilError> {
+        let failed = |reason: String| AnvilError::Control { method: signal, reason };
+        let id = self.child.id().ok_or_else(|| failed("the process has ended".to_owned()))?;
+        let status = Command::new("kill")
+            .args([signal, &id.to_string()])
+            .status()
+            .await
+            .map_err(|e| failed(e.to_string()))?;
+        status.success().then_some(()).ok_or_else(|| failed(format!("kill ended with {status}")))
+    }
+}
+
+/// The control calls of a development chain, whoever started it.
+#[derive(Clone, Debug)]
+pub struct DevChain {
+    provider: RootProvider,
+}
+
+impl DevChain {
+    /// Takes the address of a chain's JSON-RPC endpoint. Nothing is sent yet.
+    pub fn connect(rpc_url: &str) -> Result<Self, AnvilError> {
+        let url = rpc_url.parse().map_err(|_| AnvilError::Control {
+            method: "connect",
+            reason: format!("{rpc_url} is no http or https address"),
+        })?;
+        Ok(Self { provider: ProviderBuilder::default().connect_http(url) })
+    }
+
     /// Adds `blocks` empty blocks at once.
     pub async fn mine(&self, blocks: u64) -> Result<(), AnvilError> {
         self.call("anvil_mine", json!([U256::from(blocks)])).await
@@ -139,33 +200,19 @@ impl Anvil {
         self.call("evm_setAutomine", json!([on])).await
     }
 
-    /// Stops the process in its tracks: it keeps its sockets and answers nothing.
-    pub async fn pause(&self) -> Result<(), AnvilError> {
-        self.signal("-STOP").await
-    }
-
-    /// Lets a paused process go on.
-    pub async fn resume(&self) -> Result<(), AnvilError> {
-        self.signal("-CONT").await
+    /// Replaces the last `depth` blocks by empty ones.
+    pub async fn reorganise(&self, depth: u64) -> Result<(), AnvilError> {
+        self.call("anvil_reorg", json!([depth, []])).await
     }
 
     async fn call(&self, method: &'static str, params: Value) -> Result<(), AnvilError> {
-        self.provider
-            .raw_request::<_, Value>(method.into(), params)
+        let failed = |reason: String| AnvilError::Control { method, reason };
+        let request = self.provider.raw_request::<_, Value>(method.into(), params);
+        timeout(CONTROL_TIMEOUT, request)
             .await
+            .map_err(|_| failed(format!("no answer within {CONTROL_TIMEOUT:?}")))?
             .map(drop)
-            .map_err(|e| AnvilError::Control { method, reason: e.to_string() })
-    }
-
-    async fn signal(&self, signal: &'static str) -> Result<(), AnvilError> {
-        let failed = |reason: String| AnvilError::Control { method: signal, reason };
-        let id = self.child.id().ok_or_else(|| failed("the process has ended".to_owned()))?;
-        let status = Command::new("kill")
-            .args([signal, &id.to_string()])
-            .status()
-            .await
-            .map_err(|e| failed(e.to_string()))?;
-        status.success().then_some(()).ok_or_else(|| failed(format!("kill ended with {status}")))
+            .map_err(|e| failed(e.to_string()))
     }
 }
 
@@ -212,22 +259,13 @@ where
 
 fn find_binary() -> Option<PathBuf> {
     let configured = env::var_os("FRAMEMILL_TOOLS").map(PathBuf::from);
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(|root| root.join(".tools"));
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(|root| root.join(".tools/bin"));
+    let path = env::var_os("PATH");
+    let path = path.iter().flat_map(env::split_paths);
     configured
         .into_iter()
         .chain(workspace)
-        .flat_map(|dir| in_tools(&dir))
-        .chain(env::var_os("PATH").into_iter().flat_map(in_path))
-        .find(|path| path.is_file())
-}
-
-/// The tools folder may be named itself, by its `node_modules`, or by its `.bin`.
-fn in_tools(dir: &Path) -> Vec<PathBuf> {
-    let modules = [dir.join("node_modules"), dir.to_owned(), dir.join("..")];
-    let platform = modules.iter().flat_map(|m| [m.join(PLATFORM_BINARY), m.join(PLATFORM_BINARY_ARM)]);
-    platform.chain([dir.join("anvil"), dir.join("node_modules/.bin/anvil")]).collect()
-}
-
-fn in_path(path: std::ffi::OsString) -> Vec<PathBuf> {
-    env::split_paths(&path).map(|dir| dir.join("anvil")).collect()
+        .chain(path)
+        .map(|dir| dir.join("anvil"))
+        .find(|file| file.is_file())
 }

@@ -1,16 +1,32 @@
-//! The client: typed reads and writes for one account.
+//! The client: connection and typed reads.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
-use alloy::primitives::{Address, B256, U256};
+use alloy::{
+    primitives::{Address, B256, U256},
+    rpc::types::TransactionRequest,
+    sol_types::SolCall,
+};
+use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::{
-    ChainConfig, ChainError, Delegator, Deployment, LockedStake, OrchestratorRecord, PreparedTx,
-    PrivateKeySigner, Redemption, Registration, RoundInfo, SenderInfo, TicketOutcome, TxReceipt, TxStatus,
+    ChainConfig, ChainError, Delegator, Deployment, LockedStake, OrchestratorRecord, PrivateKeySigner,
+    Redemption, RoundInfo, SenderInfo, SkipReason, TicketOutcome, TxReceipt, TxStatus,
+    abi::{BondingManager, FramemillToken, RoundsManager, ServiceRegistry, TicketBroker},
+    redemption::{batch_call, outcomes},
+    rpc::Rpc,
+    tx::{self, Account},
 };
 
+/// More candidates than the largest set that the owner is expected to allow.
+const MAX_LISTED: u64 = 1_000;
+/// Reads in flight at once: enough to hide latency, few enough for a public endpoint.
+const PARALLEL_READS: usize = 8;
+
 struct Inner {
+    rpc: Rpc,
     deployment: Deployment,
+    account: Option<Account>,
 }
 
 /// Talks to the contracts of one [`Deployment`]. Cheap to clone; clones share the account's nonce,
@@ -31,8 +47,13 @@ impl ChainClient {
         deployment: Deployment,
         key: Option<PrivateKeySigner>,
     ) -> Result<Self, ChainError> {
-        let _ = (config, deployment, key);
-        todo!()
+        let rpc = Rpc::new(config)?;
+        let found = rpc.chain_id().await?;
+        if found != deployment.chain_id {
+            return Err(ChainError::WrongChain { expected: deployment.chain_id, found });
+        }
+        let account = key.map(|key| Account::new(key, deployment.chain_id));
+        Ok(Self { inner: Arc::new(Inner { rpc, deployment, account }) })
     }
 
     /// Where the contracts are.
@@ -47,57 +68,74 @@ impl ChainClient {
 
     /// The account that sends, if there is a key.
     pub fn address(&self) -> Option<Address> {
-        todo!()
+        self.inner.account.as_ref().map(Account::address)
     }
 
     /// Height of the chain.
     pub async fn block_number(&self) -> Result<u64, ChainError> {
-        todo!()
+        self.rpc().block_number().await
     }
 
     /// Wei that an account holds outside the contracts.
     pub async fn balance(&self, account: Address) -> Result<U256, ChainError> {
-        let _ = account;
-        todo!()
+        self.rpc().balance(account).await
     }
 
     /// Tokens that an account holds outside the contracts.
     pub async fn token_balance(&self, account: Address) -> Result<U256, ChainError> {
-        let _ = account;
-        todo!()
+        self.rpc().call(self.deployment().token, FramemillToken::balanceOfCall { account }).await
     }
 
     /// What a unit of gas costs now, in wei.
     pub async fn gas_price(&self) -> Result<u128, ChainError> {
-        todo!()
+        self.rpc().gas_price().await
     }
 
     /// The current round.
     pub async fn round_info(&self) -> Result<RoundInfo, ChainError> {
-        todo!()
+        let rounds = self.deployment().rounds_manager;
+        let rpc = self.rpc();
+        let last = rpc.call(rounds, RoundsManager::lastInitializedRoundCall {}).await?;
+        let (current, start, length, locked, hash) = tokio::try_join!(
+            rpc.call(rounds, RoundsManager::currentRoundCall {}),
+            rpc.call(rounds, RoundsManager::currentRoundStartBlockCall {}),
+            rpc.call(rounds, RoundsManager::roundLengthCall {}),
+            rpc.call(rounds, RoundsManager::currentRoundLockedCall {}),
+            rpc.call(rounds, RoundsManager::blockHashForRoundCall { round: last }),
+        )?;
+        Ok(RoundInfo {
+            current: small("currentRound", current)?,
+            last_initialized: small("lastInitializedRound", last)?,
+            block_hash: hash,
+            start_block: small("currentRoundStartBlock", start)?,
+            length: small("roundLength", length)?,
+            locked,
+        })
     }
 
     /// Block hash recorded for a round; `None` when the round was not initialized.
     pub async fn round_block_hash(&self, round: u64) -> Result<Option<B256>, ChainError> {
-        let _ = round;
-        todo!()
-    }
-
-    /// Initializes the current round. `None` when somebody already did.
-    pub async fn initialize_round(&self) -> Result<Option<TxReceipt>, ChainError> {
-        todo!()
+        let call = RoundsManager::blockHashForRoundCall { round: U256::from(round) };
+        let hash = self.rpc().call(self.deployment().rounds_manager, call).await?;
+        Ok((!hash.is_zero()).then_some(hash))
     }
 
     /// What a sender holds at the broker.
     pub async fn sender_info(&self, sender: Address) -> Result<SenderInfo, ChainError> {
-        let _ = sender;
-        todo!()
+        let call = TicketBroker::getSenderInfoCall { account: sender };
+        let info = self.rpc().call(self.deployment().ticket_broker, call).await?;
+        Ok(SenderInfo {
+            deposit: info.deposit,
+            reserve: info.reserve,
+            withdraw_round: small("withdrawRound", info.withdrawRound)?,
+            claimed_in_current_round: info.claimedInCurrentRound,
+        })
     }
 
     /// Wei of `sender`'s reserve that `recipient` can still claim in this round.
     pub async fn claimable_reserve(&self, sender: Address, recipient: Address) -> Result<U256, ChainError> {
-        let _ = (sender, recipient);
-        todo!()
+        let call = TicketBroker::claimableReserveCall { sender, recipient };
+        self.rpc().call(self.deployment().ticket_broker, call).await
     }
 
     /// The highest nonce redeemed in a lane; 0 when none was. The next ticket needs a higher one.
@@ -107,184 +145,147 @@ impl ChainClient {
         recipient: Address,
         lane: u64,
     ) -> Result<u64, ChainError> {
-        let _ = (sender, recipient, lane);
-        todo!()
+        let call = TicketBroker::laneNonceCall { sender, recipient, lane };
+        small("laneNonce", self.rpc().call(self.deployment().ticket_broker, call).await?)
     }
 
     /// Rounds after its own in which a ticket can be redeemed.
     pub async fn ticket_validity_rounds(&self) -> Result<u64, ChainError> {
-        todo!()
+        let call = TicketBroker::ticketValidityRoundsCall {};
+        small("ticketValidityRounds", self.rpc().call(self.deployment().ticket_broker, call).await?)
     }
 
     /// One orchestrator; `None` when it never registered.
     pub async fn orchestrator(&self, address: Address) -> Result<Option<OrchestratorRecord>, ChainError> {
-        let _ = address;
-        todo!()
+        let bonding = self.deployment().bonding_manager;
+        let registry = self.deployment().service_registry;
+        let rpc = self.rpc();
+        let (place, service_uri, signing_key) = tokio::try_join!(
+            rpc.call(bonding, BondingManager::getTranscoderCall { account: address }),
+            rpc.call(registry, ServiceRegistry::getServiceURICall { account: address }),
+            rpc.call(registry, ServiceRegistry::signingKeyCall { account: address }),
+        )?;
+        let activation_round = small("activationRound", place.activationRound)?;
+        if activation_round == 0 {
+            return Ok(None);
+        }
+        Ok(Some(OrchestratorRecord {
+            address,
+            stake: place.totalStake,
+            reward_cut_ppm: small("rewardCut", place.rewardCut)?,
+            fee_share_ppm: small("feeShare", place.feeShare)?,
+            active: place.active,
+            activation_round,
+            service_uri,
+            signing_key,
+        }))
     }
 
     /// The orchestrators that may earn in the current round, highest stake first.
     pub async fn active_orchestrators(&self) -> Result<Vec<OrchestratorRecord>, ChainError> {
-        todo!()
+        let mut candidates = self.candidate_orchestrators().await?;
+        candidates.retain(|candidate| candidate.active);
+        Ok(candidates)
     }
 
     /// The orchestrators that will be active in the next round, highest stake first.
     pub async fn candidate_orchestrators(&self) -> Result<Vec<OrchestratorRecord>, ChainError> {
-        todo!()
+        let bonding = self.deployment().bonding_manager;
+        let call =
+            BondingManager::getTranscoderPoolCall { start: Address::ZERO, limit: U256::from(MAX_LISTED) };
+        let members = self.rpc().call(bonding, call).await?;
+        let records: Vec<Option<OrchestratorRecord>> = stream::iter(members)
+            .map(|member| self.orchestrator(member))
+            .buffered(PARALLEL_READS)
+            .try_collect()
+            .await?;
+        Ok(records.into_iter().flatten().collect())
     }
 
     /// A staker's account, with everything claimed up to now.
     pub async fn delegator(&self, address: Address) -> Result<Delegator, ChainError> {
-        let _ = address;
-        todo!()
+        let call = BondingManager::getDelegatorCall { staker: address };
+        let account = self.rpc().call(self.deployment().bonding_manager, call).await?;
+        Ok(Delegator {
+            stake: account.bondedAmount,
+            fees: account.fees,
+            delegate: account.delegateAddress,
+            start_round: small("startRound", account.startRound)?,
+            next_lock_id: small("nextUnbondingLockId", account.nextUnbondingLockId)?,
+        })
     }
 
     /// A lock on stake that is being unbonded.
     pub async fn locked_stake(&self, account: Address, lock_id: u64) -> Result<LockedStake, ChainError> {
-        let _ = (account, lock_id);
-        todo!()
+        let call = BondingManager::getDelegatorUnbondingLockCall { account, lockId: U256::from(lock_id) };
+        let lock = self.rpc().call(self.deployment().bonding_manager, call).await?;
+        Ok(LockedStake { amount: U256::from(lock.amount), withdraw_round: u64::from(lock.withdrawRound) })
     }
 
     /// Fees in wei that an account can withdraw now.
     pub async fn pending_fees(&self, account: Address) -> Result<U256, ChainError> {
-        let _ = account;
-        todo!()
+        let call = BondingManager::pendingFeesCall { account };
+        self.rpc().call(self.deployment().bonding_manager, call).await
     }
 
-    /// Adds to the account's deposit and reserve, paid with the transaction.
-    pub async fn fund_deposit_and_reserve(
-        &self,
-        deposit: U256,
-        reserve: U256,
-    ) -> Result<TxReceipt, ChainError> {
-        let _ = (deposit, reserve);
-        todo!()
-    }
-
-    /// Starts the account's withdrawal from the broker.
-    pub async fn unlock(&self) -> Result<TxReceipt, ChainError> {
-        todo!()
-    }
-
-    /// Takes an unlock back.
-    pub async fn cancel_unlock(&self) -> Result<TxReceipt, ChainError> {
-        todo!()
-    }
-
-    /// Takes deposit and reserve out, after the unlock's rounds have passed.
-    pub async fn withdraw(&self) -> Result<TxReceipt, ChainError> {
-        todo!()
-    }
-
-    /// Bonds the stake to itself, sets the terms, service address, signing key and redeemer.
-    ///
-    /// Does only what is not done yet, so it can be repeated after a failure. The orchestrator is
-    /// active from the next round that is initialized, if its stake puts it into the set.
-    pub async fn register_orchestrator(&self, registration: &Registration) -> Result<(), ChainError> {
-        let _ = registration;
-        todo!()
-    }
-
-    /// Publishes service addresses and the signing key.
-    pub async fn set_service(
-        &self,
-        service_uri: &str,
-        signing_key: Address,
-    ) -> Result<TxReceipt, ChainError> {
-        let _ = (service_uri, signing_key);
-        todo!()
-    }
-
-    /// Bonds tokens to an orchestrator, approving them first when needed.
-    pub async fn bond(&self, amount: U256, delegate: Address) -> Result<TxReceipt, ChainError> {
-        let _ = (amount, delegate);
-        todo!()
-    }
-
-    /// Starts to take stake out. Returns the lock's id.
-    pub async fn unbond(&self, amount: U256) -> Result<u64, ChainError> {
-        let _ = amount;
-        todo!()
-    }
-
-    /// Puts stake of a lock back to the present delegate.
-    pub async fn rebond(&self, lock_id: u64) -> Result<TxReceipt, ChainError> {
-        let _ = lock_id;
-        todo!()
-    }
-
-    /// Takes the stake of a lock out, after its rounds have passed.
-    pub async fn withdraw_stake(&self, lock_id: u64) -> Result<TxReceipt, ChainError> {
-        let _ = lock_id;
-        todo!()
-    }
-
-    /// Takes `amount` wei of fees out, to `to`.
-    pub async fn withdraw_fees(&self, to: Address, amount: U256) -> Result<TxReceipt, ChainError> {
-        let _ = (to, amount);
-        todo!()
-    }
-
-    /// Calls for the orchestrator's share of this round's new tokens.
-    pub async fn reward(&self) -> Result<TxReceipt, ChainError> {
-        todo!()
-    }
-
-    /// Sends wei.
-    pub async fn transfer_wei(&self, to: Address, amount: U256) -> Result<TxReceipt, ChainError> {
-        let _ = (to, amount);
-        todo!()
-    }
-
-    /// Sends tokens.
-    pub async fn transfer_tokens(&self, to: Address, amount: U256) -> Result<TxReceipt, ChainError> {
-        let _ = (to, amount);
-        todo!()
-    }
-
-    /// Sends winning tickets for redemption and returns at once with the transaction's hash.
-    pub async fn redeem(&self, redemptions: &[Redemption]) -> Result<B256, ChainError> {
-        let _ = redemptions;
-        todo!()
-    }
-
-    /// Signs a redemption without sending it, so that its hash can be stored first. Its account
-    /// nonce is taken: submit it (or one that replaces it), or later transactions wait for it.
-    pub async fn prepare_redemption(&self, redemptions: &[Redemption]) -> Result<PreparedTx, ChainError> {
-        let _ = redemptions;
-        todo!()
-    }
-
-    /// Sends a prepared transaction. Sending the same one again is harmless.
-    pub async fn submit(&self, tx: &PreparedTx) -> Result<(), ChainError> {
-        let _ = tx;
-        todo!()
-    }
-
-    /// What a redemption would do with each ticket if it were mined now, and the gas it takes.
+    /// Which tickets the broker would skip if the redemption were mined now (`None` would be paid),
+    /// and the gas it would take.
     pub async fn simulate_redemption(
         &self,
         redemptions: &[Redemption],
-    ) -> Result<(Vec<TicketOutcome>, u64), ChainError> {
-        let _ = redemptions;
-        todo!()
+    ) -> Result<(Vec<Option<SkipReason>>, u64), ChainError> {
+        let broker = self.deployment().ticket_broker;
+        let call = batch_call(redemptions)?;
+        let tx = TransactionRequest::default().to(broker).input(call.abi_encode().into());
+        let tx = tx.from(self.sender("redeemWinningTickets")?.address());
+        let name = TicketBroker::redeemWinningTicketsCall::SIGNATURE;
+        let (reasons, gas) =
+            tokio::try_join!(self.rpc().call_as(tx.from, broker, call), self.rpc().estimate_gas(name, &tx))?;
+        Ok((reasons.into_iter().map(SkipReason::from_code).collect(), gas))
     }
 
     /// What a mined redemption did with each ticket, in the order sent; `None` while it is not
     /// mined. A reverted one is [`ChainError::MinedReverted`].
     pub async fn redemption_outcomes(&self, hash: B256) -> Result<Option<Vec<TicketOutcome>>, ChainError> {
-        let _ = hash;
-        todo!()
+        let Some(receipt) = self.rpc().receipt(hash).await? else { return Ok(None) };
+        if !receipt.status() {
+            return Err(ChainError::MinedReverted { call: "redeemWinningTickets", hash });
+        }
+        outcomes(&receipt, self.deployment().ticket_broker).map(Some)
     }
 
     /// Where a transaction stands.
     pub async fn tx_status(&self, hash: B256) -> Result<TxStatus, ChainError> {
-        let _ = hash;
-        todo!()
+        tx::status(self.rpc(), hash).await
     }
 
     /// Waits until a transaction is mined with the configured confirmations.
     pub async fn wait_mined(&self, hash: B256) -> Result<TxReceipt, ChainError> {
-        let _ = hash;
-        todo!()
+        let receipt = tx::wait(self.rpc(), "the transaction", hash).await?;
+        Ok(tx::summary(&receipt))
     }
+
+    pub(crate) fn rpc(&self) -> &Rpc {
+        &self.inner.rpc
+    }
+
+    /// The account that sends, or an error that names what it was to send.
+    pub(crate) fn sender(&self, call: &'static str) -> Result<&Account, ChainError> {
+        self.inner.account.as_ref().ok_or(ChainError::ReadOnly { call })
+    }
+}
+
+impl fmt::Debug for ChainClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChainClient")
+            .field("rpc_url", &self.rpc().config().rpc_url)
+            .field("chain_id", &self.chain_id())
+            .field("address", &self.address())
+            .finish()
+    }
+}
+
+/// Rounds, counts and shares fit into far fewer bits than a contract's word.
+fn small<T: TryFrom<U256>>(call: &'static str, value: U256) -> Result<T, ChainError> {
+    T::try_from(value).map_err(|_| ChainError::BadAnswer { call, reason: format!("{value} is out of range") })
 }

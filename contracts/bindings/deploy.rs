@@ -1,11 +1,33 @@
 //! Puts the contracts on a chain and remembers where they are.
 
-use std::path::Path;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-use alloy::primitives::{Address, U256};
+use alloy::{
+    primitives::{Address, Bytes, U256, keccak256},
+    sol_types::{SolCall, SolConstructor},
+};
 use serde::{Deserialize, Serialize};
 
-use crate::{ChainConfig, ChainError, PrivateKeySigner};
+use crate::{
+    ChainConfig, ChainError, PrivateKeySigner,
+    abi::{
+        BondingManager, BondingState, Controller, FramemillToken, Minter, Proxy, RoundsManager,
+        ServiceRegistry, TicketBroker,
+    },
+    rpc::Rpc,
+    tx::{self, Account, Draft},
+};
+
+/// Later steps cannot be estimated before earlier ones are mined; the largest contract needs 5.5 million.
+const CREATE_GAS: u64 = 7_000_000;
+/// The dearest step of the wiring is the first round.
+const CALL_GAS: u64 = 500_000;
+/// First inflation per round, and its step toward the target bonding rate, in parts per million of the supply.
+const INFLATION_PPM: u32 = 250;
+const INFLATION_CHANGE_PPM: u32 = 1;
 
 /// What the contracts are set up with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,17 +95,62 @@ pub struct Deployment {
 }
 
 impl Deployment {
+    /// Every contract with its name.
+    pub fn contracts(&self) -> [(&'static str, Address); 7] {
+        [
+            ("Controller", self.controller),
+            ("FramemillToken", self.token),
+            ("RoundsManager", self.rounds_manager),
+            ("BondingManager", self.bonding_manager),
+            ("Minter", self.minter),
+            ("TicketBroker", self.ticket_broker),
+            ("ServiceRegistry", self.service_registry),
+        ]
+    }
+
     /// Reads a deployment file.
     pub fn load(path: &Path) -> Result<Self, ChainError> {
-        let _ = path;
-        todo!()
+        let text = fs::read_to_string(path).map_err(|e| file_error(path, e))?;
+        serde_json::from_str(&text).map_err(|e| file_error(path, e))
     }
 
     /// Writes a deployment file, whole or not at all.
     pub fn save(&self, path: &Path) -> Result<(), ChainError> {
-        let _ = path;
-        todo!()
+        let text = serde_json::to_string_pretty(self).expect("a deployment is plain data");
+        let mut part = path.as_os_str().to_owned();
+        part.push(".part");
+        let part = PathBuf::from(part);
+        fs::write(&part, text + "\n").map_err(|e| file_error(&part, e))?;
+        fs::rename(&part, path).map_err(|e| file_error(path, e))
     }
+
+    /// Whether its contracts stand on the chain that the endpoint is.
+    async fn stands(&self, rpc: &Rpc) -> Result<bool, ChainError> {
+        Ok(rpc.chain_id().await? == self.chain_id && rpc.has_code(self.controller).await?)
+    }
+}
+
+fn file_error(path: &Path, reason: impl ToString) -> ChainError {
+    ChainError::DeploymentFile { path: path.display().to_string(), reason: reason.to_string() }
+}
+
+/// Takes the deployment that `file` names if its contracts still stand on this chain; else deploys
+/// and writes the file.
+pub async fn deploy_once(
+    config: &ChainConfig,
+    deployer: &PrivateKeySigner,
+    params: &DeployParams,
+    file: &Path,
+) -> Result<Deployment, ChainError> {
+    if file.exists() {
+        let deployment = Deployment::load(file)?;
+        if deployment.stands(&Rpc::new(config.clone())?).await? {
+            return Ok(deployment);
+        }
+    }
+    let deployment = deploy(config, deployer, params).await?;
+    deployment.save(file)?;
+    Ok(deployment)
 }
 
 /// Deploys and connects all contracts and initializes the first round.
@@ -94,6 +161,187 @@ pub async fn deploy(
     deployer: &PrivateKeySigner,
     params: &DeployParams,
 ) -> Result<Deployment, ChainError> {
-    let _ = (config, deployer, params);
-    todo!()
+    let rpc = Rpc::new(config.clone())?;
+    let chain_id = rpc.chain_id().await?;
+    let block = rpc.block_number().await?;
+    let account = Account::new(deployer.clone(), chain_id);
+    let first_nonce = rpc.pending_nonce(account.address()).await?;
+    let plan = Plan::new(account.address(), first_nonce);
+    let deployment = plan.deployment(chain_id, block);
+    let mut sent = Vec::new();
+    for draft in plan.drafts(params) {
+        let call = draft.call;
+        sent.push((call, account.send(&rpc, draft).await?.hash));
+    }
+    for (call, hash) in sent {
+        tx::wait(&rpc, call, hash).await?;
+    }
+    check_addresses(&rpc, &deployment).await?;
+    tracing::info!(chain_id, controller = %deployment.controller, "deployed contracts");
+    Ok(deployment)
+}
+
+async fn check_addresses(rpc: &Rpc, deployment: &Deployment) -> Result<(), ChainError> {
+    for (name, address) in deployment.contracts() {
+        if !rpc.has_code(address).await? {
+            return Err(ChainError::BadAnswer {
+                call: name,
+                reason: format!(
+                    "nothing stands at {address}: the deploying account sent something else meanwhile"
+                ),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The contracts name each other in their code, so all addresses are worked out from the deploying
+/// account's nonces before the first one is sent. The order of these is that of [`Plan::drafts`].
+struct Plan {
+    owner: Address,
+    addresses: [Address; CREATIONS],
+}
+
+const CREATIONS: usize = 11;
+const CONTROLLER: usize = 0;
+const TOKEN: usize = 1;
+const BONDING_CODE: usize = 2;
+const MINTER_CODE: usize = 3;
+const ROUNDS_CODE: usize = 4;
+const REGISTRY_CODE: usize = 5;
+const BROKER: usize = 6;
+const BONDING: usize = 7;
+const MINTER: usize = 8;
+const ROUNDS: usize = 9;
+const REGISTRY: usize = 10;
+
+impl Plan {
+    fn new(owner: Address, first_nonce: u64) -> Self {
+        let nonce = |i: usize| first_nonce + u64::try_from(i).expect("there are few creations");
+        Self { owner, addresses: std::array::from_fn(|i| owner.create(nonce(i))) }
+    }
+
+    fn deployment(&self, chain_id: u64, block: u64) -> Deployment {
+        Deployment {
+            chain_id,
+            block,
+            controller: self.addresses[CONTROLLER],
+            token: self.addresses[TOKEN],
+            rounds_manager: self.addresses[ROUNDS],
+            bonding_manager: self.addresses[BONDING],
+            minter: self.addresses[MINTER],
+            ticket_broker: self.addresses[BROKER],
+            service_registry: self.addresses[REGISTRY],
+        }
+    }
+
+    fn drafts(&self, params: &DeployParams) -> Vec<Draft> {
+        let mut drafts = self.code(params);
+        drafts.extend(self.proxies(params));
+        drafts.extend(self.wiring());
+        drafts
+    }
+
+    fn code(&self, params: &DeployParams) -> Vec<Draft> {
+        let a = &self.addresses;
+        let controller_ = a[CONTROLLER];
+        let siblings = BondingState::Siblings {
+            token: a[TOKEN],
+            minter: a[MINTER],
+            roundsManager: a[ROUNDS],
+            ticketBroker: a[BROKER],
+        };
+        let controller = Controller::constructorCall { owner_: self.owner };
+        let token = FramemillToken::constructorCall {
+            controller_,
+            holder: self.owner,
+            supply: params.initial_supply,
+        };
+        let bonding = BondingManager::constructorCall { controller_, siblings };
+        let minter = Minter::constructorCall { controller_, token_: a[TOKEN], bondingManager_: a[BONDING] };
+        let rounds = RoundsManager::constructorCall {
+            controller_,
+            bondingManager_: a[BONDING],
+            ticketBroker_: a[BROKER],
+        };
+        let registry = ServiceRegistry::constructorCall { controller_ };
+        let broker = TicketBroker::constructorCall {
+            controller_,
+            bondingManager_: a[BONDING],
+            roundsManager_: a[ROUNDS],
+            validityRounds: U256::from(params.ticket_validity_rounds),
+            unlockRounds_: U256::from(params.sender_unlock_rounds),
+        };
+        vec![
+            create("new Controller", &Controller::BYTECODE, &controller),
+            create("new FramemillToken", &FramemillToken::BYTECODE, &token),
+            create("new BondingManager", &BondingManager::BYTECODE, &bonding),
+            create("new Minter", &Minter::BYTECODE, &minter),
+            create("new RoundsManager", &RoundsManager::BYTECODE, &rounds),
+            create("new ServiceRegistry", &ServiceRegistry::BYTECODE, &registry),
+            create("new TicketBroker", &TicketBroker::BYTECODE, &broker),
+        ]
+    }
+
+    fn proxies(&self, params: &DeployParams) -> Vec<Draft> {
+        let proxy = |code: usize, initialization: Vec<u8>| {
+            let call = Proxy::constructorCall {
+                implementation: self.addresses[code],
+                initialization: initialization.into(),
+            };
+            create("new Proxy", &Proxy::BYTECODE, &call)
+        };
+        let bonding = BondingManager::initializeCall {
+            unbondingRounds: U256::from(params.unbonding_rounds),
+            maxSetSize: U256::from(params.active_set_size),
+        };
+        let minter = Minter::initializeCall {
+            inflation: U256::from(INFLATION_PPM),
+            change: U256::from(INFLATION_CHANGE_PPM),
+        };
+        let rounds = RoundsManager::initializeCall {
+            length: U256::from(params.round_length),
+            lockPpm: U256::from(params.round_lock_ppm),
+        };
+        let registry = ServiceRegistry::initializeCall {};
+        vec![
+            proxy(BONDING_CODE, bonding.abi_encode()),
+            proxy(MINTER_CODE, minter.abi_encode()),
+            proxy(ROUNDS_CODE, rounds.abi_encode()),
+            proxy(REGISTRY_CODE, registry.abi_encode()),
+        ]
+    }
+
+    fn wiring(&self) -> Vec<Draft> {
+        let a = &self.addresses;
+        let set = |name: &str, index: usize, managed: bool| {
+            let call = Controller::setContractCall { id: keccak256(name), target: a[index], managed };
+            call_draft(a[CONTROLLER], &call)
+        };
+        vec![
+            call_draft(a[TOKEN], &FramemillToken::setMinterCall { minter_: a[MINTER] }),
+            set("FramemillToken", TOKEN, false),
+            set("BondingManager", BONDING, true),
+            set("Minter", MINTER, true),
+            set("RoundsManager", ROUNDS, true),
+            set("ServiceRegistry", REGISTRY, true),
+            set("TicketBroker", BROKER, true),
+            call_draft(a[ROUNDS], &RoundsManager::initializeRoundCall {}),
+        ]
+    }
+}
+
+fn create<C: SolConstructor>(call: &'static str, bytecode: &Bytes, arguments: &C) -> Draft {
+    let input = [bytecode.as_ref(), &arguments.abi_encode()].concat();
+    Draft { call, to: None, input: input.into(), value: U256::ZERO, gas: Some(CREATE_GAS) }
+}
+
+fn call_draft<C: SolCall>(to: Address, call: &C) -> Draft {
+    Draft {
+        call: C::SIGNATURE,
+        to: Some(to),
+        input: call.abi_encode().into(),
+        value: U256::ZERO,
+        gas: Some(CALL_GAS),
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use alloy::primitives::{B256, U256};
+use alloy::primitives::{Address, B256};
 
 /// What a contract answered instead of doing what was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,13 +69,23 @@ pub enum ChainError {
         /// How long was waited.
         seconds: u64,
     },
-    /// The account cannot pay.
-    #[error("the account holds {balance} wei and needs {needed}; fund it")]
-    InsufficientBalance {
-        /// What it holds.
-        balance: U256,
-        /// What it needs.
-        needed: U256,
+    /// The account has used the transaction's nonce for another one: this one can never be mined.
+    #[error(
+        "transaction {hash} cannot be mined any more: its account's nonce {nonce} was used by another; prepare a new one"
+    )]
+    NonceUsed {
+        /// The transaction.
+        hash: B256,
+        /// Its nonce.
+        nonce: u64,
+    },
+    /// The key did not sign.
+    #[error("the key of {account} did not sign a transaction: {reason}")]
+    Signing {
+        /// The account.
+        account: Address,
+        /// Why.
+        reason: String,
     },
     /// A write was asked of a client that has no key.
     #[error("this client has no key and can only read; connect with a key to send {call}")]

@@ -11,16 +11,18 @@ mod deploy;
 mod error;
 mod keeper;
 mod redemption;
+mod rpc;
 mod tx;
 mod types;
+mod writes;
 
 pub use alloy::signers::local::PrivateKeySigner;
-pub use anvil::{Anvil, AnvilConfig, AnvilError};
+pub use anvil::{Anvil, AnvilConfig, AnvilError, DevChain, dev_key};
 pub use client::ChainClient;
-pub use deploy::{DeployParams, Deployment, deploy};
+pub use deploy::{DeployParams, Deployment, deploy, deploy_once};
 pub use error::{ChainError, Revert};
 pub use keeper::{KeeperConfig, keep_rounds};
-pub use redemption::{Redemption, SkipReason, Ticket, TicketOutcome};
+pub use redemption::{MAX_REDEMPTIONS, Redemption, SkipReason, Ticket, TicketOutcome};
 pub use tx::{PreparedTx, TxReceipt, TxStatus};
 pub use types::{
     ChainConfig, Delegator, LockedStake, OrchestratorRecord, Registration, RoundInfo, SenderInfo,

@@ -15,6 +15,9 @@ contract ServiceRegistry is IServiceRegistry, Upgradeable {
 
     constructor(address controller_) Upgradeable(controller_) {}
 
+    /// @notice Marks the proxy as set up; there is nothing to set.
+    function initialize() external initializer {}
+
     /// @inheritdoc IServiceRegistry
     function setServiceURI(string calldata uri) external whenNotPaused {
         uint256 length = bytes(uri).length;
