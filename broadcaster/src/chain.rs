@@ -1,9 +1,30 @@
 //! The chain as a payer of tickets needs to see it.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use alloy_primitives::Address;
 use async_trait::async_trait;
 use framemill_contracts::{ChainClient, ChainError};
-use probabilistic_ticket::{BrokerError, BrokerView, ChainView, Round, SenderFunds, Wei};
+use probabilistic_ticket::{
+    BrokerError, BrokerView, ChainView, Domain, EthKey, Round, Sender, SenderConfig, SenderError, SenderFunds,
+    SqliteLedger, SystemClock, Wei,
+};
+
+/// A payer whose deposit lies at `chain`'s ticket broker and whose nonces are kept in the SQLite file `ledger`.
+///
+/// # Errors
+/// When the ledger is in use or damaged, or the chain cannot be read.
+pub async fn open_payer(
+    chain: &ChainClient,
+    key: EthKey,
+    ledger: impl AsRef<Path>,
+) -> Result<Sender, SenderError> {
+    let domain = Domain::new(chain.chain_id(), chain.deployment().ticket_broker);
+    let ledger = Arc::new(SqliteLedger::open(ledger).await?);
+    let broker = Arc::new(SenderBroker::new(chain.clone()));
+    Sender::open(key, SenderConfig::new(domain), ledger, broker, Arc::new(SystemClock)).await
+}
 
 /// A [`ChainClient`] as the [`BrokerView`] that a [`Sender`](probabilistic_ticket::Sender) reads round and deposit from.
 #[derive(Clone)]

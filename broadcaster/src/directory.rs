@@ -2,13 +2,11 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use alloy_primitives::{Address, U256};
 use framemill_contracts::{ChainClient, OrchestratorRecord};
 use framemill_network::ServiceAddress;
 use framemill_network::{Multiaddr, PeerId};
-use tokio_util::sync::CancellationToken;
 
 use crate::config::StaticOrchestrator;
 
@@ -109,16 +107,6 @@ impl Directory {
             }
             Err(error) => {
                 tracing::warn!(%error, "orchestrator registry cannot be read, keeping the last list")
-            }
-        }
-    }
-
-    /// Reads the registry every `period` until cancelled.
-    pub(crate) async fn keep_fresh(&self, chain: ChainClient, period: Duration, cancel: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = cancel.cancelled() => return,
-                () = tokio::time::sleep(period) => self.refresh(&chain).await,
             }
         }
     }

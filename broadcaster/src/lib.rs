@@ -18,7 +18,7 @@
 //!     .build()
 //!     .await?;
 //! let stream = broadcaster.stream(StreamConfig::new("cam-1"))?;
-//! stream.push_reader(std::fs::File::open("clip.mp4")?, Pace::Realtime).await?;
+//! stream.push_file(std::fs::File::open("clip.mp4")?, Pace::Realtime).await?;
 //! println!("{}", stream.finish().await.master_playlist);
 //! # Ok(())
 //! # }
@@ -47,7 +47,7 @@ mod sessions;
 mod store;
 mod stream;
 
-pub use chain::SenderBroker;
+pub use chain::{SenderBroker, open_payer};
 pub use config::{
     BroadcasterConfig, DeadlinePolicy, MAX_STREAM_NAME, PlaylistMode, StaticOrchestrator, StreamConfig,
 };

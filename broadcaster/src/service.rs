@@ -117,14 +117,22 @@ impl BroadcasterBuilder {
         });
         if let Some(chain) = self.chain {
             shared.directory.refresh(&chain).await;
-            let owner = Arc::clone(&shared);
-            shared.tasks.spawn(async move {
-                let period = owner.config.registry_refresh;
-                owner.directory.keep_fresh(chain, period, owner.cancel.clone()).await;
-            });
+            shared.tasks.spawn(keep_fresh(Arc::clone(&shared), chain));
         }
         shared.metrics.orchestrators.set(gauge(shared.directory.list().len()));
         Ok(Broadcaster { shared })
+    }
+}
+
+/// Reads the registry until the broadcaster ends.
+async fn keep_fresh(shared: Arc<Shared>, chain: ChainClient) {
+    loop {
+        tokio::select! {
+            () = shared.cancel.cancelled() => return,
+            () = tokio::time::sleep(shared.config.registry_refresh) => {}
+        }
+        shared.directory.refresh(&chain).await;
+        shared.metrics.orchestrators.set(gauge(shared.directory.list().len()));
     }
 }
 

@@ -1,6 +1,6 @@
 //! One stream: takes segments in order, buys their renditions several at a time, publishes them in order.
 
-use std::io::Read;
+use std::io::{Read, Seek};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ use crate::error::{SegmentError, StreamError};
 use crate::event::{
     Events, RenditionResult, SegmentOutcome, SegmentReport, SegmentResult, StreamEvent, StreamSummary, Totals,
 };
-use crate::ingest::reader::{Pace, pump};
+use crate::ingest::reader::{Pace, arriving, pump, seekable};
 use crate::market::{Bought, Market, Purchase, spent};
 use crate::publish::{Piece, Place, Publisher, SOURCE_NAME, frame_rate};
 use crate::service::{Shared, lock};
@@ -225,19 +225,27 @@ impl StreamHandle {
         self.take(segment).await
     }
 
-    /// Cuts a whole file or live byte stream into segments and pushes them, in real time or as fast as they are taken.
-    /// Returns the number of segments when the source ends; finish the stream then.
+    /// Cuts a live byte stream into segments and pushes them, in real time or as fast as they are taken. Returns the number
+    /// of segments when the source ends; finish the stream then.
     ///
     /// Cancel safe: dropping the call stops reading; segments taken go on.
     ///
     /// # Errors
     /// When the source is not usable media or fails, or the stream has ended.
-    pub async fn push_reader(
+    pub async fn push_reader(&self, reader: impl Read + Send + 'static, pace: Pace) -> Result<u64, StreamError> {
+        pump(self, arriving(reader), pace).await
+    }
+
+    /// Like [`StreamHandle::push_reader`] for a file, which may be an MP4 with its index at the end.
+    ///
+    /// # Errors
+    /// As [`StreamHandle::push_reader`].
+    pub async fn push_file(
         &self,
-        reader: impl Read + Send + 'static,
+        file: impl Read + Seek + Send + 'static,
         pace: Pace,
     ) -> Result<u64, StreamError> {
-        pump(self, reader, pace).await
+        pump(self, seekable(file), pace).await
     }
 
     pub(crate) async fn take(&self, segment: Segment) -> Result<PendingSegment, StreamError> {

@@ -1,6 +1,6 @@
 //! Feeds a stream from any reader: a file, a pipe, a socket.
 
-use std::io::Read;
+use std::io::{Read, Seek};
 use std::time::Duration;
 
 use framemill_media::{CancelFlag, MediaError, MediaLimits, Segmenter, SegmenterConfig, SourceSegment};
@@ -29,17 +29,26 @@ impl Drop for StopReading {
     }
 }
 
-pub(crate) async fn pump(
-    stream: &StreamHandle,
-    reader: impl Read + Send + 'static,
-    pace: Pace,
-) -> Result<u64, StreamError> {
+/// Opens a source; runs on a blocking thread.
+type Open = Box<dyn FnOnce(SegmenterConfig, &MediaLimits) -> Result<Segmenter, MediaError> + Send>;
+
+/// A source that arrives.
+pub(crate) fn arriving(reader: impl Read + Send + 'static) -> Open {
+    Box::new(|config, limits| Segmenter::open(reader, config, limits))
+}
+
+/// A file.
+pub(crate) fn seekable(reader: impl Read + Seek + Send + 'static) -> Open {
+    Box::new(|config, limits| Segmenter::open_seekable(reader, config, limits))
+}
+
+pub(crate) async fn pump(stream: &StreamHandle, open: Open, pace: Pace) -> Result<u64, StreamError> {
     let stop = StopReading(CancelFlag::new());
     let config = stream.config().segmenter();
     let limits = MediaLimits::default().with_cancel(stop.0.clone());
     // One segment waits while the stream is full: reading further ahead would only cost memory.
     let (sender, mut segments) = mpsc::channel(1);
-    let reading = tokio::task::spawn_blocking(move || read(reader, config, &limits, &sender));
+    let reading = tokio::task::spawn_blocking(move || read(open, config, &limits, &sender));
 
     let mut clock: Option<(Instant, i64)> = None;
     let mut count = 0;
@@ -60,12 +69,12 @@ pub(crate) async fn pump(
 }
 
 fn read(
-    reader: impl Read + Send + 'static,
+    open: Open,
     config: SegmenterConfig,
     limits: &MediaLimits,
     sender: &mpsc::Sender<SourceSegment>,
 ) -> Result<(), MediaError> {
-    let mut segmenter = Segmenter::open(reader, config, limits)?;
+    let mut segmenter = open(config, limits)?;
     while let Some(segment) = segmenter.next_segment()? {
         if sender.blocking_send(segment).is_err() {
             return Ok(());

@@ -1,0 +1,344 @@
+//! Scripted orchestrators and a broadcaster wired to them.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use alloy_primitives::{Address, B256, U256};
+use bytes::Bytes;
+use framemill_broadcaster::{
+    Broadcaster, BroadcasterConfig, BroadcasterBuilder, DeadlinePolicy, ObjectStorage, PlaylistMode,
+    StreamConfig, StreamEvent, StreamSummary,
+};
+use framemill_media::{ClipSpec, MediaLimits, Rational, Segmenter, SegmenterConfig, SourceSegment, generate_clip};
+use framemill_network::{
+    IncomingSegment, Ladder, Network, NetworkConfig, PricePerPixel, Quote, QuoteServer, RenditionEnd,
+    SegmentAccept, SegmentServer, ServiceAddress, SignedQuote, SignedReceipt, SigningDomain,
+    TranscodeReceipt, WireCode, WireError, renditions_root,
+};
+use framemill_transcoder::{Engine, Job, Rendition, SoftwareEngine};
+use futures::StreamExt;
+use probabilistic_ticket::{EthKey, RecipientSecret, TicketBatch, TicketParams};
+
+/// Segments that may be offered to a scripted orchestrator at a time.
+const QUEUE: usize = 16;
+
+/// What a scripted orchestrator does with a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// What was asked for.
+    Honest,
+    /// Transcodes another clip of the same shape.
+    WrongContent,
+    /// Transcodes the right clip at half the size.
+    WrongSize,
+    /// Signs the receipt with another key.
+    WrongSigner,
+    /// Takes the segment and never answers.
+    Silent,
+    /// Hangs up when the segment is offered.
+    GoneBeforeUpload,
+    /// Hangs up after the first bytes of the source.
+    GoneDuringUpload,
+    /// Hangs up after the whole source.
+    GoneAfterUpload,
+    /// Delivers the first rendition only.
+    FewerRenditions,
+    /// Says that it is busy, the given number of times.
+    Busy,
+    /// Says that the source is bad.
+    BlamesSource,
+}
+
+/// One scripted orchestrator.
+pub struct Peer {
+    pub network: Network,
+    pub account: Address,
+    key: EthKey,
+    engine: SoftwareEngine,
+    script: Mutex<Act>,
+    pub offered: AtomicU32,
+    pub served: AtomicU32,
+    /// Tickets received in accepted payments.
+    pub tickets: AtomicU32,
+    price: u64,
+    secret: RecipientSecret,
+    serial: Mutex<u64>,
+    /// Reveals its secret before the next segment, so that the parameters handed out are stale.
+    pub stale: Mutex<bool>,
+}
+
+impl Peer {
+    /// Starts an orchestrator that works for nothing.
+    pub async fn start(act: Act) -> Arc<Self> {
+        Self::start_at(act, 0).await
+    }
+
+    /// Starts an orchestrator that takes `price` wei per pixel.
+    pub async fn start_at(act: Act, price: u64) -> Arc<Self> {
+        let network = Network::start(NetworkConfig::loopback()).await.unwrap();
+        let quotes = network.serve_quotes(QUEUE).unwrap();
+        let segments = network.serve_segments(QUEUE).unwrap();
+        let key = EthKey::random();
+        let peer = Arc::new(Self {
+            account: key.address(),
+            key,
+            network,
+            engine: SoftwareEngine::default(),
+            script: Mutex::new(act),
+            offered: AtomicU32::new(0),
+            served: AtomicU32::new(0),
+            tickets: AtomicU32::new(0),
+            price,
+            secret: RecipientSecret::from_bytes([7; 32]),
+            serial: Mutex::new(1),
+            stale: Mutex::new(false),
+        });
+        tokio::spawn(Arc::clone(&peer).quote_all(quotes));
+        tokio::spawn(Arc::clone(&peer).serve_all(segments));
+        peer
+    }
+
+    pub fn service(&self) -> ServiceAddress {
+        self.network.service_address().unwrap()
+    }
+
+    pub fn act(&self, act: Act) {
+        *self.script.lock().unwrap() = act;
+    }
+
+    pub fn offered(&self) -> u32 {
+        self.offered.load(Ordering::SeqCst)
+    }
+
+    async fn quote_all(self: Arc<Self>, mut quotes: QuoteServer) {
+        while let Some(incoming) = quotes.next().await {
+            let request = incoming.request();
+            let session = B256::random();
+            let price = PricePerPixel::new(U256::from(self.price), 1).unwrap();
+            let params = (self.price > 0).then(|| self.params(session, request.sender).encode().to_vec());
+            let quote = Quote {
+                session,
+                orchestrator: self.account,
+                orchestrator_peer: self.network.peer_id(),
+                broadcaster_peer: incoming.peer(),
+                sender: request.sender,
+                price,
+                ticket_params: params.unwrap_or_default().into(),
+                capacity: request.pixels_per_second,
+                expires_at_unix_ms: unix_ms() + 60_000,
+                ladder_hash: request.ladder.hash(),
+            };
+            let signature = self.key.sign_digest(quote.signing_hash(&SigningDomain::default())).0;
+            incoming.respond(Ok(SignedQuote { quote, signature }));
+        }
+    }
+
+    fn params(&self, session: B256, sender: Address) -> TicketParams {
+        self.secret.seal(crate::payment::params(self.account, sender, session, *self.serial.lock().unwrap()))
+    }
+
+    async fn serve_all(self: Arc<Self>, mut segments: SegmentServer) {
+        while let Some(incoming) = segments.next().await {
+            self.offered.fetch_add(1, Ordering::SeqCst);
+            tokio::spawn(Arc::clone(&self).serve(incoming));
+        }
+    }
+
+    async fn serve(self: Arc<Self>, incoming: IncomingSegment) {
+        let act = *self.script.lock().unwrap();
+        match act {
+            Act::Busy => {
+                self.act(Act::Honest);
+                let error = WireError::new(WireCode::Busy, "full").with_retry_after(Duration::from_millis(50));
+                return incoming.reject(error).await;
+            }
+            Act::GoneBeforeUpload => return self.network.shutdown().await,
+            _ => {}
+        }
+        if self.price > 0
+            && let Err(error) = self.take_payment(&incoming)
+        {
+            return incoming.reject(error).await;
+        }
+        let header = incoming.header().clone();
+        let (mut source, mut reply) = match incoming.accept(SegmentAccept::default()).await {
+            Ok(halves) => halves,
+            Err(_) => return,
+        };
+        if act == Act::GoneDuringUpload {
+            let _ = source.next().await;
+            return self.network.shutdown().await;
+        }
+        let Ok(source) = source.read_all().await else { return };
+        match act {
+            Act::GoneAfterUpload => return self.network.shutdown().await,
+            Act::Silent => return std::future::pending().await,
+            Act::BlamesSource => {
+                return reply.fail(WireError::new(WireCode::BadMedia, "does not decode")).await;
+            }
+            _ => {}
+        }
+        let renditions = self.transcode(act, source, &header.ladder).await;
+        let mut ends: Vec<RenditionEnd> = Vec::new();
+        for (index, rendition) in renditions.into_iter().enumerate() {
+            let (index, entry) = (index as u32, &header.ladder.entries()[index]);
+            let frames = rendition.summary.frames;
+            if reply.chunk(index, rendition.data).await.is_err() {
+                return;
+            }
+            let pixels = entry.pixels_per_frame() * frames;
+            let Ok(end) = reply.end(index, pixels, frames as u32).await else { return };
+            ends.push(end);
+            if act == Act::FewerRenditions {
+                return;
+            }
+        }
+        let claims: Vec<_> = ends.iter().map(RenditionEnd::claim).collect();
+        let receipt = TranscodeReceipt {
+            session: header.session,
+            sequence: header.sequence,
+            source_hash: header.source_sha256,
+            ladder_hash: header.ladder.hash(),
+            renditions_root: renditions_root(&claims),
+            pixels: claims.iter().map(|claim| claim.pixels).sum(),
+            round: 0,
+        };
+        let other = EthKey::random();
+        let key = if act == Act::WrongSigner { &other } else { &self.key };
+        let signature = key.sign_digest(receipt.signing_hash(&SigningDomain::default())).0;
+        if reply.finish(SignedReceipt { receipt, signature }).await.is_ok() {
+            self.served.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Checks what a recipient would check about the parameters; signatures are the payment crate's own tests' business.
+    fn take_payment(&self, incoming: &IncomingSegment) -> Result<(), WireError> {
+        let header = incoming.header();
+        let batch = TicketBatch::decode(&header.payment)
+            .map_err(|error| WireError::new(WireCode::PaymentMalformed, error.to_string()))?;
+        if std::mem::take(&mut *self.stale.lock().unwrap()) {
+            *self.serial.lock().unwrap() += 1;
+        }
+        if batch.params.serial != *self.serial.lock().unwrap() {
+            let fresh = self.params(header.session, batch.params.sender);
+            return Err(WireError::new(WireCode::PaymentParamsStale, "secret revealed")
+                .with_details(Bytes::from(fresh.encode().to_vec())));
+        }
+        self.tickets.fetch_add(batch.tickets.len() as u32, Ordering::SeqCst);
+        Ok(())
+    }
+
+    async fn transcode(&self, act: Act, source: Bytes, ladder: &Ladder) -> Vec<Rendition> {
+        let source = if act == Act::WrongContent { another_like(source).await } else { source };
+        let mut ladder = ladder.clone();
+        if act == Act::WrongSize {
+            let mut entries = ladder.entries().to_vec();
+            entries[0].width /= 2;
+            ladder = Ladder::new(entries).unwrap();
+        }
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let job = Job { session: B256::ZERO, sequence: 0, source, ladder, deadline };
+        self.engine.transcode(job).collect_all().await.unwrap()
+    }
+}
+
+/// A clip with other content at the same times.
+async fn another_like(source: Bytes) -> Bytes {
+    let info = framemill_media::segment_info(&source, &MediaLimits::segment()).unwrap();
+    let video = info.video.unwrap();
+    let spec = ClipSpec {
+        seed: 99,
+        start_pts: video.pts[0],
+        duration: video.duration,
+        ..ClipSpec::new(video.width, video.height, video.frame_rate, 1)
+    };
+    tokio::task::spawn_blocking(move || generate_clip(&spec, &MediaLimits::default()).unwrap()).await.unwrap()
+}
+
+pub fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
+}
+
+/// A small moving clip with sound.
+pub fn clip(seconds: u32) -> Bytes {
+    let spec = ClipSpec { bitrate: 400_000, ..ClipSpec::new(320, 180, Rational::new(25, 1), seconds) };
+    generate_clip(&spec, &MediaLimits::default()).unwrap()
+}
+
+/// Its segments of one second.
+pub fn segments(seconds: u32) -> Vec<SourceSegment> {
+    let config = SegmenterConfig { target: 90_000, ..SegmenterConfig::default() };
+    let segmenter = Segmenter::from_bytes(clip(seconds), config, &MediaLimits::default()).unwrap();
+    segmenter.map(Result::unwrap).collect()
+}
+
+pub fn ladder() -> Ladder {
+    Ladder::new(vec![rung(144, 200_000), rung(96, 100_000)]).unwrap()
+}
+
+fn rung(height: u32, bitrate: u32) -> framemill_network::LadderEntry {
+    use framemill_network::{Codec, FrameRate, LadderEntry};
+    LadderEntry::from_height(height, FrameRate::SOURCE, bitrate, Codec::H264)
+}
+
+/// A stream of short segments with generous deadlines: nothing here is about speed.
+pub fn stream_config(name: &str) -> StreamConfig {
+    StreamConfig {
+        ladder: ladder(),
+        playlist: PlaylistMode::Event,
+        deadline: DeadlinePolicy { factor: 1, floor: Duration::from_secs(60) },
+        segment_duration: Duration::from_secs(1),
+        in_flight: 2,
+        ..StreamConfig::new(name)
+    }
+}
+
+/// A broadcaster with its folder.
+pub struct Rig {
+    pub broadcaster: Broadcaster,
+    pub folder: tempfile::TempDir,
+}
+
+impl Rig {
+    pub async fn new(peers: &[&Arc<Peer>]) -> Self {
+        Self::with(peers, |builder| builder).await
+    }
+
+    pub async fn with(
+        peers: &[&Arc<Peer>],
+        change: impl FnOnce(BroadcasterBuilder) -> BroadcasterBuilder,
+    ) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = BroadcasterConfig {
+            orchestrators: peers.iter().map(|peer| (peer.account, peer.service()).into()).collect(),
+            ..BroadcasterConfig::default()
+        };
+        let network = Network::start(NetworkConfig::loopback()).await.unwrap();
+        let builder = Broadcaster::builder()
+            .network(network)
+            .config(config)
+            .store(Arc::new(ObjectStorage::folder(folder.path()).unwrap()));
+        Self { broadcaster: change(builder).build().await.unwrap(), folder }
+    }
+
+    /// Runs a stream of `count` segments to its end and returns its events.
+    pub async fn run(&self, config: StreamConfig, count: u32) -> (StreamSummary, Vec<StreamEvent>) {
+        let stream = self.broadcaster.stream(config).unwrap();
+        let events = stream.events();
+        for segment in segments(count) {
+            drop(stream.push(segment).await.unwrap());
+        }
+        let summary = stream.finish().await;
+        drop(stream);
+        let events = events.take_while(|event| {
+            let ended = matches!(event, StreamEvent::Ended(_));
+            std::future::ready(!ended)
+        });
+        (summary, events.collect().await)
+    }
+
+    pub fn read(&self, path: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join(path)).unwrap()
+    }
+}
