@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::routing::get;
 use framemill_broadcaster::{
-    AuthDenied, AuthGrant, AuthRequest, Broadcaster, BroadcasterConfig, ObjectStorage, PlaylistMode, PushAuth,
-    PushConfig, PushIngest, StreamConfig, hls_router,
+    AuthDenied, AuthGrant, AuthRequest, Broadcaster, BroadcasterConfig, ObjectStorage, PlaylistMode,
+    PushAuth, PushConfig, PushIngest, StreamConfig, hls_router,
 };
 use framemill_network::{Identity, Network, NetworkConfig, ServiceAddress};
 
@@ -48,7 +48,8 @@ async fn main() -> Result<(), Error> {
         .await?;
 
     // Endless streams: keep the window, delete what left it.
-    let stream = StreamConfig { playlist: PlaylistMode::Sliding { segments: 8 }, ..StreamConfig::new("push") };
+    let stream =
+        StreamConfig { playlist: PlaylistMode::Sliding { segments: 8 }, ..StreamConfig::new("push") };
     let config = PushConfig { stream, ..PushConfig::default() };
     let ingest = PushIngest::new(broadcaster.clone(), config, Some(Arc::new(CamerasOnly)));
 

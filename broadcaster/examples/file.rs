@@ -15,7 +15,8 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     let mut arguments = std::env::args().skip(1);
-    let mut next = |what: &str| arguments.next().ok_or(format!("give {what}: file INPUT FOLDER ORCHESTRATOR…"));
+    let mut next =
+        |what: &str| arguments.next().ok_or(format!("give {what}: file INPUT FOLDER ORCHESTRATOR…"));
     let (input, folder) = (next("an input file")?, next("an output folder")?);
     let mut orchestrators = vec![next("an orchestrator")?.parse::<ServiceAddress>()?];
     for more in arguments {
@@ -40,7 +41,11 @@ async fn main() -> Result<(), Error> {
                 StreamEvent::Segment(report) => {
                     let by = report.orchestrator.map_or("nobody".to_owned(), |account| account.to_string());
                     let end = report.lost.unwrap_or_else(|| "published".to_owned());
-                    println!("segment {:4}  {by}  {} attempts  {end}", report.sequence, report.attempts.len());
+                    println!(
+                        "segment {:4}  {by}  {} attempts  {end}",
+                        report.sequence,
+                        report.attempts.len()
+                    );
                 }
                 StreamEvent::Ended(_) => return,
                 _ => {}

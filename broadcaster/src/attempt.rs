@@ -210,11 +210,11 @@ impl Attempt<'_> {
     async fn offer(&self, trace: &mut Trace) -> Result<SegmentExchange, Failure> {
         let mut terms = self.session.terms.lock().await;
         loop {
-            let payment = match (&self.shared.payer, &terms.params) {
+            let payment = match (&self.shared.payer, terms.params) {
                 (Some(payer), Some(params)) => {
                     let cost = Wei(self.session.quote.price.cost(self.pixels()));
                     self.raise_bound(payer, &mut terms.bound, cost).await?;
-                    let paid = payer.pay(self.session.quote.session, params, cost).await;
+                    let paid = payer.pay(self.session.quote.session, &params, cost).await;
                     Some(paid.map_err(|error| Failure::payment(&error))?)
                 }
                 _ => None,

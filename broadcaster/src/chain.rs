@@ -7,8 +7,8 @@ use alloy_primitives::Address;
 use async_trait::async_trait;
 use framemill_contracts::{ChainClient, ChainError};
 use probabilistic_ticket::{
-    BrokerError, BrokerView, ChainView, Domain, EthKey, Round, Sender, SenderConfig, SenderError, SenderFunds,
-    SqliteLedger, SystemClock, Wei,
+    BrokerError, BrokerView, ChainView, Domain, EthKey, Round, Sender, SenderConfig, SenderError,
+    SenderFunds, SqliteLedger, SystemClock, Wei,
 };
 
 /// A payer whose deposit lies at `chain`'s ticket broker and whose nonces are kept in the SQLite file `ledger`.

@@ -78,10 +78,6 @@ impl Market {
         Self { shared, config, ladder, sessions, events }
     }
 
-    pub(crate) fn ladder(&self) -> &Ladder {
-        &self.ladder
-    }
-
     /// Ends the sessions.
     pub(crate) async fn close(&self) {
         self.sessions.close().await;

@@ -1,8 +1,8 @@
 //! One stream: takes segments in order, buys their renditions several at a time, publishes them in order.
 
 use std::io::{Read, Seek};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use alloy_primitives::B256;
 use bytes::Bytes;
@@ -27,7 +27,7 @@ use crate::event::{
 use crate::ingest::reader::{Pace, arriving, pump, seekable};
 use crate::market::{Bought, Market, Purchase, spent};
 use crate::publish::{Piece, Place, Publisher, SOURCE_NAME, frame_rate};
-use crate::service::{Shared, lock};
+use crate::service::Shared;
 
 /// A segment of a source, checked and ready to be sent.
 #[derive(Debug, Clone)]
@@ -135,7 +135,6 @@ impl PendingSegment {
 
 /// Shared by all handles of a stream.
 pub(crate) struct StreamInner {
-    shared: Arc<Shared>,
     config: StreamConfig,
     jobs: tokio::sync::Mutex<Intake>,
     ladder: OnceLock<Arc<Ladder>>,
@@ -174,7 +173,6 @@ impl StreamHandle {
             summary.send_replace(Some(worker.run(incoming, token).await));
         });
         let inner = StreamInner {
-            shared,
             config,
             jobs: tokio::sync::Mutex::new(Intake { jobs: Some(jobs), last: None }),
             ladder: OnceLock::new(),
@@ -232,7 +230,11 @@ impl StreamHandle {
     ///
     /// # Errors
     /// When the source is not usable media or fails, or the stream has ended.
-    pub async fn push_reader(&self, reader: impl Read + Send + 'static, pace: Pace) -> Result<u64, StreamError> {
+    pub async fn push_reader(
+        &self,
+        reader: impl Read + Send + 'static,
+        pace: Pace,
+    ) -> Result<u64, StreamError> {
         pump(self, arriving(reader), pace).await
     }
 
@@ -268,7 +270,7 @@ impl StreamHandle {
         if let Some(ladder) = self.inner.ladder.get() {
             return Ok(Arc::clone(ladder));
         }
-        let ladder = Arc::new(self.inner.config.ladder.resolve(source_of(info))?);
+        let ladder = Arc::new(self.inner.config.ladder.resolve(&source_of(info))?);
         Ok(Arc::clone(self.inner.ladder.get_or_init(|| ladder)))
     }
 

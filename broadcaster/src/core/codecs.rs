@@ -31,14 +31,13 @@ fn first_payloads(segment: &[u8]) -> BTreeMap<u16, Elementary> {
         let pid = u16::from_be_bytes([packet[1] & 0x1f, packet[2]]);
         let starts = packet[1] & 0x40 != 0;
         let Some(payload) = payload(packet) else { continue };
-        match (streams.get_mut(&pid), pes(payload).filter(|_| starts)) {
-            (None, Some((id, data))) if streams.len() < MAX_STREAMS => {
-                streams.insert(pid, Elementary { id, data: data.to_vec() });
-            }
-            (Some(stream), header) if stream.data.len() < LOOK => {
+        let header = pes(payload).filter(|_| starts);
+        if let Some(stream) = streams.get_mut(&pid) {
+            if stream.data.len() < LOOK {
                 stream.data.extend_from_slice(header.map_or(payload, |(_, data)| data));
             }
-            _ => {}
+        } else if let Some((id, data)) = header.filter(|_| streams.len() < MAX_STREAMS) {
+            streams.insert(pid, Elementary { id, data: data.to_vec() });
         }
     }
     streams

@@ -1,6 +1,6 @@
 //! Ways in: a reader of a file or live stream, and HTTP push.
 
-pub mod auth;
+pub(crate) mod auth;
 mod multipart;
-pub mod push;
-pub mod reader;
+pub(crate) mod push;
+pub(crate) mod reader;

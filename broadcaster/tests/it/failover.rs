@@ -169,8 +169,10 @@ async fn without_an_honest_orchestrator_the_segment_is_lost_with_a_reason() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_any_orchestrator_the_error_says_so() {
     let rig = Rig::new(&[]).await;
-    let config =
-        StreamConfig { deadline: DeadlinePolicy { factor: 1, floor: Duration::from_secs(2) }, ..stream_config("cam") };
+    let config = StreamConfig {
+        deadline: DeadlinePolicy { factor: 1, floor: Duration::from_secs(2) },
+        ..stream_config("cam")
+    };
     let stream = rig.broadcaster.stream(config).unwrap();
     let error = stream.push(segments(1).remove(0)).await.unwrap().outcome().await.unwrap_err();
     assert!(error.to_string().contains("no orchestrator"), "{error}");

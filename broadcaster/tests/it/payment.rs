@@ -20,7 +20,7 @@ fn domain() -> Domain {
 }
 
 /// Parameters as a recipient would issue them.
-pub fn params(recipient: Address, sender: Address, session: B256, serial: u64) -> TicketParams {
+pub(crate) fn params(recipient: Address, sender: Address, session: B256, serial: u64) -> TicketParams {
     let face_value = Wei::from(FACE_VALUE);
     TicketParams {
         scheme: Scheme::Native,
@@ -99,7 +99,10 @@ async fn an_orchestrator_that_asks_a_price_is_not_used_without_a_payer() {
     let peer = Peer::start_at(Act::Honest, 10).await;
     let rig = Rig::new(&[&peer]).await;
     let config = framemill_broadcaster::StreamConfig {
-        deadline: framemill_broadcaster::DeadlinePolicy { factor: 1, floor: std::time::Duration::from_secs(2) },
+        deadline: framemill_broadcaster::DeadlinePolicy {
+            factor: 1,
+            floor: std::time::Duration::from_secs(2),
+        },
         ..stream_config("cam")
     };
     let (summary, events) = rig.run(config, 1).await;

@@ -121,7 +121,12 @@ async fn bad_requests_get_the_status_that_says_what_is_wrong() {
     let good = segments(1)[0].data.clone();
     let table = [
         ("/live/cam/0.ts", Bytes::new(), 400, "no bytes"),
-        ("/live/cam/0.ts", Bytes::from_static(b"this is a text file, not a segment of video\n"), 400, "not media"),
+        (
+            "/live/cam/0.ts",
+            Bytes::from_static(b"this is a text file, not a segment of video\n"),
+            400,
+            "not media",
+        ),
         ("/live/cam/0.ts", audio_only(), 422, "no video"),
         ("/live/cam/zero.ts", good.clone(), 400, "/live/<manifest>/<sequence>"),
         ("/live/cam/0.mkv", good.clone(), 400, "/live/<manifest>/<sequence>"),
@@ -189,8 +194,10 @@ async fn two_manifests_are_two_streams() {
     let peer = Peer::start(Act::Honest).await;
     let ingest = Ingest::start(&[&peer], None).await;
     let data = segments(1)[0].data.clone();
-    let (one, two) =
-        tokio::join!(ingest.post("/live/one/0.ts", data.clone()), ingest.post("/live/two/0.ts", data.clone()));
+    let (one, two) = tokio::join!(
+        ingest.post("/live/one/0.ts", data.clone()),
+        ingest.post("/live/two/0.ts", data.clone())
+    );
     assert_eq!((one.0, two.0), (StatusCode::OK, StatusCode::OK));
     let mut open = ingest.rig.broadcaster.streams();
     open.sort();

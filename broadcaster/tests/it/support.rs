@@ -7,10 +7,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use alloy_primitives::{Address, B256, U256};
 use bytes::Bytes;
 use framemill_broadcaster::{
-    Broadcaster, BroadcasterConfig, BroadcasterBuilder, DeadlinePolicy, ObjectStorage, PlaylistMode,
+    Broadcaster, BroadcasterBuilder, BroadcasterConfig, DeadlinePolicy, ObjectStorage, PlaylistMode,
     StreamConfig, StreamEvent, StreamSummary,
 };
-use framemill_media::{ClipSpec, MediaLimits, Rational, Segmenter, SegmenterConfig, SourceSegment, generate_clip};
+use framemill_media::{
+    ClipSpec, MediaLimits, Rational, Segmenter, SegmenterConfig, SourceSegment, generate_clip,
+};
 use framemill_network::{
     IncomingSegment, Ladder, Network, NetworkConfig, PricePerPixel, Quote, QuoteServer, RenditionEnd,
     SegmentAccept, SegmentServer, ServiceAddress, SignedQuote, SignedReceipt, SigningDomain,
@@ -25,7 +27,7 @@ const QUEUE: usize = 16;
 
 /// What a scripted orchestrator does with a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Act {
+pub(crate) enum Act {
     /// What was asked for.
     Honest,
     /// Transcodes another clip of the same shape.
@@ -51,31 +53,31 @@ pub enum Act {
 }
 
 /// One scripted orchestrator.
-pub struct Peer {
-    pub network: Network,
-    pub account: Address,
+pub(crate) struct Peer {
+    pub(crate) network: Network,
+    pub(crate) account: Address,
     key: EthKey,
     engine: SoftwareEngine,
     script: Mutex<Act>,
-    pub offered: AtomicU32,
-    pub served: AtomicU32,
+    pub(crate) offered: AtomicU32,
+    pub(crate) served: AtomicU32,
     /// Tickets received in accepted payments.
-    pub tickets: AtomicU32,
+    pub(crate) tickets: AtomicU32,
     price: u64,
     secret: RecipientSecret,
     serial: Mutex<u64>,
     /// Reveals its secret before the next segment, so that the parameters handed out are stale.
-    pub stale: Mutex<bool>,
+    pub(crate) stale: Mutex<bool>,
 }
 
 impl Peer {
     /// Starts an orchestrator that works for nothing.
-    pub async fn start(act: Act) -> Arc<Self> {
+    pub(crate) async fn start(act: Act) -> Arc<Self> {
         Self::start_at(act, 0).await
     }
 
     /// Starts an orchestrator that takes `price` wei per pixel.
-    pub async fn start_at(act: Act, price: u64) -> Arc<Self> {
+    pub(crate) async fn start_at(act: Act, price: u64) -> Arc<Self> {
         let network = Network::start(NetworkConfig::loopback()).await.unwrap();
         let quotes = network.serve_quotes(QUEUE).unwrap();
         let segments = network.serve_segments(QUEUE).unwrap();
@@ -99,15 +101,15 @@ impl Peer {
         peer
     }
 
-    pub fn service(&self) -> ServiceAddress {
+    pub(crate) fn service(&self) -> ServiceAddress {
         self.network.service_address().unwrap()
     }
 
-    pub fn act(&self, act: Act) {
+    pub(crate) fn act(&self, act: Act) {
         *self.script.lock().unwrap() = act;
     }
 
-    pub fn offered(&self) -> u32 {
+    pub(crate) fn offered(&self) -> u32 {
         self.offered.load(Ordering::SeqCst)
     }
 
@@ -150,7 +152,8 @@ impl Peer {
         match act {
             Act::Busy => {
                 self.act(Act::Honest);
-                let error = WireError::new(WireCode::Busy, "full").with_retry_after(Duration::from_millis(50));
+                let error =
+                    WireError::new(WireCode::Busy, "full").with_retry_after(Duration::from_millis(50));
                 return incoming.reject(error).await;
             }
             Act::GoneBeforeUpload => return self.network.shutdown().await,
@@ -256,24 +259,24 @@ async fn another_like(source: Bytes) -> Bytes {
     tokio::task::spawn_blocking(move || generate_clip(&spec, &MediaLimits::default()).unwrap()).await.unwrap()
 }
 
-pub fn unix_ms() -> u64 {
+pub(crate) fn unix_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
 }
 
 /// A small moving clip with sound.
-pub fn clip(seconds: u32) -> Bytes {
+pub(crate) fn clip(seconds: u32) -> Bytes {
     let spec = ClipSpec { bitrate: 400_000, ..ClipSpec::new(320, 180, Rational::new(25, 1), seconds) };
     generate_clip(&spec, &MediaLimits::default()).unwrap()
 }
 
 /// Its segments of one second.
-pub fn segments(seconds: u32) -> Vec<SourceSegment> {
+pub(crate) fn segments(seconds: u32) -> Vec<SourceSegment> {
     let config = SegmenterConfig { target: 90_000, ..SegmenterConfig::default() };
     let segmenter = Segmenter::from_bytes(clip(seconds), config, &MediaLimits::default()).unwrap();
     segmenter.map(Result::unwrap).collect()
 }
 
-pub fn ladder() -> Ladder {
+pub(crate) fn ladder() -> Ladder {
     Ladder::new(vec![rung(144, 200_000), rung(96, 100_000)]).unwrap()
 }
 
@@ -283,7 +286,7 @@ fn rung(height: u32, bitrate: u32) -> framemill_network::LadderEntry {
 }
 
 /// A stream of short segments with generous deadlines: nothing here is about speed.
-pub fn stream_config(name: &str) -> StreamConfig {
+pub(crate) fn stream_config(name: &str) -> StreamConfig {
     StreamConfig {
         ladder: ladder(),
         playlist: PlaylistMode::Event,
@@ -295,17 +298,17 @@ pub fn stream_config(name: &str) -> StreamConfig {
 }
 
 /// A broadcaster with its folder.
-pub struct Rig {
-    pub broadcaster: Broadcaster,
-    pub folder: tempfile::TempDir,
+pub(crate) struct Rig {
+    pub(crate) broadcaster: Broadcaster,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Rig {
-    pub async fn new(peers: &[&Arc<Peer>]) -> Self {
+    pub(crate) async fn new(peers: &[&Arc<Peer>]) -> Self {
         Self::with(peers, |builder| builder).await
     }
 
-    pub async fn with(
+    pub(crate) async fn with(
         peers: &[&Arc<Peer>],
         change: impl FnOnce(BroadcasterBuilder) -> BroadcasterBuilder,
     ) -> Self {
@@ -323,7 +326,7 @@ impl Rig {
     }
 
     /// Runs a stream of `count` segments to its end and returns its events.
-    pub async fn run(&self, config: StreamConfig, count: u32) -> (StreamSummary, Vec<StreamEvent>) {
+    pub(crate) async fn run(&self, config: StreamConfig, count: u32) -> (StreamSummary, Vec<StreamEvent>) {
         let stream = self.broadcaster.stream(config).unwrap();
         let events = stream.events();
         for segment in segments(count) {
@@ -338,7 +341,7 @@ impl Rig {
         (summary, events.collect().await)
     }
 
-    pub fn read(&self, path: &str) -> String {
+    pub(crate) fn read(&self, path: &str) -> String {
         std::fs::read_to_string(self.folder.path().join(path)).unwrap()
     }
 }
