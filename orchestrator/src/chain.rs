@@ -1,13 +1,14 @@
 //! The ticket crate's view of the chain, over the contracts' client.
 
-use alloy_primitives::{Address, B256, Bytes};
+use alloy_primitives::{Address, Bytes};
 use async_trait::async_trait;
 use framemill_contracts::{
     ChainClient, ChainError, PreparedTx, Redemption, Ticket, TicketOutcome, TxStatus as ChainTxStatus,
 };
+use framemill_network::SigningDomain;
 use probabilistic_ticket::{
-    Broker, BrokerError, BrokerView, ChainView, PreparedRedemption, Round, SenderFunds, TicketResult,
-    TxStatus, Wei, WinningTicket,
+    Broker, BrokerError, BrokerView, ChainView, Domain, PreparedRedemption, RecipientConfig, Round,
+    SenderFunds, TicketResult, TxStatus, Wei, WinningTicket,
 };
 use tokio::sync::OnceCell;
 
@@ -26,9 +27,16 @@ impl ChainBroker {
         Self { client, recipient, validity_rounds: OnceCell::new() }
     }
 
-    /// The client underneath.
-    pub fn client(&self) -> &ChainClient {
-        &self.client
+    /// Defaults for a recipient whose tickets this broker pays.
+    pub fn recipient_config(&self) -> RecipientConfig {
+        let broker = self.client.deployment().ticket_broker;
+        RecipientConfig::new(self.recipient, Domain::new(self.client.chain_id(), broker))
+    }
+
+    /// The domain of quotes and receipts on this chain.
+    pub fn signing_domain(&self) -> SigningDomain {
+        let deployment = self.client.deployment();
+        SigningDomain { chain_id: deployment.chain_id, controller: deployment.controller }
     }
 }
 
@@ -82,15 +90,14 @@ impl Broker for ChainBroker {
     }
 
     async fn send(&self, prepared: &PreparedRedemption) -> Result<(), BrokerError> {
-        let raw = Bytes::copy_from_slice(&prepared.raw);
-        let tx = PreparedTx::from_raw(raw).map_err(refusal)?;
-        self.client.submit(&tx).await.map_err(refusal)
+        self.client.submit(&transaction(prepared)?).await.map_err(refusal)
     }
 
-    async fn status(&self, tx: B256) -> Result<TxStatus, BrokerError> {
+    async fn status(&self, prepared: &PreparedRedemption) -> Result<TxStatus, BrokerError> {
+        let tx = prepared.tx;
         match self.client.tx_status(tx).await.map_err(refusal)? {
             ChainTxStatus::Pending => Ok(TxStatus::Pending),
-            ChainTxStatus::Dropped => Ok(TxStatus::Unknown),
+            ChainTxStatus::Dropped => self.offer_again(prepared).await,
             ChainTxStatus::Mined { confirmations, success: false, .. } => {
                 Ok(TxStatus::Reverted { confirmations })
             }
@@ -106,6 +113,24 @@ impl Broker for ChainBroker {
             }
         }
     }
+}
+
+impl ChainBroker {
+    /// What a transaction that the node does not know can still become. Only the node can tell
+    /// whether its account nonce is free, and sending it once more is harmless: it is the same
+    /// transaction. Should a reorganisation revive one that was given up for dropped, the broker
+    /// contract still pays each ticket once.
+    async fn offer_again(&self, prepared: &PreparedRedemption) -> Result<TxStatus, BrokerError> {
+        match self.client.submit(&transaction(prepared)?).await {
+            Ok(()) => Ok(TxStatus::Pending),
+            Err(ChainError::NonceUsed { .. }) => Ok(TxStatus::Dropped),
+            Err(error) => Err(refusal(error)),
+        }
+    }
+}
+
+fn transaction(prepared: &PreparedRedemption) -> Result<PreparedTx, BrokerError> {
+    PreparedTx::from_raw(Bytes::copy_from_slice(&prepared.raw)).map_err(refusal)
 }
 
 fn redemption(winner: &WinningTicket) -> Redemption {

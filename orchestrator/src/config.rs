@@ -158,3 +158,24 @@ impl OrchestratorConfig {
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid() {
+        assert!(OrchestratorConfig::default().validate().is_ok());
+    }
+
+    #[test]
+    fn the_buffer_holds_at_least_one_segment() {
+        let mut config = OrchestratorConfig::default();
+        config.segments.max_buffered_bytes = config.segments.max_source_bytes - 1;
+        let field = match config.validate() {
+            Err(OrchestratorError::Config { field, .. }) => field,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(field, "segments.max_buffered_bytes");
+    }
+}

@@ -48,3 +48,34 @@ impl Evidence {
         self.receipts.iter().cloned().collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use framemill_network::TranscodeReceipt;
+
+    use super::*;
+
+    fn receipt(sequence: u64) -> KeptReceipt {
+        let receipt = TranscodeReceipt {
+            session: B256::ZERO,
+            sequence,
+            source_hash: B256::ZERO,
+            ladder_hash: B256::ZERO,
+            renditions_root: B256::ZERO,
+            pixels: 0,
+            round: 0,
+        };
+        KeptReceipt { signed: SignedReceipt { receipt, signature: [0; 65] }, claims: Vec::new() }
+    }
+
+    #[test]
+    fn the_oldest_receipt_goes_first() {
+        let mut evidence = Evidence::new(2);
+        for sequence in 0..3 {
+            evidence.keep(receipt(sequence));
+        }
+        assert_eq!(evidence.all(), vec![receipt(1), receipt(2)]);
+        assert_eq!(evidence.find(B256::ZERO, 0), None);
+        assert_eq!(evidence.find(B256::ZERO, 2), Some(receipt(2)));
+    }
+}

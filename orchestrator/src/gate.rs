@@ -131,3 +131,6 @@ fn at_most(what: &'static str, value: u64, bound: u64) -> Result<(), Refusal> {
 fn mismatch(what: &'static str, announced: u64, found: u64) -> Refusal {
     Refusal::SourceMismatch { what, announced, found }
 }
+
+#[cfg(test)]
+mod tests;

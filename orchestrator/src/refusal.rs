@@ -116,3 +116,45 @@ fn payment_code(reason: Reason) -> WireCode {
         _ => WireCode::PaymentParamsStale,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_payment_reason_has_a_payment_code() {
+        for reason in Reason::ALL {
+            assert!(payment_code(*reason).as_str().starts_with("payment_"), "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn a_reason_that_fresh_parameters_cure_asks_for_a_new_payment() {
+        for reason in Reason::ALL.iter().filter(|reason| reason.wants_fresh_params()) {
+            assert_eq!(payment_code(*reason).retry(), framemill_network::Retry::Repay, "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn fresh_parameters_travel_with_the_refusal() {
+        let params = Bytes::from_static(b"parameters");
+        let refusal = Refusal::Payment {
+            reason: Reason::Expired,
+            text: "expired".to_owned(),
+            fresh_params: Some(params.clone()),
+        };
+        assert_eq!(refusal.to_wire().details, Some(params));
+    }
+
+    #[test]
+    fn busy_says_when_to_come_back() {
+        let retry_after = Duration::from_millis(700);
+        assert_eq!(Refusal::Busy { retry_after }.to_wire().retry_after, retry_after);
+    }
+
+    #[test]
+    fn a_peers_own_error_is_passed_on_as_it_is() {
+        let wire = WireError::new(WireCode::TooSlow, "3 bytes in 9 s");
+        assert_eq!(Refusal::Wire(wire.clone()).to_wire(), wire);
+    }
+}
