@@ -106,6 +106,11 @@ impl MemoryBroker {
         view.round_block_hash = keccak256(round.0.to_be_bytes());
     }
 
+    /// Changes the current round's hash, as a reorganization does.
+    pub fn set_round_hash(&self, hash: B256) {
+        self.state().chain.view.round_block_hash = hash;
+    }
+
     /// Sets the gas price.
     pub fn set_gas_price(&self, price: Wei) {
         self.state().chain.view.gas_price = price;

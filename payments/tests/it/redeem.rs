@@ -1,0 +1,300 @@
+//! Winners become money once each, whatever happens in between.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use alloy_primitives::{Address, B256};
+use async_trait::async_trait;
+use probabilistic_ticket::ledger::{DeadReason, WinnerState};
+use probabilistic_ticket::memory::MemoryBroker;
+use probabilistic_ticket::{
+    Broker, BrokerError, BrokerView, ChainView, Ledger, PreparedRedemption, Reason, RedeemPolicy, Redeemer,
+    Round, SenderFunds, TxStatus, Wei, WinningTicket,
+};
+use tokio::sync::Notify;
+
+use crate::common::{SESSION, TICKET, World, key, payment, recipient_config, refusal};
+
+async fn winning_world() -> World {
+    World::with(recipient_config(true)).await
+}
+
+fn redeemer(world: &World, broker: Arc<dyn Broker>) -> Redeemer {
+    let policy = RedeemPolicy { confirmations: 3, ..RedeemPolicy::default() };
+    Redeemer::new(policy, Arc::new(world.ledger.clone()), broker, world.clock.clone())
+}
+
+async fn states(world: &World) -> Vec<WinnerState> {
+    let winners = world.ledger.winners_of(key("sender").address(), 1000).await.unwrap();
+    winners.iter().map(|winner| winner.state).collect()
+}
+
+fn paid_nonces(world: &World) -> Vec<u64> {
+    world.broker.paid().iter().map(|(_, nonce)| *nonce).collect()
+}
+
+/// Turns and blocks until nothing changes any more.
+async fn finish(world: &World) {
+    let redeemer = redeemer(world, world.broker.clone());
+    for _ in 0..12 {
+        redeemer.flush().await.unwrap();
+        world.broker.mine();
+    }
+    redeemer.turn().await.unwrap();
+}
+
+#[tokio::test]
+async fn winners_are_paid_and_final_after_confirmations() {
+    let world = winning_world().await;
+    let params = world.params().await;
+    world.pay(&params, &[1, 2, 3], 0).await.unwrap();
+    let redeemer = redeemer(&world, world.broker.clone());
+    let report = redeemer.flush().await.unwrap();
+    assert_eq!((report.sent, report.submitted), (1, 3));
+    world.broker.mine();
+    world.broker.mine();
+    assert_eq!(redeemer.turn().await.unwrap().paid, 0);
+    world.broker.mine();
+    let report = redeemer.turn().await.unwrap();
+    assert_eq!((report.paid, report.paid_value), (3, Wei::from(3 * TICKET)));
+    assert_eq!(paid_nonces(&world), [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn winners_that_arrived_out_of_order_are_redeemed_in_nonce_order() {
+    let world = winning_world().await;
+    let params = world.params().await;
+    for nonce in [5, 2, 9, 3] {
+        world.pay(&params, &[nonce], 0).await.unwrap();
+    }
+    finish(&world).await;
+    assert_eq!(paid_nonces(&world), [2, 3, 5, 9]);
+}
+
+#[tokio::test]
+async fn lane_has_one_transaction_at_a_time() {
+    let world = winning_world().await;
+    let params = world.params().await;
+    world.pay(&params, &[1], 0).await.unwrap();
+    let redeemer = redeemer(&world, world.broker.clone());
+    redeemer.flush().await.unwrap();
+    let fresh = world.recipient.params(SESSION).await.unwrap();
+    world.pay(&fresh, &[2], 0).await.unwrap();
+    assert_eq!(redeemer.flush().await.unwrap().sent, 0);
+    assert_eq!(world.broker.waiting(), 1);
+    finish(&world).await;
+    assert_eq!(paid_nonces(&world), [1, 2]);
+}
+
+#[tokio::test]
+async fn redemption_unmined_by_a_reorganization_is_redeemed_again() {
+    let world = winning_world().await;
+    let params = world.params().await;
+    world.pay(&params, &[1, 2], 0).await.unwrap();
+    let redeemer = redeemer(&world, world.broker.clone());
+    redeemer.flush().await.unwrap();
+    world.broker.mine();
+    redeemer.turn().await.unwrap();
+    world.broker.reorganize(1);
+    assert_eq!(paid_nonces(&world), [] as [u64; 0]);
+    finish(&world).await;
+    assert_eq!(paid_nonces(&world), [1, 2]);
+    assert!(states(&world).await.iter().all(|state| matches!(state, WinnerState::Paid(_))));
+}
+
+#[tokio::test]
+async fn transaction_that_the_pool_forgot_is_sent_again_as_it_was() {
+    let world = winning_world().await;
+    let params = world.params().await;
+    world.pay(&params, &[1], 0).await.unwrap();
+    redeemer(&world, world.broker.clone()).flush().await.unwrap();
+    let before = states(&world).await;
+    world.broker.forget_pool();
+    redeemer(&world, world.broker.clone()).turn().await.unwrap();
+    assert_eq!(world.broker.waiting(), 1);
+    assert_eq!(states(&world).await, before);
+    finish(&world).await;
+    assert_eq!(paid_nonces(&world), [1]);
+}
+
+#[tokio::test]
+async fn transaction_that_can_never_be_mined_is_replaced() {
+    let world = winning_world().await;
+    let params = world.params().await;
+    world.pay(&params, &[1], 0).await.unwrap();
+    redeemer(&world, world.broker.clone()).flush().await.unwrap();
+    world.broker.spend_account_nonce();
+    finish(&world).await;
+    assert_eq!(paid_nonces(&world), [1]);
+}
+
+#[tokio::test]
+async fn poisoned_ticket_is_skipped_and_blocks_nobody() {
+    let world = winning_world().await;
+    let params = world.params().await;
+    world.pay(&params, &[1, 2, 3], 0).await.unwrap();
+    world.broker.poison(2);
+    let redeemer = redeemer(&world, world.broker.clone());
+    for _ in 0..40 {
+        redeemer.flush().await.unwrap();
+        world.broker.mine();
+    }
+    assert_eq!(paid_nonces(&world), [1, 3]);
+    assert_eq!(states(&world).await[1], WinnerState::Dead(DeadReason::Poisoned));
+}
+
+#[tokio::test]
+async fn unfunded_winners_wait_for_a_top_up() {
+    let world = winning_world().await;
+    let params = world.params().await;
+    world.pay(&params, &[1, 2], 0).await.unwrap();
+    let sender = key("sender").address();
+    world.broker.fund(sender, SenderFunds { deposit: Wei::from(TICKET), ..SenderFunds::default() });
+    finish(&world).await;
+    assert_eq!(paid_nonces(&world), [1]);
+    world.broker.fund(sender, SenderFunds { deposit: Wei::from(TICKET), ..SenderFunds::default() });
+    finish(&world).await;
+    assert_eq!(paid_nonces(&world), [1, 2]);
+}
+
+#[tokio::test]
+async fn expired_winners_are_given_up() {
+    let world = winning_world().await;
+    let params = world.params().await;
+    world.pay(&params, &[1], 0).await.unwrap();
+    world.broker.set_round(Round(4));
+    finish(&world).await;
+    assert_eq!(states(&world).await, [WinnerState::Dead(DeadReason::Expired)]);
+    assert_eq!(paid_nonces(&world), [] as [u64; 0]);
+}
+
+#[tokio::test]
+async fn chain_that_is_away_ends_the_turn_and_loses_nothing() {
+    let world = winning_world().await;
+    let params = world.params().await;
+    world.pay(&params, &[1], 0).await.unwrap();
+    world.broker.set_online(false);
+    assert!(redeemer(&world, world.broker.clone()).flush().await.is_err());
+    world.broker.set_online(true);
+    finish(&world).await;
+    assert_eq!(paid_nonces(&world), [1]);
+}
+
+/// Calls of the chain after which a process dies: before the call is made, or after it took effect.
+struct DyingBroker {
+    inner: Arc<MemoryBroker>,
+    left: AtomicUsize,
+    after: bool,
+    died: Notify,
+}
+
+impl DyingBroker {
+    async fn call<T>(&self, call: impl Future<Output = T> + Send) -> T {
+        let dies = self.left.fetch_sub(1, Ordering::SeqCst) == 0;
+        if dies && !self.after {
+            self.die().await;
+        }
+        let outcome = call.await;
+        if dies {
+            self.die().await;
+        }
+        outcome
+    }
+
+    async fn die(&self) {
+        self.died.notify_one();
+        pending::<()>().await;
+    }
+}
+
+#[async_trait]
+impl BrokerView for DyingBroker {
+    async fn chain(&self) -> Result<ChainView, BrokerError> {
+        self.call(self.inner.chain()).await
+    }
+
+    async fn funds(&self, sender: Address, claimant: Address) -> Result<SenderFunds, BrokerError> {
+        self.call(self.inner.funds(sender, claimant)).await
+    }
+}
+
+#[async_trait]
+impl Broker for DyingBroker {
+    async fn lane_nonce(&self, sender: Address, lane: u64) -> Result<u64, BrokerError> {
+        self.call(self.inner.lane_nonce(sender, lane)).await
+    }
+
+    async fn prepare(&self, tickets: &[WinningTicket]) -> Result<PreparedRedemption, BrokerError> {
+        self.call(self.inner.prepare(tickets)).await
+    }
+
+    async fn send(&self, prepared: &PreparedRedemption) -> Result<(), BrokerError> {
+        self.call(self.inner.send(prepared)).await
+    }
+
+    async fn status(&self, prepared: &PreparedRedemption) -> Result<TxStatus, BrokerError> {
+        self.call(self.inner.status(prepared)).await
+    }
+}
+
+/// Runs turns and blocks until the broker's process dies; false when it outlived them all.
+async fn die_at(world: &World, call: usize, after: bool) -> bool {
+    let broker = Arc::new(DyingBroker {
+        inner: world.broker.clone(),
+        left: AtomicUsize::new(call),
+        after,
+        died: Notify::new(),
+    });
+    let redeemer = redeemer(world, broker.clone());
+    let life = async {
+        for _ in 0..5 {
+            redeemer.flush().await.unwrap();
+            world.broker.mine();
+        }
+    };
+    tokio::select! {
+        () = life => false,
+        () = broker.died.notified() => true,
+    }
+}
+
+#[tokio::test]
+async fn death_at_any_call_of_the_chain_pays_every_winner_once() {
+    let mut deaths = 0;
+    for after in [false, true] {
+        for call in 0.. {
+            let mut world = winning_world().await;
+            let params = world.params().await;
+            world.pay(&params, &[1, 2], 0).await.unwrap();
+            let other = B256::repeat_byte(2);
+            let second = world.recipient.open_session(key("sender").address(), other).await.unwrap();
+            let bytes = payment(&second, &key("sender"), &[1]);
+            world.recipient.accept(other, &bytes, Wei::ZERO).await.unwrap();
+            if !die_at(&world, call, after).await {
+                break;
+            }
+            deaths += 1;
+            world.restart().await;
+            finish(&world).await;
+            let mut paid = world.broker.paid();
+            assert_eq!(paid.len(), 3, "died at call {call}, after: {after}");
+            paid.dedup();
+            assert_eq!(paid.len(), 3, "died at call {call}, after: {after}");
+            let states = states(&world).await;
+            assert!(states.iter().all(|state| matches!(state, WinnerState::Paid(_))), "{states:?}");
+        }
+    }
+    assert!(deaths >= 14, "only {deaths} points of death were reached");
+}
+
+#[tokio::test]
+async fn secret_is_retired_before_its_redemption_is_prepared() {
+    const PREPARE: usize = 3; // after round, lane nonce and funds
+    let world = winning_world().await;
+    let params = world.params().await;
+    world.pay(&params, &[1], TICKET).await.unwrap();
+    assert!(die_at(&world, PREPARE, false).await);
+    assert_eq!(states(&world).await, [WinnerState::Pending]);
+    assert_eq!(refusal(world.pay(&params, &[2], TICKET).await).reason, Reason::ParamsRevealed);
+}
