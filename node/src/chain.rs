@@ -3,6 +3,7 @@
 use alloy::signers::local::PrivateKeySigner;
 use anyhow::Context as _;
 use framemill_contracts::{ChainClient, ChainConfig, Deployment};
+use framemill_network::SigningDomain;
 
 use crate::config::Config;
 
@@ -21,4 +22,9 @@ pub async fn connect(config: &Config, key: Option<PrivateKeySigner>) -> anyhow::
     let settings = ChainConfig { rpc_url: rpc.clone(), ..ChainConfig::default() };
     let client = ChainClient::connect(settings, deployment, key).await.with_context(|| format!("chain at {rpc}"))?;
     Ok(Some(client))
+}
+
+/// The domain that quotes and receipts are signed in.
+pub fn signing_domain(client: &ChainClient) -> SigningDomain {
+    SigningDomain { chain_id: client.chain_id(), controller: client.deployment().controller }
 }

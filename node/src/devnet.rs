@@ -58,8 +58,12 @@ pub struct Member {
 pub struct Seller {
     /// The orchestrator.
     pub orchestrator: Member,
+    /// Where the orchestrator serves health and metrics.
+    pub http: String,
     /// The transcoder's configuration file.
     pub transcoder_config: PathBuf,
+    /// Where the transcoder serves health and metrics.
+    pub transcoder_http: String,
 }
 
 /// A market that is ready for its processes to start.
@@ -132,12 +136,18 @@ impl Workshop<'_> {
             redeemer: Address::ZERO,
         };
         client.register_orchestrator(&registration).await?;
+        let http = format!("127.0.0.1:{}", free_port()?);
         let token = orchestrator.data.join("transcoder.token");
         keystore::read_or_make_secret(&token)?;
         orchestrator.config = self.write_member_config(
             &orchestrator,
-            vec![("network.listen", listen.join(",")), ("orchestrator.token_file", text(&token))],
+            vec![
+                ("network.listen", listen.join(",")),
+                ("http.listen", http.clone()),
+                ("orchestrator.token_file", text(&token)),
+            ],
         )?;
+        let transcoder_http = format!("127.0.0.1:{}", free_port()?);
         let name = format!("transcoder-{number}");
         let quic = service.split(',').next().expect("a service address lists at least one").to_owned();
         let transcoder_config = self.write_config(
@@ -147,9 +157,10 @@ impl Workshop<'_> {
                 ("transcoder.orchestrator", quic),
                 ("transcoder.token_file", text(&token)),
                 ("transcoder.name", name.clone()),
+                ("http.listen", transcoder_http.clone()),
             ],
         )?;
-        Ok(Seller { orchestrator, transcoder_config })
+        Ok(Seller { orchestrator, http, transcoder_config, transcoder_http })
     }
 
     async fn broadcaster(&self) -> anyhow::Result<Member> {

@@ -2,12 +2,14 @@
 
 pub mod amount;
 pub mod board;
+mod buyer;
 mod chain;
 pub mod cli;
 mod commands;
 pub mod config;
 pub mod demo;
 pub mod devnet;
+mod feed;
 pub mod http;
 pub mod keystore;
 pub mod runtime;

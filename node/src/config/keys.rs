@@ -148,10 +148,22 @@ pub const KEYS: &[Key] = &[
         "largest share of a ticket's face value that redemption gas may eat, in parts per million",
     ),
     key(
-        "orchestrator.tickets_per_segment",
-        Kind::Int(1, 50),
-        "1",
-        "how many tickets should pay for a typical segment; more smooth the income",
+        "orchestrator.ticket_value_wei",
+        Kind::Wei,
+        "\"20000000000\"",
+        "expected value of one ticket, in wei; about the price of a small segment",
+    ),
+    key(
+        "orchestrator.redeem_wait_ms",
+        Kind::Int(0, 86_400_000),
+        "60000",
+        "longest time a winner waits for others to share a transaction with, in milliseconds",
+    ),
+    key(
+        "orchestrator.redeem_interval_ms",
+        Kind::Int(100, 3_600_000),
+        "5000",
+        "pause between two looks at winners that wait for redemption, in milliseconds",
     ),
     key(
         "orchestrator.confirmations",

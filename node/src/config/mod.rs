@@ -104,8 +104,11 @@ pub struct Orchestrator {
     pub price_wei: U256,
     pub token_file: Option<PathBuf>,
     pub max_sessions: usize,
-    pub redeem_gas_share_ppm: u32,
-    pub tickets_per_segment: u32,
+    pub redeem_gas_share_ppm: u64,
+    #[serde(deserialize_with = "decimal")]
+    pub ticket_value_wei: U256,
+    pub redeem_wait_ms: u64,
+    pub redeem_interval_ms: u64,
     pub confirmations: u64,
 }
 

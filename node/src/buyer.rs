@@ -1,0 +1,122 @@
+//! Wires a broadcaster as the configuration describes it; `broadcaster`, `transcode` and `demo` all buy through it.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use alloy::signers::local::PrivateKeySigner;
+use alloy_primitives::{Address, U256};
+use anyhow::Context as _;
+use framemill_broadcaster::{
+    Broadcaster, BroadcasterConfig, DeadlinePolicy, ObjectStorage, SenderBroker, StaticOrchestrator, StreamConfig,
+};
+use framemill_contracts::ChainClient;
+use framemill_network::{Ladder, Network, PricePerPixel, SigningDomain};
+use probabilistic_ticket::{Domain, EthKey, Sender, SenderConfig, SqliteLedger, SystemClock, Wei};
+use prometheus::Registry;
+
+use crate::{chain, config::Config, keystore, runtime};
+
+/// Prices in the configuration are for this many pixels.
+pub const PRICED_PIXELS: u64 = 1000;
+/// How long streams may take to end when the process is asked to stop.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// A running broadcaster with what it stands on.
+pub struct Buyer {
+    /// The broadcaster.
+    pub broadcaster: Broadcaster,
+    /// The chain it pays on; none in off-chain mode.
+    pub chain: Option<ChainClient>,
+    network: Network,
+    ledger: Option<SqliteLedger>,
+}
+
+impl Buyer {
+    /// Opens key, ledger and network and starts the broadcaster. Its files go to `output`.
+    ///
+    /// # Errors
+    /// The key, the ledger, the chain or the network cannot be used.
+    pub async fn open(config: &Config, output: &Path, metrics: &Registry) -> anyhow::Result<Self> {
+        runtime::make_private_folder(&config.data_dir())?;
+        let key = match &config.chain.rpc {
+            Some(_) => Some(keystore::open(config)?),
+            None => None,
+        };
+        let chain = chain::connect(config, key.clone()).await?;
+        let network = runtime::network(config, &[]).await?;
+        let store = Arc::new(ObjectStorage::folder(output)?);
+        let mut builder = Broadcaster::builder()
+            .config(settings(config)?)
+            .network(network.clone())
+            .store(store)
+            .registry(metrics.clone());
+        let mut ledger = None;
+        if let (Some(client), Some(key)) = (&chain, key) {
+            let books = SqliteLedger::open(config.data_dir().join("sender.sqlite")).await?;
+            let payer = payer(config, client, &key, &books).await?;
+            builder = builder.domain(chain::signing_domain(client)).chain(client.clone()).payer(payer);
+            ledger = Some(books);
+        }
+        let broadcaster = builder.build().await?;
+        Ok(Self { broadcaster, chain, network, ledger })
+    }
+
+    /// Ends all streams, then the network and the books.
+    pub async fn close(self) {
+        self.broadcaster.shutdown(DRAIN).await;
+        self.network.shutdown().await;
+        if let Some(ledger) = &self.ledger {
+            ledger.close().await;
+        }
+    }
+}
+
+/// The settings of one stream.
+///
+/// # Errors
+/// The ladder cannot be read.
+pub fn stream_config(config: &Config, name: &str) -> anyhow::Result<StreamConfig> {
+    let settings = &config.broadcaster;
+    let ladder: Ladder = settings.ladder.parse().context("broadcaster.ladder")?;
+    Ok(StreamConfig {
+        ladder,
+        segment_duration: Duration::from_millis(settings.segment_ms),
+        deadline: DeadlinePolicy { floor: Duration::from_millis(settings.deadline_ms), ..DeadlinePolicy::default() },
+        ..StreamConfig::new(name)
+    })
+}
+
+fn settings(config: &Config) -> anyhow::Result<BroadcasterConfig> {
+    let orchestrators = config.network.peers.iter().map(|text| peer(text)).collect::<Result<_, _>>()?;
+    let ceiling = PricePerPixel::new(config.broadcaster.max_price_wei, PRICED_PIXELS).context("broadcaster.max_price_wei")?;
+    Ok(BroadcasterConfig { orchestrators, price_ceiling: Some(ceiling), ..BroadcasterConfig::default() })
+}
+
+/// Reads `multiaddr/p2p/PEER`, or `0xACCOUNT@multiaddr/p2p/PEER`.
+fn peer(text: &str) -> anyhow::Result<StaticOrchestrator> {
+    let (account, address) = match text.split_once('@') {
+        Some((account, address)) => (Some(account.parse::<Address>().with_context(|| format!("network.peers: {text}"))?), address),
+        None => (None, text),
+    };
+    let address = address.parse().with_context(|| format!("network.peers: {text}"))?;
+    Ok(StaticOrchestrator { address, account })
+}
+
+async fn payer(
+    config: &Config,
+    chain: &ChainClient,
+    key: &PrivateKeySigner,
+    ledger: &SqliteLedger,
+) -> anyhow::Result<Sender> {
+    let domain = Domain::new(chain.chain_id(), chain.deployment().ticket_broker);
+    let mut settings = SenderConfig::new(domain);
+    let hour = config.broadcaster.max_deposit_per_hour_wei;
+    settings.caps.stream_hour = Wei(hour);
+    settings.caps.session = Wei(hour);
+    settings.caps.ticket_value = Wei(hour / U256::from(TICKETS_PER_HOUR));
+    let key = EthKey::from_bytes(key.to_bytes())?;
+    let broker = Arc::new(SenderBroker::new(chain.clone()));
+    Ok(Sender::open(key, settings, Arc::new(ledger.clone()), broker, Arc::new(SystemClock)).await?)
+}
+
+/// One ticket may be worth at most this share of what a stream may spend in an hour.
+const TICKETS_PER_HOUR: u64 = 100;

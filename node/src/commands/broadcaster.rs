@@ -1,0 +1,57 @@
+//! `framemill broadcaster`: ingest, buy, verify, publish.
+
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use framemill_broadcaster::{PushConfig, PushIngest, hls_router};
+use futures::StreamExt as _;
+use tokio::time::interval;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    buyer::{self, Buyer},
+    config::Config,
+    feed, http,
+    runtime::{self, Runtime},
+};
+
+/// Pause between two looks at whether the broadcaster can work.
+const READINESS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Runs the broadcaster until it is asked to stop.
+pub async fn run(config: &Config) -> anyhow::Result<()> {
+    let runtime = Runtime::start(config, "Framemill broadcaster").await?;
+    let buyer = Buyer::open(config, &config.broadcaster.output, &runtime.metrics).await?;
+    let settings = PushConfig { stream: buyer::stream_config(config, "push")?, ..PushConfig::default() };
+    let ingest = PushIngest::new(buyer.broadcaster.clone(), settings, None);
+    let stop = CancellationToken::new();
+    let routes = Router::new().merge(ingest.router()).nest("/hls", hls_router(buyer.broadcaster.store()));
+    let server = http::serve(&config.broadcaster.ingest, routes, stop.clone()).await?;
+    tracing::info!(address = %server.address, "taking segments at /live/<stream>/<number>.ts, serving playlists at /hls");
+
+    tokio::select! {
+        stopped = runtime::asked_to_stop() => stopped?,
+        () = look_after(&runtime, &buyer) => {}
+    }
+    ingest.finish().await;
+    stop.cancel();
+    server.stopped().await;
+    buyer.close().await;
+    runtime.stop().await;
+    Ok(())
+}
+
+/// Keeps readiness and dashboard up to date, for as long as it is polled.
+async fn look_after(runtime: &Runtime, buyer: &Buyer) {
+    let begun = Instant::now();
+    let mut events = buyer.broadcaster.events();
+    let mut clock = interval(READINESS_INTERVAL);
+    loop {
+        tokio::select! {
+            _ = clock.tick() => runtime.readiness.set(buyer.broadcaster.not_ready().into_iter().collect()),
+            Some((stream, event)) = events.next() => {
+                feed::draw(&runtime.board, &stream, &event, feed::millis(begun.elapsed()));
+            }
+        }
+    }
+}

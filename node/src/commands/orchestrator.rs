@@ -1,0 +1,167 @@
+//! `framemill orchestrator`: quote, dispatch, get paid.
+
+use std::{sync::Arc, time::Duration};
+
+use alloy::signers::local::PrivateKeySigner;
+use alloy_primitives::U256;
+use anyhow::Context as _;
+use framemill_contracts::{ChainClient, KeeperConfig, keep_rounds};
+use framemill_network::{PricePerPixel, SigningDomain, WorkToken};
+use framemill_orchestrator::{
+    ChainBroker, Orchestrator, OrchestratorConfig, OrchestratorDeps, OrchestratorEvent, OrchestratorHandle, Payments,
+    RedemptionConfig, SessionLimits,
+};
+use probabilistic_ticket::{Domain, EthKey, RecipientConfig, RedeemPolicy, SqliteLedger, Wei};
+use tokio::{sync::broadcast::error::RecvError, time::interval};
+
+use crate::{
+    board::Board,
+    buyer::PRICED_PIXELS,
+    chain,
+    config::Config,
+    keystore,
+    runtime::{self, Runtime},
+};
+
+/// File in the data folder that holds what is owed to this orchestrator.
+pub(crate) const LEDGER: &str = "recipient.sqlite";
+/// Pause between two looks at whether the orchestrator can work.
+const READINESS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Runs the orchestrator until it is asked to stop.
+pub async fn run(config: &Config) -> anyhow::Result<()> {
+    let runtime = Runtime::start(config, "Framemill orchestrator").await?;
+    runtime::make_private_folder(&config.data_dir())?;
+    let key = keystore::open(config)?;
+    let client = chain::connect(config, Some(key.clone())).await?;
+    let token_file = config.path_or(&config.orchestrator.token_file, "transcoder.token");
+    let work_token = WorkToken::new(keystore::read_or_make_secret(&token_file)?)?;
+    let network = runtime::network(config, &config.network.listen).await?;
+    let service = runtime::service_address(config, &network)?;
+    if let Some(client) = &client {
+        warn_if_registered_elsewhere(client, &key, &service.to_string()).await?;
+    }
+    let ledger = match &client {
+        Some(_) => Some(SqliteLedger::open(config.data_dir().join(LEDGER)).await?),
+        None => None,
+    };
+    let payments = match (&client, &ledger) {
+        (Some(client), Some(ledger)) => Some(payments(config, client, &key, ledger).await?),
+        _ => None,
+    };
+    let deps = OrchestratorDeps {
+        network: network.clone(),
+        key: EthKey::from_bytes(key.to_bytes())?,
+        domain: client.as_ref().map_or_else(SigningDomain::default, chain::signing_domain),
+        work_token,
+        payments,
+        registry: runtime.metrics.clone(),
+    };
+    let handle = Orchestrator::start(settings(config, client.is_some())?, deps).await?;
+    tracing::info!(account = %handle.address(), %service, token_file = %token_file.display(), "orchestrator is up");
+
+    let keeper = async {
+        match &client {
+            Some(client) => keep_rounds(client.clone(), KeeperConfig::default()).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        stopped = runtime::asked_to_stop() => stopped?,
+        () = look_after(&runtime, &handle) => {}
+        () = keeper => {}
+    }
+    let drained = handle.shutdown().await;
+    network.shutdown().await;
+    if let Some(ledger) = ledger {
+        ledger.close().await;
+    }
+    runtime.stop().await;
+    Ok(drained?)
+}
+
+fn settings(config: &Config, paid: bool) -> anyhow::Result<OrchestratorConfig> {
+    let settings = &config.orchestrator;
+    let price = if paid { settings.price_wei } else { U256::ZERO };
+    Ok(OrchestratorConfig {
+        price: PricePerPixel::new(price, PRICED_PIXELS).context("orchestrator.price_wei")?,
+        sessions: SessionLimits { max_sessions: settings.max_sessions, ..SessionLimits::default() },
+        redemption: RedemptionConfig {
+            interval: Duration::from_millis(settings.redeem_interval_ms),
+            ..RedemptionConfig::default()
+        },
+        ..OrchestratorConfig::default()
+    })
+}
+
+async fn payments(
+    config: &Config,
+    client: &ChainClient,
+    key: &PrivateKeySigner,
+    ledger: &SqliteLedger,
+) -> anyhow::Result<Payments> {
+    let settings = &config.orchestrator;
+    let domain = Domain::new(client.chain_id(), client.deployment().ticket_broker);
+    let recipient = RecipientConfig {
+        ticket_value: Wei(settings.ticket_value_wei),
+        gas_share_ppm: settings.redeem_gas_share_ppm,
+        ..RecipientConfig::new(key.address(), domain)
+    };
+    let policy = RedeemPolicy {
+        max_wait_ms: settings.redeem_wait_ms,
+        confirmations: settings.confirmations,
+        ..RedeemPolicy::default()
+    };
+    let broker = Arc::new(ChainBroker::new(client.clone(), key.address()));
+    Ok(Payments::open(recipient, policy, Arc::new(ledger.clone()), broker).await?)
+}
+
+/// Broadcasters dial what the registry says: an operator whose address differs earns nothing.
+async fn warn_if_registered_elsewhere(
+    client: &ChainClient,
+    key: &PrivateKeySigner,
+    service: &str,
+) -> anyhow::Result<()> {
+    match client.orchestrator(key.address()).await? {
+        None => tracing::warn!(account = %key.address(), "not registered: no broadcaster will find this orchestrator"),
+        Some(record) if record.service_uri != service => tracing::warn!(
+            registered = record.service_uri,
+            listening = service,
+            "the registry names other addresses than this node has; set network.external, or register again"
+        ),
+        Some(_) => {}
+    }
+    Ok(())
+}
+
+/// Keeps readiness and dashboard up to date, for as long as it is polled.
+async fn look_after(runtime: &Runtime, handle: &OrchestratorHandle) {
+    let mut events = handle.events();
+    let mut clock = interval(READINESS_INTERVAL);
+    loop {
+        tokio::select! {
+            _ = clock.tick() => runtime.readiness.set(handle.readiness()),
+            event = events.recv() => match event {
+                Ok(event) => draw(&runtime.board, &event),
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return,
+            },
+        }
+    }
+}
+
+fn draw(board: &Board, event: &OrchestratorEvent) {
+    let name = match event {
+        OrchestratorEvent::TranscoderJoined { .. } => "transcoders joined",
+        OrchestratorEvent::TranscoderLeft { .. } => "transcoders left",
+        OrchestratorEvent::SegmentServed { .. } => "segments delivered",
+        OrchestratorEvent::SegmentFailed { .. } => "segments failed",
+        OrchestratorEvent::TicketsWon { .. } => "payments with winners",
+        OrchestratorEvent::WinnersRedeemed { .. } => "redemptions paid",
+        _ => return,
+    };
+    board.draw(|picture| {
+        let count = picture.totals.get(name).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+        picture.totals.insert(name, (count + 1).to_string());
+    });
+}

@@ -1,0 +1,283 @@
+//! Sets the market up, plays the stream, and takes stock.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use alloy_primitives::{Address, U256};
+use anyhow::Context as _;
+use framemill_broadcaster::{Pace, StreamConfig};
+use framemill_contracts::{Anvil, AnvilConfig};
+use framemill_media::{MediaLimits, Segmenter, TICKS_PER_SECOND, VideoInfo};
+use framemill_network::{FrameRate, Ladder, LadderEntry, SourceVideo};
+use probabilistic_ticket::{Ledger as _, SqliteLedger};
+use tokio::time::{Instant, sleep};
+
+use super::{
+    Report, Seller, Terms, playback,
+    process::Process,
+    watch::{Plot, Watch},
+};
+use crate::{
+    buyer::{self, Buyer},
+    cli::DemoArgs,
+    config::{Config, Sources},
+    devnet::{self, ETHER, Market, Plan},
+    runtime::Runtime,
+};
+
+/// Orchestrators in the demo's market.
+const ORCHESTRATORS: usize = 3;
+/// The one that cheats, counted from zero.
+const CHEAT: usize = 0;
+/// How long redemption may take after the stream.
+const REDEMPTION_LIMIT: Duration = Duration::from_secs(60);
+/// Pause between two looks at what was redeemed.
+const REDEMPTION_POLL: Duration = Duration::from_millis(250);
+/// Fees that stay unchanged for so long are taken as final: redemption has its interval and its block.
+const REDEMPTION_QUIET: Duration = Duration::from_secs(4);
+/// Winners read from one ledger; far more than a demo makes.
+const WINNERS_READ: u32 = 1_000_000;
+/// Name of the demo's stream.
+const STREAM: &str = "demo";
+
+/// The result, with the market still up.
+pub(super) struct Outcome {
+    pub(super) report: Report,
+    pub(super) names: BTreeMap<Address, String>,
+    pub(super) faults: Vec<String>,
+    pub(super) dashboard: String,
+    pub(super) stage: Stage,
+}
+
+/// Everything that runs.
+pub(super) struct Stage {
+    buyer: Buyer,
+    runtime: Runtime,
+    orchestrators: Vec<Option<Process>>,
+    transcoders: Vec<Process>,
+    market: Market,
+    anvil: Anvil,
+}
+
+/// What is known of the input before it is played.
+struct Programme {
+    stream: StreamConfig,
+    ladder: Vec<LadderEntry>,
+    segments: u64,
+    pixels_per_segment: u64,
+}
+
+/// Sets up, plays, waits for the money, checks.
+pub(super) async fn play(config: &Config, args: &DemoArgs, dir: &Path, input: &Path) -> anyhow::Result<Outcome> {
+    let programme = programme(config, args, input)?;
+    let mut stage = Stage::set(config, dir, &programme).await?;
+    let names = stage.names();
+    let client = stage.buyer.chain.clone().context("the demo's broadcaster has a chain")?;
+    let payer = stage.market.broadcaster.address;
+    let before = client.sender_info(payer).await?;
+
+    let mut report = stage.perform(args, input, &programme, &names).await?;
+    stage.wait_for_redemption().await?;
+    let after = client.sender_info(payer).await?;
+    let funds = |info: &framemill_contracts::SenderInfo| info.deposit + info.reserve;
+    report.deposit_spent_wei = funds(&before).saturating_sub(funds(&after));
+    report.chain_id = client.chain_id();
+    stage.take_stock(&mut report).await?;
+
+    let mut faults = report.faults(programme.ladder.len() as u64);
+    println!("checking every published rendition once more, independently of the broadcaster");
+    let (master, input) = (report.master_playlist.clone(), input.to_owned());
+    let (cut, ladder) = (programme.stream.segmenter(), programme.ladder.clone());
+    let checked = tokio::task::spawn_blocking(move || playback::check(&master, &input, &cut, &ladder)).await?;
+    if let Err(error) = checked {
+        faults.push(format!("the published ladder is not right: {error:#}"));
+    }
+    Ok(Outcome { report, names, faults, dashboard: stage.runtime.dashboard(), stage })
+}
+
+fn programme(config: &Config, args: &DemoArgs, input: &Path) -> anyhow::Result<Programme> {
+    let mut stream = buyer::stream_config(config, STREAM)?;
+    if let Some(text) = &args.ladder {
+        stream.ladder = text.parse::<Ladder>().context("--ladder")?;
+    }
+    if args.fast {
+        // Nothing is late when nobody watches: what counts here is that nothing is lost.
+        stream.deadline.floor = Duration::from_secs(120);
+    }
+    let unusable = || format!("{} cannot be played", input.display());
+    let file = std::fs::File::open(input).with_context(unusable)?;
+    let source =
+        Segmenter::open_seekable(file, stream.segmenter(), &MediaLimits::default()).with_context(unusable)?;
+    let probe = source.probe();
+    let video = probe.require_video().with_context(unusable)?;
+    let ladder: Vec<_> = stream.ladder.resolve(source_video(video))?.iter().cloned().collect();
+    let segment_ticks = i64::try_from(config.broadcaster.segment_ms)? * TICKS_PER_SECOND / 1000;
+    let segments = probe.duration.map_or(1, |duration| duration.0.div_ceil(segment_ticks).max(1)).unsigned_abs();
+    let seconds = config.broadcaster.segment_ms.div_ceil(1000);
+    let fps = video.frame_rate.as_f64().ceil().clamp(1.0, 240.0) as u64;
+    let pixels_per_segment = ladder.iter().map(LadderEntry::pixels_per_frame).sum::<u64>() * fps * seconds;
+    Ok(Programme { stream, ladder, segments, pixels_per_segment })
+}
+
+/// The shape that a ladder is resolved against.
+fn source_video(video: &VideoInfo) -> SourceVideo {
+    let fps = FrameRate::new(video.frame_rate.num, video.frame_rate.den).unwrap_or(FrameRate::SOURCE);
+    SourceVideo { width: video.width, height: video.height, fps }
+}
+
+impl Stage {
+    async fn set(config: &Config, dir: &Path, programme: &Programme) -> anyhow::Result<Self> {
+        println!("starting a chain, deploying the contracts, staking {ORCHESTRATORS} orchestrators");
+        let anvil = Anvil::start(AnvilConfig::default()).await?;
+        let market = devnet::prepare(&Plan {
+            rpc: anvil.endpoint().to_owned(),
+            dir: dir.join("market"),
+            deployer: anvil.keys().first().context("anvil has accounts")?.clone(),
+            orchestrators: ORCHESTRATORS,
+            deposit: U256::from(50) * U256::from(ETHER),
+            reserve: U256::from(5) * U256::from(ETHER),
+            settings: Terms::for_segment(programme.pixels_per_segment).settings(),
+        })
+        .await?;
+        println!("starting {ORCHESTRATORS} orchestrators and their transcoders");
+        let (orchestrators, transcoders) = start(&market, dir, programme.segments / 4).await?;
+        let runtime = Runtime::start(config, "Framemill demo").await?;
+        println!("dashboard: {}", runtime.dashboard());
+        let own = Sources { file: Some(market.broadcaster.config.clone()), ..Sources::default() }.load()?;
+        let buyer = Buyer::open(&own, &dir.join("hls"), &runtime.metrics).await?;
+        anyhow::ensure!(
+            buyer.broadcaster.wait_for_orchestrators(ORCHESTRATORS, Duration::from_secs(20)).await,
+            "the chain's registry does not list {ORCHESTRATORS} active orchestrators"
+        );
+        runtime.readiness.set(Vec::new());
+        Ok(Self { buyer, runtime, orchestrators, transcoders, market, anvil })
+    }
+
+    /// What the demo calls each orchestrator.
+    fn names(&self) -> BTreeMap<Address, String> {
+        let sellers = self.market.sellers.iter();
+        sellers.map(|seller| (seller.orchestrator.address, seller.orchestrator.name.clone())).collect()
+    }
+
+    /// Plays the stream while the plot unfolds.
+    async fn perform(
+        &mut self,
+        args: &DemoArgs,
+        input: &Path,
+        programme: &Programme,
+        names: &BTreeMap<Address, String>,
+    ) -> anyhow::Result<Report> {
+        let stream = self.buyer.broadcaster.stream(programme.stream.clone())?;
+        let pace = if args.fast { Pace::Fast } else { Pace::Realtime };
+        let honest: Vec<_> = self.market.sellers.iter().enumerate().filter(|(number, _)| *number != CHEAT).collect();
+        let plot = Plot {
+            kill_after: programme.segments / 2,
+            candidates: honest.iter().map(|(_, seller)| seller.orchestrator.address).collect(),
+        };
+        let mut watch = Watch::new(self.runtime.board.clone(), STREAM, names.clone(), plot);
+        let mut events = stream.events();
+        let source = std::fs::File::open(input)?;
+        let player = async {
+            let pushed = stream.push_file(source, pace).await;
+            (pushed, stream.finish().await)
+        };
+        let market = &self.market;
+        let processes = &mut self.orchestrators;
+        let watching = async {
+            while let Some(victim) = watch.until_kill(&mut events).await {
+                let number = market.sellers.iter().position(|seller| seller.orchestrator.address == victim);
+                if let Some(mut process) = number.and_then(|number| processes[number].take()) {
+                    process.kill().await?;
+                }
+            }
+            anyhow::Ok(())
+        };
+        let ((pushed, summary), watched) = tokio::join!(player, watching);
+        watched?;
+        pushed.with_context(|| format!("{} cannot be played to its end", input.display()))?;
+        let mut report = watch.into_report();
+        report.master_playlist = PathBuf::from(self.buyer.broadcaster.store().locate(&summary.master_playlist));
+        Ok(report)
+    }
+
+    /// Waits until the fees on chain have stopped to grow.
+    async fn wait_for_redemption(&self) -> anyhow::Result<()> {
+        println!("waiting for the last winning tickets to be redeemed");
+        let client = self.buyer.chain.as_ref().context("the demo's broadcaster has a chain")?;
+        let end = Instant::now() + REDEMPTION_LIMIT;
+        let (mut seen, mut since) = (U256::ZERO, Instant::now());
+        while Instant::now() < end && (seen.is_zero() || since.elapsed() < REDEMPTION_QUIET) {
+            let mut fees = U256::ZERO;
+            for seller in &self.market.sellers {
+                fees += client.pending_fees(seller.orchestrator.address).await?;
+            }
+            if fees != seen {
+                (seen, since) = (fees, Instant::now());
+            }
+            sleep(REDEMPTION_POLL).await;
+        }
+        Ok(())
+    }
+
+    /// Stops the orchestrators and reads their books and the chain.
+    async fn take_stock(&mut self, report: &mut Report) -> anyhow::Result<()> {
+        let client = self.buyer.chain.clone().context("the demo's broadcaster has a chain")?;
+        let payer = self.market.broadcaster.address;
+        let picture = self.runtime.board.snapshot();
+        for process in self.orchestrators.iter_mut().filter_map(Option::take) {
+            process.stop().await;
+        }
+        for (number, seller) in self.market.sellers.iter().enumerate() {
+            let member = &seller.orchestrator;
+            let ledger = SqliteLedger::open(member.data.join(crate::commands::orchestrator::LEDGER)).await?;
+            let winners = ledger.winners_of(payer, WINNERS_READ).await?;
+            ledger.close().await;
+            report.tickets.won += winners.len() as u64;
+            report.tickets.redeemed += winners.iter().filter(|winner| winner.is_paid()).count() as u64;
+            let fees_wei = client.pending_fees(member.address).await?;
+            let row = picture.orchestrators.get(&member.address.to_string());
+            let segments = row.map_or(0, |row| row.segments);
+            self.runtime.board.draw(|picture| {
+                picture.orchestrator(&member.address.to_string()).fees_wei = Some(fees_wei.to_string());
+            });
+            report.orchestrators.push(Seller { address: member.address, segments, fees_wei, honest: number != CHEAT });
+        }
+        Ok(())
+    }
+
+    /// Ends everything.
+    pub(super) async fn strike(self) {
+        for process in self.transcoders {
+            process.stop().await;
+        }
+        self.buyer.close().await;
+        self.runtime.stop().await;
+        drop(self.anvil);
+    }
+}
+
+async fn start(
+    market: &Market,
+    dir: &Path,
+    cheat_from: u64,
+) -> anyhow::Result<(Vec<Option<Process>>, Vec<Process>)> {
+    let logs = dir.join("logs");
+    std::fs::create_dir_all(&logs)?;
+    let client = reqwest::Client::new();
+    let (mut orchestrators, mut transcoders) = (Vec::new(), Vec::new());
+    for (number, seller) in market.sellers.iter().enumerate() {
+        let member = &seller.orchestrator;
+        orchestrators.push(Process::start(&member.name, &["orchestrator"], &member.config, &logs)?);
+        let from = cheat_from.to_string();
+        let arguments: &[&str] = if number == CHEAT { &["transcoder", "--cheat-from", &from] } else { &["transcoder"] };
+        let name = member.name.replace("orchestrator", "transcoder");
+        transcoders.push(Process::start(&name, arguments, &seller.transcoder_config, &logs)?);
+        // One after the other: each transcoder measures this machine, and should have it to itself.
+        transcoders[number].ready(&seller.transcoder_http, &client).await?;
+        orchestrators[number].ready(&seller.http, &client).await?;
+    }
+    Ok((orchestrators.into_iter().map(Some).collect(), transcoders))
+}

@@ -1,0 +1,49 @@
+use std::path::Path;
+
+use super::{framemill, run, stderr, stdout};
+
+fn write(folder: &Path, text: &str) -> String {
+    let path = folder.join("framemill.toml");
+    std::fs::write(&path, text).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn check_accepts_the_defaults() {
+    let output = run(&["config", "check"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).contains("valid"), "{}", stdout(&output));
+}
+
+#[test]
+fn check_reports_every_problem_with_a_hint() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), "[broadcaster]\nlader = \"720:1000k\"\nsegment_ms = 1\n");
+    let output = run(&["config", "check", "--config", &file]);
+    assert!(!output.status.success());
+    let text = stderr(&output);
+    assert!(text.contains("did you mean broadcaster.ladder?"), "{text}");
+    assert!(text.contains("1 is not within 500 to 20000"), "{text}");
+}
+
+#[test]
+fn show_tells_where_each_value_comes_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), "[transcoder]\nname = \"from-file\"\nthreads = 3\n");
+    let output = framemill(&["config", "show", "--json", "--config", &file, "--set", "transcoder.threads=5"])
+        .env("FRAMEMILL_LOG_FILTER", "debug")
+        .output()
+        .unwrap();
+    let shown: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(shown["transcoder.name"]["source"], file);
+    assert_eq!(shown["transcoder.threads"], serde_json::json!({ "value": 5, "source": "flag" }));
+    assert_eq!(shown["log.filter"]["source"], "FRAMEMILL_LOG_FILTER");
+    assert_eq!(shown["log.format"]["source"], "default");
+}
+
+#[test]
+fn missing_configuration_file_is_named() {
+    let output = run(&["config", "check", "--config", "/nowhere/at/all.toml"]);
+    assert!(!output.status.success());
+    assert!(stderr(&output).contains("/nowhere/at/all.toml"), "{}", stderr(&output));
+}

@@ -1,0 +1,29 @@
+//! The binary as its users run it.
+
+mod config;
+mod verify;
+mod wallet;
+
+use std::process::{Command, Output};
+
+/// The binary, with nothing of this machine's configuration.
+fn framemill(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_framemill"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("FRAMEMILL_")) {
+        command.env_remove(name);
+    }
+    command.args(arguments);
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    framemill(arguments).output().expect("the binary runs")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
