@@ -1,8 +1,6 @@
 //! What a request must look like before it costs us anything, and what a result must look like
 //! before we sign for it. Pure functions over our own limits and our own stored quote.
 
-use std::time::Duration;
-
 use framemill_media::SegmentInfo;
 use framemill_network::{LadderEntry, QuoteRequest, SegmentHeader, SourceVideo};
 
@@ -69,11 +67,6 @@ pub(crate) fn check_rate(header: &SegmentHeader, terms: &Terms) -> Result<(), Re
     let bound = u128::from(terms.pixels_per_second) * u128::from(RATE_SLACK) * ticks / u128::from(TICKS);
     let bound = u64::try_from(bound).unwrap_or(u64::MAX);
     at_most("output pixels for the quoted rate", header.expected_pixels(), bound)
-}
-
-/// When the result of a segment that is offered now is worth nothing any more.
-pub(crate) fn time_budget(header: &SegmentHeader, limits: &SegmentLimits) -> Duration {
-    header.deadline.min(limits.max_deadline)
 }
 
 /// Checks a source against its header; returns the presentation times of its frames.

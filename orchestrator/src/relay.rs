@@ -77,6 +77,14 @@ impl Relay {
         Ok(index)
     }
 
+    /// The attempt makes its rendition `index` anew: the index that the client has to forget the
+    /// bytes of, if it has some.
+    pub(crate) fn restart(&mut self, index: u32) -> Result<Option<u32>, Fault> {
+        let (index, rendition) = self.rendition(index)?;
+        rendition.bytes.clear();
+        Ok(std::mem::take(&mut rendition.forwarded).then_some(index))
+    }
+
     /// The attempt says that its rendition `index` is whole: its index in the segment's ladder and
     /// its bytes, to be checked before [`Relay::complete`].
     pub(crate) fn whole(&mut self, index: u32) -> Result<(u32, Bytes), Fault> {
@@ -177,6 +185,16 @@ mod tests {
         relay.chunk(0, &DATA).unwrap();
         relay.whole(0).unwrap();
         assert_eq!(relay.begin_attempt().1, vec![0]);
+    }
+
+    #[test]
+    fn passes_a_transcoders_own_restart_on() {
+        let mut relay = relay(2);
+        relay.begin_attempt();
+        assert_eq!(relay.restart(1), Ok(None));
+        relay.chunk(1, &DATA).unwrap();
+        assert_eq!(relay.restart(1), Ok(Some(1)));
+        finish(&mut relay, 1);
     }
 
     #[test]

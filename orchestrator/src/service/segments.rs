@@ -86,7 +86,7 @@ struct Admitted {
 async fn segment(shared: Arc<Shared>, incoming: IncomingSegment) {
     let (peer, header) = (incoming.peer(), incoming.header().clone());
     let (session, sequence) = (header.session, header.sequence);
-    let refused = match admit(&shared, peer, &header).await {
+    let refused = match admit(&shared, peer, &header, incoming.deadline()).await {
         Ok(admitted) => match run(&shared, incoming, header, admitted).await {
             Ok(()) => {
                 shared.metrics.segments.with_label_values(&["done"]).inc();
@@ -106,13 +106,18 @@ async fn segment(shared: Arc<Shared>, incoming: IncomingSegment) {
 }
 
 /// Everything that is decided before the upload; money last, and durably.
-async fn admit(shared: &Arc<Shared>, peer: PeerId, header: &SegmentHeader) -> Result<Admitted, Refusal> {
+async fn admit(
+    shared: &Arc<Shared>,
+    peer: PeerId,
+    header: &SegmentHeader,
+    deadline: Instant,
+) -> Result<Admitted, Refusal> {
     if shared.draining.is_cancelled() {
         return Err(Refusal::ShuttingDown);
     }
     let limits = &shared.config.segments;
     gate::check_header(header, limits)?;
-    let deadline = Instant::now() + gate::time_budget(header, limits);
+    let deadline = deadline.min(Instant::now() + limits.max_deadline);
     let (begun, terms) = begin(shared, peer, header)?;
     gate::check_rate(header, &terms)?;
     let busy = Refusal::Busy { retry_after: shared.config.sessions.busy_retry };
@@ -288,7 +293,7 @@ impl Work<'_> {
     ) -> Result<(), Failed> {
         let (ladder, restarted) = relay.begin_attempt();
         for index in restarted {
-            reply.restart(index).await.map_err(client_gone)?;
+            reply.restart_rendition(index).await.map_err(client_gone)?;
         }
         let JobExchange { upload, download } =
             worker.open_job(self.job(ladder)).await.map_err(worker_failed)?;
@@ -317,6 +322,11 @@ impl Work<'_> {
                 JobEvent::Chunk(chunk) => {
                     let index = relay.chunk(chunk.index, &chunk.data)?;
                     reply.chunk(index, chunk.data).await.map_err(client_gone)?;
+                }
+                JobEvent::Restart { index } => {
+                    if let Some(index) = relay.restart(index)? {
+                        reply.restart_rendition(index).await.map_err(client_gone)?;
+                    }
                 }
                 JobEvent::End(end) => {
                     let (index, bytes) = relay.whole(end.index)?;
