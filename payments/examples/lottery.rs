@@ -59,7 +59,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // What is left is redeemed; blocks make it final.
     let mut earned = Wei::ZERO;
-    for _ in 0..8 {
+    for _ in 0..12 {
         earned = earned.saturating_add(redeemer.flush().await?.paid_value);
         broker.mine();
     }

@@ -14,6 +14,9 @@ pub(crate) const WINDOW_WORDS: usize = (NONCE_WINDOW / 64) as usize;
 /// Nonces stay below this, so that every store can keep them in a signed 64-bit column.
 const MAX_NONCE: u64 = i64::MAX as u64;
 
+/// One part in this many of the verified work's price may be lost to refused tickets.
+const WRITE_OFF_SHARE: u64 = 10;
+
 /// A session's money.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SessionState {
@@ -202,10 +205,7 @@ pub(crate) fn reserve(rows: &mut SpendingRows, ask: &Reservation) -> Result<Rese
     within("value per stream and hour", limits.stream_hour, next.stream_hour, value)?;
     let budget = next.deposit.base.mul_div(limits.deposit_share_ppm, PPM).unwrap_or_default();
     within("value per deposit", budget, next.deposit.spent, value)?;
-    // One ticket more than the bound: a payment is rounded up to whole tickets.
-    let outstanding = next.session.paid.saturating_sub(next.session.verified);
-    let bound = limits.outstanding.saturating_add(ask.ticket_value);
-    within("value out for unverified work", bound, outstanding, value)?;
+    trust(&next.session, ask, value)?;
 
     let first_nonce = next.next_nonce.max(1).max(ask.nonce_floor.saturating_add(1));
     let end = first_nonce.saturating_add(count);
@@ -219,6 +219,19 @@ pub(crate) fn reserve(rows: &mut SpendingRows, ask: &Reservation) -> Result<Rese
     next.deposit.spent = next.deposit.spent.saturating_add(value);
     *rows = next;
     Ok(Reserved { first_nonce, count })
+}
+
+/// Bounds what a recipient can take without delivering: value out for work that is not verified, and
+/// tickets it says it refused but may yet redeem. An honest one refuses some whenever its secret is
+/// revealed, so that allowance grows with the work it delivered.
+fn trust(session: &SpendingState, ask: &Reservation, value: Wei) -> Result<(), LedgerError> {
+    let limits = &ask.limits;
+    // One ticket more than the bound: a payment is rounded up to whole tickets.
+    let bound = limits.outstanding.saturating_add(ask.ticket_value);
+    let settled = session.verified.saturating_add(session.written_off);
+    within("value out for unverified work", bound, session.paid.saturating_sub(settled), value)?;
+    let earned = session.verified.mul_div(1, WRITE_OFF_SHARE).unwrap_or_default();
+    within("value of refused tickets", bound.saturating_add(earned), Wei::ZERO, session.written_off)
 }
 
 fn tickets_needed(session: &SpendingState, ask: &Reservation) -> Result<u64, LedgerError> {

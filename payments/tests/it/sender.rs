@@ -234,6 +234,22 @@ async fn unverified_work_is_bounded_and_verification_lifts_it() {
 }
 
 #[tokio::test]
+async fn recipient_that_keeps_refusing_tickets_gets_no_more() {
+    let world = World::new().await;
+    let sender = world.sender().await;
+    let bound = SenderSession { max_outstanding: Wei::from(2 * TICKET), ..sender_session() };
+    sender.open_session(bound).await.unwrap();
+    let params = world.params().await;
+    let cost = Wei::from(TICKET);
+    for _ in 0..4 {
+        let payment = sender.pay(SESSION, &params, cost).await.unwrap();
+        sender.record(SESSION, cost, WorkOutcome::Refused(payment.value)).await.unwrap();
+    }
+    let error = sender.pay(SESSION, &params, cost).await.unwrap_err();
+    assert!(error.to_string().contains("refused tickets"), "{error}");
+}
+
+#[tokio::test]
 async fn payments_go_on_while_the_chain_is_away() {
     let world = World::new().await;
     let sender = world.sender().await;
