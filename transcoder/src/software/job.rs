@@ -52,7 +52,7 @@ impl Work {
         let plan = plan(&job.ladder, self.threads);
         thread::scope(|scope| {
             let mut handles = Vec::with_capacity(plan.len());
-            let (rungs, roots) = wire(&job.ladder, &plan, &shared);
+            let Wiring { rungs, roots } = wire(&job.ladder, &plan, &shared);
             for (rung, feed) in rungs {
                 let builder = thread::Builder::new().name(format!("rung {}", rung.entry.name));
                 let handle = builder.spawn_scoped(scope, move || rung.run(&feed));
@@ -64,12 +64,15 @@ impl Work {
     }
 }
 
-/// Makes the rungs and the channels between them; returns them with the channels that the decoder feeds.
-fn wire<'a>(
-    ladder: &'a Ladder,
-    plan: &[RungPlan],
-    shared: &'a Shared,
-) -> (Vec<(Rung<'a>, Receiver<Feed>)>, Vec<SyncSender<Feed>>) {
+/// The threads of a job and how they hang together.
+struct Wiring<'a> {
+    rungs: Vec<(Rung<'a>, Receiver<Feed>)>,
+    /// What the decoder feeds.
+    roots: Vec<SyncSender<Feed>>,
+}
+
+/// Makes the rungs and the channels between them.
+fn wire<'a>(ladder: &'a Ladder, plan: &[RungPlan], shared: &'a Shared) -> Wiring<'a> {
     let (senders, feeds): (Vec<_>, Vec<_>) = plan.iter().map(|_| sync_channel(FRAMES_IN_FLIGHT)).unzip();
     let fed_by = |origin: Origin| -> Vec<SyncSender<Feed>> {
         let fed = plan.iter().zip(&senders).filter(|(rung, _)| rung.origin == origin);
@@ -87,7 +90,7 @@ fn wire<'a>(
         (rung, feed)
     };
     let rungs = ladder.iter().zip(feeds).enumerate().map(rung).collect();
-    (rungs, fed_by(Origin::Source))
+    Wiring { rungs, roots: fed_by(Origin::Source) }
 }
 
 /// Decodes everything and feeds it to the roots of the cascade. Returning closes the channels.

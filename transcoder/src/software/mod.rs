@@ -82,7 +82,8 @@ impl Default for SoftwareConfig {
     }
 }
 
-/// Transcodes on the CPU with libx264 (and libx265 where FFmpeg has it).
+/// Transcodes on the CPU with libx264 (and libx265 where FFmpeg has it). AV1 is not offered: renditions are MPEG-TS, for
+/// which FFmpeg has no mapping of it.
 ///
 /// Every job opens its own decoder and encoders: opening x264 costs a few milliseconds where a 2 s segment costs hundreds,
 /// and state that does not outlive a segment cannot leak from one session into another.
@@ -99,7 +100,7 @@ impl SoftwareEngine {
     /// An engine with these settings. Opens each encoder once to find out which are there.
     pub fn new(config: SoftwareConfig) -> Self {
         let threads = if config.threads == 0 { machine_threads() } else { config.threads };
-        let codecs = [VideoCodec::H264, VideoCodec::Hevc, VideoCodec::Av1];
+        let codecs = [VideoCodec::H264, VideoCodec::Hevc];
         let capabilities = Capabilities {
             codecs: codecs.into_iter().filter(can_produce).collect(),
             device: format!("{threads} cpu threads"),
