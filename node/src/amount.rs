@@ -48,7 +48,17 @@ mod tests {
 
     #[test]
     fn what_is_no_amount_is_refused() {
-        for text in ["", "ether", "-1", "1.5wei", "1e5", "one", "5 dollars", "0x10", "115792089237316195423570985008687907853269984665640564039458ether"] {
+        for text in [
+            "",
+            "ether",
+            "-1",
+            "1.5wei",
+            "1e5",
+            "one",
+            "5 dollars",
+            "0x10",
+            "115792089237316195423570985008687907853269984665640564039458ether",
+        ] {
             assert!(parse(text).is_err(), "{text} was read as {:?}", parse(text));
         }
     }

@@ -94,7 +94,11 @@ impl Picture {
     pub fn segment(&mut self, stream: &str, sequence: u64) -> &mut SegmentRow {
         let place = self.segments.iter().rposition(|row| row.sequence == sequence && row.stream == stream);
         let place = place.unwrap_or_else(|| {
-            self.segments.push_back(SegmentRow { stream: stream.to_owned(), sequence, ..SegmentRow::default() });
+            self.segments.push_back(SegmentRow {
+                stream: stream.to_owned(),
+                sequence,
+                ..SegmentRow::default()
+            });
             self.segments.len() - 1
         });
         &mut self.segments[place]

@@ -6,26 +6,27 @@ use alloy::signers::local::PrivateKeySigner;
 use alloy_primitives::{Address, U256};
 use anyhow::Context as _;
 use framemill_broadcaster::{
-    Broadcaster, BroadcasterConfig, DeadlinePolicy, ObjectStorage, SenderBroker, StaticOrchestrator, StreamConfig,
+    Broadcaster, BroadcasterConfig, DeadlinePolicy, ObjectStorage, SenderBroker, StaticOrchestrator,
+    StreamConfig,
 };
 use framemill_contracts::ChainClient;
-use framemill_network::{Ladder, Network, PricePerPixel, SigningDomain};
+use framemill_network::{Ladder, Network, PricePerPixel};
 use probabilistic_ticket::{Domain, EthKey, Sender, SenderConfig, SqliteLedger, SystemClock, Wei};
 use prometheus::Registry;
 
 use crate::{chain, config::Config, keystore, runtime};
 
 /// Prices in the configuration are for this many pixels.
-pub const PRICED_PIXELS: u64 = 1000;
+pub(crate) const PRICED_PIXELS: u64 = 1000;
 /// How long streams may take to end when the process is asked to stop.
 const DRAIN: Duration = Duration::from_secs(30);
 
 /// A running broadcaster with what it stands on.
-pub struct Buyer {
+pub(crate) struct Buyer {
     /// The broadcaster.
-    pub broadcaster: Broadcaster,
+    pub(crate) broadcaster: Broadcaster,
     /// The chain it pays on; none in off-chain mode.
-    pub chain: Option<ChainClient>,
+    pub(crate) chain: Option<ChainClient>,
     network: Network,
     ledger: Option<SqliteLedger>,
 }
@@ -35,7 +36,7 @@ impl Buyer {
     ///
     /// # Errors
     /// The key, the ledger, the chain or the network cannot be used.
-    pub async fn open(config: &Config, output: &Path, metrics: &Registry) -> anyhow::Result<Self> {
+    pub(crate) async fn open(config: &Config, output: &Path, metrics: &Registry) -> anyhow::Result<Self> {
         runtime::make_private_folder(&config.data_dir())?;
         let key = match &config.chain.rpc {
             Some(_) => Some(keystore::open(config)?),
@@ -61,7 +62,7 @@ impl Buyer {
     }
 
     /// Ends all streams, then the network and the books.
-    pub async fn close(self) {
+    pub(crate) async fn close(self) {
         self.broadcaster.shutdown(DRAIN).await;
         self.network.shutdown().await;
         if let Some(ledger) = &self.ledger {
@@ -74,31 +75,37 @@ impl Buyer {
 ///
 /// # Errors
 /// The ladder cannot be read.
-pub fn stream_config(config: &Config, name: &str) -> anyhow::Result<StreamConfig> {
+pub(crate) fn stream_config(config: &Config, name: &str) -> anyhow::Result<StreamConfig> {
     let settings = &config.broadcaster;
     let ladder: Ladder = settings.ladder.parse().context("broadcaster.ladder")?;
     Ok(StreamConfig {
         ladder,
         segment_duration: Duration::from_millis(settings.segment_ms),
-        deadline: DeadlinePolicy { floor: Duration::from_millis(settings.deadline_ms), ..DeadlinePolicy::default() },
+        deadline: DeadlinePolicy {
+            floor: Duration::from_millis(settings.deadline_ms),
+            ..DeadlinePolicy::default()
+        },
         ..StreamConfig::new(name)
     })
 }
 
 fn settings(config: &Config) -> anyhow::Result<BroadcasterConfig> {
     let orchestrators = config.network.peers.iter().map(|text| peer(text)).collect::<Result<_, _>>()?;
-    let ceiling = PricePerPixel::new(config.broadcaster.max_price_wei, PRICED_PIXELS).context("broadcaster.max_price_wei")?;
+    let ceiling = PricePerPixel::new(config.broadcaster.max_price_wei, PRICED_PIXELS)
+        .context("broadcaster.max_price_wei")?;
     Ok(BroadcasterConfig { orchestrators, price_ceiling: Some(ceiling), ..BroadcasterConfig::default() })
 }
 
 /// Reads `multiaddr/p2p/PEER`, or `0xACCOUNT@multiaddr/p2p/PEER`.
 fn peer(text: &str) -> anyhow::Result<StaticOrchestrator> {
     let (account, address) = match text.split_once('@') {
-        Some((account, address)) => (Some(account.parse::<Address>().with_context(|| format!("network.peers: {text}"))?), address),
+        Some((account, address)) => {
+            (Some(account.parse::<Address>().with_context(|| format!("network.peers: {text}"))?), address)
+        }
         None => (None, text),
     };
-    let address = address.parse().with_context(|| format!("network.peers: {text}"))?;
-    Ok(StaticOrchestrator { address, account })
+    let service = address.parse().with_context(|| format!("network.peers: {text}"))?;
+    Ok(StaticOrchestrator { service, account })
 }
 
 async fn payer(
@@ -113,7 +120,7 @@ async fn payer(
     settings.caps.stream_hour = Wei(hour);
     settings.caps.session = Wei(hour);
     settings.caps.ticket_value = Wei(hour / U256::from(TICKETS_PER_HOUR));
-    let key = EthKey::from_bytes(key.to_bytes())?;
+    let key = EthKey::from_bytes(&key.to_bytes())?;
     let broker = Arc::new(SenderBroker::new(chain.clone()));
     Ok(Sender::open(key, settings, Arc::new(ledger.clone()), broker, Arc::new(SystemClock)).await?)
 }

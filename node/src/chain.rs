@@ -11,20 +11,22 @@ use crate::config::Config;
 ///
 /// # Errors
 /// The deployment file cannot be read, or the chain is another one.
-pub async fn connect(config: &Config, key: Option<PrivateKeySigner>) -> anyhow::Result<Option<ChainClient>> {
+pub(crate) async fn connect(
+    config: &Config,
+    key: Option<PrivateKeySigner>,
+) -> anyhow::Result<Option<ChainClient>> {
     let Some(rpc) = &config.chain.rpc else { return Ok(None) };
-    let file = config
-        .chain
-        .deployment
-        .as_ref()
-        .context("chain.rpc is set but chain.deployment is not: name the file with the contracts' addresses")?;
+    let file = config.chain.deployment.as_ref().context(
+        "chain.rpc is set but chain.deployment is not: name the file with the contracts' addresses",
+    )?;
     let deployment = Deployment::load(file)?;
     let settings = ChainConfig { rpc_url: rpc.clone(), ..ChainConfig::default() };
-    let client = ChainClient::connect(settings, deployment, key).await.with_context(|| format!("chain at {rpc}"))?;
+    let client =
+        ChainClient::connect(settings, deployment, key).await.with_context(|| format!("chain at {rpc}"))?;
     Ok(Some(client))
 }
 
 /// The domain that quotes and receipts are signed in.
-pub fn signing_domain(client: &ChainClient) -> SigningDomain {
+pub(crate) fn signing_domain(client: &ChainClient) -> SigningDomain {
     SigningDomain { chain_id: client.chain_id(), controller: client.deployment().controller }
 }

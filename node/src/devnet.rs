@@ -8,7 +8,9 @@ use std::{
 use alloy::signers::local::PrivateKeySigner;
 use alloy_primitives::{Address, B256, U256};
 use anyhow::Context as _;
-use framemill_contracts::{ChainClient, ChainConfig, DeployParams, Deployment, DevChain, Registration, deploy};
+use framemill_contracts::{
+    ChainClient, ChainConfig, DeployParams, Deployment, DevChain, Registration, deploy,
+};
 use framemill_network::{Identity, ServiceAddress};
 use toml::{Table, Value};
 
@@ -90,9 +92,9 @@ pub async fn prepare(plan: &Plan) -> anyhow::Result<Market> {
     );
     std::fs::create_dir_all(&plan.dir).with_context(|| format!("cannot make {}", plan.dir.display()))?;
     let chain = ChainConfig { rpc_url: plan.rpc.clone(), ..ChainConfig::default() };
-    let deployment = deploy(&chain, &plan.deployer, &DeployParams::devnet())
-        .await
-        .with_context(|| format!("cannot deploy the contracts to {}; is a development chain running there?", plan.rpc))?;
+    let deployment = deploy(&chain, &plan.deployer, &DeployParams::devnet()).await.with_context(|| {
+        format!("cannot deploy the contracts to {}; is a development chain running there?", plan.rpc)
+    })?;
     let deployer = ChainClient::connect(chain.clone(), deployment, Some(plan.deployer.clone())).await?;
     let workshop = Workshop { plan, chain, deployment, deployment_file: deployment_file.clone(), deployer };
 
@@ -118,10 +120,8 @@ impl Workshop<'_> {
     async fn seller(&self, number: usize) -> anyhow::Result<Seller> {
         let (mut orchestrator, client) = self.member(&format!("orchestrator-{number}")).await?;
         let ports = [free_port()?, free_port()?];
-        let listen = [
-            format!("/ip4/127.0.0.1/udp/{}/quic-v1", ports[0]),
-            format!("/ip4/127.0.0.1/tcp/{}", ports[1]),
-        ];
+        let listen =
+            [format!("/ip4/127.0.0.1/udp/{}/quic-v1", ports[0]), format!("/ip4/127.0.0.1/tcp/{}", ports[1])];
         let identity = Identity::load_or_create(&orchestrator.data.join("identity"))?;
         let addresses = listen.iter().map(|address| address.parse()).collect::<Result<Vec<_>, _>>()?;
         let service = ServiceAddress::new(identity.peer_id(), addresses)?.to_string();
@@ -167,7 +167,8 @@ impl Workshop<'_> {
         let (mut broadcaster, client) = self.member("broadcaster").await?;
         client.fund_deposit_and_reserve(self.plan.deposit, self.plan.reserve).await?;
         let output = self.plan.dir.join("hls");
-        broadcaster.config = self.write_member_config(&broadcaster, vec![("broadcaster.output", text(&output))])?;
+        broadcaster.config =
+            self.write_member_config(&broadcaster, vec![("broadcaster.output", text(&output))])?;
         Ok(broadcaster)
     }
 
@@ -182,11 +183,16 @@ impl Workshop<'_> {
         let gas_money = self.plan.deposit + self.plan.reserve + U256::from(10) * U256::from(ETHER);
         self.deployer.transfer_wei(key.address(), gas_money).await?;
         let client = ChainClient::connect(self.chain.clone(), self.deployment, Some(key.clone())).await?;
-        let member = Member { name: name.to_owned(), address: key.address(), key, config: PathBuf::new(), data };
+        let member =
+            Member { name: name.to_owned(), address: key.address(), key, config: PathBuf::new(), data };
         Ok((member, client))
     }
 
-    fn write_member_config(&self, member: &Member, own: Vec<(&'static str, String)>) -> anyhow::Result<PathBuf> {
+    fn write_member_config(
+        &self,
+        member: &Member,
+        own: Vec<(&'static str, String)>,
+    ) -> anyhow::Result<PathBuf> {
         let mut settings = vec![
             ("data_dir", text(&member.data)),
             ("wallet.password_file", text(&member.data.join("password"))),
@@ -200,7 +206,8 @@ impl Workshop<'_> {
     fn write_config(&self, name: &str, mut settings: Vec<(&'static str, String)>) -> anyhow::Result<PathBuf> {
         settings.extend(self.plan.settings.iter().cloned());
         let path = self.plan.dir.join(format!("{name}.toml"));
-        std::fs::write(&path, to_toml(&settings)?).with_context(|| format!("cannot write {}", path.display()))?;
+        std::fs::write(&path, to_toml(&settings)?)
+            .with_context(|| format!("cannot write {}", path.display()))?;
         Ok(path)
     }
 
@@ -209,7 +216,7 @@ impl Workshop<'_> {
         let round = self.deployer.round_info().await?;
         let height = self.deployer.block_number().await?;
         let next = round.start_block + round.length;
-        DevChain::connect(&self.plan.rpc).await?.mine(next.saturating_sub(height)).await?;
+        DevChain::connect(&self.plan.rpc)?.mine(next.saturating_sub(height)).await?;
         self.deployer.initialize_round().await?;
         Ok(())
     }

@@ -7,12 +7,12 @@ use framemill_broadcaster::{AttemptOutcome, StreamEvent};
 use crate::board::{Board, Picture};
 
 /// Milliseconds of a duration, as events count them.
-pub fn millis(duration: Duration) -> u64 {
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Draws one event of the stream called `stream`, which began `elapsed_ms` ago.
-pub fn draw(board: &Board, stream: &str, event: &StreamEvent, elapsed_ms: u64) {
+pub(crate) fn draw(board: &Board, stream: &str, event: &StreamEvent, elapsed_ms: u64) {
     board.draw(|picture| draw_on(picture, stream, event, elapsed_ms));
 }
 
@@ -35,7 +35,8 @@ fn draw_on(picture: &mut Picture, stream: &str, event: &StreamEvent, elapsed_ms:
             row.time_out_ms = report.is_published().then_some(elapsed_ms);
             row.renditions = report.renditions as usize;
             row.tickets = u64::from(report.tickets);
-            row.verdict = report.lost.clone().map_or_else(|| "pass".to_owned(), |reason| format!("lost: {reason}"));
+            row.verdict =
+                report.lost.clone().map_or_else(|| "pass".to_owned(), |reason| format!("lost: {reason}"));
             if let Some(who) = report.orchestrator {
                 row.orchestrator = who.to_string();
                 picture.orchestrator(&who.to_string()).segments += 1;

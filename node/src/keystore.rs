@@ -73,16 +73,22 @@ pub fn store_at(path: &Path, key: B256, password: &str) -> Result<Address, Keyst
     }
     let sealed = |error: String| KeystoreError::Sealed { path: path.to_owned(), reason: error };
     let folder = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(|source| KeystoreError::Io { path: folder.to_owned(), source })?;
+    std::fs::create_dir_all(folder)
+        .map_err(|source| KeystoreError::Io { path: folder.to_owned(), source })?;
     // The keystore writer chooses its own file mode: let it write into a folder nobody else can enter.
     let private_folder = tempfile::Builder::new()
         .prefix(".key-")
         .permissions(std::fs::Permissions::from_mode(0o700))
         .tempdir_in(folder)
         .map_err(|source| KeystoreError::Io { path: folder.to_owned(), source })?;
-    let (signer, name) =
-        PrivateKeySigner::encrypt_keystore(private_folder.path(), &mut rand_08::rngs::OsRng, key, password, Some("key"))
-            .map_err(|error| sealed(error.to_string()))?;
+    let (signer, name) = PrivateKeySigner::encrypt_keystore(
+        private_folder.path(),
+        &mut rand_08::rngs::OsRng,
+        key,
+        password,
+        Some("key"),
+    )
+    .map_err(|error| sealed(error.to_string()))?;
     let json = std::fs::read(private_folder.path().join(name))
         .map_err(|source| KeystoreError::Io { path: path.to_owned(), source })?;
     write_private(path, &json)?;
@@ -92,7 +98,8 @@ pub fn store_at(path: &Path, key: B256, password: &str) -> Result<Address, Keyst
 /// Reads a secret text, refusing a file that others may read.
 pub fn read_secret(path: &Path) -> Result<String, KeystoreError> {
     private(path)?;
-    let text = std::fs::read_to_string(path).map_err(|source| KeystoreError::Io { path: path.to_owned(), source })?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| KeystoreError::Io { path: path.to_owned(), source })?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
@@ -100,7 +107,8 @@ pub fn read_secret(path: &Path) -> Result<String, KeystoreError> {
 pub fn read_or_make_secret(path: &Path) -> Result<String, KeystoreError> {
     if !path.exists() {
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|source| KeystoreError::Io { path: folder.to_owned(), source })?;
+            std::fs::create_dir_all(folder)
+                .map_err(|source| KeystoreError::Io { path: folder.to_owned(), source })?;
         }
         write_private(path, hex::encode(B256::random()).as_bytes())?;
     }
@@ -113,12 +121,14 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeystoreError> {
         io::ErrorKind::AlreadyExists => KeystoreError::Exists(path.to_owned()),
         _ => KeystoreError::Io { path: path.to_owned(), source },
     };
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io)
 }
 
 fn private(path: &Path) -> Result<(), KeystoreError> {
-    let metadata = std::fs::metadata(path).map_err(|source| KeystoreError::Io { path: path.to_owned(), source })?;
+    let metadata =
+        std::fs::metadata(path).map_err(|source| KeystoreError::Io { path: path.to_owned(), source })?;
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 == 0 { Ok(()) } else { Err(KeystoreError::Permissions { path: path.to_owned(), mode }) }
 }

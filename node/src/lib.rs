@@ -35,7 +35,9 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let sources = sources(&cli.common);
     match &cli.command {
         Command::Verify(args) => return Ok(commands::verify::run(args)),
-        Command::Config(command) => return commands::config::run(command, &sources).map(|()| ExitCode::SUCCESS),
+        Command::Config(command) => {
+            return commands::config::run(command, &sources).map(|()| ExitCode::SUCCESS);
+        }
         _ => {}
     }
     let config = sources.load()?;
@@ -59,5 +61,6 @@ async fn role(config: &Config, cli: &Cli) -> anyhow::Result<ExitCode> {
 }
 
 fn sources(common: &Common) -> Sources {
-    Sources { file: common.config.clone(), flags: common.set.clone(), ..Sources::default() }.with_environment()
+    Sources { file: common.config.clone(), flags: common.set.clone(), ..Sources::default() }
+        .with_environment()
 }

@@ -82,7 +82,8 @@ pub fn service_address(config: &Config, network: &Network) -> anyhow::Result<Ser
             .service_address()
             .ok_or_else(|| anyhow::anyhow!("this node listens nowhere; set network.listen"));
     }
-    let external = config.network.external.iter().map(|text| multiaddr(text)).collect::<Result<Vec<_>, _>>()?;
+    let external =
+        config.network.external.iter().map(|text| multiaddr(text)).collect::<Result<Vec<_>, _>>()?;
     Ok(ServiceAddress::new(network.peer_id(), external)?)
 }
 

@@ -8,9 +8,10 @@ use crate::config::Log;
 ///
 /// # Errors
 /// A filter that cannot be read, with the place of the mistake.
-pub fn init(log: &Log) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&log.filter)
-        .map_err(|error| anyhow::anyhow!("log.filter: {error}; write it like info,framemill_network=debug"))?;
+pub(crate) fn init(log: &Log) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&log.filter).map_err(|error| {
+        anyhow::anyhow!("log.filter: {error}; write it like info,framemill_network=debug")
+    })?;
     let lines = fmt::layer().with_writer(std::io::stderr);
     let registry = tracing_subscriber::registry().with(filter);
     let started = match log.format.as_str() {

@@ -19,7 +19,7 @@ use crate::{
 const READINESS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs the broadcaster until it is asked to stop.
-pub async fn run(config: &Config) -> anyhow::Result<()> {
+pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
     let runtime = Runtime::start(config, "Framemill broadcaster").await?;
     let buyer = Buyer::open(config, &config.broadcaster.output, &runtime.metrics).await?;
     let settings = PushConfig { stream: buyer::stream_config(config, "push")?, ..PushConfig::default() };

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::{cli::ConfigCommand, config::Sources};
 
 /// Runs the command.
-pub fn run(command: &ConfigCommand, sources: &Sources) -> anyhow::Result<()> {
+pub(crate) fn run(command: &ConfigCommand, sources: &Sources) -> anyhow::Result<()> {
     let settings = sources.settings()?;
     sources.load()?;
     match command {
@@ -14,7 +14,10 @@ pub fn run(command: &ConfigCommand, sources: &Sources) -> anyhow::Result<()> {
             let shown: serde_json::Map<_, _> = settings
                 .iter()
                 .map(|(path, setting)| {
-                    ((*path).to_owned(), json!({ "value": setting.value, "source": setting.source.to_string() }))
+                    (
+                        (*path).to_owned(),
+                        json!({ "value": setting.value, "source": setting.source.to_string() }),
+                    )
                 })
                 .collect();
             println!("{}", serde_json::to_string_pretty(&shown)?);

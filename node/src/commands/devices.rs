@@ -13,7 +13,7 @@ use crate::{
 const LADDER_PIXELS_PER_SECOND: u64 = (1280 * 720 + 854 * 480 + 640 * 360) * 30;
 
 /// Runs the command.
-pub async fn run(config: &Config, output: JsonArgs) -> anyhow::Result<()> {
+pub(crate) async fn run(config: &Config, output: JsonArgs) -> anyhow::Result<()> {
     let mut shown = Vec::new();
     for engine in super::transcoder::engines(config, &TranscoderArgs::default())? {
         let measurement = measure(engine.as_ref()).await?;

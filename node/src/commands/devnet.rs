@@ -1,6 +1,7 @@
 //! `framemill devnet`: a market on a development chain that the user started.
 
 use alloy_primitives::U256;
+use anyhow::Context as _;
 use framemill_contracts::dev_key;
 
 use crate::{
@@ -10,18 +11,22 @@ use crate::{
 };
 
 /// Runs the command.
-pub async fn run(args: &DevnetArgs) -> anyhow::Result<()> {
+pub(crate) async fn run(args: &DevnetArgs) -> anyhow::Result<()> {
     let plan = Plan {
         rpc: args.rpc.clone(),
         dir: std::path::absolute(&args.dir)?,
-        deployer: dev_key(0),
+        deployer: dev_key(0).context("anvil's first account is known")?,
         orchestrators: usize::from(args.orchestrators),
         deposit: U256::from(5 * ETHER),
         reserve: U256::from(ETHER),
         settings: Vec::new(),
     };
     let market = devnet::prepare(&plan).await?;
-    println!("contracts on chain {}: {}", market.deployment.chain_id, plan.dir.join("deployment.json").display());
+    println!(
+        "contracts on chain {}: {}",
+        market.deployment.chain_id,
+        plan.dir.join("deployment.json").display()
+    );
     for seller in &market.sellers {
         println!("{} {}", seller.orchestrator.name, seller.orchestrator.address);
         println!("  framemill orchestrator --config {}", seller.orchestrator.config.display());

@@ -8,8 +8,8 @@ use anyhow::Context as _;
 use framemill_contracts::{ChainClient, KeeperConfig, keep_rounds};
 use framemill_network::{PricePerPixel, SigningDomain, WorkToken};
 use framemill_orchestrator::{
-    ChainBroker, Orchestrator, OrchestratorConfig, OrchestratorDeps, OrchestratorEvent, OrchestratorHandle, Payments,
-    RedemptionConfig, SessionLimits,
+    ChainBroker, Orchestrator, OrchestratorConfig, OrchestratorDeps, OrchestratorEvent, OrchestratorHandle,
+    Payments, RedemptionConfig, SessionLimits,
 };
 use probabilistic_ticket::{Domain, EthKey, RecipientConfig, RedeemPolicy, SqliteLedger, Wei};
 use tokio::{sync::broadcast::error::RecvError, time::interval};
@@ -29,7 +29,7 @@ pub(crate) const LEDGER: &str = "recipient.sqlite";
 const READINESS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs the orchestrator until it is asked to stop.
-pub async fn run(config: &Config) -> anyhow::Result<()> {
+pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
     let runtime = Runtime::start(config, "Framemill orchestrator").await?;
     runtime::make_private_folder(&config.data_dir())?;
     let key = keystore::open(config)?;
@@ -51,7 +51,7 @@ pub async fn run(config: &Config) -> anyhow::Result<()> {
     };
     let deps = OrchestratorDeps {
         network: network.clone(),
-        key: EthKey::from_bytes(key.to_bytes())?,
+        key: EthKey::from_bytes(&key.to_bytes())?,
         domain: client.as_ref().map_or_else(SigningDomain::default, chain::signing_domain),
         work_token,
         payments,
@@ -123,7 +123,9 @@ async fn warn_if_registered_elsewhere(
     service: &str,
 ) -> anyhow::Result<()> {
     match client.orchestrator(key.address()).await? {
-        None => tracing::warn!(account = %key.address(), "not registered: no broadcaster will find this orchestrator"),
+        None => {
+            tracing::warn!(account = %key.address(), "not registered: no broadcaster will find this orchestrator")
+        }
         Some(record) if record.service_uri != service => tracing::warn!(
             registered = record.service_uri,
             listening = service,
@@ -152,16 +154,21 @@ async fn look_after(runtime: &Runtime, handle: &OrchestratorHandle) {
 
 fn draw(board: &Board, event: &OrchestratorEvent) {
     let name = match event {
-        OrchestratorEvent::TranscoderJoined { .. } => "transcoders joined",
+        OrchestratorEvent::TranscoderConnected { .. } => "transcoders joined",
         OrchestratorEvent::TranscoderLeft { .. } => "transcoders left",
-        OrchestratorEvent::SegmentServed { .. } => "segments delivered",
+        OrchestratorEvent::SegmentDone { .. } => "segments delivered",
         OrchestratorEvent::SegmentFailed { .. } => "segments failed",
-        OrchestratorEvent::TicketsWon { .. } => "payments with winners",
-        OrchestratorEvent::WinnersRedeemed { .. } => "redemptions paid",
+        OrchestratorEvent::TicketsWon { .. } => "tickets won",
+        OrchestratorEvent::RedemptionPaid { .. } => "tickets redeemed",
         _ => return,
+    };
+    let more = match event {
+        OrchestratorEvent::TicketsWon { tickets } => *tickets,
+        OrchestratorEvent::RedemptionPaid { tickets, .. } => *tickets as u64,
+        _ => 1,
     };
     board.draw(|picture| {
         let count = picture.totals.get(name).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
-        picture.totals.insert(name, (count + 1).to_string());
+        picture.totals.insert(name, (count + more).to_string());
     });
 }

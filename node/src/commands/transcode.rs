@@ -4,7 +4,8 @@ use std::{io::IsTerminal as _, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use framemill_broadcaster::{
-    Broadcaster, BroadcasterConfig, ObjectStorage, Pace, StaticOrchestrator, StreamConfig, StreamEvent, StreamSummary,
+    Broadcaster, BroadcasterConfig, ObjectStorage, Pace, StaticOrchestrator, StreamConfig, StreamEvent,
+    StreamSummary,
 };
 use framemill_network::{Network, NetworkConfig, WorkToken};
 use framemill_orchestrator::{Orchestrator, OrchestratorConfig, OrchestratorDeps};
@@ -28,7 +29,7 @@ const SEGMENT_LIMIT: Duration = Duration::from_secs(120);
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// Runs the command.
-pub async fn run(config: &Config, args: &TranscodeArgs) -> anyhow::Result<()> {
+pub(crate) async fn run(config: &Config, args: &TranscodeArgs) -> anyhow::Result<()> {
     let mut stream = buyer::stream_config(config, stream_name(&args.input).as_str())?;
     stream.deadline.floor = SEGMENT_LIMIT;
     if let Some(ladder) = &args.ladder {
@@ -56,13 +57,22 @@ pub async fn run(config: &Config, args: &TranscodeArgs) -> anyhow::Result<()> {
             args.output.join(&summary.master_playlist).display()
         ),
     }
-    anyhow::ensure!(summary.totals.lost == 0, "{} of {} segments were lost", summary.totals.lost, summary.totals.segments);
+    anyhow::ensure!(
+        summary.totals.lost == 0,
+        "{} of {} segments were lost",
+        summary.totals.lost,
+        summary.totals.segments
+    );
     anyhow::ensure!(summary.totals.published > 0, "{} holds no segment", args.input.display());
     Ok(())
 }
 
 /// A market of one on the loopback interface, free of charge: the same way through verification and publishing.
-async fn locally(config: &Config, args: &TranscodeArgs, stream: StreamConfig) -> anyhow::Result<StreamSummary> {
+async fn locally(
+    config: &Config,
+    args: &TranscodeArgs,
+    stream: StreamConfig,
+) -> anyhow::Result<StreamSummary> {
     let selling = Network::start(NetworkConfig::loopback()).await?;
     let token = WorkToken::generate();
     let deps = OrchestratorDeps {
@@ -85,7 +95,10 @@ async fn locally(config: &Config, args: &TranscodeArgs, stream: StreamConfig) ->
     let broadcaster = Broadcaster::builder()
         .network(buying.clone())
         .store(Arc::new(ObjectStorage::folder(&args.output)?))
-        .config(BroadcasterConfig { orchestrators: vec![StaticOrchestrator::from(service)], ..Default::default() })
+        .config(BroadcasterConfig {
+            orchestrators: vec![StaticOrchestrator::from(service)],
+            ..Default::default()
+        })
         .build()
         .await?;
     let summary = play(&broadcaster, args, stream).await;
@@ -101,7 +114,11 @@ async fn locally(config: &Config, args: &TranscodeArgs, stream: StreamConfig) ->
     summary
 }
 
-async fn play(broadcaster: &Broadcaster, args: &TranscodeArgs, config: StreamConfig) -> anyhow::Result<StreamSummary> {
+async fn play(
+    broadcaster: &Broadcaster,
+    args: &TranscodeArgs,
+    config: StreamConfig,
+) -> anyhow::Result<StreamSummary> {
     let unusable = || format!("{} cannot be transcoded", args.input.display());
     let file = std::fs::File::open(&args.input).with_context(unusable)?;
     let stream = broadcaster.stream(config)?;
@@ -135,7 +152,8 @@ fn progress() -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{spinner} {pos} segments in {elapsed}").expect("a literal template");
+    let style =
+        ProgressStyle::with_template("{spinner} {pos} segments in {elapsed}").expect("a literal template");
     ProgressBar::new_spinner().with_style(style)
 }
 

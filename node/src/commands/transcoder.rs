@@ -17,24 +17,24 @@ use crate::{
 };
 
 /// Runs the daemon until it is asked to stop.
-pub async fn run(config: &Config, args: &TranscoderArgs) -> anyhow::Result<()> {
+pub(crate) async fn run(config: &Config, args: &TranscoderArgs) -> anyhow::Result<()> {
     let settings = &config.transcoder;
     let address = settings.orchestrator.as_ref().context(
         "no orchestrator to work for: set transcoder.orchestrator to its multiaddr, ending in /p2p/<peer id>",
     )?;
     let orchestrator: ServiceAddress = address.parse().context("transcoder.orchestrator")?;
-    let token_file = settings
-        .token_file
-        .as_ref()
-        .context("no secret to prove: set transcoder.token_file to a copy of the orchestrator's transcoder.token")?;
+    let token_file = settings.token_file.as_ref().context(
+        "no secret to prove: set transcoder.token_file to a copy of the orchestrator's transcoder.token",
+    )?;
     let token = WorkToken::new(keystore::read_secret(token_file)?)?;
 
     let runtime = Runtime::start(config, &format!("Transcoder {}", settings.name)).await?;
     let network = runtime::network(config, &[]).await?;
-    let daemon = Daemon::measured(DaemonConfig::new(orchestrator, token, &settings.name), engines(config, args)?)
-        .await?
-        .with_metrics(Metrics::register(&runtime.metrics)?);
-    let mut handle = daemon.start(network.clone())?;
+    let daemon =
+        Daemon::measured(DaemonConfig::new(orchestrator, token, &settings.name), engines(config, args)?)
+            .await?
+            .with_metrics(Metrics::register(&runtime.metrics)?);
+    let handle = daemon.start(network.clone())?;
 
     let mut state = handle.state();
     let readiness = runtime.readiness.clone();
@@ -50,10 +50,14 @@ pub async fn run(config: &Config, args: &TranscoderArgs) -> anyhow::Result<()> {
             }
         }
     });
-    let ended = tokio::select! {
-        stop = runtime::asked_to_stop() => { stop?; handle.drain(); handle.join().await }
-        ended = handle.ended() => ended,
-    };
+    let mut ended = handle.state();
+    tokio::select! {
+        stop = runtime::asked_to_stop() => stop?,
+        // The state's sender lives as long as the daemon: an error means that it has ended.
+        _ = ended.wait_for(|state| *state == DaemonState::Stopped) => {}
+    }
+    handle.drain();
+    let ended = handle.join().await;
     watch.abort();
     network.shutdown().await;
     runtime.stop().await;
@@ -61,14 +65,15 @@ pub async fn run(config: &Config, args: &TranscoderArgs) -> anyhow::Result<()> {
 }
 
 /// The engines of this machine as the configuration wants them.
-pub fn engines(config: &Config, args: &TranscoderArgs) -> anyhow::Result<Vec<Arc<dyn Engine>>> {
+pub(crate) fn engines(config: &Config, args: &TranscoderArgs) -> anyhow::Result<Vec<Arc<dyn Engine>>> {
     let threads = u32::try_from(config.transcoder.threads).context("transcoder.threads")?;
     let software = SoftwareConfig { threads, ..SoftwareConfig::default() };
     let engines = choose_engines(EngineConfig { software, ..EngineConfig::default() })?;
     Ok(match args.cheat_from {
         None => engines,
-        Some(from) => {
-            engines.into_iter().map(|engine| Arc::new(CheatingEngine::new(engine, from)) as Arc<dyn Engine>).collect()
-        }
+        Some(from) => engines
+            .into_iter()
+            .map(|engine| Arc::new(CheatingEngine::new(engine, from)) as Arc<dyn Engine>)
+            .collect(),
     })
 }

@@ -16,7 +16,7 @@ use crate::cli::VerifyArgs;
 const CANNOT_JUDGE: u8 = 2;
 
 /// Runs the command: exit status 0 pass, 1 fail, 2 cannot judge.
-pub fn run(args: &VerifyArgs) -> ExitCode {
+pub(crate) fn run(args: &VerifyArgs) -> ExitCode {
     match judge(args) {
         Ok(report) => {
             match args.json {
@@ -54,15 +54,20 @@ fn entry(args: &VerifyArgs, source: &Bytes, rendition: &Bytes) -> anyhow::Result
     let video = source.require_video().context("source")?;
     if let Some(text) = &args.ladder {
         let ladder: Ladder = text.parse()?;
-        let shape = SourceVideo::new(video.width, video.height, FrameRate::SOURCE)?;
+        let shape = SourceVideo { width: video.width, height: video.height, fps: FrameRate::SOURCE };
         let resolved = ladder.resolve(&shape)?;
-        anyhow::ensure!(resolved.len() == 1, "--ladder must name the one rendition that is judged, not {}", resolved.len());
+        anyhow::ensure!(
+            resolved.len() == 1,
+            "--ladder must name the one rendition that is judged, not {}",
+            resolved.len()
+        );
         return resolved.iter().next().cloned().context("a ladder is never empty");
     }
     let made = segment_info(rendition, &limits).context("rendition")?;
+    let bytes = made.bytes;
     let made = made.require_video().context("rendition")?;
-    let seconds = (video.duration.0 / framemill_media::TICKS_PER_SECOND).max(1).unsigned_abs();
-    let bitrate = u32::try_from(made.bytes * 8 / seconds).unwrap_or(u32::MAX);
+    let seconds = (video.duration / framemill_media::TICKS_PER_SECOND).max(1).unsigned_abs();
+    let bitrate = u32::try_from(bytes * 8 / seconds).unwrap_or(u32::MAX);
     let codec = made.codec.to_string().parse()?;
     let entry = LadderEntry::from_height(made.height, FrameRate::SOURCE, bitrate, codec);
     Ok(LadderEntry { width: made.width, ..entry })
@@ -77,5 +82,5 @@ fn print(report: &Report) {
         Verdict::Pass => "pass: a faithful encode",
         Verdict::Fail => "fail: not a faithful encode",
     };
-    println!("{verdict} (report {})", report.hash());
+    println!("{verdict} (report {})", report.hash);
 }

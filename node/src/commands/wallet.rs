@@ -19,7 +19,7 @@ use crate::{
 const MAX_KEY_TEXT: u64 = 256;
 
 /// Runs the command.
-pub async fn run(config: &Config, command: &WalletCommand) -> anyhow::Result<()> {
+pub(crate) async fn run(config: &Config, command: &WalletCommand) -> anyhow::Result<()> {
     match command {
         WalletCommand::New(output) => store(config, PrivateKeySigner::random().to_bytes(), *output),
         WalletCommand::Import(output) => store(config, read_key()?, *output),
@@ -31,7 +31,10 @@ pub async fn run(config: &Config, command: &WalletCommand) -> anyhow::Result<()>
         WalletCommand::Balance(output) => balance(config, *output).await,
         WalletCommand::Fund(args) => {
             let (deposit, reserve) = (amount::parse(&args.deposit)?, amount::parse(&args.reserve)?);
-            anyhow::ensure!(deposit + reserve > U256::ZERO, "nothing to fund: give --deposit or --reserve an amount");
+            anyhow::ensure!(
+                deposit + reserve > U256::ZERO,
+                "nothing to fund: give --deposit or --reserve an amount"
+            );
             let client = client(config).await?;
             let mined = client.fund_deposit_and_reserve(deposit, reserve).await?;
             report(
@@ -45,12 +48,17 @@ pub async fn run(config: &Config, command: &WalletCommand) -> anyhow::Result<()>
             let client = client(config).await?;
             let mined = client.unlock().await?;
             let info = client.sender_info(owner(&client)?).await?;
-            let text = format!("unlocked: withdraw from round {} on, if you do not cancel", info.withdraw_round);
+            let text =
+                format!("unlocked: withdraw from round {} on, if you do not cancel", info.withdraw_round);
             report(*output, &mined, &text);
             Ok(())
         }
         WalletCommand::CancelUnlock(output) => {
-            report(*output, &client(config).await?.cancel_unlock().await?, "the deposit pays for tickets again");
+            report(
+                *output,
+                &client(config).await?.cancel_unlock().await?,
+                "the deposit pays for tickets again",
+            );
             Ok(())
         }
         WalletCommand::Withdraw(output) => {
@@ -78,9 +86,15 @@ fn store(config: &Config, key: B256, output: JsonArgs) -> anyhow::Result<()> {
 
 fn read_key() -> anyhow::Result<B256> {
     let mut text = String::new();
-    std::io::stdin().take(MAX_KEY_TEXT).read_to_string(&mut text).context("cannot read the key from standard input")?;
+    std::io::stdin()
+        .take(MAX_KEY_TEXT)
+        .read_to_string(&mut text)
+        .context("cannot read the key from standard input")?;
     // The text is not repeated in the error: it may be most of a secret.
-    let key = text.trim().parse::<B256>().map_err(|_| anyhow::anyhow!("expected 32 bytes in hex on standard input"))?;
+    let key = text
+        .trim()
+        .parse::<B256>()
+        .map_err(|_| anyhow::anyhow!("expected 32 bytes in hex on standard input"))?;
     PrivateKeySigner::from_bytes(&key).map_err(|_| anyhow::anyhow!("these 32 bytes are no secp256k1 key"))?;
     Ok(key)
 }
@@ -99,7 +113,10 @@ async fn balance(config: &Config, output: JsonArgs) -> anyhow::Result<()> {
         format!("tokens    {tokens} base units"),
     ];
     if info.withdraw_round > 0 {
-        lines.push(format!("unlocked: deposit and reserve can be withdrawn from round {}", info.withdraw_round));
+        lines.push(format!(
+            "unlocked: deposit and reserve can be withdrawn from round {}",
+            info.withdraw_round
+        ));
     }
     let value = json!({
         "address": owner,

@@ -194,7 +194,7 @@ pub fn find(path: &str) -> Option<&'static Key> {
 }
 
 /// The known path nearest to a mistyped one, when one is near.
-pub fn nearest(path: &str) -> Option<&'static str> {
+pub(super) fn nearest(path: &str) -> Option<&'static str> {
     /// Below this similarity a hint would mislead.
     const NEAR: f64 = 0.75;
     KEYS.iter()

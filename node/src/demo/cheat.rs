@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use framemill_media::{
-    Demuxer, Encoder, EncoderConfig, Frame, MediaError, MediaLimits, Muxer, OutputFormat, Packet, VideoTrack, segment_info,
+    Demuxer, Encoder, EncoderConfig, Frame, MediaError, MediaLimits, Muxer, OutputFormat, Packet, VideoTrack,
+    segment_info,
 };
 use framemill_transcoder::{Capabilities, Engine, Job, RenditionSink, Renditions, TranscodeError};
 use futures::StreamExt as _;
@@ -110,8 +111,10 @@ fn gradient(
     let mut packets = Vec::with_capacity(track.pts.len());
     for (number, pts) in track.pts.iter().enumerate() {
         // The low byte alone counts: the gradient repeats every 256 pixels.
-        let luma: Vec<u8> = (0..width * height).map(|i| (i % width + i / width + number * DRIFT) as u8).collect();
-        let frame = Frame::from_yuv420p(config.width, config.height, [&luma, &chroma, &chroma], *pts, limits)?;
+        let luma: Vec<u8> =
+            (0..width * height).map(|i| (i % width + i / width + number * DRIFT) as u8).collect();
+        let frame =
+            Frame::from_yuv420p(config.width, config.height, [&luma, &chroma, &chroma], *pts, limits)?;
         encoder.send(&frame)?;
         while let Some(packet) = encoder.receive()? {
             packets.push(packet);

@@ -96,7 +96,9 @@ const TICKETS_PER_SEGMENT: u64 = 20;
 impl Terms {
     /// Terms under which a segment of so many output pixels costs [`TICKETS_PER_SEGMENT`].
     fn for_segment(pixels: u64) -> Self {
-        let wei = U256::from(TICKET_VALUE) * U256::from(TICKETS_PER_SEGMENT) * U256::from(crate::buyer::PRICED_PIXELS);
+        let wei = U256::from(TICKET_VALUE)
+            * U256::from(TICKETS_PER_SEGMENT)
+            * U256::from(crate::buyer::PRICED_PIXELS);
         Self { price: wei / U256::from(pixels.max(1)) }
     }
 
@@ -109,7 +111,10 @@ impl Terms {
             ("orchestrator.redeem_wait_ms", "1000".to_owned()),
             ("orchestrator.confirmations", "1".to_owned()),
             ("broadcaster.max_price_wei", (self.price * U256::from(2)).to_string()),
-            ("broadcaster.max_deposit_per_hour_wei", (U256::from(20) * U256::from(crate::devnet::ETHER)).to_string()),
+            (
+                "broadcaster.max_deposit_per_hour_wei",
+                (U256::from(20) * U256::from(crate::devnet::ETHER)).to_string(),
+            ),
         ]
     }
 }

@@ -22,18 +22,27 @@ struct MediaPlaylist {
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub(super) fn check(master: &Path, input: &Path, cut: &SegmenterConfig, ladder: &[LadderEntry]) -> anyhow::Result<u64> {
+pub(super) fn check(
+    master: &Path,
+    input: &Path,
+    cut: &SegmenterConfig,
+    ladder: &[LadderEntry],
+) -> anyhow::Result<u64> {
     let variants = variants(&read_text(master)?, master);
     ensure!(variants.len() == ladder.len(), "{} variants, expected {}", variants.len(), ladder.len());
     let playlists = variants.iter().map(|path| media_playlist(path)).collect::<Result<Vec<_>, _>>()?;
     let mut ends: Vec<Option<Ticks>> = vec![None; playlists.len()];
     let mut checked = 0;
     let mut number = 0;
-    let mut segmenter = Segmenter::open_seekable(std::fs::File::open(input)?, cut.clone(), &MediaLimits::default())?;
+    let mut segmenter =
+        Segmenter::open_seekable(std::fs::File::open(input)?, cut.clone(), &MediaLimits::default())?;
     while let Some(source) = segmenter.next_segment()? {
         let reference = SourceReference::new(source.data.clone(), &MediaLimits::segment())?;
         for ((playlist, entry), end) in playlists.iter().zip(ladder).zip(&mut ends) {
-            let path = playlist.segments.get(number).with_context(|| format!("{}: segment {number} is missing", entry.name))?;
+            let path = playlist
+                .segments
+                .get(number)
+                .with_context(|| format!("{}: segment {number} is missing", entry.name))?;
             let rendition = Bytes::from(std::fs::read(path).with_context(|| path.display().to_string())?);
             *end = Some(joins(&source, &rendition, *end).with_context(|| path.display().to_string())?);
             let report = verify(&reference, &rendition, entry, &Policy::FULL, &B256::ZERO)?;
@@ -45,7 +54,12 @@ pub(super) fn check(master: &Path, input: &Path, cut: &SegmenterConfig, ladder: 
     for (playlist, entry) in playlists.iter().zip(ladder) {
         ensure!(playlist.ended, "{}: the playlist has no end", entry.name);
         ensure!(playlist.gaps == 0, "{}: {} gaps", entry.name, playlist.gaps);
-        ensure!(playlist.segments.len() == number, "{}: {} segments, expected {number}", entry.name, playlist.segments.len());
+        ensure!(
+            playlist.segments.len() == number,
+            "{}: {} segments, expected {number}",
+            entry.name,
+            playlist.segments.len()
+        );
     }
     Ok(checked)
 }
@@ -57,11 +71,19 @@ fn joins(source: &SourceSegment, rendition: &Bytes, before: Option<Ticks>) -> an
     let first = *video.pts.first().context("no frame")?;
     // A segment file knows its timestamps modulo 2^33; the source's place on the timeline is known in full.
     let turn = 1i64 << 33;
-    ensure!((first.0 - source.start_pts.0).rem_euclid(turn) == 0, "starts at {first:?}, its source at {:?}", source.start_pts);
+    ensure!(
+        (first - source.start_pts).rem_euclid(turn) == 0,
+        "starts at {first:?}, its source at {:?}",
+        source.start_pts
+    );
     if let Some(before) = before {
-        ensure!(source.start_pts == before, "starts at {:?}, the segment before ended at {before:?}", source.start_pts);
+        ensure!(
+            source.start_pts == before,
+            "starts at {:?}, the segment before ended at {before:?}",
+            source.start_pts
+        );
     }
-    Ok(Ticks(source.start_pts.0 + source.duration.0))
+    Ok(source.start_pts + source.duration)
 }
 
 fn read_text(path: &Path) -> anyhow::Result<String> {

@@ -61,7 +61,11 @@ impl Process {
                 Err(_) => "not answering".to_owned(),
             };
             if Instant::now() > end {
-                anyhow::bail!("{} is not ready after {START_LIMIT:?}: {reason}; see {}", self.name, self.log.display());
+                anyhow::bail!(
+                    "{} is not ready after {START_LIMIT:?}: {reason}; see {}",
+                    self.name,
+                    self.log.display()
+                );
             }
             sleep(READY_POLL).await;
         }
@@ -76,7 +80,9 @@ impl Process {
     pub(super) async fn stop(mut self) {
         if let Some(id) = self.child.id() {
             let asked = Command::new("kill").args(["-TERM", &id.to_string()]).status().await;
-            if asked.is_ok_and(|status| status.success()) && timeout(STOP_LIMIT, self.child.wait()).await.is_ok() {
+            if asked.is_ok_and(|status| status.success())
+                && timeout(STOP_LIMIT, self.child.wait()).await.is_ok()
+            {
                 return;
             }
         }

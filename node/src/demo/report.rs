@@ -81,7 +81,8 @@ impl Report {
         self.renditions += u64::from(segment.renditions);
         self.verified += u64::from(segment.verified);
         self.tickets.sent += u64::from(segment.tickets);
-        let failed = segment.attempts.iter().filter(|attempt| !matches!(attempt.result, AttemptOutcome::Delivered));
+        let failed =
+            segment.attempts.iter().filter(|attempt| !matches!(attempt.result, AttemptOutcome::Delivered));
         for attempt in failed {
             self.failovers += 1;
             if let AttemptOutcome::Rejected { reason } = &attempt.result {
@@ -124,7 +125,15 @@ impl Report {
         line("renditions", format!("{} published, {} verified", self.renditions, self.verified));
         line("rejected", self.rejected.len().to_string());
         for rejected in &self.rejected {
-            line("", format!("segment {} from {}: {}", rejected.segment, name(&rejected.orchestrator), rejected.reason));
+            line(
+                "",
+                format!(
+                    "segment {} from {}: {}",
+                    rejected.segment,
+                    name(&rejected.orchestrator),
+                    rejected.reason
+                ),
+            );
         }
         line("failovers", self.failovers.to_string());
         let Tickets { sent, won, redeemed } = self.tickets;
@@ -132,7 +141,10 @@ impl Report {
         for seller in &self.orchestrators {
             let kind = if seller.honest { "honest" } else { "cheat" };
             let earned = amount::show(seller.fees_wei);
-            line("earned", format!("{} ({kind}): {earned} for {} segments", name(&seller.address), seller.segments));
+            line(
+                "earned",
+                format!("{} ({kind}): {earned} for {} segments", name(&seller.address), seller.segments),
+            );
         }
         line("deposit", format!("lost {}", amount::show(self.deposit_spent_wei)));
         line("ladder", self.master_playlist.display().to_string());
@@ -154,7 +166,12 @@ mod tests {
             rejected: vec![Rejected { segment: 1, orchestrator: Address::ZERO, reason: "content".into() }],
             failovers: 1,
             tickets: Tickets { sent: 40, won: 20, redeemed: 20 },
-            orchestrators: vec![Seller { address: Address::ZERO, segments: 2, fees_wei: U256::from(7), honest: true }],
+            orchestrators: vec![Seller {
+                address: Address::ZERO,
+                segments: 2,
+                fees_wei: U256::from(7),
+                honest: true,
+            }],
             deposit_spent_wei: U256::from(7),
             master_playlist: "hls/demo/master.m3u8".into(),
             chain_id: 31337,

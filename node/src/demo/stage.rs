@@ -12,7 +12,7 @@ use framemill_broadcaster::{Pace, StreamConfig};
 use framemill_contracts::{Anvil, AnvilConfig};
 use framemill_media::{MediaLimits, Segmenter, TICKS_PER_SECOND, VideoInfo};
 use framemill_network::{FrameRate, Ladder, LadderEntry, SourceVideo};
-use probabilistic_ticket::{Ledger as _, SqliteLedger};
+use probabilistic_ticket::{Ledger as _, SqliteLedger, ledger::WinnerState};
 use tokio::time::{Instant, sleep};
 
 use super::{
@@ -71,7 +71,12 @@ struct Programme {
 }
 
 /// Sets up, plays, waits for the money, checks.
-pub(super) async fn play(config: &Config, args: &DemoArgs, dir: &Path, input: &Path) -> anyhow::Result<Outcome> {
+pub(super) async fn play(
+    config: &Config,
+    args: &DemoArgs,
+    dir: &Path,
+    input: &Path,
+) -> anyhow::Result<Outcome> {
     let programme = programme(config, args, input)?;
     let mut stage = Stage::set(config, dir, &programme).await?;
     let names = stage.names();
@@ -91,7 +96,8 @@ pub(super) async fn play(config: &Config, args: &DemoArgs, dir: &Path, input: &P
     println!("checking every published rendition once more, independently of the broadcaster");
     let (master, input) = (report.master_playlist.clone(), input.to_owned());
     let (cut, ladder) = (programme.stream.segmenter(), programme.ladder.clone());
-    let checked = tokio::task::spawn_blocking(move || playback::check(&master, &input, &cut, &ladder)).await?;
+    let checked =
+        tokio::task::spawn_blocking(move || playback::check(&master, &input, &cut, &ladder)).await?;
     if let Err(error) = checked {
         faults.push(format!("the published ladder is not right: {error:#}"));
     }
@@ -113,9 +119,12 @@ fn programme(config: &Config, args: &DemoArgs, input: &Path) -> anyhow::Result<P
         Segmenter::open_seekable(file, stream.segmenter(), &MediaLimits::default()).with_context(unusable)?;
     let probe = source.probe();
     let video = probe.require_video().with_context(unusable)?;
-    let ladder: Vec<_> = stream.ladder.resolve(source_video(video))?.iter().cloned().collect();
+    let ladder: Vec<_> = stream.ladder.resolve(&source_video(video))?.iter().cloned().collect();
     let segment_ticks = i64::try_from(config.broadcaster.segment_ms)? * TICKS_PER_SECOND / 1000;
-    let segments = probe.duration.map_or(1, |duration| duration.0.div_ceil(segment_ticks).max(1)).unsigned_abs();
+    let segments = probe
+        .duration
+        .map_or(1i64, |duration| (duration + segment_ticks - 1).div_euclid(segment_ticks).max(1))
+        .unsigned_abs();
     let seconds = config.broadcaster.segment_ms.div_ceil(1000);
     let fps = video.frame_rate.as_f64().ceil().clamp(1.0, 240.0) as u64;
     let pixels_per_segment = ladder.iter().map(LadderEntry::pixels_per_frame).sum::<u64>() * fps * seconds;
@@ -172,7 +181,8 @@ impl Stage {
     ) -> anyhow::Result<Report> {
         let stream = self.buyer.broadcaster.stream(programme.stream.clone())?;
         let pace = if args.fast { Pace::Fast } else { Pace::Realtime };
-        let honest: Vec<_> = self.market.sellers.iter().enumerate().filter(|(number, _)| *number != CHEAT).collect();
+        let honest: Vec<_> =
+            self.market.sellers.iter().enumerate().filter(|(number, _)| *number != CHEAT).collect();
         let plot = Plot {
             kill_after: programme.segments / 2,
             candidates: honest.iter().map(|(_, seller)| seller.orchestrator.address).collect(),
@@ -199,7 +209,8 @@ impl Stage {
         watched?;
         pushed.with_context(|| format!("{} cannot be played to its end", input.display()))?;
         let mut report = watch.into_report();
-        report.master_playlist = PathBuf::from(self.buyer.broadcaster.store().locate(&summary.master_playlist));
+        report.master_playlist =
+            PathBuf::from(self.buyer.broadcaster.store().locate(&summary.master_playlist));
         Ok(report)
     }
 
@@ -236,14 +247,20 @@ impl Stage {
             let winners = ledger.winners_of(payer, WINNERS_READ).await?;
             ledger.close().await;
             report.tickets.won += winners.len() as u64;
-            report.tickets.redeemed += winners.iter().filter(|winner| winner.is_paid()).count() as u64;
+            report.tickets.redeemed +=
+                winners.iter().filter(|winner| matches!(winner.state, WinnerState::Paid(_))).count() as u64;
             let fees_wei = client.pending_fees(member.address).await?;
             let row = picture.orchestrators.get(&member.address.to_string());
             let segments = row.map_or(0, |row| row.segments);
             self.runtime.board.draw(|picture| {
                 picture.orchestrator(&member.address.to_string()).fees_wei = Some(fees_wei.to_string());
             });
-            report.orchestrators.push(Seller { address: member.address, segments, fees_wei, honest: number != CHEAT });
+            report.orchestrators.push(Seller {
+                address: member.address,
+                segments,
+                fees_wei,
+                honest: number != CHEAT,
+            });
         }
         Ok(())
     }
@@ -272,7 +289,8 @@ async fn start(
         let member = &seller.orchestrator;
         orchestrators.push(Process::start(&member.name, &["orchestrator"], &member.config, &logs)?);
         let from = cheat_from.to_string();
-        let arguments: &[&str] = if number == CHEAT { &["transcoder", "--cheat-from", &from] } else { &["transcoder"] };
+        let arguments: &[&str] =
+            if number == CHEAT { &["transcoder", "--cheat-from", &from] } else { &["transcoder"] };
         let name = member.name.replace("orchestrator", "transcoder");
         transcoders.push(Process::start(&name, arguments, &seller.transcoder_config, &logs)?);
         // One after the other: each transcoder measures this machine, and should have it to itself.

@@ -36,11 +36,22 @@ impl Watch {
         plot: Plot,
     ) -> Self {
         println!("\n segment      in     out  orchestrator    verdict  renditions  tickets");
-        Self { board, stream, names, plot: Some(plot), last: None, begun: Instant::now(), report: Report::default() }
+        Self {
+            board,
+            stream,
+            names,
+            plot: Some(plot),
+            last: None,
+            begun: Instant::now(),
+            report: Report::default(),
+        }
     }
 
     /// Follows the stream until somebody is to be killed (who), or to its end (nobody).
-    pub(super) async fn until_kill(&mut self, events: &mut (impl Stream<Item = StreamEvent> + Unpin)) -> Option<Address> {
+    pub(super) async fn until_kill(
+        &mut self,
+        events: &mut (impl Stream<Item = StreamEvent> + Unpin),
+    ) -> Option<Address> {
         while let Some(event) = events.next().await {
             let elapsed = feed::millis(self.begun.elapsed());
             feed::draw(&self.board, self.stream, &event, elapsed);

@@ -19,8 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::board::Board;
 
 /// Scripts and styles come from this page alone, so a name that a peer chose can never run.
-const CONTENT_POLICY: &str =
-    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'";
+const CONTENT_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'";
 
 /// Why a node cannot work at the moment; empty when it can.
 #[derive(Debug, Clone, Default)]

@@ -54,7 +54,12 @@ fn imported_key_has_its_known_address() {
     let folder = tempfile::tempdir().unwrap();
     let key = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80\n";
     let made = wallet(folder.path(), &["import"], key);
-    assert_eq!(stdout(&made).lines().next(), Some("0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"), "{}", stderr(&made));
+    assert_eq!(
+        stdout(&made).lines().next(),
+        Some("0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"),
+        "{}",
+        stderr(&made)
+    );
 }
 
 #[test]
