@@ -5,6 +5,7 @@ use std::time::Duration;
 use libp2p::{Multiaddr, PeerId};
 
 use crate::ladder::LadderError;
+use crate::quote::QuoteMismatch;
 use crate::wire_error::{WireCode, WireError};
 
 /// Errors of this crate.
@@ -66,6 +67,12 @@ pub enum NetworkError {
         what: &'static str,
         /// How long.
         after: Duration,
+    },
+    /// An orchestrator did not prove that it knows the work token.
+    #[error("peer {peer} did not prove that it knows the work token: check the token and the address")]
+    Unproven {
+        /// The peer.
+        peer: PeerId,
     },
     /// The peer answered with an error.
     #[error("peer refused: {0}")]
@@ -143,6 +150,9 @@ pub enum ProtocolError {
     /// An unusable ladder.
     #[error(transparent)]
     Ladder(#[from] LadderError),
+    /// A quote for something else.
+    #[error(transparent)]
+    Quote(#[from] QuoteMismatch),
     /// A legal message at the wrong time.
     #[error("{found} came where {expected} was expected")]
     Unexpected {

@@ -12,21 +12,24 @@
 //! result. The node ends with [`Network::shutdown`]. Signatures are made and checked by the roles; this crate computes digests.
 
 mod config;
-mod discovery;
+pub mod discovery;
 mod error;
+mod gate;
 mod identity;
 pub mod ladder;
 pub mod merkle;
 mod node;
 mod price;
-mod quote;
+mod proto;
+pub mod quote;
 mod quote_service;
 pub mod receipt;
-mod segment;
-mod signing;
+pub mod segment;
+pub mod signing;
 mod transfer;
+mod wire;
 mod wire_error;
-mod work;
+pub mod work;
 
 pub use libp2p::{Multiaddr, PeerId};
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use libp2p::PeerId;
 
 use crate::ladder::{Ladder, SourceVideo};
-use crate::price::PricePerPixel;
+pub use crate::price::{PriceError, PricePerPixel};
 use crate::signing::{SignatureBytes, SigningDomain};
 
 /// Most bytes of ticket parameters in a quote, an acceptance or an error's details: payments' parameters are a few hundred.

@@ -184,12 +184,9 @@ pub struct WireError {
 }
 
 impl WireError {
-    /// An error without advice when to retry. The message is cut to [`MAX_MESSAGE_BYTES`].
+    /// An error without advice when to retry. The message is cut to [`MAX_MESSAGE_BYTES`], line breaks become spaces.
     pub fn new(code: WireCode, message: impl Into<String>) -> Self {
-        let mut message = message.into();
-        let end = message.floor_char_boundary(MAX_MESSAGE_BYTES);
-        message.truncate(end);
-        Self { code, message, retry_after: Duration::ZERO, details: None }
+        Self { code, message: printable(&message.into()), retry_after: Duration::ZERO, details: None }
     }
 
     /// With advice to wait, in whole milliseconds on the wire.
@@ -205,6 +202,12 @@ impl WireError {
         self.details = (details.len() <= MAX_DETAILS_BYTES).then_some(details);
         self
     }
+}
+
+/// A message as a peer accepts it: short and without control characters.
+pub(crate) fn printable(message: &str) -> String {
+    let cut = &message[..message.floor_char_boundary(MAX_MESSAGE_BYTES)];
+    cut.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }
 
 #[cfg(test)]

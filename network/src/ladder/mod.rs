@@ -1,6 +1,7 @@
 //! What is asked of a transcoder: an ordered list of renditions, the same type in configuration, on the wire and in receipts.
 
 mod entry;
+mod frames;
 mod json;
 mod livepeer;
 mod parse;
@@ -9,6 +10,7 @@ mod rate;
 mod resolve;
 
 pub use entry::{Codec, Gop, LadderEntry, Profile};
+pub use frames::FrameGate;
 pub use livepeer::TranscodeConfiguration;
 pub use rate::FrameRate;
 pub use resolve::SourceVideo;
@@ -228,3 +230,6 @@ impl Default for Ladder {
         Self(vec![rung(720, 3_000_000), rung(480, 1_500_000), rung(360, 800_000)])
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -49,7 +49,8 @@ fn resolve_entry(entry: &LadderEntry, source: &SourceVideo) -> Option<LadderEntr
         (width, 0) => (width, scaled(source.height, width, source.width)),
         (width, height) => fit(width, height, source),
     };
-    if width > source.width || height > source.height {
+    // Rounding to even may add a pixel to an odd source's size.
+    if width > source.width + 1 || height > source.height + 1 {
         return None;
     }
     Some(with_size(entry, even_round(width, source.width), even_round(height, source.height), source.fps))
@@ -77,11 +78,12 @@ fn with_size(entry: &LadderEntry, width: u32, height: u32, source_fps: FrameRate
     LadderEntry { width, height, fps, ..entry.clone() }
 }
 
-/// `side * numerator / denominator`, to the nearest pixel; the denominator is a side of the source, so at least [`MIN_SIDE`].
+/// `side * numerator / denominator`, to the nearest even number in one step; the denominator is a side of the source, so at
+/// least [`MIN_SIDE`].
 fn scaled(side: u32, numerator: u32, denominator: u32) -> u32 {
     let product = u64::from(side) * u64::from(numerator);
-    let rounded = (product + u64::from(denominator) / 2) / u64::from(denominator);
-    u32::try_from(rounded).unwrap_or(u32::MAX)
+    let half = (product + u64::from(denominator)) / (2 * u64::from(denominator));
+    u32::try_from(2 * half).unwrap_or(u32::MAX)
 }
 
 fn even_floor(side: u32) -> u32 {

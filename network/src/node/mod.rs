@@ -1,21 +1,59 @@
 //! The libp2p node behind every role.
 
+mod accept;
+mod opener;
+mod shared;
+mod streams;
+mod swarm;
+
+pub(crate) use accept::{Admitted, Context};
+pub(crate) use shared::{Shared, StreamPermit};
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p::{Multiaddr, PeerId};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use self::opener::Opener;
 use crate::config::NetworkConfig;
 use crate::discovery::ServiceAddress;
 use crate::error::NetworkError;
 use crate::quote::{QuoteRequest, SignedQuote};
-use crate::quote_service::QuoteServer;
-use crate::segment::{SegmentExchange, SegmentHeader, SegmentServer};
-use crate::work::{WorkHello, WorkServer, WorkSession, WorkToken};
+use crate::quote_service::{self, QuoteServer};
+use crate::segment::{self, SegmentExchange, SegmentHeader, SegmentServer};
+use crate::work::{self, WorkHello, WorkServer, WorkSession, WorkToken};
+
+pub(crate) const QUOTE_PROTOCOL: &str = "/framemill/quote/1";
+pub(crate) const SEGMENT_PROTOCOL: &str = "/framemill/segment/1";
+pub(crate) const WORK_PROTOCOL: &str = "/framemill/work/1";
+
+/// Requests of handles to the swarm's task that wait at one time.
+const COMMAND_QUEUE: usize = 256;
+/// Inbound streams that wait to be looked at; each is looked at at once, so this only smooths bursts.
+const INBOUND_QUEUE: usize = 256;
+/// How long tasks may take to end after they were told to.
+const SHUTDOWN_WAIT: Duration = Duration::from_secs(5);
 
 /// A running node. Clones are handles of the same node; it ends by [`Network::shutdown`] or when the last handle is dropped.
 #[derive(Debug, Clone)]
 pub struct Network {
-    _private: (),
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    context: Context,
+    listening: Vec<Multiaddr>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.context.end();
+    }
 }
 
 impl Network {
@@ -24,23 +62,39 @@ impl Network {
     /// # Errors
     /// When an address cannot be listened on.
     pub async fn start(config: NetworkConfig) -> Result<Self, NetworkError> {
-        let _ = config;
-        todo!()
+        let shared = Arc::new(Shared::new(config.limits.clone()));
+        let (inbound_sender, inbound) = mpsc::channel(INBOUND_QUEUE);
+        let mut swarm = swarm::build(&config, &shared, inbound_sender)?;
+        let listening = swarm::listen(&mut swarm, &config.listen).await?;
+        let (sender, commands) = mpsc::channel(COMMAND_QUEUE);
+        let context = Context {
+            local: *swarm.local_peer_id(),
+            shared: shared.clone(),
+            opener: Opener::new(sender),
+            limits: Arc::new(config.limits),
+            timeouts: Arc::new(config.timeouts),
+            tasks: TaskTracker::new(),
+            cancel: CancellationToken::new(),
+        };
+        // The swarm ends by itself: it says goodbye to its peers first.
+        context.tasks.spawn(swarm::drive(swarm, shared, commands, context.cancel.clone()));
+        context.spawn(accept::accept_loop(context.clone(), inbound));
+        Ok(Self { inner: Arc::new(Inner { context, listening }) })
     }
 
     /// This node's identity.
     pub fn peer_id(&self) -> PeerId {
-        todo!()
+        self.context().local
     }
 
     /// The addresses this node listens on, with real ports.
     pub fn listen_addresses(&self) -> Vec<Multiaddr> {
-        todo!()
+        self.inner.listening.clone()
     }
 
     /// [`Network::listen_addresses`] in the form of the registry; `None` when this node does not listen.
     pub fn service_address(&self) -> Option<ServiceAddress> {
-        todo!()
+        ServiceAddress::new(self.peer_id(), self.listen_addresses()).ok()
     }
 
     /// Remembers where a peer can be dialed, in place of what was known before. Connections are made on demand.
@@ -48,32 +102,28 @@ impl Network {
     /// # Errors
     /// When the address book is full.
     pub fn add_peer(&self, service: &ServiceAddress) -> Result<(), NetworkError> {
-        let _ = service;
-        todo!()
+        self.context().shared.add_peer(service)
     }
 
     /// Forgets where a peer can be dialed.
     pub fn remove_peer(&self, peer: PeerId) {
-        let _ = peer;
-        todo!()
+        self.context().shared.remove_peer(&peer);
     }
 
     /// True while at least one connection with the peer is up.
     pub fn is_connected(&self, peer: PeerId) -> bool {
-        let _ = peer;
-        todo!()
+        self.context().shared.is_connected(&peer)
     }
 
     /// Last measured round-trip time to a connected peer.
     pub fn round_trip(&self, peer: PeerId) -> Option<Duration> {
-        let _ = peer;
-        todo!()
+        self.context().shared.round_trip(&peer)
     }
 
     /// Closes every connection with a peer and refuses new ones for a time.
     pub fn ban(&self, peer: PeerId, time: Duration) {
-        let _ = (peer, time);
-        todo!()
+        self.context().shared.ban(peer, time);
+        self.context().opener.disconnect(peer);
     }
 
     /// Asks an orchestrator for a quote and checks that the answer fits the request. The signature is for the role to check.
@@ -86,8 +136,10 @@ impl Network {
         request: &QuoteRequest,
         deadline: Duration,
     ) -> Result<SignedQuote, NetworkError> {
-        let _ = (peer, request, deadline);
-        todo!()
+        let asked = quote_service::request(self.context(), peer, request, deadline);
+        timeout(deadline, asked)
+            .await
+            .map_err(|_| NetworkError::Timeout { what: "asking for a quote", after: deadline })?
     }
 
     /// Offers a segment and waits for the orchestrator's decision; nothing is uploaded before it accepts. The whole exchange
@@ -100,8 +152,7 @@ impl Network {
         peer: PeerId,
         header: SegmentHeader,
     ) -> Result<SegmentExchange, NetworkError> {
-        let _ = (peer, header);
-        todo!()
+        segment::open(self.context(), peer, header).await
     }
 
     /// Connects to an orchestrator as a transcoder; both sides prove that they know the token.
@@ -114,8 +165,7 @@ impl Network {
         hello: WorkHello,
         token: &WorkToken,
     ) -> Result<WorkSession, NetworkError> {
-        let _ = (peer, hello, token);
-        todo!()
+        work::connect(self.context(), peer, hello, token).await
     }
 
     /// Serves quotes; at most `queue` requests wait for the application, further ones are answered with `busy`.
@@ -123,8 +173,8 @@ impl Network {
     /// # Errors
     /// When quotes are served already.
     pub fn serve_quotes(&self, queue: usize) -> Result<QuoteServer, NetworkError> {
-        let _ = queue;
-        todo!()
+        let receiver = self.register(queue, QUOTE_PROTOCOL, |services| &mut services.quotes)?;
+        Ok(QuoteServer::new(receiver, self.context().timeouts.application))
     }
 
     /// Serves segments; at most `queue` offers wait for the application, further ones are answered with `busy`.
@@ -132,8 +182,8 @@ impl Network {
     /// # Errors
     /// When segments are served already.
     pub fn serve_segments(&self, queue: usize) -> Result<SegmentServer, NetworkError> {
-        let _ = queue;
-        todo!()
+        let receiver = self.register(queue, SEGMENT_PROTOCOL, |services| &mut services.segments)?;
+        Ok(SegmentServer::new(receiver, self.context().timeouts.application))
     }
 
     /// Takes transcoders that know `token`; at most `queue` wait for the application, further ones are answered with `busy`.
@@ -141,12 +191,41 @@ impl Network {
     /// # Errors
     /// When work is served already.
     pub fn serve_work(&self, token: WorkToken, queue: usize) -> Result<WorkServer, NetworkError> {
-        let _ = (token, queue);
-        todo!()
+        let receiver = self.register(queue, WORK_PROTOCOL, |services| &mut services.work)?;
+        self.context().shared.services().work_token = Some(token);
+        Ok(WorkServer::new(receiver))
     }
 
     /// Stops listening, ends every stream and connection, and waits until all tasks have ended.
     pub async fn shutdown(&self) {
-        todo!()
+        let context = self.context();
+        context.end();
+        context.tasks.close();
+        if timeout(SHUTDOWN_WAIT, context.tasks.wait()).await.is_err() {
+            tracing::warn!("some network tasks did not end in time");
+        }
+    }
+
+    fn context(&self) -> &Context {
+        &self.inner.context
+    }
+
+    fn register<T>(
+        &self,
+        queue: usize,
+        protocol: &'static str,
+        slot: fn(&mut shared::Services) -> &mut Option<mpsc::Sender<T>>,
+    ) -> Result<mpsc::Receiver<T>, NetworkError> {
+        let mut services = self.context().shared.services();
+        if self.context().cancel.is_cancelled() {
+            return Err(NetworkError::ShutDown);
+        }
+        let slot = slot(&mut services);
+        if slot.as_ref().is_some_and(|queue| !queue.is_closed()) {
+            return Err(NetworkError::AlreadyServed { protocol });
+        }
+        let (sender, receiver) = mpsc::channel(queue.max(1));
+        *slot = Some(sender);
+        Ok(receiver)
     }
 }

@@ -1,12 +1,18 @@
 //! The broadcaster's side of the segment protocol.
 
-use alloy_primitives::B256;
 use bytes::Bytes;
+use libp2p::PeerId;
+use tokio::time::Instant;
 
-use super::SegmentAccept;
+use super::{MAX_PAYMENT_BYTES, SegmentAccept, SegmentHeader};
 use crate::error::NetworkError;
+use crate::node::{Context, SEGMENT_PROTOCOL};
 use crate::receipt::{RenditionClaim, SignedReceipt};
-use crate::transfer::{RenditionChunk, RenditionEnd, SourceWriter};
+use crate::transfer::{
+    Collected, LastFrame, Pace, Plan, RenditionChunk, RenditionEnd, ReplyReader, SourceWriter, collect,
+    unexpected,
+};
+use crate::wire::{MAX_SMALL_MESSAGE, ReplyFrame, Wait, split};
 
 /// A segment that an orchestrator accepted. The two halves are independent: renditions may arrive during the upload.
 #[derive(Debug)]
@@ -22,7 +28,7 @@ pub struct SegmentExchange {
 /// The renditions of one segment as they arrive, checked against the ladder, the header and the receipt.
 #[derive(Debug)]
 pub struct SegmentDownload {
-    pub(crate) _private: (),
+    reader: ReplyReader,
 }
 
 /// What an orchestrator sends back.
@@ -30,6 +36,11 @@ pub struct SegmentDownload {
 pub enum SegmentEvent {
     /// The next bytes of a rendition.
     Chunk(RenditionChunk),
+    /// What came of a rendition is void: another transcoder makes it anew.
+    Restart {
+        /// Position in the ladder.
+        index: u32,
+    },
     /// A rendition is complete and its bytes have the stated hash and length.
     End(RenditionEnd),
     /// Every rendition is complete and the receipt is about exactly these. The signature is for the role to check.
@@ -54,11 +65,6 @@ impl SegmentResult {
     pub fn claims(&self) -> Vec<RenditionClaim> {
         self.ends.iter().map(RenditionEnd::claim).collect()
     }
-
-    /// SHA-256 of each rendition in ladder order.
-    pub fn hashes(&self) -> impl Iterator<Item = B256> + '_ {
-        self.ends.iter().map(|end| end.sha256)
-    }
 }
 
 impl SegmentExchange {
@@ -68,8 +74,13 @@ impl SegmentExchange {
     /// # Errors
     /// The orchestrator's error where it gave one, even when the upload failed because of it.
     pub async fn complete(self, source: Bytes) -> Result<SegmentResult, NetworkError> {
-        let _ = source;
-        todo!()
+        let Collected { renditions, ends, last } = collect(self.upload, self.download.reader, source).await?;
+        match last {
+            ReplyFrame::Receipt(receipt) => {
+                Ok(SegmentResult { accept: self.accept, renditions, ends, receipt })
+            }
+            other => Err(unexpected(&other, "a receipt").into()),
+        }
     }
 }
 
@@ -79,6 +90,52 @@ impl SegmentDownload {
     /// # Errors
     /// The orchestrator's error, a broken protocol, or the deadline; the exchange is over then.
     pub async fn next(&mut self) -> Result<Option<SegmentEvent>, NetworkError> {
-        todo!()
+        Ok(match self.reader.next().await? {
+            None => None,
+            Some(ReplyFrame::Chunk(chunk)) => Some(SegmentEvent::Chunk(chunk)),
+            Some(ReplyFrame::Restart { index }) => Some(SegmentEvent::Restart { index }),
+            Some(ReplyFrame::End(end)) => Some(SegmentEvent::End(end)),
+            Some(ReplyFrame::Receipt(receipt)) => Some(SegmentEvent::Receipt(receipt)),
+            Some(other) => return Err(unexpected(&other, "a rendition").into()),
+        })
     }
+}
+
+/// Offers a segment and waits for the decision.
+pub(crate) async fn open(
+    context: &Context,
+    peer: PeerId,
+    header: SegmentHeader,
+) -> Result<SegmentExchange, NetworkError> {
+    check(&header)?;
+    let pace = Pace::new(&context.limits, &context.timeouts, header.deadline);
+    let within = context.timeouts.dial.min(header.deadline);
+    let (_, stream) = context.opener.open(peer, None, SEGMENT_PROTOCOL, within).await?;
+    let (mut reader, mut writer) = split(stream, context.timeouts.message);
+    // Connecting took part of the time: the orchestrator is told what is left of it.
+    let left = pace.deadline.saturating_duration_since(Instant::now());
+    let header = SegmentHeader { deadline: left, ..header };
+    writer.write(&header, pace.deadline).await?;
+    let wait = Wait { what: "the decision on a segment", first: pace.deadline, message: pace.message };
+    let accept = match reader.expect(MAX_SMALL_MESSAGE, wait).await? {
+        ReplyFrame::Accept(accept) => accept,
+        ReplyFrame::Error(error) => return Err(error.into()),
+        other => return Err(unexpected(&other, "an acceptance").into()),
+    };
+    let upload = SourceWriter::new(writer, header.source_len, pace);
+    let reader = ReplyReader::new(reader, Plan::from(&header), pace, LastFrame::Receipt);
+    Ok(SegmentExchange { accept, upload, download: SegmentDownload { reader } })
+}
+
+fn check(header: &SegmentHeader) -> Result<(), NetworkError> {
+    let unsendable = |reason: String| NetworkError::Unsendable { what: "a segment", reason };
+    header.ladder.ensure_concrete().map_err(|error| unsendable(error.to_string()))?;
+    if header.payment.len() > MAX_PAYMENT_BYTES {
+        let bytes = header.payment.len();
+        return Err(unsendable(format!("its payment has {bytes} bytes: at most {MAX_PAYMENT_BYTES} fit")));
+    }
+    if header.source_len == 0 || header.frames == 0 || header.duration_90k == 0 {
+        return Err(unsendable("it is empty: no bytes, no frames or no duration".into()));
+    }
+    Ok(())
 }

@@ -3,7 +3,9 @@
 mod client;
 mod server;
 
+pub(crate) use client::open;
 pub use client::{SegmentDownload, SegmentEvent, SegmentExchange, SegmentResult};
+pub(crate) use server::serve;
 pub use server::{IncomingSegment, SegmentReply, SegmentServer};
 
 use std::time::Duration;

@@ -1,99 +1,180 @@
 //! The orchestrator's side of the segment protocol.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use libp2p::PeerId;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::{SegmentAccept, SegmentHeader};
 use crate::error::NetworkError;
+use crate::node::{Admitted, Context};
 use crate::receipt::SignedReceipt;
-use crate::transfer::{RenditionEnd, SourceReader};
-use crate::wire_error::WireError;
+use crate::transfer::{Pace, Plan, RenditionEnd, ReplyWriter, SourceReader};
+use crate::wire::{MAX_OPEN_MESSAGE, MessageReader, ReplyFrame, split};
+use crate::wire_error::{WireCode, WireError};
 
 /// Segments that broadcasters offer. Dropping it ends the service.
 #[derive(Debug)]
 pub struct SegmentServer {
-    pub(crate) _private: (),
+    queue: mpsc::Receiver<IncomingSegment>,
+    patience: Duration,
 }
 
 /// A segment waiting for a decision. Dropping it tells the broadcaster that the node is busy.
 #[derive(Debug)]
 pub struct IncomingSegment {
-    pub(crate) _private: (),
+    peer: PeerId,
+    header: SegmentHeader,
+    received: Instant,
+    offer: Option<Offer>,
+}
+
+/// The stream of an undecided segment.
+#[derive(Debug)]
+struct Offer {
+    context: Context,
+    reader: MessageReader,
+    reply: ReplyWriter,
+    pace: Pace,
 }
 
 /// The way back to the broadcaster.
 #[derive(Debug)]
 pub struct SegmentReply {
-    pub(crate) _private: (),
+    writer: ReplyWriter,
 }
 
 impl SegmentServer {
+    pub(crate) fn new(queue: mpsc::Receiver<IncomingSegment>, patience: Duration) -> Self {
+        Self { queue, patience }
+    }
+
     /// The next offered segment; `None` when the network has been shut down. Cancel safe.
     ///
     /// Segments that are not taken out in time are answered with `busy`.
     pub async fn next(&mut self) -> Option<IncomingSegment> {
-        todo!()
+        loop {
+            let incoming = self.queue.recv().await?;
+            if incoming.received.elapsed() < self.patience {
+                return Some(incoming);
+            }
+        }
     }
 }
 
 impl IncomingSegment {
     /// Who offers the segment; authenticated by the connection.
     pub fn peer(&self) -> PeerId {
-        todo!()
+        self.peer
     }
 
     /// What is offered, within the protocol's bounds.
     pub fn header(&self) -> &SegmentHeader {
-        todo!()
+        &self.header
+    }
+
+    /// When the result is worthless, by this node's clock and within its own bound.
+    pub fn deadline(&self) -> std::time::Instant {
+        let deadline = self.offer.as_ref().map_or(self.received, |offer| offer.pace.deadline);
+        deadline.into_std()
     }
 
     /// Takes the segment. Call it only after the payment is durable and the capacity reserved.
     ///
     /// # Errors
     /// When the broadcaster is gone.
-    pub async fn accept(self, accept: SegmentAccept) -> Result<(SourceReader, SegmentReply), NetworkError> {
-        let _ = accept;
-        todo!()
+    pub async fn accept(
+        mut self,
+        accept: SegmentAccept,
+    ) -> Result<(SourceReader, SegmentReply), NetworkError> {
+        let Offer { reader, mut reply, pace, .. } =
+            self.offer.take().expect("taken by accept or reject only");
+        reply.send(&ReplyFrame::Accept(accept)).await?;
+        let announced = (self.header.source_len, self.header.source_sha256);
+        let source = SourceReader::new(reader, announced, pace, reply.permit());
+        Ok((source, SegmentReply { writer: reply }))
     }
 
     /// Refuses the segment before its upload.
-    pub async fn reject(self, error: WireError) {
-        let _ = error;
-        todo!()
+    pub async fn reject(mut self, error: WireError) {
+        if let Some(offer) = self.offer.take() {
+            offer.reply.fail(error).await;
+        }
+    }
+}
+
+impl Drop for IncomingSegment {
+    fn drop(&mut self) {
+        let Some(Offer { context, reader, reply, .. }) = self.offer.take() else { return };
+        context.spawn(async move {
+            reply.fail(WireError::new(WireCode::Busy, "too many segments are waiting")).await;
+            drop(reader);
+        });
     }
 }
 
 impl SegmentReply {
-    /// Sends bytes of a rendition, in pieces that fit the wire. Waits while the broadcaster is slow.
+    /// Sends bytes of a rendition, in pieces that fit the wire. Waits while the broadcaster is slow. Not cancel safe: a dropped
+    /// call ends the exchange.
     ///
     /// # Errors
     /// When the broadcaster is gone or too slow, or the rendition does not exist or has ended.
     pub async fn chunk(&mut self, index: u32, data: Bytes) -> Result<(), NetworkError> {
-        let _ = (index, data);
-        todo!()
+        self.writer.chunk(index, data).await
+    }
+
+    /// Declares void what was sent of a rendition that has not ended, because another transcoder makes it anew; at most three
+    /// times for each.
+    ///
+    /// # Errors
+    /// As [`SegmentReply::chunk`].
+    pub async fn restart_rendition(&mut self, index: u32) -> Result<(), NetworkError> {
+        self.writer.restart(index).await
     }
 
     /// Ends a rendition. Hash and length are taken from the bytes that were sent.
     ///
     /// # Errors
-    /// As [`SegmentReply::chunk`].
+    /// As [`SegmentReply::chunk`], and when frames or pixels are not what the header asks for.
     pub async fn end(&mut self, index: u32, pixels: u64, frames: u32) -> Result<RenditionEnd, NetworkError> {
-        let _ = (index, pixels, frames);
-        todo!()
+        self.writer.end(index, pixels, frames).await
     }
 
     /// Sends the receipt and ends the exchange.
     ///
     /// # Errors
-    /// When the broadcaster is gone, or a rendition has not ended.
+    /// When the broadcaster is gone, a rendition has not ended, or the receipt is not about what was sent.
     pub async fn finish(self, receipt: SignedReceipt) -> Result<(), NetworkError> {
-        let _ = receipt;
-        todo!()
+        self.writer.finish_segment(receipt).await
     }
 
     /// Tells the broadcaster why there is no result, and ends the exchange.
     pub async fn fail(self, error: WireError) {
-        let _ = error;
-        todo!()
+        self.writer.fail(error).await;
     }
+}
+
+/// Reads one header and hands it to the application.
+pub(crate) async fn serve(context: Context, admitted: Admitted) {
+    let Admitted { peer, stream, permit, .. } = admitted;
+    let (mut reader, mut writer) = split(stream, context.timeouts.message);
+    let header: SegmentHeader =
+        match reader.expect(MAX_OPEN_MESSAGE, context.opening("a segment header")).await {
+            Ok(header) => header,
+            Err(error) => return writer.fail(error.to_wire(), context.answer_deadline()).await,
+        };
+    let pace = Pace::new(&context.limits, &context.timeouts, header.deadline);
+    let reply = ReplyWriter::new(writer, Plan::from(&header), pace, permit);
+    let max = context.limits.max_source_bytes;
+    if header.source_len > max {
+        let text = format!("the segment has {} bytes: at most {max} are taken", header.source_len);
+        return reply.fail(WireError::new(WireCode::TooLarge, text)).await;
+    }
+    let queue = context.shared.services().segments.clone();
+    let offer = Some(Offer { context, reader, reply, pace });
+    let incoming = IncomingSegment { peer, header, received: Instant::now(), offer };
+    // Dropping what the queue does not take answers it with busy.
+    drop(queue.map(|queue| queue.try_send(incoming)));
 }

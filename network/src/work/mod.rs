@@ -1,6 +1,8 @@
 //! The work protocol: a transcoder dials its orchestrator, proves that it knows the shared token, and gets jobs down the same
 //! connection.
 
+mod auth;
+mod control;
 mod server;
 mod worker;
 
@@ -8,12 +10,14 @@ pub use server::{
     JobDownload, JobEvent, JobExchange, JobResult, WorkServer, WorkerEvent, WorkerHandle, WorkerLink,
 };
 pub use worker::{IncomingJob, JobReply, WorkControl, WorkEvent, WorkSession};
+pub(crate) use worker::{connect, serve};
 
 use std::fmt;
 use std::time::Duration;
 
 use alloy_primitives::B256;
 
+use crate::error::NetworkError;
 use crate::ladder::Ladder;
 
 /// Shortest shared token in bytes: 128 bits when it is random.
@@ -80,6 +84,21 @@ pub struct WorkHello {
     pub engines: Vec<String>,
     /// Capacity at the start.
     pub capacity: WorkCapacity,
+}
+
+impl WorkHello {
+    /// Refuses here what the orchestrator would refuse.
+    fn check(&self) -> Result<(), NetworkError> {
+        let bad =
+            |text: &str| text.is_empty() || text.len() > MAX_NAME_BYTES || text.chars().any(char::is_control);
+        if self.engines.len() > MAX_ENGINES || bad(&self.name) || self.engines.iter().any(|name| bad(name)) {
+            let reason = format!(
+                "give at most {MAX_ENGINES} engines, and names of 1 to {MAX_NAME_BYTES} printable bytes"
+            );
+            return Err(NetworkError::Unsendable { what: "a transcoder's introduction", reason });
+        }
+        Ok(())
+    }
 }
 
 /// One segment to transcode.

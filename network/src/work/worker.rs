@@ -1,23 +1,44 @@
 //! The transcoder's side of the work protocol.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use libp2p::PeerId;
+use libp2p::swarm::ConnectionId;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{JobHeader, WorkCapacity};
+use super::auth::{Handshake, Side};
+use super::control::{Change, Control, Session, Status, agree, unexpected};
+use super::{JobHeader, WorkCapacity, WorkHello, WorkToken};
 use crate::error::NetworkError;
-use crate::transfer::{RenditionEnd, SourceReader};
-use crate::wire_error::WireError;
+use crate::node::{Admitted, Context, Shared, StreamPermit, WORK_PROTOCOL};
+use crate::segment::SegmentAccept;
+use crate::transfer::{Pace, Plan, RenditionEnd, ReplyWriter, SourceReader};
+use crate::wire::{
+    ControlFrame, MAX_SMALL_MESSAGE, MessageReader, MessageWriter, ReplyFrame, Welcome, WorkHelloFrame,
+    WorkOpen, split,
+};
+use crate::wire_error::{WireCode, WireError};
+
+/// Jobs that wait for the transcoder's decision; it decides at once.
+const JOB_QUEUE: usize = 16;
 
 /// An authenticated session with an orchestrator. Dropping it ends the session.
 #[derive(Debug)]
 pub struct WorkSession {
-    pub(crate) _private: (),
+    orchestrator: PeerId,
+    jobs: mpsc::Receiver<IncomingJob>,
+    session: Session,
+    control: WorkControl,
+    _route: JobRoute,
+    _close: DropGuard,
 }
 
 /// Tells the orchestrator about this transcoder, from any task.
 #[derive(Debug, Clone)]
 pub struct WorkControl {
-    pub(crate) _private: (),
+    local: Arc<watch::Sender<Status>>,
 }
 
 /// What happens in a work session.
@@ -33,24 +54,62 @@ pub enum WorkEvent {
 /// A job waiting for a decision. Dropping it tells the orchestrator that this transcoder is busy.
 #[derive(Debug)]
 pub struct IncomingJob {
-    pub(crate) _private: (),
+    header: JobHeader,
+    offer: Option<Offer>,
+}
+
+/// The stream of an undecided job.
+#[derive(Debug)]
+struct Offer {
+    context: Context,
+    reader: MessageReader,
+    reply: ReplyWriter,
+    pace: Pace,
 }
 
 /// The way back to the orchestrator.
 #[derive(Debug)]
 pub struct JobReply {
-    pub(crate) _private: (),
+    writer: ReplyWriter,
+}
+
+/// Leads the jobs of one connection to its session.
+#[derive(Debug)]
+struct JobRoute {
+    shared: Arc<Shared>,
+    connection: ConnectionId,
+}
+
+impl JobRoute {
+    fn new(
+        shared: &Arc<Shared>,
+        connection: ConnectionId,
+    ) -> Result<(Self, mpsc::Receiver<IncomingJob>), NetworkError> {
+        let (sender, jobs) = mpsc::channel(JOB_QUEUE);
+        let mut services = shared.services();
+        if services.jobs.contains_key(&connection) {
+            return Err(NetworkError::AlreadyServed { protocol: WORK_PROTOCOL });
+        }
+        services.jobs.insert(connection, sender);
+        Ok((Self { shared: shared.clone(), connection }, jobs))
+    }
+}
+
+impl Drop for JobRoute {
+    fn drop(&mut self) {
+        self.shared.services().jobs.remove(&self.connection);
+    }
 }
 
 impl WorkSession {
     /// The orchestrator.
     pub fn orchestrator(&self) -> PeerId {
-        todo!()
+        self.orchestrator
     }
 
     /// A handle that tells the orchestrator about this transcoder.
     pub fn control(&self) -> WorkControl {
-        todo!()
+        self.control.clone()
     }
 
     /// The next event. Cancel safe.
@@ -58,61 +117,84 @@ impl WorkSession {
     /// # Errors
     /// Why the session ended; the transcoder should connect again after a pause.
     pub async fn next(&mut self) -> Result<WorkEvent, NetworkError> {
-        todo!()
+        loop {
+            tokio::select! {
+                Some(job) = self.jobs.recv() => return Ok(WorkEvent::Job(job)),
+                change = self.session.changed() => match change? {
+                    Change::Draining => return Ok(WorkEvent::OrchestratorDraining),
+                    // Orchestrators have no capacity to tell.
+                    Change::Capacity(_) => {}
+                },
+            }
+        }
     }
 }
 
 impl WorkControl {
     /// Tells the orchestrator the present capacity; only the newest value counts.
     pub fn set_capacity(&self, capacity: WorkCapacity) {
-        let _ = capacity;
-        todo!()
+        self.local.send_modify(|status| status.capacity = capacity);
     }
 
     /// Tells the orchestrator that this transcoder takes no new jobs.
     pub fn drain(&self) {
-        todo!()
+        self.local.send_modify(|status| status.draining = true);
     }
 }
 
 impl IncomingJob {
     /// What is offered, within the protocol's bounds.
     pub fn header(&self) -> &JobHeader {
-        todo!()
+        &self.header
     }
 
     /// Takes the job.
     ///
     /// # Errors
     /// When the orchestrator is gone.
-    pub async fn accept(self) -> Result<(SourceReader, JobReply), NetworkError> {
-        todo!()
+    pub async fn accept(mut self) -> Result<(SourceReader, JobReply), NetworkError> {
+        let Offer { reader, mut reply, pace, .. } =
+            self.offer.take().expect("taken by accept or reject only");
+        reply.send(&ReplyFrame::Accept(SegmentAccept::default())).await?;
+        let announced = (self.header.source_len, self.header.source_sha256);
+        let source = SourceReader::new(reader, announced, pace, reply.permit());
+        Ok((source, JobReply { writer: reply }))
     }
 
     /// Refuses the job before its upload.
-    pub async fn reject(self, error: WireError) {
-        let _ = error;
-        todo!()
+    pub async fn reject(mut self, error: WireError) {
+        if let Some(offer) = self.offer.take() {
+            offer.reply.fail(error).await;
+        }
+    }
+}
+
+impl Drop for IncomingJob {
+    fn drop(&mut self) {
+        let Some(Offer { context, reader, reply, .. }) = self.offer.take() else { return };
+        context.spawn(async move {
+            reply.fail(WireError::new(WireCode::Busy, "too many jobs are waiting")).await;
+            drop(reader);
+        });
     }
 }
 
 impl JobReply {
-    /// Sends bytes of a rendition, in pieces that fit the wire. Waits while the orchestrator is slow.
+    /// Sends bytes of a rendition, in pieces that fit the wire. Waits while the orchestrator is slow. Not cancel safe: a dropped
+    /// call ends the job.
     ///
     /// # Errors
     /// When the orchestrator is gone or too slow, or the rendition does not exist or has ended.
     pub async fn chunk(&mut self, index: u32, data: Bytes) -> Result<(), NetworkError> {
-        let _ = (index, data);
-        todo!()
+        self.writer.chunk(index, data).await
     }
 
     /// Ends a rendition. Hash and length are taken from the bytes that were sent.
     ///
     /// # Errors
-    /// As [`JobReply::chunk`].
+    /// As [`JobReply::chunk`], and when frames or pixels are not what the header asks for.
     pub async fn end(&mut self, index: u32, pixels: u64, frames: u32) -> Result<RenditionEnd, NetworkError> {
-        let _ = (index, pixels, frames);
-        todo!()
+        self.writer.end(index, pixels, frames).await
     }
 
     /// Ends the job.
@@ -120,12 +202,122 @@ impl JobReply {
     /// # Errors
     /// When the orchestrator is gone, or a rendition has not ended.
     pub async fn finish(self) -> Result<(), NetworkError> {
-        todo!()
+        self.writer.finish_job().await
     }
 
     /// Tells the orchestrator why there is no result, and ends the job.
     pub async fn fail(self, error: WireError) {
-        let _ = error;
-        todo!()
+        self.writer.fail(error).await;
+    }
+}
+
+/// Connects to an orchestrator and proves the token.
+pub(crate) async fn connect(
+    context: &Context,
+    orchestrator: PeerId,
+    hello: WorkHello,
+    token: &WorkToken,
+) -> Result<WorkSession, NetworkError> {
+    hello.check()?;
+    let within = context.timeouts.dial;
+    let (connection, stream) = context.opener.open(orchestrator, None, WORK_PROTOCOL, within).await?;
+    // Jobs may come before this side has read that it is welcome.
+    let (route, jobs) = JobRoute::new(&context.shared, connection)?;
+    let (mut reader, mut writer) = split(stream, context.timeouts.message);
+    let told = Status { capacity: hello.capacity, draining: false };
+    let keep_alive = shake_hands(context, orchestrator, hello, token, (&mut reader, &mut writer)).await?;
+    let (local, status) = watch::channel(told);
+    let closed = CancellationToken::new();
+    let control = Control {
+        reader,
+        writer,
+        keep_alive,
+        told,
+        heard: Status::default(),
+        local: status,
+        closed: closed.clone(),
+        permit: StreamPermit::own(),
+    };
+    Ok(WorkSession {
+        orchestrator,
+        jobs,
+        session: control.start(context),
+        control: WorkControl { local: Arc::new(local) },
+        _route: route,
+        _close: closed.drop_guard(),
+    })
+}
+
+/// Returns the agreed interval of keep-alives.
+async fn shake_hands(
+    context: &Context,
+    orchestrator: PeerId,
+    hello: WorkHello,
+    token: &WorkToken,
+    (reader, writer): (&mut MessageReader, &mut MessageWriter),
+) -> Result<std::time::Duration, NetworkError> {
+    let own = context.timeouts.keep_alive;
+    let nonce = rand::random();
+    let keep_alive_ms = u32::try_from(own.as_millis()).unwrap_or(u32::MAX);
+    let hello = WorkOpen::Hello(WorkHelloFrame { hello, nonce, keep_alive_ms });
+    writer.write(&hello, context.answer_deadline()).await?;
+    let orchestrator_nonce = match reader.expect(MAX_SMALL_MESSAGE, context.opening("a challenge")).await? {
+        ControlFrame::Challenge { nonce } => nonce,
+        ControlFrame::Error(error) => return Err(error.into()),
+        other => return Err(unexpected(&other, "a challenge").into()),
+    };
+    let handshake =
+        Handshake { worker: context.local, orchestrator, worker_nonce: nonce, orchestrator_nonce };
+    let mac = handshake.prove(token, Side::Worker);
+    writer.write(&ControlFrame::Proof { mac }, context.answer_deadline()).await?;
+    match reader.expect(MAX_SMALL_MESSAGE, context.opening("a welcome")).await? {
+        ControlFrame::Welcome(Welcome { mac, keep_alive_ms })
+            if handshake.verify(token, Side::Orchestrator, &mac) =>
+        {
+            Ok(agree(own, keep_alive_ms))
+        }
+        ControlFrame::Welcome(_) => Err(NetworkError::Unproven { peer: orchestrator }),
+        ControlFrame::Error(error) => Err(error.into()),
+        other => Err(unexpected(&other, "a welcome").into()),
+    }
+}
+
+/// Hands a job to the session of its connection.
+pub(super) async fn serve_job(
+    context: Context,
+    admitted: (ConnectionId, StreamPermit),
+    header: JobHeader,
+    (reader, writer): (MessageReader, MessageWriter),
+) {
+    let (connection, permit) = admitted;
+    let pace = Pace::new(&context.limits, &context.timeouts, header.deadline);
+    let reply = ReplyWriter::new(writer, Plan::from(&header), pace, permit);
+    let jobs = context.shared.services().jobs.get(&connection).cloned();
+    let Some(jobs) = jobs else {
+        let text = "this connection has no work session";
+        return reply.fail(WireError::new(WireCode::Unauthorized, text)).await;
+    };
+    let max = context.limits.max_source_bytes;
+    if header.source_len > max {
+        let text = format!("the segment has {} bytes: at most {max} are taken", header.source_len);
+        return reply.fail(WireError::new(WireCode::TooLarge, text)).await;
+    }
+    let offer = Some(Offer { context, reader, reply, pace });
+    // Dropping what the queue does not take answers it with busy.
+    drop(jobs.try_send(IncomingJob { header, offer }));
+}
+
+/// Reads the first message of a stream of the work protocol.
+pub(crate) async fn serve(context: Context, admitted: Admitted) {
+    let Admitted { peer, connection, stream, permit } = admitted;
+    let (mut reader, mut writer) = split(stream, context.timeouts.message);
+    let opening = reader.expect(crate::wire::MAX_OPEN_MESSAGE, context.opening("a work opening")).await;
+    match opening {
+        Ok(WorkOpen::Hello(hello)) => {
+            let admitted = (peer, connection, permit);
+            super::server::serve_hello(context, admitted, hello, (reader, writer)).await;
+        }
+        Ok(WorkOpen::Job(job)) => serve_job(context, (connection, permit), job, (reader, writer)).await,
+        Err(error) => writer.fail(error.to_wire(), context.answer_deadline()).await,
     }
 }

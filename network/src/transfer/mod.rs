@@ -1,0 +1,88 @@
+//! The bytes of an exchange: a source one way, renditions the other.
+
+mod download;
+mod rate;
+mod reply;
+mod source;
+mod tracker;
+
+pub(crate) use download::{Collected, LastFrame, ReplyReader, collect, unexpected};
+pub(crate) use reply::ReplyWriter;
+pub(crate) use source::upload;
+pub use source::{SourceReader, SourceWriter};
+pub(crate) use tracker::{Plan, RenditionTracker};
+
+use std::time::Duration;
+
+use alloy_primitives::B256;
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::config::{NetworkLimits, NetworkTimeouts};
+use crate::receipt::RenditionClaim;
+
+/// Most media bytes in one message; larger buffers are split.
+pub const MAX_CHUNK_BYTES: usize = 64 * 1024;
+
+/// Some bytes of a rendition, following those of the chunk before with the same index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RenditionChunk {
+    /// Position in the ladder.
+    pub index: u32,
+    /// At most [`MAX_CHUNK_BYTES`].
+    pub data: Bytes,
+}
+
+/// The end of a rendition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RenditionEnd {
+    /// Position in the ladder.
+    pub index: u32,
+    /// SHA-256 of all its bytes.
+    pub sha256: B256,
+    /// Number of its bytes.
+    pub bytes: u64,
+    /// Pixels of all its frames.
+    pub pixels: u64,
+    /// Number of its frames.
+    pub frames: u32,
+    /// Root over its committed features; zero where none are.
+    pub feature_root: B256,
+}
+
+impl RenditionEnd {
+    /// What a receipt says about this rendition.
+    pub fn claim(&self) -> RenditionClaim {
+        RenditionClaim {
+            index: self.index,
+            sha256: self.sha256,
+            pixels: self.pixels,
+            feature_root: self.feature_root,
+        }
+    }
+}
+
+/// When an exchange must end, and how long single steps of it may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// The end of the exchange.
+    pub(crate) deadline: Instant,
+    /// From the first to the last byte of one message.
+    pub(crate) message: Duration,
+    /// Lowest average rate of an upload in bytes per second.
+    pub(crate) min_rate: u64,
+    /// Waiting time that the minimum rate does not apply to.
+    pub(crate) grace: Duration,
+}
+
+impl Pace {
+    /// An exchange that may last as long as its peer's deadline and this node's own bound allow.
+    pub(crate) fn new(limits: &NetworkLimits, timeouts: &NetworkTimeouts, deadline: Duration) -> Self {
+        Self {
+            deadline: Instant::now() + deadline.min(timeouts.exchange),
+            message: timeouts.message,
+            min_rate: limits.min_upload_rate,
+            grace: timeouts.rate_grace,
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Bytes to checked messages and back: framing with a bound before every allocation, validation of every field.
+
+mod convert;
+mod field;
+mod frame;
+mod message;
+mod stream;
+
+pub(crate) use message::{
+    ControlFrame, QuoteReply, ReplyFrame, SourceChunk, Welcome, WorkHelloFrame, WorkOpen,
+};
+pub(crate) use stream::{MessageReader, MessageWriter, Wait, split};
+
+use crate::transfer::MAX_CHUNK_BYTES;
+
+/// Largest message that carries media: one chunk and its fields.
+pub(crate) const MAX_CHUNK_MESSAGE: usize = MAX_CHUNK_BYTES + 64;
+/// Largest first message of a stream: a payment, a ladder, fixed fields.
+pub(crate) const MAX_OPEN_MESSAGE: usize = crate::segment::MAX_PAYMENT_BYTES + MAX_LADDER_BYTES + 512;
+/// Largest message of the quote protocol and of a work session's control stream.
+pub(crate) const MAX_SMALL_MESSAGE: usize = 8 * 1024;
+/// Largest encoded ladder: 16 entries of at most 120 bytes.
+pub(crate) const MAX_LADDER_BYTES: usize = 2 * 1024;
+
+#[cfg(test)]
+mod tests;

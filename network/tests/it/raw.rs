@@ -1,0 +1,164 @@
+//! A peer made of plain libp2p parts that writes whatever bytes a test wants.
+
+use framemill_network::{Multiaddr, Network, PeerId, ServiceAddress};
+use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
+use libp2p::{Stream, StreamProtocol, SwarmBuilder, noise, tcp, yamux};
+use libp2p_stream::{Behaviour, Control, IncomingStreams};
+use prost::Message;
+
+#[allow(missing_docs, unreachable_pub, dead_code, clippy::all)]
+pub(crate) mod proto {
+    include!(concat!(env!("OUT_DIR"), "/framemill.v1.rs"));
+}
+
+pub(crate) const QUOTE: &str = "/framemill/quote/1";
+pub(crate) const SEGMENT: &str = "/framemill/segment/1";
+pub(crate) const WORK: &str = "/framemill/work/1";
+
+/// Prefix of a message of 4 GiB.
+pub(crate) const FOUR_GIBIBYTES: [u8; 5] = [0x80, 0x80, 0x80, 0x80, 0x10];
+
+pub(crate) struct RawPeer {
+    pub(crate) peer: PeerId,
+    pub(crate) address: Multiaddr,
+    control: Control,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for RawPeer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl RawPeer {
+    /// A peer that is connected to `server` when there is one.
+    pub(crate) async fn start(server: Option<&Network>) -> Self {
+        let mut swarm = SwarmBuilder::with_new_identity()
+            .with_tokio()
+            .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
+            .unwrap()
+            .with_quic()
+            .with_behaviour(|_| Behaviour::new())
+            .unwrap()
+            .build();
+        let peer = *swarm.local_peer_id();
+        let control = swarm.behaviour().new_control();
+        swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap();
+        let address = loop {
+            if let libp2p::swarm::SwarmEvent::NewListenAddr { address, .. } = swarm.select_next_some().await {
+                break address;
+            }
+        };
+        if let Some(server) = server {
+            swarm.dial(server.listen_addresses()[0].clone()).unwrap();
+            while !swarm.is_connected(&server.peer_id()) {
+                swarm.next().await;
+            }
+        }
+        let task = tokio::spawn(async move {
+            loop {
+                swarm.next().await;
+            }
+        });
+        Self { peer, address, control, task }
+    }
+
+    pub(crate) fn service_address(&self) -> ServiceAddress {
+        ServiceAddress::new(self.peer, vec![self.address.clone()]).unwrap()
+    }
+
+    pub(crate) async fn open(&self, server: &Network, protocol: &'static str) -> Stream {
+        self.control.clone().open_stream(server.peer_id(), StreamProtocol::new(protocol)).await.unwrap()
+    }
+
+    pub(crate) fn accept(&self, protocol: &'static str) -> IncomingStreams {
+        self.control.clone().accept(StreamProtocol::new(protocol)).unwrap()
+    }
+}
+
+pub(crate) fn framed(message: &impl Message) -> Vec<u8> {
+    message.encode_length_delimited_to_vec()
+}
+
+pub(crate) async fn send(stream: &mut Stream, message: &impl Message) {
+    stream.write_all(&framed(message)).await.unwrap();
+    stream.flush().await.unwrap();
+}
+
+/// Sends, not minding that the other side may have ended the stream.
+pub(crate) async fn try_send(stream: &mut Stream, bytes: &[u8]) -> bool {
+    stream.write_all(bytes).await.is_ok() && stream.flush().await.is_ok()
+}
+
+/// Everything until the other side ends the stream, whichever way it does.
+pub(crate) async fn read_to_end(stream: &mut Stream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes).await;
+    bytes
+}
+
+/// The code of the last reply on a stream; replies of all protocols carry errors in the same field.
+pub(crate) async fn error_code(stream: &mut Stream) -> Option<u32> {
+    let bytes = read_to_end(stream).await;
+    last_error(&bytes)
+}
+
+fn last_error(mut bytes: &[u8]) -> Option<u32> {
+    let mut code = None;
+    while !bytes.is_empty() {
+        let frame = proto::ReplyFrame::decode_length_delimited(&mut bytes).ok()?;
+        if let Some(proto::reply_frame::Frame::Error(error)) = frame.frame {
+            code = Some(error.code);
+        }
+    }
+    code
+}
+
+pub(crate) async fn receive<M: Message + Default>(stream: &mut Stream) -> M {
+    let mut length = 0_usize;
+    for position in 0.. {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).await.unwrap();
+        length |= usize::from(byte[0] & 0x7f) << (7 * position);
+        if byte[0] & 0x80 == 0 {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.unwrap();
+    M::decode(&body[..]).unwrap()
+}
+
+/// A legal header, before a test changes it.
+pub(crate) fn segment_header(source: &[u8]) -> proto::SegmentHeader {
+    let header = crate::support::header(source);
+    let entries = header.ladder.iter().map(|entry| proto::LadderEntry {
+        name: entry.name.clone(),
+        width: entry.width,
+        height: entry.height,
+        bitrate: entry.bitrate,
+        fps_num: 0,
+        fps_den: 1,
+        ..Default::default()
+    });
+    proto::SegmentHeader {
+        session: header.session.to_vec().into(),
+        sequence: header.sequence,
+        duration_90k: header.duration_90k,
+        frames: header.frames,
+        source_len: header.source_len,
+        source_sha256: header.source_sha256.to_vec().into(),
+        ladder: proto::Ladder { entries: entries.collect() }.encode_to_vec().into(),
+        deadline_ms: 30_000,
+        payment: Default::default(),
+    }
+}
+
+pub(crate) fn source_chunk(data: &[u8]) -> proto::SourceChunk {
+    proto::SourceChunk { data: data.to_vec().into() }
+}
+
+pub(crate) fn reply(frame: proto::reply_frame::Frame) -> proto::ReplyFrame {
+    proto::ReplyFrame { frame: Some(frame) }
+}

@@ -1,0 +1,125 @@
+//! Nodes, headers and results that the tests share.
+
+use std::time::Duration;
+
+use alloy_primitives::{Address, B256, U256};
+use bytes::Bytes;
+use framemill_network::{
+    FrameRate, IncomingSegment, Ladder, Network, NetworkConfig, PricePerPixel, Quote, QuoteRequest,
+    SegmentAccept, SegmentHeader, SignedQuote, SignedReceipt, SourceVideo, TranscodeReceipt, renditions_root,
+};
+use sha2::{Digest, Sha256};
+
+/// Longer than any step takes; only a hung test reaches it.
+pub(crate) const LONG: Duration = Duration::from_secs(30);
+
+pub(crate) fn sha256(bytes: &[u8]) -> B256 {
+    B256::from_slice(&Sha256::digest(bytes))
+}
+
+pub(crate) fn source_video() -> SourceVideo {
+    SourceVideo { width: 640, height: 360, fps: FrameRate::new(30, 1).unwrap() }
+}
+
+pub(crate) fn ladder() -> Ladder {
+    "360:800k,240:400k".parse::<Ladder>().unwrap().resolve(&source_video()).unwrap()
+}
+
+pub(crate) fn source() -> Bytes {
+    (0..300_000_u32).map(|index| (index * 7 % 251) as u8).collect()
+}
+
+pub(crate) fn header(source: &[u8]) -> SegmentHeader {
+    SegmentHeader {
+        session: B256::repeat_byte(1),
+        sequence: 5,
+        duration_90k: 180_000,
+        frames: 60,
+        source_len: source.len() as u64,
+        source_sha256: sha256(source),
+        ladder: ladder(),
+        deadline: LONG,
+        payment: Bytes::from_static(b"tickets"),
+    }
+}
+
+pub(crate) fn quote_request() -> QuoteRequest {
+    QuoteRequest {
+        sender: Address::repeat_byte(2),
+        ladder: ladder(),
+        source: source_video(),
+        pixels_per_second: ladder().pixels_per_second(source_video().fps),
+        max_price: None,
+    }
+}
+
+pub(crate) fn quote_for(network: &Network, incoming: &framemill_network::IncomingQuote) -> SignedQuote {
+    let request = incoming.request();
+    SignedQuote {
+        quote: Quote {
+            session: B256::repeat_byte(1),
+            orchestrator: Address::repeat_byte(3),
+            orchestrator_peer: network.peer_id(),
+            broadcaster_peer: incoming.peer(),
+            sender: request.sender,
+            price: PricePerPixel::new(U256::from(1_000), 1).unwrap(),
+            ticket_params: Bytes::from_static(b"params"),
+            capacity: request.pixels_per_second,
+            expires_at_unix_ms: u64::MAX,
+            ladder_hash: request.ladder.hash(),
+        },
+        signature: [7; 65],
+    }
+}
+
+pub(crate) async fn node() -> Network {
+    Network::start(NetworkConfig::loopback()).await.unwrap()
+}
+
+/// A node that only dials, and knows `server`.
+pub(crate) async fn client_of(server: &Network) -> Network {
+    client_with(server, |_| {}).await
+}
+
+pub(crate) async fn client_with(server: &Network, change: impl FnOnce(&mut NetworkConfig)) -> Network {
+    let mut config = NetworkConfig { listen: Vec::new(), ..NetworkConfig::loopback() };
+    change(&mut config);
+    let client = Network::start(config).await.unwrap();
+    client.add_peer(&server.service_address().unwrap()).unwrap();
+    client
+}
+
+pub(crate) async fn node_with(change: impl FnOnce(&mut NetworkConfig)) -> Network {
+    let mut config = NetworkConfig::loopback();
+    change(&mut config);
+    Network::start(config).await.unwrap()
+}
+
+/// What a rendition of the ladder has in pixels when every frame is there.
+pub(crate) fn pixels(header: &SegmentHeader, index: u32) -> u64 {
+    header.ladder.get(index).unwrap().pixels_per_frame() * u64::from(header.frames)
+}
+
+/// Serves one segment: every rendition is the source with a byte in front.
+pub(crate) async fn transcode(incoming: IncomingSegment) {
+    let header = incoming.header().clone();
+    let (reader, mut reply) = incoming.accept(SegmentAccept::default()).await.unwrap();
+    let source = reader.read_all().await.unwrap();
+    let mut claims = Vec::new();
+    for index in 0..header.ladder.len() as u32 {
+        reply.chunk(index, Bytes::from(vec![index as u8])).await.unwrap();
+        reply.chunk(index, source.clone()).await.unwrap();
+        let end = reply.end(index, pixels(&header, index), header.frames).await.unwrap();
+        claims.push(end.claim());
+    }
+    let receipt = TranscodeReceipt {
+        session: header.session,
+        sequence: header.sequence,
+        source_hash: header.source_sha256,
+        ladder_hash: header.ladder.hash(),
+        renditions_root: renditions_root(&claims),
+        pixels: claims.iter().map(|claim| claim.pixels).sum(),
+        round: 9,
+    };
+    reply.finish(SignedReceipt { receipt, signature: [8; 65] }).await.unwrap();
+}
