@@ -47,25 +47,34 @@ impl Cost {
     }
 }
 
-/// CPU seconds of this process, and of its children that have ended.
-fn cpu_seconds() -> Result<(f64, f64)> {
+/// CPU seconds of this process and of its children that have ended.
+fn cpu_seconds() -> Result<f64> {
     let stat = fs::read_to_string("/proc/self/stat")?;
     let after_name = stat.rsplit(')').next().ok_or("no process name in /proc/self/stat")?;
-    let fields: Vec<f64> = after_name.split_whitespace().filter_map(|field| field.parse().ok()).collect();
-    // Fields 14 to 17 of proc(5); the name and the state, which is no number, are not counted here.
-    let [user, system, child_user, child_system] = fields[10..14] else {
-        return Err("short /proc/self/stat".into());
-    };
-    Ok(((user + system) / USER_HZ, (child_user + child_system) / USER_HZ))
+    // Fields 14 to 17 of proc(5): user and system time, of the process and of its children. Two fields come before.
+    let ticks: Vec<f64> = after_name
+        .split_whitespace()
+        .skip(11)
+        .take(4)
+        .map(str::parse)
+        .collect::<std::result::Result<_, _>>()?;
+    Ok(ticks.iter().sum::<f64>() / USER_HZ)
 }
 
-fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Cost)> {
-    let (own, children) = cpu_seconds()?;
-    let begun = Instant::now();
-    let made = work()?;
-    let wall = begun.elapsed().as_secs_f64();
-    let (own_after, children_after) = cpu_seconds()?;
-    Ok((made, Cost { wall, cpu: own_after - own + children_after - children }))
+/// Measures from its start, this process and its children together.
+struct Meter {
+    begun: Instant,
+    cpu: f64,
+}
+
+impl Meter {
+    fn start() -> Result<Self> {
+        Ok(Self { begun: Instant::now(), cpu: cpu_seconds()? })
+    }
+
+    fn stop(&self) -> Result<Cost> {
+        Ok(Cost { wall: self.begun.elapsed().as_secs_f64(), cpu: cpu_seconds()? - self.cpu })
+    }
 }
 
 /// 1080p30 H.264 of about eight seconds with a keyframe every two: filmed material where it is at hand, else synthetic.
@@ -197,21 +206,23 @@ async fn main() -> Result<()> {
     let (mut whole, mut cut, mut theirs, mut single) = (Cost::WORST, Cost::WORST, Cost::WORST, Cost::WORST);
     let (mut renditions, mut outputs) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        let (begun, before) = (Instant::now(), cpu_seconds()?);
+        let meter = Meter::start()?;
         renditions = ours(&engine, data.clone(), &ladder).await?;
-        whole = whole.best(Cost { wall: begun.elapsed().as_secs_f64(), cpu: cpu_seconds()?.0 - before.0 });
+        whole = whole.best(meter.stop()?);
 
-        let (begun, before) = (Instant::now(), cpu_seconds()?);
+        let meter = Meter::start()?;
         for segment in &segments {
             ours(&engine, segment.clone(), &ladder).await?;
         }
-        cut = cut.best(Cost { wall: begun.elapsed().as_secs_f64(), cpu: cpu_seconds()?.0 - before.0 });
+        cut = cut.best(meter.stop()?);
 
-        let (_, cost) = timed(|| command_line(&path, folder.path(), &ladder, Some(1)))?;
-        single = single.best(cost);
-        let (made, cost) = timed(|| command_line(&path, folder.path(), &ladder, None))?;
-        theirs = theirs.best(cost);
-        outputs = made;
+        let meter = Meter::start()?;
+        command_line(&path, folder.path(), &ladder, Some(1))?;
+        single = single.best(meter.stop()?);
+
+        let meter = Meter::start()?;
+        outputs = command_line(&path, folder.path(), &ladder, None)?;
+        theirs = theirs.best(meter.stop()?);
     }
 
     let threads = std::thread::available_parallelism()?;

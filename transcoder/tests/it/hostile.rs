@@ -76,6 +76,17 @@ async fn refuses_damaged_pictures() {
     assert_bad_media(&refusal(&damaged.freeze()).await);
 }
 
+/// A cut inside an open group leaves pictures that need the segment before. A rendition without them would have a hole.
+#[tokio::test]
+async fn refuses_pictures_that_need_the_segment_before() {
+    let open = "keyint=60:min-keyint=60:open-gop=1:bframes=3:scenecut=0";
+    let arguments = ["-i", "testsrc2=s=320x180:r=30:d=6", "-c:v", "libx264", "-x264-params", open];
+    let Some(clip) = ffmpeg_clip(&arguments) else { return };
+    let segments = segments(clip);
+    assert!(transcode(&segments[0], small_ladder()).await.is_ok());
+    assert_bad_media(&refusal(&segments[1]).await);
+}
+
 #[tokio::test]
 async fn refuses_a_picture_that_changes_its_size() {
     let part = |width, height, start_pts: Ticks| {

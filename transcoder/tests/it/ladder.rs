@@ -126,6 +126,26 @@ async fn takes_ten_bit_and_gives_eight() {
     assert_eq!(frame.format(), PixelFormat::YUV420P);
 }
 
+async fn check_ffmpeg(arguments: &[&str]) {
+    let Some(clip) = ffmpeg_clip(arguments) else { return };
+    for segment in segments(clip) {
+        check(&segment, ladder_for(&segment, "144:150k")).await;
+    }
+}
+
+#[tokio::test]
+async fn takes_hevc() {
+    let quiet = "log-level=none:keyint=30:open-gop=0";
+    check_ffmpeg(&["-i", "testsrc2=s=320x180:r=30:d=4", "-c:v", "libx265", "-x265-params", quiet]).await;
+}
+
+#[tokio::test]
+async fn takes_interlaced_pictures() {
+    let fields =
+        ["-i", "testsrc2=s=320x180:r=25:d=4", "-c:v", "libx264", "-flags", "+ildct+ilme", "-top", "1"];
+    check_ffmpeg(&fields).await;
+}
+
 #[tokio::test]
 async fn keeps_a_variable_frame_rate() {
     let uneven =
