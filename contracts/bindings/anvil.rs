@@ -257,14 +257,18 @@ where
     Err("it ended before it listened".to_owned())
 }
 
+/// `$FRAMEMILL_TOOLS`, then the tools folder of the checkout that this program was built in or is run in, then `$PATH`.
 fn find_binary() -> Option<PathBuf> {
     let configured = env::var_os("FRAMEMILL_TOOLS").map(PathBuf::from);
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(|root| root.join(".tools/bin"));
+    let program = env::current_exe().ok();
+    let folder = env::current_dir().ok();
+    let checkouts =
+        program.iter().chain(&folder).flat_map(|path| path.ancestors()).map(|path| path.join(".tools/bin"));
     let path = env::var_os("PATH");
     let path = path.iter().flat_map(env::split_paths);
     configured
         .into_iter()
-        .chain(workspace)
+        .chain(checkouts)
         .chain(path)
         .map(|dir| dir.join("anvil"))
         .find(|file| file.is_file())
