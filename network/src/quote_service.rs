@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::error::{NetworkError, ProtocolError};
 use crate::node::{Admitted, Context, QUOTE_PROTOCOL, StreamPermit};
 use crate::quote::{QuoteRequest, SignedQuote};
-use crate::wire::{MAX_SMALL_MESSAGE, MessageWriter, QuoteReply, Wait, split};
+use crate::wire::{MAX_SMALL_MESSAGE, MessageWriter, QuoteReply, Wait, open_with, split};
 use crate::wire_error::{WireCode, WireError};
 
 /// Requests for quotes. Dropping it ends the service.
@@ -134,7 +134,7 @@ pub(crate) async fn request(
     let within = deadline.min(context.timeouts.dial);
     let (_, stream) = context.opener.open(peer, None, QUOTE_PROTOCOL, within).await?;
     let (mut reader, mut writer) = split(stream, context.timeouts.message);
-    writer.write(request, until).await?;
+    open_with((&mut reader, &mut writer), request, until).await?;
     let wait = Wait { what: "a quote", first: until, message: context.timeouts.message };
     match reader.expect(MAX_SMALL_MESSAGE, wait).await? {
         QuoteReply::Error(error) => Err(error.into()),

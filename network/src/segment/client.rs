@@ -12,7 +12,7 @@ use crate::transfer::{
     Collected, LastFrame, Pace, Plan, RenditionChunk, RenditionEnd, ReplyReader, SourceWriter, collect,
     unexpected,
 };
-use crate::wire::{MAX_SMALL_MESSAGE, ReplyFrame, Wait, split};
+use crate::wire::{MAX_SMALL_MESSAGE, ReplyFrame, Wait, open_with, split};
 
 /// A segment that an orchestrator accepted. The two halves are independent: renditions may arrive during the upload.
 #[derive(Debug)]
@@ -115,7 +115,7 @@ pub(crate) async fn open(
     // Connecting took part of the time: the orchestrator is told what is left of it.
     let left = pace.deadline.saturating_duration_since(Instant::now());
     let header = SegmentHeader { deadline: left, ..header };
-    writer.write(&header, pace.deadline).await?;
+    open_with((&mut reader, &mut writer), &header, pace.deadline).await?;
     let wait = Wait { what: "the decision on a segment", first: pace.deadline, message: pace.message };
     let accept = match reader.expect(MAX_SMALL_MESSAGE, wait).await? {
         ReplyFrame::Accept(accept) => accept,

@@ -11,6 +11,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
 
+use super::MAX_SMALL_MESSAGE;
 use super::frame::{self, MAX_PREFIX, Split};
 use super::message::{ReplyFrame, WireMessage};
 use crate::error::{NetworkError, ProtocolError};
@@ -18,6 +19,9 @@ use crate::wire_error::WireError;
 
 /// The buffer grows by at most this much ahead of what has arrived, whatever length was announced.
 const READ_STEP: usize = 16 * 1024;
+
+/// How long to wait for the reason of a peer that ended a stream: it has been sent before the end, or never.
+const REASON_WAIT: Duration = Duration::from_secs(2);
 
 /// How long to wait for one message.
 #[derive(Debug, Clone, Copy)]
@@ -161,6 +165,22 @@ impl MessageWriter {
             Ok(Err(error)) => Err(disconnected(what, &error)),
             Err(_) => Err(NetworkError::Timeout { what, after: started.elapsed() }),
         }
+    }
+}
+
+/// Sends the first message of a stream. A peer that ends the stream instead of reading it is asked for its reason.
+pub(crate) async fn open_with<M: WireMessage>(
+    (reader, writer): (&mut MessageReader, &mut MessageWriter),
+    message: &M,
+    deadline: Instant,
+) -> Result<(), NetworkError> {
+    let Err(broken) = writer.write(message, deadline).await else { return Ok(()) };
+    let first = deadline.min(Instant::now() + REASON_WAIT);
+    let wait = Wait { what: "the reason of a refusal", first, message: REASON_WAIT };
+    // The error has the same field in every protocol's replies.
+    match reader.expect(MAX_SMALL_MESSAGE, wait).await {
+        Ok(ReplyFrame::Error(error)) => Err(error.into()),
+        _ => Err(broken),
     }
 }
 

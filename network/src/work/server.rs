@@ -20,7 +20,7 @@ use crate::transfer::{
 };
 use crate::wire::{
     ControlFrame, MAX_SMALL_MESSAGE, MessageReader, MessageWriter, ReplyFrame, Wait, Welcome, WorkHelloFrame,
-    WorkOpen, split,
+    WorkOpen, open_with, split,
 };
 use crate::wire_error::{WireCode, WireError};
 
@@ -182,7 +182,7 @@ impl Inner {
         let plan = Plan::from(&header);
         let left = pace.deadline.saturating_duration_since(Instant::now());
         let job = WorkOpen::Job(JobHeader { deadline: left, ..header });
-        writer.write(&job, pace.deadline).await?;
+        open_with((&mut reader, &mut writer), &job, pace.deadline).await?;
         let wait = Wait { what: "the decision on a job", first: pace.deadline, message: pace.message };
         match reader.expect(MAX_SMALL_MESSAGE, wait).await? {
             ReplyFrame::Accept(_) => {}

@@ -17,7 +17,7 @@ use crate::segment::SegmentAccept;
 use crate::transfer::{Pace, Plan, RenditionEnd, ReplyWriter, SourceReader};
 use crate::wire::{
     ControlFrame, MAX_SMALL_MESSAGE, MessageReader, MessageWriter, ReplyFrame, Welcome, WorkHelloFrame,
-    WorkOpen, split,
+    WorkOpen, open_with, split,
 };
 use crate::wire_error::{WireCode, WireError};
 
@@ -260,7 +260,7 @@ async fn shake_hands(
     let nonce = rand::random();
     let keep_alive_ms = u32::try_from(own.as_millis()).unwrap_or(u32::MAX);
     let hello = WorkOpen::Hello(WorkHelloFrame { hello, nonce, keep_alive_ms });
-    writer.write(&hello, context.answer_deadline()).await?;
+    open_with((reader, writer), &hello, context.answer_deadline()).await?;
     let orchestrator_nonce = match reader.expect(MAX_SMALL_MESSAGE, context.opening("a challenge")).await? {
         ControlFrame::Challenge { nonce } => nonce,
         ControlFrame::Error(error) => return Err(error.into()),

@@ -190,7 +190,8 @@ async fn more_streams_than_allowed_are_refused_while_the_others_live() {
         streams.push(stream);
     }
     let mut third = peer.open(&server, SEGMENT).await;
-    assert!(try_send(&mut third, &[0x80]).await);
+    // The refusal may come before the first byte has left.
+    try_send(&mut third, &[0x80]).await;
     assert_eq!(error_code(&mut third).await, Some(WireCode::RateLimited.number()));
 }
 
@@ -206,7 +207,7 @@ async fn more_requests_than_allowed_are_refused() {
     let mut codes = Vec::new();
     for _ in 0..4 {
         let mut stream = peer.open(&server, QUOTE).await;
-        assert!(try_send(&mut stream, &[0]).await);
+        try_send(&mut stream, &[0]).await;
         codes.push(error_code(&mut stream).await.unwrap());
     }
     let (bad, limited) = (WireCode::BadRequest.number(), WireCode::RateLimited.number());

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use framemill_network::{Identity, Network, NetworkConfig, NetworkError, PeerId, ServiceAddress};
+use framemill_network::{Identity, Network, NetworkConfig, NetworkError, PeerId, ServiceAddress, WireCode};
 use tokio::time::timeout;
 
 use crate::raw::RawPeer;
@@ -18,7 +18,7 @@ async fn a_node_names_its_real_ports() {
 async fn an_address_in_use_is_an_error_that_names_it() {
     let first = node().await;
     let taken =
-        first.listen_addresses().into_iter().find(|address| address.to_string().contains("tcp")).unwrap();
+        first.listen_addresses().into_iter().find(|address| address.to_string().contains("quic")).unwrap();
     let config = NetworkConfig { listen: vec![taken.clone()], ..NetworkConfig::loopback() };
     match Network::start(config).await {
         Err(NetworkError::Listen { address, .. }) => assert_eq!(address, taken),
@@ -126,6 +126,30 @@ async fn a_restarted_peer_is_reached_again_on_demand() {
                 incoming.respond(Ok(quote));
             }
         } => panic!("the server ended"),
+    }
+}
+
+#[tokio::test]
+async fn a_client_over_its_rate_learns_when_to_come_back() {
+    for transport in ["quic", "/tcp/"] {
+        let server = node_with(|config| {
+            config.limits.request_burst = 1;
+            config.limits.requests_per_second = 1;
+        })
+        .await;
+        let client = client_of(&server).await;
+        let only =
+            server.listen_addresses().into_iter().filter(|address| address.to_string().contains(transport));
+        client.add_peer(&ServiceAddress::new(server.peer_id(), only.collect()).unwrap()).unwrap();
+        quote_once(&server, &client).await;
+        let _quotes = server.serve_quotes(1).unwrap();
+        match client.request_quote(server.peer_id(), &quote_request(), LONG).await {
+            Err(NetworkError::Refused(error)) => {
+                assert_eq!(error.code, WireCode::RateLimited);
+                assert!(error.retry_after > Duration::ZERO);
+            }
+            other => panic!("{transport}: {other:?}"),
+        }
     }
 }
 

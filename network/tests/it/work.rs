@@ -118,7 +118,8 @@ async fn a_declined_job_says_why() {
     let working = async {
         next_job(&mut session).await.reject(WireError::new(WireCode::Unsupported, "no av1")).await;
     };
-    let (result, ()) = tokio::join!(link.handle().open_job(job(b"source")), working);
+    let handle = link.handle();
+    let (result, ()) = tokio::join!(handle.open_job(job(b"source")), working);
     assert_eq!(result.unwrap_err().wire_code(), Some(WireCode::Unsupported));
 }
 
@@ -354,6 +355,7 @@ async fn a_job_with_other_pixels_than_asked_for_cannot_be_sent() {
         reply.chunk(0, Bytes::from_static(b"x")).await.unwrap();
         reply.end(0, 1, 60).await
     };
-    let (_exchange, result) = tokio::join!(link.handle().open_job(job(b"source")), working);
+    let handle = link.handle();
+    let (_exchange, result) = tokio::join!(handle.open_job(job(b"source")), working);
     assert!(matches!(result, Err(NetworkError::Unsendable { .. })), "{result:?}");
 }
