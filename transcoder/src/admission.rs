@@ -42,6 +42,16 @@ pub enum Refusal {
         /// Most sessions the engine takes.
         limit: usize,
     },
+    /// The source segments in flight fill the memory that is set aside for them.
+    #[error(
+        "busy: source segments would take {asked} bytes of memory, the limit is {limit}; retry later or elsewhere"
+    )]
+    Memory {
+        /// Bytes in flight with the job.
+        asked: u64,
+        /// Most bytes in flight.
+        limit: u64,
+    },
     /// The session already has as many segments in flight as one session may.
     #[error("busy: session has {in_flight} segments in flight, the limit is {limit}; wait for one to end")]
     Jobs {

@@ -5,7 +5,13 @@ use std::{sync::Arc, time::Instant};
 use framemill_network::{JobHeader, WorkCapacity};
 
 use super::total;
-use crate::{Admission, Capacity, Engine, Metrics, SessionId, TranscodeError, software::media_codec};
+use crate::{
+    Admission, Capacity, Engine, Metrics, Refusal, SessionId, TranscodeError, software::media_codec,
+};
+
+/// Bytes of source segments that may be in memory at once: some fifty segments of a rich 4K stream. The orchestrator says
+/// how long a segment is before it sends it.
+const MAX_SOURCE_BYTES: u64 = 1 << 30;
 
 /// One engine with its reservations.
 #[derive(Debug)]
@@ -19,11 +25,13 @@ struct Slot {
 pub(crate) struct Ticket {
     slot: usize,
     session: SessionId,
+    source_bytes: u64,
 }
 
 #[derive(Debug)]
 pub(crate) struct Pool {
     slots: Vec<Slot>,
+    source_bytes: u64,
     metrics: Option<Metrics>,
 }
 
@@ -33,7 +41,7 @@ impl Pool {
             offers.iter().for_each(|(engine, capacity)| metrics.offered(engine.name(), *capacity));
         }
         let slot = |(engine, capacity)| Slot { engine, admission: Admission::new(capacity) };
-        Self { slots: offers.into_iter().map(slot).collect(), metrics }
+        Self { slots: offers.into_iter().map(slot).collect(), source_bytes: 0, metrics }
     }
 
     pub(crate) fn names(&self) -> Vec<String> {
@@ -53,6 +61,10 @@ impl Pool {
         now: Instant,
         header: &JobHeader,
     ) -> Result<(Arc<dyn Engine>, Ticket), TranscodeError> {
+        let source_bytes = self.source_bytes.saturating_add(header.source_len);
+        if source_bytes > MAX_SOURCE_BYTES {
+            return Err(Refusal::Memory { asked: source_bytes, limit: MAX_SOURCE_BYTES }.into());
+        }
         let rate = pixels_per_second(header);
         let mut able: Vec<usize> =
             (0..self.slots.len()).filter(|&slot| self.can_encode(slot, header)).collect();
@@ -61,8 +73,9 @@ impl Pool {
         for slot in able {
             match self.slots[slot].admission.admit(now, header.session, rate) {
                 Ok(()) => {
+                    self.source_bytes = source_bytes;
                     self.report(slot);
-                    let ticket = Ticket { slot, session: header.session };
+                    let ticket = Ticket { slot, session: header.session, source_bytes: header.source_len };
                     return Ok((Arc::clone(&self.slots[slot].engine), ticket));
                 }
                 Err(busy) => refusal = busy.into(),
@@ -72,6 +85,7 @@ impl Pool {
     }
 
     pub(crate) fn finish(&mut self, now: Instant, ticket: Ticket) {
+        self.source_bytes = self.source_bytes.saturating_sub(ticket.source_bytes);
         self.slots[ticket.slot].admission.finish(now, &ticket.session);
         self.report(ticket.slot);
     }
@@ -108,4 +122,67 @@ fn unsupported(header: &JobHeader) -> TranscodeError {
     let names: Vec<_> = header.ladder.iter().map(|entry| entry.name.as_str()).collect();
     let reason = "no engine of this transcoder encodes these codecs; ask for h264".to_owned();
     TranscodeError::Unsupported { rendition: names.join(", "), reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use framemill_network::Ladder;
+
+    use super::*;
+    use crate::SoftwareEngine;
+
+    const CAPACITY: Capacity = Capacity { pixels_per_second: 50_000_000, max_sessions: 8 };
+
+    fn pool(engines: usize) -> Pool {
+        let engine: Arc<dyn Engine> = Arc::new(SoftwareEngine::default());
+        Pool::new(vec![(engine, CAPACITY); engines], None)
+    }
+
+    /// 720p30 for two seconds: 27.6 million pixels per second.
+    fn header(session: u8, source_len: u64) -> JobHeader {
+        let ladder = r#"[{"name":"a","width":1280,"height":720,"bitrate":3000000}]"#;
+        JobHeader {
+            job: 1,
+            session: SessionId::repeat_byte(session),
+            sequence: 1,
+            duration_90k: 180_000,
+            frames: 60,
+            source_len,
+            source_sha256: SessionId::ZERO,
+            ladder: ladder.parse::<Ladder>().expect("a ladder"),
+            deadline: Duration::from_secs(10),
+        }
+    }
+
+    fn slot(pool: &mut Pool, session: u8) -> Option<usize> {
+        pool.admit(Instant::now(), &header(session, 1)).ok().map(|(_, ticket)| ticket.slot)
+    }
+
+    #[test]
+    fn counts_pixels_per_second_of_the_ladder() {
+        assert_eq!(pixels_per_second(&header(1, 1)), 1280 * 720 * 30);
+        let timeless = JobHeader { duration_90k: 0, ..header(1, 1) };
+        assert!(pixels_per_second(&timeless) > CAPACITY.pixels_per_second);
+    }
+
+    #[test]
+    fn spreads_sessions_and_keeps_each_on_its_engine() {
+        let mut pool = pool(2);
+        assert_eq!(slot(&mut pool, 1), Some(0));
+        assert_eq!(slot(&mut pool, 2), Some(1));
+        assert_eq!(slot(&mut pool, 1), Some(0));
+        assert_eq!(slot(&mut pool, 3), None);
+    }
+
+    #[test]
+    fn refuses_more_source_bytes_than_memory_is_set_aside_for() {
+        let mut pool = pool(1);
+        let (_, ticket) = pool.admit(Instant::now(), &header(1, MAX_SOURCE_BYTES)).expect("room for one");
+        let refused = pool.admit(Instant::now(), &header(1, 1)).map(drop);
+        assert!(matches!(refused, Err(TranscodeError::Busy(Refusal::Memory { .. }))), "{refused:?}");
+        pool.finish(Instant::now(), ticket);
+        assert!(pool.admit(Instant::now(), &header(1, 1)).is_ok());
+    }
 }

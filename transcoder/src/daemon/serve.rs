@@ -1,6 +1,9 @@
 //! One job from the orchestrator: take the source in, run the engine, send the renditions back as they come.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use framemill_network::{IncomingJob, JobHeader, JobReply, NetworkError, WireCode, WireError};
@@ -8,6 +11,9 @@ use futures::StreamExt;
 use tracing::{debug, warn};
 
 use crate::{Engine, Job, Metrics, RenditionEvent, TranscodeError};
+
+/// Longest life of a job, whatever deadline the orchestrator names: beyond this nothing live is worth anything.
+const MAX_DEADLINE: Duration = Duration::from_secs(120);
 
 /// Serves an admitted job to its end. Whatever goes wrong ends this job only.
 pub(crate) async fn serve(job: IncomingJob, engine: Arc<dyn Engine>, metrics: Option<Metrics>) {
@@ -65,7 +71,7 @@ async fn transcode(
         sequence: header.sequence,
         source,
         ladder: header.ladder.clone(),
-        deadline: begun + header.deadline,
+        deadline: begun + header.deadline.min(MAX_DEADLINE),
     });
     let mut pixels = 0_u64;
     while let Some(event) = renditions.next().await {
@@ -102,8 +108,6 @@ pub(crate) fn wire(error: &TranscodeError) -> WireError {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use framemill_media::MediaError;
 
     use super::*;

@@ -115,6 +115,11 @@ impl SoftwareEngine {
         }
     }
 
+    /// Jobs whose threads are alive, those that hang past their deadline included.
+    pub fn jobs(&self) -> usize {
+        self.running.lock().len()
+    }
+
     fn check(&self, job: &Job) -> Result<(), TranscodeError> {
         for entry in &job.ladder {
             let unsupported =

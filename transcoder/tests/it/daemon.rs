@@ -18,7 +18,6 @@ use tokio::sync::mpsc;
 use crate::support::*;
 
 const LOTS: Capacity = Capacity { pixels_per_second: 1_000_000_000, max_sessions: 8 };
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// An orchestrator's side: a node that takes transcoders.
 struct Orchestrator {

@@ -120,6 +120,23 @@ async fn ends_at_the_deadline() {
 }
 
 #[tokio::test]
+async fn dropping_the_stream_ends_the_job() {
+    let engine = SoftwareEngine::default();
+    let source = synthetic(640, 360, 30, 10);
+    let ladder = ladder_for(&source, "360:2000k");
+    let mut renditions = engine.transcode(job(source, ladder));
+    assert!(matches!(renditions.next().await, Some(Ok(_))));
+    assert_eq!(engine.jobs(), 1);
+    drop(renditions);
+    let ended = async {
+        while engine.jobs() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, ended).await.expect("the job's threads end");
+}
+
+#[tokio::test]
 async fn an_error_ends_the_stream() {
     let engine = SoftwareEngine::default();
     let mut renditions = engine.transcode(job(Bytes::new(), small_ladder()));

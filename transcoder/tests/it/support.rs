@@ -15,7 +15,7 @@ use framemill_network::{FrameRate, Ladder, SourceVideo};
 use framemill_transcoder::{Engine, Job, Rendition, SessionId, SoftwareEngine, TranscodeError};
 
 /// Longer than any test's job takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(300);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A real clip, or `None` where the folder of clips is not at hand.
 pub(crate) fn clip(name: &str) -> Option<Bytes> {
