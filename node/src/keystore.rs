@@ -11,6 +11,9 @@ use alloy_primitives::{Address, B256};
 
 use crate::config::Config;
 
+/// Name of a keystore while it is being written.
+const SEALED_NAME: &str = "key";
+
 /// What can go wrong with a key on disk.
 #[derive(Debug, thiserror::Error)]
 pub enum KeystoreError {
@@ -81,15 +84,15 @@ pub fn store_at(path: &Path, key: B256, password: &str) -> Result<Address, Keyst
         .permissions(std::fs::Permissions::from_mode(0o700))
         .tempdir_in(folder)
         .map_err(|source| KeystoreError::Io { path: folder.to_owned(), source })?;
-    let (signer, name) = PrivateKeySigner::encrypt_keystore(
+    let (signer, _) = PrivateKeySigner::encrypt_keystore(
         private_folder.path(),
         &mut rand_08::rngs::OsRng,
         key,
         password,
-        Some("key"),
+        Some(SEALED_NAME),
     )
     .map_err(|error| sealed(error.to_string()))?;
-    let json = std::fs::read(private_folder.path().join(name))
+    let json = std::fs::read(private_folder.path().join(SEALED_NAME))
         .map_err(|source| KeystoreError::Io { path: path.to_owned(), source })?;
     write_private(path, &json)?;
     Ok(signer.address())
