@@ -159,6 +159,7 @@ contract BondingManager is BondingState {
     }
 
     function _bond(uint256 amount, address to, address oldHint, address newHint) private {
+        if (to == address(0)) revert NotOrchestrator(to);
         StakePool.Account storage account = _accounts[msg.sender];
         address from = account.delegate;
         (StakePool.Touched memory t, StakePool.Settled memory s) = _claim(msg.sender);
@@ -256,14 +257,17 @@ contract BondingManager is BondingState {
     function _claim(address staker) private returns (StakePool.Touched memory t, StakePool.Settled memory s) {
         StakePool.Account storage account = _accounts[staker];
         address delegate = account.delegate;
-        StakePool.Pool storage own = _pools[staker];
         uint256 round = _round;
-        if (delegate != staker && own.activeFrom != 0) own.touch(round);
-        t = _pools[delegate].touch(round);
-        s = _pools[delegate].settle(t, account, round);
-        uint256 commission = own.commission;
-        if (commission != 0) {
-            s.fees += commission;
+        s.fees = account.fees;
+        if (delegate != address(0)) {
+            t = _pools[delegate].touch(round);
+            s = _pools[delegate].settle(t, account, round);
+        }
+        StakePool.Pool storage own = _pools[staker];
+        if (own.activeFrom != 0) {
+            // Who has left its own pool is still owed what was won before.
+            if (delegate != staker) own.touch(round);
+            s.fees += own.commission;
             own.commission = 0;
         }
         account.shares = uint128(s.shares);

@@ -35,7 +35,7 @@ abstract contract Market is Test {
     TicketBroker internal broker;
     address internal sender = vm.addr(SENDER_KEY);
 
-    function setUp() public virtual {
+    function _stage() internal {
         vm.roll(1_000);
         _deploy();
         vm.deal(sender, 1_000 ether);
@@ -148,5 +148,12 @@ abstract contract Market is Test {
             signatures[i] = signed(tickets[i]);
             rands[i] = RAND;
         }
+    }
+}
+
+/// @dev A market for each test.
+abstract contract MarketTest is Market {
+    function setUp() public virtual {
+        _stage();
     }
 }

@@ -3,10 +3,10 @@ pragma solidity 0.8.37;
 
 import {IManaged} from "../src/interfaces/IManaged.sol";
 import {ITicketBroker} from "../src/interfaces/ITicketBroker.sol";
-import {Market} from "./Market.sol";
+import {MarketTest} from "./Market.sol";
 
 /// @dev Tests named `test_BugNN` guard against the class of that number in the history of this kind of contract.
-contract TicketBrokerTest is Market {
+contract TicketBrokerTest is MarketTest {
     address internal orch;
 
     function setUp() public override {

@@ -4,10 +4,10 @@ pragma solidity 0.8.37;
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {TicketBroker} from "../src/TicketBroker.sol";
 import {ITicketBroker} from "../src/interfaces/ITicketBroker.sol";
-import {Market} from "./Market.sol";
+import {MarketTest} from "./Market.sol";
 
 /// @dev The vectors that the payments crate executes too.
-contract TicketVectorsTest is Market {
+contract TicketVectorsTest is MarketTest {
     string private json;
 
     function test_DigestsSignaturesAndDrawsAreTheSharedOnes() public {

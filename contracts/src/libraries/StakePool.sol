@@ -12,16 +12,16 @@ library StakePool {
     /// @dev Unit of the two accumulators (price and fees per share).
     uint256 internal constant RAY = 1e27;
 
-    /// @param stake Earning stake, and the shares it is divided into.
-    /// @param waiting Stake that arrived in `waitingRound`.
+    /// @param stake Earning stake; `shares` are what it is divided into.
+    /// @param waiting Stake that arrived in `waitingRound`, which is 0 once it has become shares.
     /// @param commission Fees that belong to the orchestrator alone.
     /// @param activeFrom First round of its present membership in the active set, and
     /// @param activeUntil the first after it; `activeFrom` 0 means never a member.
     /// @param fees Fees not yet divided.
     struct Pool {
         uint128 stake;
-        uint128 shares;
         uint128 waiting;
+        uint128 shares;
         uint128 commission;
         uint32 waitingRound;
         uint32 activeFrom;
@@ -101,6 +101,7 @@ library StakePool {
             pool.shares = uint128(t.shares);
             pool.waiting = 0;
             pool.conversions[pool.waitingRound] = Conversion(t.price, t.feesPerShare);
+            pool.waitingRound = 0;
         }
     }
 
@@ -111,7 +112,9 @@ library StakePool {
         returns (Settled memory s)
     {
         s.shares = account.shares;
-        s.fees = account.fees + s.shares * (t.feesPerShare - account.feesPerShare) / RAY;
+        s.fees = account.fees;
+        // Without shares the account's mark is of a pool that it has left.
+        if (s.shares != 0) s.fees += s.shares * (t.feesPerShare - account.feesPerShare) / RAY;
         s.waiting = account.waiting;
         if (s.waiting == 0 || account.waitingRound >= round) return s;
         Conversion memory c = pool.conversions[account.waitingRound];
