@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::error::{NetworkError, ProtocolError};
 use crate::node::{Admitted, Context, QUOTE_PROTOCOL, StreamPermit};
 use crate::quote::{QuoteRequest, SignedQuote};
-use crate::wire::{MAX_SMALL_MESSAGE, MessageWriter, QuoteReply, Wait, open_with, split};
+use crate::wire::{MAX_SMALL_MESSAGE, MessageWriter, QuoteReply, Remote, Wait, open_with, split};
 use crate::wire_error::{WireCode, WireError};
 
 /// Requests for quotes. Dropping it ends the service.
@@ -105,7 +105,8 @@ impl Answer {
 /// Reads one request and hands it to the application.
 pub(crate) async fn serve(context: Context, admitted: Admitted) {
     let Admitted { peer, stream, permit, .. } = admitted;
-    let (mut reader, writer) = split(stream, context.timeouts.message);
+    let remote = Remote { peer, protocol: QUOTE_PROTOCOL };
+    let (mut reader, writer) = split(stream, remote, context.timeouts.message);
     let request = reader.expect(MAX_SMALL_MESSAGE, context.opening("a quote request")).await;
     let answer = Answer { context: context.clone(), writer, permit };
     match request {
@@ -113,7 +114,9 @@ pub(crate) async fn serve(context: Context, admitted: Admitted) {
             let incoming = IncomingQuote { peer, request, received: Instant::now(), answer: Some(answer) };
             let queue = context.shared.services().quotes.clone();
             // Dropping what the queue does not take answers it with busy.
-            drop(queue.map(|queue| queue.try_send(incoming)));
+            if let Some(queue) = queue {
+                drop(queue.try_send(incoming));
+            }
         }
         Err(error) => answer.send(QuoteReply::Error(error.to_wire())),
     }
@@ -133,7 +136,8 @@ pub(crate) async fn request(
     let until = Instant::now() + deadline;
     let within = deadline.min(context.timeouts.dial);
     let (_, stream) = context.opener.open(peer, None, QUOTE_PROTOCOL, within).await?;
-    let (mut reader, mut writer) = split(stream, context.timeouts.message);
+    let remote = Remote { peer, protocol: QUOTE_PROTOCOL };
+    let (mut reader, mut writer) = split(stream, remote, context.timeouts.message);
     open_with((&mut reader, &mut writer), request, until).await?;
     let wait = Wait { what: "a quote", first: until, message: context.timeouts.message };
     match reader.expect(MAX_SMALL_MESSAGE, wait).await? {

@@ -15,7 +15,7 @@ use super::streams::InboundStream;
 use super::{QUOTE_PROTOCOL, SEGMENT_PROTOCOL, WORK_PROTOCOL};
 use crate::config::{NetworkLimits, NetworkTimeouts};
 use crate::gate::Refusal;
-use crate::wire::{Wait, split};
+use crate::wire::{Remote, Wait, split};
 use crate::wire_error::{WireCode, WireError};
 
 /// Peers that are told at one time why their stream is refused; further ones see it closed.
@@ -73,28 +73,33 @@ impl Context {
 pub(crate) async fn accept_loop(context: Context, mut inbound: mpsc::Receiver<InboundStream>) {
     let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
     while let Some(InboundStream { peer, connection, protocol, stream }) = inbound.recv().await {
+        let served = [QUOTE_PROTOCOL, SEGMENT_PROTOCOL, WORK_PROTOCOL];
+        let protocol = served.into_iter().find(|name| *name == protocol.as_ref());
+        let protocol = protocol.expect("only these protocols are offered to peers");
         match context.shared.admit(peer) {
-            Ok(permit) => {
-                let admitted = Admitted { peer, connection, stream, permit };
-                serve(&context, protocol.as_ref(), admitted);
-            }
+            Ok(permit) => serve(&context, protocol, Admitted { peer, connection, stream, permit }),
             Err(Refusal::Banned) => context.opener.disconnect(peer),
-            Err(refusal) => refuse(&context, &refusals, stream, refusal),
+            Err(refusal) => refuse(&context, &refusals, (stream, Remote { peer, protocol }), refusal),
         }
     }
 }
 
-fn serve(context: &Context, protocol: &str, admitted: Admitted) {
+fn serve(context: &Context, protocol: &'static str, admitted: Admitted) {
     let own = context.clone();
     match protocol {
         QUOTE_PROTOCOL => context.spawn(crate::quote_service::serve(own, admitted)),
         SEGMENT_PROTOCOL => context.spawn(crate::segment::serve(own, admitted)),
-        WORK_PROTOCOL => context.spawn(crate::work::serve(own, admitted)),
-        other => tracing::debug!(protocol = other, "a stream of a protocol that nobody serves"),
+        _ => context.spawn(crate::work::serve(own, admitted)),
     }
 }
 
-fn refuse(context: &Context, refusals: &Arc<Semaphore>, stream: Stream, refusal: Refusal) {
+/// Tells a peer why its stream is refused; the stream's first message is not read.
+fn refuse(
+    context: &Context,
+    refusals: &Arc<Semaphore>,
+    (stream, remote): (Stream, Remote),
+    refusal: Refusal,
+) {
     let error = match refusal {
         Refusal::TooOften { wait } => {
             WireError::new(WireCode::RateLimited, "too many requests").with_retry_after(wait)
@@ -108,7 +113,7 @@ fn refuse(context: &Context, refusals: &Arc<Semaphore>, stream: Stream, refusal:
     let own = context.clone();
     context.spawn(async move {
         let _slot = slot;
-        let (_reader, mut writer) = split(stream, own.timeouts.message);
+        let (_reader, mut writer) = split(stream, remote, own.timeouts.message);
         writer.fail(error, own.answer_deadline()).await;
     });
 }

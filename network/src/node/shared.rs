@@ -91,14 +91,11 @@ impl Shared {
         let quotes = services.quotes.as_ref().is_some_and(|queue| !queue.is_closed());
         let segments = services.segments.as_ref().is_some_and(|queue| !queue.is_closed());
         let work = services.work.as_ref().is_some_and(|queue| !queue.is_closed());
-        [
-            (quotes, QUOTE_PROTOCOL),
-            (segments, SEGMENT_PROTOCOL),
-            (work || !services.jobs.is_empty(), WORK_PROTOCOL),
-        ]
-        .into_iter()
-        .filter_map(|(served, protocol)| served.then(|| StreamProtocol::new(protocol)))
-        .collect()
+        let mut protocols = Vec::with_capacity(3);
+        protocols.extend(quotes.then_some(QUOTE_PROTOCOL));
+        protocols.extend(segments.then_some(SEGMENT_PROTOCOL));
+        protocols.extend((work || !services.jobs.is_empty()).then_some(WORK_PROTOCOL));
+        protocols.into_iter().map(StreamProtocol::new).collect()
     }
 
     pub(crate) fn add_peer(&self, service: &ServiceAddress) -> Result<(), NetworkError> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use libp2p::connection_limits::{self, ConnectionLimits};
+use libp2p::core::upgrade::Version;
 use libp2p::swarm::{ConnectionId, NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, SwarmBuilder, identify, noise, ping, tcp, yamux};
 use tokio::sync::mpsc;
@@ -61,6 +62,8 @@ pub(crate) fn build(
     let limits = &config.limits;
     let connection_limits = ConnectionLimits::default()
         .with_max_established(Some(limits.max_connections))
+        // A quarter is kept for dialing, so that peers that connect cannot lock this node in.
+        .with_max_established_incoming(Some(limits.max_connections - limits.max_connections / 4))
         .with_max_pending_incoming(Some(limits.max_pending_connections))
         .with_max_established_per_peer(Some(limits.max_connections_per_peer));
     let identify = identify::Config::new(IDENTIFY_PROTOCOL.into(), keypair.public())
@@ -91,7 +94,11 @@ pub(crate) fn build(
         .with_behaviour(|_| behaviour)
         .expect("the closure cannot fail")
         .with_swarm_config(|swarm| {
-            swarm.with_idle_connection_timeout(idle).with_max_negotiating_inbound_streams(MAX_NEGOTIATING)
+            swarm
+                .with_idle_connection_timeout(idle)
+                .with_max_negotiating_inbound_streams(MAX_NEGOTIATING)
+                // The protocol's name goes out with the first message: a quote costs one round trip, not two.
+                .with_substream_upgrade_protocol_override(Version::V1Lazy)
         })
         .build())
 }

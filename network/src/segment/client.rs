@@ -12,7 +12,7 @@ use crate::transfer::{
     Collected, LastFrame, Pace, Plan, RenditionChunk, RenditionEnd, ReplyReader, SourceWriter, collect,
     unexpected,
 };
-use crate::wire::{MAX_SMALL_MESSAGE, ReplyFrame, Wait, open_with, split};
+use crate::wire::{MAX_SMALL_MESSAGE, Remote, ReplyFrame, Wait, open_with, split};
 
 /// A segment that an orchestrator accepted. The two halves are independent: renditions may arrive during the upload.
 #[derive(Debug)]
@@ -111,7 +111,8 @@ pub(crate) async fn open(
     let pace = Pace::new(&context.limits, &context.timeouts, header.deadline);
     let within = context.timeouts.dial.min(header.deadline);
     let (_, stream) = context.opener.open(peer, None, SEGMENT_PROTOCOL, within).await?;
-    let (mut reader, mut writer) = split(stream, context.timeouts.message);
+    let remote = Remote { peer, protocol: SEGMENT_PROTOCOL };
+    let (mut reader, mut writer) = split(stream, remote, context.timeouts.message);
     // Connecting took part of the time: the orchestrator is told what is left of it.
     let left = pace.deadline.saturating_duration_since(Instant::now());
     let header = SegmentHeader { deadline: left, ..header };

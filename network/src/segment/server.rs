@@ -9,10 +9,10 @@ use tokio::time::Instant;
 
 use super::{SegmentAccept, SegmentHeader};
 use crate::error::NetworkError;
-use crate::node::{Admitted, Context};
+use crate::node::{Admitted, Context, SEGMENT_PROTOCOL};
 use crate::receipt::SignedReceipt;
 use crate::transfer::{Pace, Plan, RenditionEnd, ReplyWriter, SourceReader};
-use crate::wire::{MAX_OPEN_MESSAGE, MessageReader, ReplyFrame, split};
+use crate::wire::{MAX_OPEN_MESSAGE, MessageReader, Remote, ReplyFrame, split};
 use crate::wire_error::{WireCode, WireError};
 
 /// Segments that broadcasters offer. Dropping it ends the service.
@@ -159,7 +159,8 @@ impl SegmentReply {
 /// Reads one header and hands it to the application.
 pub(crate) async fn serve(context: Context, admitted: Admitted) {
     let Admitted { peer, stream, permit, .. } = admitted;
-    let (mut reader, mut writer) = split(stream, context.timeouts.message);
+    let remote = Remote { peer, protocol: SEGMENT_PROTOCOL };
+    let (mut reader, mut writer) = split(stream, remote, context.timeouts.message);
     let header: SegmentHeader =
         match reader.expect(MAX_OPEN_MESSAGE, context.opening("a segment header")).await {
             Ok(header) => header,
@@ -176,5 +177,7 @@ pub(crate) async fn serve(context: Context, admitted: Admitted) {
     let offer = Some(Offer { context, reader, reply, pace });
     let incoming = IncomingSegment { peer, header, received: Instant::now(), offer };
     // Dropping what the queue does not take answers it with busy.
-    drop(queue.map(|queue| queue.try_send(incoming)));
+    if let Some(queue) = queue {
+        drop(queue.try_send(incoming));
+    }
 }

@@ -9,7 +9,7 @@ mod stream;
 pub(crate) use message::{
     ControlFrame, QuoteReply, ReplyFrame, SourceChunk, Welcome, WorkHelloFrame, WorkOpen,
 };
-pub(crate) use stream::{MessageReader, MessageWriter, Wait, open_with, split};
+pub(crate) use stream::{MessageReader, MessageWriter, Remote, Wait, open_with, split};
 
 use crate::transfer::MAX_CHUNK_BYTES;
 

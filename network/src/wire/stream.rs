@@ -1,11 +1,13 @@
 //! Messages on a libp2p stream, each read and each write under a deadline.
 
+use std::io;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use futures::io::{ReadHalf, WriteHalf};
 use futures::{AsyncReadExt, AsyncWriteExt};
-use libp2p::Stream;
+use libp2p::core::upgrade::NegotiationError;
+use libp2p::{PeerId, Stream};
 use prost::Message;
 use tokio::io::AsyncReadExt as _;
 use tokio::time::{Instant, timeout_at};
@@ -34,10 +36,29 @@ pub(crate) struct Wait {
     pub(crate) message: Duration,
 }
 
+/// Who is at the other end, and what is spoken; for errors.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Remote {
+    pub(crate) peer: PeerId,
+    pub(crate) protocol: &'static str,
+}
+
+impl Remote {
+    /// A stream is used before its protocol is agreed on, so a peer that does not speak it fails a read or a write.
+    fn failed(self, what: &'static str, error: &io::Error) -> NetworkError {
+        let negotiation = error.get_ref().is_some_and(|inner| inner.is::<NegotiationError>());
+        if negotiation {
+            return NetworkError::UnsupportedProtocol { peer: self.peer, protocol: self.protocol };
+        }
+        NetworkError::Disconnected { what, reason: error.to_string() }
+    }
+}
+
 /// Reads messages; cancel safe between and inside of messages.
 #[derive(Debug)]
 pub(crate) struct MessageReader {
     io: Compat<ReadHalf<Stream>>,
+    remote: Remote,
     buffer: BytesMut,
     /// When the message that is in the buffer in part began to arrive.
     begun: Option<Instant>,
@@ -47,16 +68,17 @@ pub(crate) struct MessageReader {
 #[derive(Debug)]
 pub(crate) struct MessageWriter {
     io: WriteHalf<Stream>,
+    remote: Remote,
     broken: bool,
     /// Longest time for one message, however long the exchange may still last.
     stall: Duration,
 }
 
 /// The two directions of a stream.
-pub(crate) fn split(stream: Stream, stall: Duration) -> (MessageReader, MessageWriter) {
+pub(crate) fn split(stream: Stream, remote: Remote, stall: Duration) -> (MessageReader, MessageWriter) {
     let (read, write) = stream.split();
-    let reader = MessageReader { io: read.compat(), buffer: BytesMut::new(), begun: None };
-    (reader, MessageWriter { io: write, broken: false, stall })
+    let reader = MessageReader { io: read.compat(), remote, buffer: BytesMut::new(), begun: None };
+    (reader, MessageWriter { io: write, remote, broken: false, stall })
 }
 
 impl MessageReader {
@@ -103,7 +125,7 @@ impl MessageReader {
         let started = Instant::now();
         match timeout_at(deadline, self.io.read_buf(&mut self.buffer)).await {
             Ok(Ok(count)) => Ok(count > 0),
-            Ok(Err(error)) => Err(disconnected(wait.what, &error)),
+            Ok(Err(error)) => Err(self.remote.failed(wait.what, &error)),
             Err(_) => Err(NetworkError::Timeout { what: wait.what, after: started.elapsed() }),
         }
     }
@@ -136,7 +158,7 @@ impl MessageWriter {
     pub(crate) async fn close(&mut self, deadline: Instant) -> Result<(), NetworkError> {
         let deadline = deadline.min(Instant::now() + self.stall);
         match timeout_at(deadline, self.io.close()).await {
-            Ok(result) => result.map_err(|error| disconnected("closing the stream", &error)),
+            Ok(result) => result.map_err(|error| self.remote.failed("closing the stream", &error)),
             Err(_) => Err(NetworkError::Timeout { what: "closing the stream", after: self.stall }),
         }
     }
@@ -162,7 +184,7 @@ impl MessageWriter {
                 self.broken = false;
                 Ok(())
             }
-            Ok(Err(error)) => Err(disconnected(what, &error)),
+            Ok(Err(error)) => Err(self.remote.failed(what, &error)),
             Err(_) => Err(NetworkError::Timeout { what, after: started.elapsed() }),
         }
     }
@@ -180,10 +202,7 @@ pub(crate) async fn open_with<M: WireMessage>(
     // The error has the same field in every protocol's replies.
     match reader.expect(MAX_SMALL_MESSAGE, wait).await {
         Ok(ReplyFrame::Error(error)) => Err(error.into()),
+        Err(unsupported @ NetworkError::UnsupportedProtocol { .. }) => Err(unsupported),
         _ => Err(broken),
     }
-}
-
-fn disconnected(what: &'static str, error: &std::io::Error) -> NetworkError {
-    NetworkError::Disconnected { what, reason: error.to_string() }
 }

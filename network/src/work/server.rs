@@ -19,8 +19,8 @@ use crate::transfer::{
     unexpected as unexpected_reply,
 };
 use crate::wire::{
-    ControlFrame, MAX_SMALL_MESSAGE, MessageReader, MessageWriter, ReplyFrame, Wait, Welcome, WorkHelloFrame,
-    WorkOpen, open_with, split,
+    ControlFrame, MAX_SMALL_MESSAGE, MessageReader, MessageWriter, Remote, ReplyFrame, Wait, Welcome,
+    WorkHelloFrame, WorkOpen, open_with, split,
 };
 use crate::wire_error::{WireCode, WireError};
 
@@ -178,7 +178,8 @@ impl Inner {
         let pace = Pace::new(&context.limits, &context.timeouts, deadline);
         let within = context.timeouts.dial.min(deadline);
         let opened = context.opener.open(self.peer, Some(self.connection), WORK_PROTOCOL, within);
-        let (mut reader, mut writer) = split(opened.await?.1, context.timeouts.message);
+        let remote = Remote { peer: self.peer, protocol: WORK_PROTOCOL };
+        let (mut reader, mut writer) = split(opened.await?.1, remote, context.timeouts.message);
         let plan = Plan::from(&header);
         let left = pace.deadline.saturating_duration_since(Instant::now());
         let job = WorkOpen::Job(JobHeader { deadline: left, ..header });

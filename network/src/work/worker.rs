@@ -16,8 +16,8 @@ use crate::node::{Admitted, Context, Shared, StreamPermit, WORK_PROTOCOL};
 use crate::segment::SegmentAccept;
 use crate::transfer::{Pace, Plan, RenditionEnd, ReplyWriter, SourceReader};
 use crate::wire::{
-    ControlFrame, MAX_SMALL_MESSAGE, MessageReader, MessageWriter, ReplyFrame, Welcome, WorkHelloFrame,
-    WorkOpen, open_with, split,
+    ControlFrame, MAX_SMALL_MESSAGE, MessageReader, MessageWriter, Remote, ReplyFrame, Welcome,
+    WorkHelloFrame, WorkOpen, open_with, split,
 };
 use crate::wire_error::{WireCode, WireError};
 
@@ -54,8 +54,8 @@ pub enum WorkEvent {
 /// A job waiting for a decision. Dropping it tells the orchestrator that this transcoder is busy.
 #[derive(Debug)]
 pub struct IncomingJob {
-    header: JobHeader,
-    offer: Option<Offer>,
+    header: Box<JobHeader>,
+    offer: Option<Box<Offer>>,
 }
 
 /// The stream of an undecided job.
@@ -153,8 +153,8 @@ impl IncomingJob {
     /// # Errors
     /// When the orchestrator is gone.
     pub async fn accept(mut self) -> Result<(SourceReader, JobReply), NetworkError> {
-        let Offer { reader, mut reply, pace, .. } =
-            self.offer.take().expect("taken by accept or reject only");
+        let offer = self.offer.take().expect("taken by accept or reject only");
+        let Offer { reader, mut reply, pace, .. } = *offer;
         reply.send(&ReplyFrame::Accept(SegmentAccept::default())).await?;
         let announced = (self.header.source_len, self.header.source_sha256);
         let source = SourceReader::new(reader, announced, pace, reply.permit());
@@ -171,7 +171,8 @@ impl IncomingJob {
 
 impl Drop for IncomingJob {
     fn drop(&mut self) {
-        let Some(Offer { context, reader, reply, .. }) = self.offer.take() else { return };
+        let Some(offer) = self.offer.take() else { return };
+        let Offer { context, reader, reply, .. } = *offer;
         context.spawn(async move {
             reply.fail(WireError::new(WireCode::Busy, "too many jobs are waiting")).await;
             drop(reader);
@@ -223,7 +224,8 @@ pub(crate) async fn connect(
     let (connection, stream) = context.opener.open(orchestrator, None, WORK_PROTOCOL, within).await?;
     // Jobs may come before this side has read that it is welcome.
     let (route, jobs) = JobRoute::new(&context.shared, connection)?;
-    let (mut reader, mut writer) = split(stream, context.timeouts.message);
+    let remote = Remote { peer: orchestrator, protocol: WORK_PROTOCOL };
+    let (mut reader, mut writer) = split(stream, remote, context.timeouts.message);
     let told = Status { capacity: hello.capacity, draining: false };
     let keep_alive = shake_hands(context, orchestrator, hello, token, (&mut reader, &mut writer)).await?;
     let (local, status) = watch::channel(told);
@@ -302,15 +304,16 @@ pub(super) async fn serve_job(
         let text = format!("the segment has {} bytes: at most {max} are taken", header.source_len);
         return reply.fail(WireError::new(WireCode::TooLarge, text)).await;
     }
-    let offer = Some(Offer { context, reader, reply, pace });
+    let offer = Some(Box::new(Offer { context, reader, reply, pace }));
     // Dropping what the queue does not take answers it with busy.
-    drop(jobs.try_send(IncomingJob { header, offer }));
+    drop(jobs.try_send(IncomingJob { header: Box::new(header), offer }));
 }
 
 /// Reads the first message of a stream of the work protocol.
 pub(crate) async fn serve(context: Context, admitted: Admitted) {
     let Admitted { peer, connection, stream, permit } = admitted;
-    let (mut reader, mut writer) = split(stream, context.timeouts.message);
+    let remote = Remote { peer, protocol: WORK_PROTOCOL };
+    let (mut reader, mut writer) = split(stream, remote, context.timeouts.message);
     let opening = reader.expect(crate::wire::MAX_OPEN_MESSAGE, context.opening("a work opening")).await;
     match opening {
         Ok(WorkOpen::Hello(hello)) => {

@@ -1,5 +1,7 @@
 //! Real nodes over loopback, and peers that do what no honest peer does.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 mod hostile_client;
 mod hostile_server;
 mod lifecycle;
