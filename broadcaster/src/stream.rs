@@ -360,7 +360,7 @@ impl Worker {
         let mut market: Option<Arc<Market>> = None;
         let mut running: FuturesOrdered<AbortOnDropHandle<Running>> = FuturesOrdered::new();
         let mut open = true;
-        loop {
+        while open || !running.is_empty() {
             let room = running.len() < self.config.in_flight.max(1);
             tokio::select! {
                 biased;
@@ -373,7 +373,6 @@ impl Worker {
                     }
                     None => open = false,
                 },
-                else => break,
             }
         }
         drop(running);
