@@ -12,6 +12,7 @@ pub mod devnet;
 mod feed;
 pub mod http;
 pub mod keystore;
+pub mod process;
 pub mod runtime;
 mod telemetry;
 
@@ -41,8 +42,19 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         _ => {}
     }
     let config = sources.load()?;
-    telemetry::init(&config.log)?;
+    telemetry::init(&log(&cli.command, &sources, &config)?)?;
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(role(&config, &cli))
+}
+
+/// The demo tells its own story: its log lines would tear the table apart unless they were asked for.
+fn log(command: &Command, sources: &Sources, config: &Config) -> anyhow::Result<config::Log> {
+    let asked = sources.settings()?["log.filter"].source != config::Source::Default;
+    let quiet = matches!(command, Command::Demo(_)) && !asked;
+    Ok(if quiet {
+        config::Log { filter: "error".to_owned(), ..config.log.clone() }
+    } else {
+        config.log.clone()
+    })
 }
 
 async fn role(config: &Config, cli: &Cli) -> anyhow::Result<ExitCode> {

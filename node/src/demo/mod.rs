@@ -2,7 +2,6 @@
 
 mod cheat;
 mod playback;
-mod process;
 mod report;
 mod stage;
 mod watch;

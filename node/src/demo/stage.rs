@@ -17,7 +17,6 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Report, Seller, Terms, playback,
-    process::Process,
     watch::{Plot, Watch},
 };
 use crate::{
@@ -25,6 +24,7 @@ use crate::{
     cli::DemoArgs,
     config::{Config, Sources},
     devnet::{self, ETHER, Market, Plan},
+    process::{Launcher, Process},
     runtime::Runtime,
 };
 
@@ -281,21 +281,20 @@ async fn start(
     dir: &Path,
     cheat_from: u64,
 ) -> anyhow::Result<(Vec<Option<Process>>, Vec<Process>)> {
-    let logs = dir.join("logs");
-    std::fs::create_dir_all(&logs)?;
-    let client = reqwest::Client::new();
+    let binary = std::env::current_exe().context("cannot find this program's own file")?;
+    let launcher = Launcher::new(binary, dir.join("logs"))?;
     let (mut orchestrators, mut transcoders) = (Vec::new(), Vec::new());
     for (number, seller) in market.sellers.iter().enumerate() {
         let member = &seller.orchestrator;
-        orchestrators.push(Process::start(&member.name, &["orchestrator"], &member.config, &logs)?);
+        orchestrators.push(launcher.start(&member.name, &["orchestrator"], &member.config)?);
         let from = cheat_from.to_string();
         let arguments: &[&str] =
             if number == CHEAT { &["transcoder", "--cheat-from", &from] } else { &["transcoder"] };
         let name = member.name.replace("orchestrator", "transcoder");
-        transcoders.push(Process::start(&name, arguments, &seller.transcoder_config, &logs)?);
+        transcoders.push(launcher.start(&name, arguments, &seller.transcoder_config)?);
         // One after the other: each transcoder measures this machine, and should have it to itself.
-        transcoders[number].ready(&seller.transcoder_http, &client).await?;
-        orchestrators[number].ready(&seller.http, &client).await?;
+        transcoders[number].ready(&seller.transcoder_http).await?;
+        orchestrators[number].ready(&seller.http).await?;
     }
     Ok((orchestrators.into_iter().map(Some).collect(), transcoders))
 }

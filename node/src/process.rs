@@ -1,4 +1,4 @@
-//! Child processes of the demo: the same binary in other roles.
+//! Roles as child processes: what the demo and the end-to-end tests run markets with.
 
 use std::{
     fs::File,
@@ -20,21 +20,36 @@ const READY_POLL: Duration = Duration::from_millis(100);
 /// How long a process may take to drain before it is killed.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
-/// A running role. Killed when dropped.
-#[derive(Debug)]
-pub(super) struct Process {
-    name: String,
-    log: PathBuf,
-    child: Child,
+/// Starts roles of one binary and keeps what they log.
+#[derive(Debug, Clone)]
+pub struct Launcher {
+    binary: PathBuf,
+    logs: PathBuf,
+    client: reqwest::Client,
 }
 
-impl Process {
-    /// Starts this binary with these arguments; what it logs goes to a file.
-    pub(super) fn start(name: &str, arguments: &[&str], config: &Path, logs: &Path) -> anyhow::Result<Self> {
-        let log = logs.join(format!("{name}.log"));
-        let file = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-        let binary = std::env::current_exe().context("cannot find this program's own file")?;
-        let child = Command::new(binary)
+impl Launcher {
+    /// Runs `binary`, with one log file per process in the folder `logs`.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn new(binary: PathBuf, logs: PathBuf) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
+        Ok(Self { binary, logs, client: reqwest::Client::new() })
+    }
+
+    /// Starts one process; started again under the same name, it adds to the same log.
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub fn start(&self, name: &str, arguments: &[&str], config: &Path) -> anyhow::Result<Process> {
+        let log = self.logs.join(format!("{name}.log"));
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .with_context(|| format!("cannot write {}", log.display()))?;
+        let child = Command::new(&self.binary)
             .args(arguments)
             .arg("--config")
             .arg(config)
@@ -44,18 +59,32 @@ impl Process {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("cannot start {name}"))?;
-        Ok(Self { name: name.to_owned(), log, child })
+        Ok(Process { name: name.to_owned(), log, child, client: self.client.clone() })
     }
+}
 
-    /// Waits until the role says at `http` that it can work.
-    pub(super) async fn ready(&mut self, http: &str, client: &reqwest::Client) -> anyhow::Result<()> {
+/// A running role. Killed when dropped.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    log: PathBuf,
+    child: Child,
+    client: reqwest::Client,
+}
+
+impl Process {
+    /// Waits until the role says at `http`, a host and port, that it can work.
+    ///
+    /// # Errors
+    /// The process ended, or did not become ready in time; with its reason.
+    pub async fn ready(&mut self, http: &str) -> anyhow::Result<()> {
         let url = format!("http://{http}/readyz");
         let end = Instant::now() + START_LIMIT;
         loop {
             if let Some(status) = self.child.try_wait()? {
                 anyhow::bail!("{} ended with {status}; see {}", self.name, self.log.display());
             }
-            let reason = match client.get(&url).send().await {
+            let reason = match self.client.get(&url).send().await {
                 Ok(answer) if answer.status().is_success() => return Ok(()),
                 Ok(answer) => answer.text().await.unwrap_or_default().trim().replace('\n', "; "),
                 Err(_) => "not answering".to_owned(),
@@ -72,12 +101,25 @@ impl Process {
     }
 
     /// Kills the process with SIGKILL: no warning, no farewell.
-    pub(super) async fn kill(&mut self) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// It had ended before.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
         self.child.kill().await.with_context(|| format!("cannot kill {}", self.name))
     }
 
+    /// What the process has logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The process id; none once it has ended.
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Asks the process to end, and insists after a while.
-    pub(super) async fn stop(mut self) {
+    pub async fn stop(mut self) {
         if let Some(id) = self.child.id() {
             let asked = Command::new("kill").args(["-TERM", &id.to_string()]).status().await;
             if asked.is_ok_and(|status| status.success())
