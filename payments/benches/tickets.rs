@@ -18,10 +18,10 @@ use secp256k1::{Message, SecretKey};
 const PASS: u64 = 2_000;
 /// Odd, so that there is a median.
 const PASSES: usize = 9;
-/// Tickets accepted durably.
-const DURABLE: u64 = 40_000;
-/// Payments in flight: streams that pay at the same time.
-const IN_FLIGHT: usize = 512;
+/// Streams that pay at the same time.
+const SESSIONS: u64 = 512;
+/// Tickets that each of them sends.
+const TICKETS_PER_SESSION: u64 = 80;
 
 fn main() {
     let bench = Bench::new();
@@ -156,35 +156,39 @@ fn some_params(sender: Address) -> TicketParams {
     }
 }
 
-/// Accepts payments of `per_payment` tickets through the recipient, each durable before it is
-/// acknowledged. The ledger lies below the target folder: a folder in memory would sync for free.
+/// Accepts payments through the recipient, each durable before it is acknowledged. Every session
+/// pays one payment after the other, all sessions at the same time. The ledger lies below the target
+/// folder: a folder in memory would sync for free.
 async fn accept_durably(per_payment: u64) -> f64 {
-    let key = EthKey::random();
     let dir = tempfile::TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("the target folder is writable");
     let ledger = SqliteLedger::open(dir.path().join("ledger.db")).await.expect("the ledger opens");
     let config = RecipientConfig::new(Address::repeat_byte(1), some_domain());
-    let broker = MemoryBroker::new(config.domain, config.recipient);
-    broker.fund(key.address(), SenderFunds { deposit: Wei::new(u128::MAX), ..SenderFunds::default() });
+    let broker = Arc::new(MemoryBroker::new(config.domain, config.recipient));
     let clock = Arc::new(ManualClock::default());
-    let recipient =
-        Recipient::open(config, Arc::new(ledger), Arc::new(broker), clock).await.expect("the books open");
-    let params = recipient.open_session(key.address(), B256::ZERO).await.expect("the sender is funded");
-    let payments = payments(&params, &key, per_payment);
+    let recipient = Recipient::open(config, Arc::new(ledger), broker.clone(), clock).await;
+    let recipient = recipient.expect("the books open");
+    let mut sessions = Vec::new();
+    for number in 0..SESSIONS {
+        let key = EthKey::random();
+        broker.fund(key.address(), SenderFunds { deposit: Wei::new(u128::MAX), ..SenderFunds::default() });
+        let session = B256::from(U256::from(number));
+        let params = recipient.open_session(key.address(), session).await.expect("the sender is funded");
+        sessions.push((session, payments(&params, &key, per_payment)));
+    }
 
     let start = Instant::now();
     let mut tasks = tokio::task::JoinSet::new();
-    for payment in payments {
-        if tasks.len() == IN_FLIGHT {
-            tasks.join_next().await;
-        }
+    for (session, payments) in sessions {
         let recipient = recipient.clone();
         tasks.spawn(async move {
-            let accepted = recipient.accept(B256::ZERO, &payment, Wei::ZERO).await.expect("it is taken");
-            assert!(accepted.refused.is_empty(), "{:?}", accepted.refused);
+            for payment in payments {
+                let accepted = recipient.accept(session, &payment, Wei::ZERO).await.expect("it is taken");
+                assert_eq!(accepted.tickets, per_payment);
+            }
         });
     }
     tasks.join_all().await;
-    DURABLE as f64 / start.elapsed().as_secs_f64()
+    (SESSIONS * TICKETS_PER_SESSION) as f64 / start.elapsed().as_secs_f64()
 }
 
 fn payments(params: &TicketParams, key: &EthKey, per_payment: u64) -> Vec<Vec<u8>> {
@@ -192,7 +196,7 @@ fn payments(params: &TicketParams, key: &EthKey, per_payment: u64) -> Vec<Vec<u8
         let signed = params.scheme.sign(params.ticket(nonce, B256::ZERO), &params.domain, key);
         PaymentTicket { nonce, salt: B256::ZERO, signature: signed.signature }
     };
-    (0..DURABLE / per_payment)
+    (0..TICKETS_PER_SESSION / per_payment)
         .map(|payment| {
             let first = payment * per_payment + 1;
             let tickets = (first..first + per_payment).map(sign).collect();

@@ -94,6 +94,8 @@ pub struct NewSession {
     pub win_prob: WinProb,
     /// Lanes this sender may have.
     pub max_lanes: u64,
+    /// Sessions not paid since then give way when all lanes are taken, in Unix milliseconds.
+    pub idle_before_ms: u64,
     /// When it was opened, in Unix milliseconds.
     pub now_ms: u64,
 }
@@ -224,6 +226,11 @@ pub struct Winner {
 }
 
 impl Winner {
+    /// Whether it was paid, and finally.
+    pub fn is_paid(&self) -> bool {
+        matches!(self.state, WinnerState::Paid(_))
+    }
+
     /// The last round in which it can be redeemed, given the chain's validity window.
     pub fn last_round(&self, validity_rounds: u64) -> Round {
         self.ticket.signed.ticket.creation_round.saturating_add(validity_rounds)
@@ -272,7 +279,7 @@ pub trait Ledger: Send + Sync {
 
     /// Opens a session in the lowest lane of the pair without one, or returns the session of the
     /// same id, sender and recipient. When all lanes are taken, sessions that were never paid give
-    /// way, oldest first.
+    /// way, then those that nobody has paid for long.
     async fn open_session(&self, new: NewSession) -> Result<Session, LedgerError>;
 
     /// An open session.

@@ -46,6 +46,9 @@ pub struct RecipientConfig {
     pub grace_rounds: u64,
     /// Sessions one sender may have at a time.
     pub max_lanes: u64,
+    /// A session that nobody has paid for this long, in milliseconds, gives way when its sender has
+    /// no lane left.
+    pub session_idle_ms: u64,
 }
 
 impl RecipientConfig {
@@ -61,6 +64,7 @@ impl RecipientConfig {
             max_nonce_jump: 10_000,
             grace_rounds: 1,
             max_lanes: 64,
+            session_idle_ms: 600_000,
         }
     }
 }
@@ -229,6 +233,7 @@ impl Recipient {
         let chain = self.view().chain;
         let terms = funding::wanted_terms(self.config(), chain.gas_price);
         funding::check(sender, terms.face_value, &funding.funds, funding.pending, &chain)?;
+        let now_ms = self.inner.clock.now_ms();
         let new = NewSession {
             id: session,
             sender,
@@ -236,7 +241,8 @@ impl Recipient {
             face_value: terms.face_value,
             win_prob: terms.win_prob,
             max_lanes: self.config().max_lanes,
-            now_ms: self.inner.clock.now_ms(),
+            idle_before_ms: now_ms.saturating_sub(self.config().session_idle_ms),
+            now_ms,
         };
         let opened = self.inner.ledger.open_session(new).await?;
         self.remember(&opened);

@@ -368,6 +368,21 @@ async fn sessions_of_one_sender_have_lanes_of_their_own() {
 }
 
 #[tokio::test]
+async fn session_that_nobody_pays_any_more_gives_way_when_lanes_run_out() {
+    let mut config = recipient_config(false);
+    config.max_lanes = 1;
+    let world = World::with(config).await;
+    let params = world.params().await;
+    world.pay(&params, &[1], 0).await.unwrap();
+    let sender = key("sender").address();
+    let other = B256::repeat_byte(2);
+    assert!(world.recipient.open_session(sender, other).await.is_err());
+    world.clock.advance(world.config.session_idle_ms + 1);
+    let next = world.recipient.open_session(sender, other).await.unwrap();
+    assert_eq!((next.lane, next.nonce_floor), (0, 1));
+}
+
+#[tokio::test]
 async fn face_value_never_exceeds_what_the_sender_has() {
     let world = World::new().await;
     world.broker.set_gas_price(Wei::from(ETHER));

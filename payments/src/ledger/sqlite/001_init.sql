@@ -27,7 +27,7 @@ CREATE TABLE sessions (
     credit     BLOB NOT NULL,
     held       BLOB NOT NULL,
     tickets    INTEGER NOT NULL,
-    opened_ms  INTEGER NOT NULL
+    used_ms    INTEGER NOT NULL
 ) WITHOUT ROWID;
 
 -- state: 0 pending, 1 submitted, 2 paid, 3 dead; reason: why it is dead.

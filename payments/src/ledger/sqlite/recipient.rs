@@ -48,7 +48,7 @@ impl<'t> Books<'t> {
             self.write_lane(lane, &state).await?;
         }
         for (id, session) in std::mem::take(&mut self.sessions) {
-            self.write_session(id, &session.state).await?;
+            self.write_session(id, &session).await?;
         }
         Ok(())
     }
@@ -116,6 +116,7 @@ impl<'t> Books<'t> {
                 self.insert_winner(&acceptance, session.lane, ticket.nonce, winner).await?;
             }
         }
+        session.used_ms = acceptance.now_ms;
         self.lanes.insert(session.lane, lane);
         self.sessions.insert(acceptance.session, session);
         Ok(acknowledged)
@@ -136,7 +137,7 @@ impl<'t> Books<'t> {
         for found in &rows {
             let mut session = row::session(found)?;
             session.state.release();
-            self.write_session(row::hash(found, "id")?, &session.state).await?;
+            self.write_session(row::hash(found, "id")?, &session).await?;
         }
         Ok(())
     }
@@ -189,19 +190,19 @@ impl<'t> Books<'t> {
         self.load_session(id).await?.ok_or(LedgerError::UnknownSession(id))
     }
 
-    async fn write_session(&mut self, id: B256, state: &SessionState) -> Result<(), LedgerError> {
-        sqlx::query("UPDATE sessions SET credit = ?, held = ?, tickets = ? WHERE id = ?")
-            .bind(&state.credit.to_be_bytes()[..])
-            .bind(&state.held.to_be_bytes()[..])
-            .bind(row::int(state.tickets))
+    async fn write_session(&mut self, id: B256, session: &row::SessionRow) -> Result<(), LedgerError> {
+        sqlx::query("UPDATE sessions SET credit = ?, held = ?, tickets = ?, used_ms = ? WHERE id = ?")
+            .bind(&session.state.credit.to_be_bytes()[..])
+            .bind(&session.state.held.to_be_bytes()[..])
+            .bind(row::int(session.state.tickets))
+            .bind(row::int(session.used_ms))
             .bind(id.as_slice())
             .execute(&mut *self.connection)
             .await?;
         Ok(())
     }
 
-    /// The lowest lane without a session; failing that, the one of the oldest session that was
-    /// never paid, which is closed.
+    /// The lowest lane without a session; failing that, the one of a session that gives way.
     async fn free_lane(&mut self, new: &NewSession) -> Result<LaneId, LedgerError> {
         let taken = sqlx::query("SELECT lane FROM sessions WHERE sender = ? AND recipient = ? ORDER BY lane")
             .bind(new.sender.as_slice())
@@ -217,20 +218,24 @@ impl<'t> Books<'t> {
         Ok(LaneId { sender: new.sender, recipient: new.recipient, lane })
     }
 
+    /// Closes a session that was never paid, or one that nobody has paid for long (its parties may
+    /// be gone), oldest first, and returns its lane.
     async fn evict(&mut self, new: &NewSession) -> Result<u64, LedgerError> {
-        let unpaid = sqlx::query(
-            "SELECT id, lane FROM sessions WHERE sender = ? AND recipient = ? AND tickets = 0
-             ORDER BY opened_ms LIMIT 1",
+        let candidate = sqlx::query(
+            "SELECT id, lane FROM sessions
+             WHERE sender = ? AND recipient = ? AND (tickets = 0 OR used_ms < ?)
+             ORDER BY tickets > 0, used_ms LIMIT 1",
         )
         .bind(new.sender.as_slice())
         .bind(new.recipient.as_slice())
+        .bind(row::int(new.idle_before_ms))
         .fetch_optional(&mut *self.connection)
         .await?;
-        let Some(unpaid) = unpaid else {
+        let Some(given) = candidate else {
             return Err(LedgerError::TooManySessions { sender: new.sender, lanes: new.max_lanes });
         };
-        self.close_session(row::hash(&unpaid, "id")?).await?;
-        row::counter(&unpaid, "lane")
+        self.close_session(row::hash(&given, "id")?).await?;
+        row::counter(&given, "lane")
     }
 
     async fn seat(&mut self, new: &NewSession, lane: LaneId) -> Result<(), LedgerError> {
@@ -247,7 +252,7 @@ impl<'t> Books<'t> {
         .await?;
         sqlx::query(
             "INSERT INTO sessions
-             (id, sender, recipient, lane, face_value, win_prob, credit, held, tickets, opened_ms)
+             (id, sender, recipient, lane, face_value, win_prob, credit, held, tickets, used_ms)
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?)",
         )
         .bind(new.id.as_slice())

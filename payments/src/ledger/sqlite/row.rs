@@ -71,6 +71,7 @@ pub(super) struct SessionRow {
     pub(super) face_value: Wei,
     pub(super) win_prob: WinProb,
     pub(super) state: SessionState,
+    pub(super) used_ms: u64,
 }
 
 pub(super) fn session(row: &SqliteRow) -> Result<SessionRow, LedgerError> {
@@ -83,6 +84,7 @@ pub(super) fn session(row: &SqliteRow) -> Result<SessionRow, LedgerError> {
             held: wei(row, "held")?,
             tickets: counter(row, "tickets")?,
         },
+        used_ms: counter(row, "used_ms")?,
     })
 }
 
