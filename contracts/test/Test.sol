@@ -8,7 +8,6 @@ interface Vm {
     function deal(address account, uint256 amount) external;
     function etch(address account, bytes calldata code) external;
     function expectRevert(bytes calldata data) external;
-    function expectEmit(address emitter) external;
     function getNonce(address account) external view returns (uint64);
     function parseJsonAddress(string calldata json, string calldata key) external pure returns (address);
     function parseJsonBool(string calldata json, string calldata key) external pure returns (bool);
