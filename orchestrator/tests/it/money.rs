@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use alloy_primitives::{Address, B256, U256};
 use bytes::Bytes;
 use framemill_network::{NetworkError, SegmentHeader, SignedQuote, WireCode};
@@ -127,7 +129,7 @@ async fn has_no_quote_for_a_sender_without_a_deposit() {
 
 #[tokio::test]
 async fn redeems_winning_tickets() {
-    let mut market = Market::paid(TICKET).await;
+    let mut market = Market::paid_redeeming(TICKET, Duration::from_millis(20)).await;
     let _worker = market.software().await;
     let quote = market.session().await;
     let header = paid_header(&market, &quote, 0).await;
@@ -141,7 +143,7 @@ async fn redeems_winning_tickets() {
 
 #[tokio::test]
 async fn goes_on_while_the_chain_is_away() {
-    let mut market = Market::paid(TICKET).await;
+    let mut market = Market::paid_redeeming(TICKET, Duration::from_millis(20)).await;
     let _worker = market.software().await;
     let quote = market.session().await;
     market.bank().broker.set_online(false);

@@ -80,12 +80,17 @@ impl Market {
         Self::start(config, None).await
     }
 
-    /// One wei per pixel; every ticket is worth `ticket` wei and wins with certainty.
+    /// One wei per pixel; every ticket is worth `ticket` wei and wins with certainty. Winners wait.
     pub(crate) async fn paid(ticket: u64) -> Self {
+        Self::paid_redeeming(ticket, PATIENCE).await
+    }
+
+    /// [`Market::paid`], looking after winners once per `interval`.
+    pub(crate) async fn paid_redeeming(ticket: u64, interval: Duration) -> Self {
         let (bank, payments) = bank(ticket).await;
         let config = OrchestratorConfig {
             price: PricePerPixel::new(U256::from(1), 1).expect("a price"),
-            redemption: RedemptionConfig { interval: Duration::from_millis(20), ..Default::default() },
+            redemption: RedemptionConfig { interval, max_backoff: interval },
             ..OrchestratorConfig::default()
         };
         let mut market = Self::start(config, Some(payments)).await;
@@ -177,7 +182,7 @@ impl Market {
                 id: signed.quote.session,
                 stream: B256::repeat_byte(1),
                 recipient: self.orchestrator.address(),
-                max_outstanding: Wei::from(u128::from(u64::MAX)),
+                max_outstanding: Wei::from(u64::MAX),
             };
             bank.sender.open_session(session).await.expect("a spending session");
         }
@@ -230,7 +235,7 @@ async fn bank(ticket: u64) -> (Bank, Payments) {
     let folder = tempfile::tempdir().expect("a folder for temporary files");
     let ledger = Arc::new(SqliteLedger::open(folder.path().join("recipient.db")).await.expect("a ledger"));
     let mut config = RecipientConfig::new(recipient, domain);
-    config.ticket_value = Wei::from(u128::from(ticket));
+    config.ticket_value = Wei::from(ticket);
     let policy = RedeemPolicy { min_batch: 1, confirmations: 1, ..RedeemPolicy::default() };
     let payments = Payments::open(config, policy, ledger, broker.clone()).await.expect("open books");
 

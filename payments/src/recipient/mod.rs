@@ -246,6 +246,8 @@ impl Recipient {
         };
         let opened = self.inner.ledger.open_session(new).await?;
         self.remember(&opened);
+        // A refresh in between forgets the funds of senders that have no session yet.
+        self.view().funding.entry(sender).or_insert(funding);
         Ok(self.issue(&opened))
     }
 
