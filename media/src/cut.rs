@@ -6,7 +6,7 @@ use crate::annexb::is_intra_picture;
 use crate::codec::VideoCodec;
 use crate::error::{Limit, MediaError};
 use crate::limits::check;
-use crate::packet::Packet;
+use crate::packet::{Packet, drop_trailing_discards};
 use crate::segment::SegmenterConfig;
 use crate::time::{TICKS_PER_SECOND, Ticks};
 
@@ -179,7 +179,8 @@ impl Cutter {
     /// Hands out everything there is.
     fn close_all(&mut self) {
         self.emit_closing();
-        if let Some(open) = self.open.take() {
+        if let Some(mut open) = self.open.take() {
+            drop_trailing_discards(&mut open.packets);
             let rest = self.take_rest(|_| true);
             self.ready.push_back(Cut { lead: open.packets, rest, end: None });
         }

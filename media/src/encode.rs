@@ -99,6 +99,7 @@ pub struct Encoder {
     frame_duration: Ticks,
     last_pts: Option<Ticks>,
     ready: VecDeque<Packet>,
+    flushes_on_drop: bool,
 }
 
 impl Encoder {
@@ -136,6 +137,7 @@ impl Encoder {
             frame_duration: config.frame_rate.frame_duration(),
             last_pts: None,
             ready: VecDeque::new(),
+            flushes_on_drop: config.codec == VideoCodec::Av1,
         })
     }
 
@@ -210,6 +212,17 @@ impl Encoder {
         match self.last_pts {
             Some(last) if pts <= last => Err(timestamps(format!("frame at {pts} follows frame at {last}"))),
             _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Encoder {
+    /// SVT-AV1 waits for ever in its own close while its threads wait for the end of the stream: it gets one first.
+    fn drop(&mut self) {
+        if self.flushes_on_drop {
+            // Refused when the caller has done it; what is left to take must be taken all the same.
+            let _ = self.context.send_frame(ptr::null());
+            while let Ok(Some(_)) = self.context.receive_packet() {}
         }
     }
 }

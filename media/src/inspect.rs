@@ -6,7 +6,7 @@ use crate::codec::{AudioCodec, Container, VideoCodec};
 use crate::demux::Demuxer;
 use crate::error::MediaError;
 use crate::limits::MediaLimits;
-use crate::packet::Packet;
+use crate::packet::{Packet, drop_trailing_discards};
 use crate::probe::{AudioInfo, VideoInfo};
 use crate::repair::repair_timestamps;
 use crate::time::{Rational, Ticks};
@@ -66,8 +66,6 @@ pub struct VideoTrack {
     pub key_frames: usize,
     /// Average frame rate: `(frames - 1) / (last - first)`; what the headers say where there is one frame.
     pub frame_rate: Rational,
-    /// Compressed bytes.
-    pub bytes: u64,
 }
 
 impl VideoTrack {
@@ -91,7 +89,6 @@ impl VideoTrack {
             starts_with_key: packets.first().is_some_and(Packet::is_key),
             key_frames: packets.iter().filter(|packet| packet.is_key()).count(),
             frame_rate,
-            bytes: compressed_bytes(packets),
             pts,
         })
     }
@@ -122,8 +119,6 @@ pub struct AudioTrack {
     pub start: Ticks,
     /// Time from the first packet to the end of the last.
     pub duration: Ticks,
-    /// Compressed bytes.
-    pub bytes: u64,
 }
 
 impl AudioTrack {
@@ -141,13 +136,8 @@ impl AudioTrack {
             packets: packets.len(),
             start,
             duration: end.saturating_sub(start),
-            bytes: compressed_bytes(packets),
         })
     }
-}
-
-fn compressed_bytes(packets: &[Packet]) -> u64 {
-    packets.iter().map(|packet| packet.data().len() as u64).sum()
 }
 
 /// Reads all packets of a segment and says what lies inside, without decoding them.
@@ -164,6 +154,7 @@ pub fn segment_info(data: &Bytes, limits: &MediaLimits) -> Result<SegmentInfo, M
         }
     }
     for lane in &mut packets {
+        drop_trailing_discards(lane);
         repair_timestamps(lane)?;
     }
     let probe = demuxer.probe();

@@ -68,6 +68,13 @@ impl Packet {
         self.inner.is_corrupt()
     }
 
+    /// Whether the container says not to show the picture: it lies outside the edit list.
+    pub(crate) fn is_discarded(&self) -> bool {
+        // SAFETY: a packet that `self` keeps alive. The wrapper's own accessor hides this flag.
+        let raw = unsafe { &*self.inner.as_ptr() };
+        raw.flags & ffi::AV_PKT_FLAG_DISCARD as i32 != 0
+    }
+
     /// The compressed bytes.
     pub fn data(&self) -> &[u8] {
         self.inner.data().unwrap_or_default()
@@ -106,6 +113,14 @@ impl Packet {
         copy.set_duration(self.duration);
         copy.set_position(-1);
         Ok(copy)
+    }
+}
+
+/// Takes away the packets at the end that the container says not to show. Nothing follows that could need them; others
+/// of their kind must stay for the sake of decoding.
+pub(crate) fn drop_trailing_discards(packets: &mut Vec<Packet>) {
+    while packets.len() > 1 && packets.last().is_some_and(Packet::is_discarded) {
+        packets.pop();
     }
 }
 
