@@ -79,7 +79,7 @@ impl Decoder {
         let raw = context.get_mut();
         raw.pkt_timebase = TICK_BASE;
         raw.thread_count = i32::try_from(config.threads).unwrap_or(0);
-        raw.max_pixels = i64::try_from(limits.pixels_per_frame).unwrap_or(i64::MAX);
+        raw.max_pixels = limits.padded_pixels_per_frame();
         // Frames that lean on missing references are handed out too, marked corrupt: a segment must not lose frames.
         raw.flags |= ffi::AV_CODEC_FLAG_OUTPUT_CORRUPT as i32;
         if config.strict {

@@ -146,7 +146,7 @@ fn open_failure(status: i32, container: Container) -> MediaError {
 /// Reads far enough to know codecs, sizes and frame rates.
 fn describe_streams(input: &mut Input, limits: &MediaLimits) -> Result<(), MediaError> {
     let count = usize::try_from(input.nb_streams()).unwrap_or(usize::MAX);
-    let pixels = limits.pixels_per_frame.min(i32::MAX as u64).to_string();
+    let pixels = limits.padded_pixels_per_frame().to_string();
     let mut options: Vec<*mut AVDictionary> = (0..count)
         .map(|_| {
             let mut option = Dictionary::new();

@@ -119,6 +119,16 @@ impl MediaLimits {
         }
     }
 
+    /// The bound on pixels as FFmpeg counts them: it pads rows for its vector units before it compares, so a bound
+    /// that is exact for the picture would refuse it. What passes is checked again by its true size.
+    pub(crate) fn padded_pixels_per_frame(&self) -> i64 {
+        /// No FFmpeg build pads rows further than this.
+        const ROW_PADDING: u64 = 128;
+        let padding = ROW_PADDING * u64::from(self.frame_side);
+        let padded = self.pixels_per_frame.saturating_add(padding).min(i32::MAX as u64);
+        i64::try_from(padded).expect("bounded by a 32-bit number above")
+    }
+
     /// An error when a frame of this size is larger than allowed.
     pub fn check_frame_size(&self, width: u32, height: u32) -> Result<(), MediaError> {
         let side = width.max(height);
