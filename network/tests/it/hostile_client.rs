@@ -169,7 +169,7 @@ async fn headers_out_of_bounds_are_refused() {
         proto::SegmentHeader { duration_90k: u64::MAX, ..good.clone() },
         proto::SegmentHeader { session: vec![1; 31].into(), ..good.clone() },
         proto::SegmentHeader { ladder: Default::default(), ..good.clone() },
-        proto::SegmentHeader { ladder: vec![0x0a, 0x00].repeat(600).into(), ..good },
+        proto::SegmentHeader { ladder: [0x0a, 0x00].repeat(600).into(), ..good },
     ];
     for header in bad {
         let mut stream = peer.open(&server, SEGMENT).await;

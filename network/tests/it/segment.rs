@@ -110,7 +110,7 @@ async fn renditions_arrive_before_the_upload_ends() {
         (event, exchange)
     };
     let ((event, _exchange), _) = tokio::join!(buying, serving);
-    assert!(matches!(event, Some(SegmentEvent::Chunk(chunk)) if chunk.data == &b"early"[..]));
+    assert!(matches!(event, Some(SegmentEvent::Chunk(chunk)) if chunk.data == b"early"[..]));
 }
 
 #[tokio::test]
