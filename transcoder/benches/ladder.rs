@@ -23,7 +23,7 @@ use framemill_transcoder::{Engine, Job, Rendition, SessionId, SoftwareConfig, So
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Alternating rounds of each side.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 2;
 /// Kernel clock ticks per second in `/proc`; fixed by Linux's interface.
 const USER_HZ: f64 = 100.0;
 const LADDER: &str = r#"[
