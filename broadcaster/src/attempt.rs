@@ -24,8 +24,8 @@ use crate::stream::Segment;
 const BUSY_PAUSE: Duration = Duration::from_millis(200);
 /// Wait for an orchestrator's own reason after the upload to it broke.
 const REASON_WAIT: Duration = Duration::from_secs(1);
-/// Segments an orchestrator without a record may owe us at a time.
-const UNPROVEN_SEGMENTS: u64 = 2;
+/// Pause before a payment that passed one of our caps is tried again.
+const CAP_PAUSE: Duration = Duration::from_millis(500);
 
 /// What one attempt is about.
 pub(crate) struct Attempt<'a> {
@@ -36,8 +36,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) source: &'a Arc<LazySource>,
     pub(crate) policy: Policy,
     pub(crate) stream_id: alloy_primitives::B256,
-    /// Segments that may be in flight, and so unverified, at a proven orchestrator.
-    pub(crate) in_flight: u64,
+    /// Segments that may be out, and so unverified, at this orchestrator.
+    pub(crate) may_owe: u64,
     /// Arrival of the segment.
     pub(crate) arrived: Instant,
     pub(crate) budget: Duration,
@@ -64,6 +64,8 @@ pub(crate) struct Failure {
     pub(crate) outcome: AttemptOutcome,
     pub(crate) setback: Setback,
     pub(crate) severity: Option<Severity>,
+    /// The orchestrator has heard of it; otherwise it is no attempt.
+    pub(crate) made_offer: bool,
     /// The session is of no more use.
     pub(crate) drop_session: bool,
     /// The orchestrator says that the source is at fault, or we found so ourselves.
@@ -83,7 +85,15 @@ pub(crate) enum Blame {
 
 impl Failure {
     fn new(outcome: AttemptOutcome, setback: Setback, severity: Option<Severity>) -> Self {
-        Self { outcome, setback, severity, drop_session: false, blames_source: None, reports: Vec::new() }
+        Self {
+            outcome,
+            setback,
+            severity,
+            made_offer: true,
+            drop_session: false,
+            blames_source: None,
+            reports: Vec::new(),
+        }
     }
 
     fn failed(code: &str, reason: String) -> Self {
@@ -98,16 +108,13 @@ impl Failure {
         failure
     }
 
-    /// Our own side cannot or will not pay: no mark against the orchestrator.
+    /// Our own side cannot or will not pay: no mark against the orchestrator, and no attempt either.
     fn payment(error: &SenderError) -> Self {
         let outcome = AttemptOutcome::Failed { code: "payment".into(), reason: error.to_string() };
-        if let SenderError::Ledger(LedgerError::Limit { .. }) = error {
-            // A cap is lifted by work that gets verified, or by the hour that passes.
-            return Self::new(outcome, Setback::Busy(BUSY_PAUSE), None);
-        }
-        let mut failure = Self::new(outcome, Setback::Failed, None);
-        failure.drop_session = true;
-        failure
+        // A cap is lifted by work that gets verified, or by the hour that passes.
+        let passes = matches!(error, SenderError::Ledger(LedgerError::Limit { .. }));
+        let setback = if passes { Setback::Busy(CAP_PAUSE) } else { Setback::Failed };
+        Self { drop_session: !passes, made_offer: false, ..Self::new(outcome, setback, None) }
     }
 
     /// An error of the orchestrator or the connection; `accepted` when the upload had begun.
@@ -213,7 +220,8 @@ impl Attempt<'_> {
             let payment = match (&self.shared.payer, terms.params) {
                 (Some(payer), Some(params)) => {
                     let cost = Wei(self.session.quote.price.cost(self.pixels()));
-                    self.raise_bound(payer, &mut terms.bound, cost).await?;
+                    let most = cost.saturating_mul(self.may_owe).saturating_add(params.ticket_value());
+                    self.raise_bound(payer, &mut terms.bound, most).await?;
                     let paid = payer.pay(self.session.quote.session, &params, cost).await;
                     Some(paid.map_err(|error| Failure::payment(&error))?)
                 }
@@ -255,11 +263,9 @@ impl Attempt<'_> {
         decode_params(wire.details.as_ref()?, &self.session.quote).ok()
     }
 
-    /// Tells the payer how much may be out at this orchestrator, when that grew.
-    async fn raise_bound(&self, payer: &Sender, bound: &mut Wei, cost: Wei) -> Result<(), Failure> {
-        let record = self.shared.performance(&self.session.id());
-        let segments = if record.is_unknown() { UNPROVEN_SEGMENTS } else { self.in_flight + 1 };
-        let wanted = cost.saturating_mul(segments);
+    /// Tells the payer how much may be out at this orchestrator, when that grew. Tickets come whole, so it is what the
+    /// segments cost and one ticket more.
+    async fn raise_bound(&self, payer: &Sender, bound: &mut Wei, wanted: Wei) -> Result<(), Failure> {
         if wanted <= *bound {
             return Ok(());
         }

@@ -11,6 +11,7 @@ use crate::attempt::{Attempt, Blame, Failure, Trace, millis_since};
 use crate::check::{Delivered, LazySource, hashes, receipt_evidence};
 use crate::config::StreamConfig;
 use crate::core::plan::{GiveUp, SegmentPlan, Step};
+use crate::core::scoreboard::Standing;
 use crate::core::select::Merit;
 use crate::error::SegmentError;
 use crate::event::{AttemptOutcome, AttemptReport, Events, StreamEvent};
@@ -21,6 +22,9 @@ use crate::stream::Segment;
 
 /// Orchestrators that must say "bad source" before it is believed: one alone could make any segment fail.
 const BLAMES_BELIEVED: usize = 2;
+
+/// Segments an orchestrator without a record may owe us at a time.
+const UNPROVEN_SEGMENTS: u64 = 2;
 
 /// A segment on which no attempt was possible ends after this many rounds of quotes' time.
 const ROUNDS_WITHOUT_SESSION: u32 = 2;
@@ -54,6 +58,8 @@ struct Progress {
     plan: SegmentPlan<crate::directory::OrchestratorId>,
     attempts: Vec<AttemptReport>,
     blames: usize,
+    /// Why our own payer refused last.
+    unpaid: Option<String>,
     changes: watch::Receiver<u64>,
 }
 
@@ -92,6 +98,7 @@ impl Market {
             plan: SegmentPlan::new(deadline, self.shared.config.plan),
             attempts: Vec::new(),
             blames: 0,
+            unpaid: None,
             changes: self.sessions.changes(),
         };
         let source = Arc::new(LazySource::new(segment.data.clone()));
@@ -109,13 +116,17 @@ impl Market {
             let now = Instant::now();
             progress.changes.mark_unchanged();
             let sessions = self.sessions.live(now);
+            let known = sessions.len();
+            let sessions: Vec<_> =
+                sessions.into_iter().filter(|session| session.has_room(self.may_owe(session))).collect();
+            let full = sessions.len() < known;
             let candidates: Vec<_> = sessions
                 .iter()
                 .map(|session| (session.id(), self.shared.standing(&session.id(), now)))
                 .collect();
             let untried = candidates.iter().filter(|(id, _)| !progress.plan.was_tried(id)).count();
             let wanted = self.shared.config.warm_sessions.min(self.shared.directory.list().len());
-            let asking = (untried == 0 || sessions.len() < wanted) && self.sessions.refill(now);
+            let asking = (untried == 0 || known < wanted) && self.sessions.refill(now);
             match progress.plan.next(now, &candidates) {
                 Step::Attempt { among, budget } => {
                     let among: Vec<_> = among.into_iter().map(|index| &sessions[index]).collect();
@@ -130,7 +141,7 @@ impl Market {
                     }
                     wait(&mut progress.changes, time).await;
                 }
-                Step::GiveUp(GiveUp::NobodyLeft) if asking => {
+                Step::GiveUp(GiveUp::NobodyLeft) if asking || full => {
                     let left = progress.plan.deadline().saturating_duration_since(now);
                     wait(&mut progress.changes, left).await;
                 }
@@ -145,6 +156,12 @@ impl Market {
         let never = progress.attempts.is_empty() && self.sessions.live(Instant::now()).is_empty();
         (never && !asking && progress.arrived.elapsed() >= patience)
             .then(|| self.lost(segment, GiveUp::NobodyLeft, progress))
+    }
+
+    /// Segments that may be out at an orchestrator: few while it has not proven itself.
+    fn may_owe(&self, session: &Session) -> u64 {
+        let proven = !self.shared.performance(&session.id()).is_unknown();
+        if proven { self.config.in_flight as u64 + 1 } else { UNPROVEN_SEGMENTS }
     }
 
     fn choose<'a>(&self, among: &[&'a Arc<Session>]) -> &'a Arc<Session> {
@@ -170,6 +187,9 @@ impl Market {
         progress: &mut Progress,
     ) -> Result<Option<Purchase>, SegmentError> {
         let began = Instant::now();
+        let may_owe = self.may_owe(session);
+        // Another segment may have taken the last place since the look at it: choose again.
+        let Some(_slot) = self.sessions.reserve(session, may_owe) else { return Ok(None) };
         let attempt = Attempt {
             shared: &self.shared,
             session,
@@ -178,7 +198,7 @@ impl Market {
             source,
             policy: self.config.verification,
             stream_id: self.sessions.stream_id(),
-            in_flight: self.config.in_flight as u64,
+            may_owe,
             arrived: progress.arrived,
             budget,
         };
@@ -191,11 +211,19 @@ impl Market {
             Ok(_) => AttemptOutcome::Delivered,
             Err(failure) => failure.outcome.clone(),
         };
-        self.report(segment, session, outcome, &trace, progress);
+        if !matches!(&result, Err(failure) if !failure.made_offer) {
+            self.report(segment, session, outcome, &trace, progress);
+        }
         match result {
             Ok(delivered) => {
                 self.shared.delivered(&session.id(), began.elapsed(), segment.duration());
                 Ok(Some(Purchase { session: Arc::clone(session), delivered }))
+            }
+            Err(failure) if !failure.made_offer => {
+                let reason = failure.outcome.summary();
+                tracing::debug!(stream = %self.config.name, %reason, "own payer refused");
+                progress.unpaid = Some(reason);
+                self.failed(segment, session, failure, &trace, progress).map(|()| None)
             }
             Err(failure) => self.failed(segment, session, failure, &trace, progress).map(|()| None),
         }
@@ -276,12 +304,25 @@ impl Market {
         Ok(())
     }
 
+    /// The best reason for not having asked anybody.
+    fn why_nobody(&self, progress: &Progress) -> String {
+        let known = self.shared.directory.list();
+        let now = Instant::now();
+        let barred =
+            |o: &&crate::directory::Orchestrator| self.shared.standing(&o.id, now) == Standing::Barred;
+        let suspended = known.iter().filter(barred).count();
+        if suspended > 0 && suspended == known.len() {
+            return format!("all {suspended} known are suspended for wrong results");
+        }
+        let reason = progress.unpaid.clone().or_else(|| self.sessions.last_refusal());
+        reason.unwrap_or_else(|| "nobody was found".to_owned())
+    }
+
     fn lost(&self, segment: &Segment, reason: GiveUp, progress: &Progress) -> SegmentError {
         let sequence = segment.sequence;
         let attempts = progress.plan.attempts();
         let Some(last) = progress.attempts.last() else {
-            let none = || "nobody was found".to_owned();
-            return SegmentError::NoOrchestrator(self.sessions.last_refusal().unwrap_or_else(none));
+            return SegmentError::NoOrchestrator(self.why_nobody(progress));
         };
         let last = format!("{} {}", last.orchestrator, last.result.summary());
         if progress.blames > 0 && progress.blames == progress.attempts.len() {

@@ -1,7 +1,7 @@
 //! The sessions a stream holds with orchestrators: quotes asked in parallel, checked, kept warm.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -31,6 +31,21 @@ pub(crate) struct Session {
     opened: Instant,
     lifetime: Duration,
     used: Mutex<Instant>,
+    /// Segments that are out at this orchestrator.
+    out: AtomicU64,
+}
+
+/// A segment's place at an orchestrator; gives it back and wakes who waits for one.
+pub(crate) struct Slot<'a> {
+    session: &'a Session,
+    changes: &'a watch::Sender<u64>,
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        self.session.out.fetch_sub(1, Ordering::AcqRel);
+        self.changes.send_modify(|count| *count += 1);
+    }
 }
 
 /// What payments of a session are made from.
@@ -63,6 +78,11 @@ impl Session {
     /// Price in wei per pixel, for comparing offers; never for paying.
     pub(crate) fn price(&self) -> f64 {
         ratio(self.quote.price)
+    }
+
+    /// Whether fewer than `limit` segments are out.
+    pub(crate) fn has_room(&self, limit: u64) -> bool {
+        self.out.load(Ordering::Acquire) < limit
     }
 
     fn is_stale(&self, now: Instant) -> bool {
@@ -112,7 +132,14 @@ impl Sessions {
         live.values().cloned().collect()
     }
 
-    /// Counts up whenever a session was added or a round of quotes ended.
+    /// A place for one more segment at `session`; `None` when `limit` are out already.
+    pub(crate) fn reserve<'a>(&'a self, session: &'a Session, limit: u64) -> Option<Slot<'a>> {
+        let next = |out| (out < limit).then_some(out + 1);
+        session.out.fetch_update(Ordering::AcqRel, Ordering::Acquire, next).ok()?;
+        Some(Slot { session, changes: &self.changes })
+    }
+
+    /// Counts up whenever a session was added, a place became free or a round of quotes ended.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
@@ -249,6 +276,7 @@ impl Sessions {
             quote,
             opened: now,
             used: Mutex::new(now),
+            out: AtomicU64::new(0),
         })
     }
 

@@ -52,7 +52,7 @@ async fn published_segments_keep_the_timeline_of_the_source() {
     let rig = Rig::new(&[&peer]).await;
     rig.run(stream_config("cam"), 2).await;
     for source in segments(2) {
-        let path = rig.folder.path().join(format!("cam/96p/{}.ts", source.sequence));
+        let path = rig.folder.path().join(format!("cam/72p/{}.ts", source.sequence));
         let info = segment_info(&std::fs::read(path).unwrap().into(), &MediaLimits::segment()).unwrap();
         assert_eq!(info.video.unwrap().pts, source.info.video.unwrap().pts);
     }

@@ -78,7 +78,7 @@ async fn every_segment_is_paid_with_tickets_worth_its_pixels() {
     assert_eq!(summary.totals.published, 3);
     let tickets = u64::from(peer.tickets.load(Ordering::SeqCst));
     assert_eq!(summary.totals.tickets, tickets);
-    let pixels = 3 * 25 * (256 * 144 + 170 * 96);
+    let pixels = 3 * 25 * (256 * 144 + 128 * 72);
     assert!(summary.totals.expected_value >= U256::from(pixels * 10), "{:?}", summary.totals);
 }
 

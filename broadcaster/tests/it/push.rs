@@ -98,7 +98,7 @@ async fn a_pushed_segment_comes_back_as_multipart_in_ladder_order() {
     let body = response.bytes().await.unwrap();
     let text = String::from_utf8_lossy(&body);
     let first = text.find("Rendition-Name: 144p").expect("the first rung");
-    assert!(first < text.find("Rendition-Name: 96p").expect("the second rung"));
+    assert!(first < text.find("Rendition-Name: 72p").expect("the second rung"));
     assert!(text.contains("Content-Type: video/mp2t; name=\"144p_0.ts\""));
     assert!(text.ends_with(&format!("--{boundary}--\r\n")));
 }
@@ -111,7 +111,7 @@ async fn without_multipart_the_answer_is_empty_and_the_segment_published() {
     assert_eq!((status, body.as_str()), (StatusCode::OK, ""));
     assert!(ingest.rig.folder.path().join("cam/144p/0.ts").exists());
     ingest.ingest.finish().await;
-    assert!(ingest.rig.read("cam/96p/index.m3u8").ends_with("#EXT-X-ENDLIST\n"));
+    assert!(ingest.rig.read("cam/72p/index.m3u8").ends_with("#EXT-X-ENDLIST\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

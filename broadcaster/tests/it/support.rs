@@ -277,7 +277,7 @@ pub(crate) fn segments(seconds: u32) -> Vec<SourceSegment> {
 }
 
 pub(crate) fn ladder() -> Ladder {
-    Ladder::new(vec![rung(144, 200_000), rung(96, 100_000)]).unwrap()
+    Ladder::new(vec![rung(144, 200_000), rung(72, 100_000)]).unwrap()
 }
 
 fn rung(height: u32, bitrate: u32) -> framemill_network::LadderEntry {
