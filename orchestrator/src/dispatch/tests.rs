@@ -192,7 +192,7 @@ fn bounds_the_workers_it_serves() {
 
 #[derive(Debug, Clone)]
 enum Op {
-    Join(u64, u64, u32),
+    Join(u64, u32),
     Drain(u64),
     Leave(u64),
     Reserve(u8, u64, u32),
@@ -205,7 +205,7 @@ enum Op {
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        (0u64..500, 0u32..4).prop_map(|(rate, sessions)| Op::Join(0, rate, sessions)),
+        (0u64..500, 0u32..4).prop_map(|(rate, sessions)| Op::Join(rate, sessions)),
         (0u64..8).prop_map(Op::Drain),
         (0u64..8).prop_map(Op::Leave),
         (0u8..6, 0u64..300, 0u32..20).prop_map(|(s, p, d)| Op::Reserve(s, p, d)),
@@ -227,7 +227,7 @@ proptest! {
         let mut jobs = 0;
         for op in ops {
             match op {
-                Op::Join(_, rate, sessions) => {
+                Op::Join(rate, sessions) => {
                     sim.join(next_worker, rate, sessions);
                     next_worker += 1;
                 }

@@ -1,5 +1,6 @@
-//! The orchestrator over real connections: real quotes, real transcoders, real tickets; only the chain is in memory.
+//! The orchestrator over real connections: real quotes, real transcoders, real tickets; the chain is in memory where it is not the subject.
 
+mod chain;
 mod hostile;
 mod lifecycle;
 mod money;

@@ -136,9 +136,9 @@ async fn redeems_winning_tickets() {
     market.send(header, clip()).await.expect("a result");
     market.until(|event| matches!(event, OrchestratorEvent::TicketsWon { .. })).await;
     market.until(|event| matches!(event, OrchestratorEvent::RedemptionSent { .. })).await;
-    market.bank().broker.mine();
+    market.bank().broker().mine();
     market.until(|event| matches!(event, OrchestratorEvent::RedemptionPaid { .. })).await;
-    assert!(!market.bank().broker.paid().is_empty());
+    assert!(!market.bank().broker().paid().is_empty());
 }
 
 #[tokio::test]
@@ -146,9 +146,9 @@ async fn goes_on_while_the_chain_is_away() {
     let mut market = Market::paid_redeeming(TICKET, Duration::from_millis(20)).await;
     let _worker = market.software().await;
     let quote = market.session().await;
-    market.bank().broker.set_online(false);
+    market.bank().broker().set_online(false);
     let header = paid_header(&market, &quote, 0).await;
     assert_whole(&market.send(header, clip()).await.expect("a result without a chain"));
-    market.bank().broker.set_online(true);
+    market.bank().broker().set_online(true);
     market.until(|event| matches!(event, OrchestratorEvent::RedemptionSent { .. })).await;
 }

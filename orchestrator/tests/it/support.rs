@@ -20,8 +20,8 @@ use framemill_transcoder::{
 };
 use probabilistic_ticket::memory::MemoryBroker;
 use probabilistic_ticket::{
-    Domain, EthKey, RecipientConfig, RedeemPolicy, Sender, SenderConfig, SenderFunds, SenderSession,
-    SqliteLedger, SystemClock, TicketParams, Wei,
+    Broker, BrokerView, Domain, EthKey, RecipientConfig, RedeemPolicy, Sender, SenderConfig, SenderFunds,
+    SenderSession, SqliteLedger, SystemClock, TicketParams, Wei,
 };
 use sha2::{Digest, Sha256};
 use tokio::sync::{broadcast, mpsc};
@@ -33,7 +33,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 pub(crate) const LOTS: Capacity = Capacity { pixels_per_second: 1_000_000_000, max_sessions: 64 };
 
 /// Secret of the test's orchestrator key; an address of no value.
-const ORCHESTRATOR_KEY: [u8; 32] = [7; 32];
+pub(crate) const ORCHESTRATOR_KEY: [u8; 32] = [7; 32];
 
 /// The ladder of every test: two small rungs.
 pub(crate) fn ladder() -> Ladder {
@@ -65,19 +65,26 @@ pub(crate) struct Market {
 
 /// The money side of a market.
 pub(crate) struct Bank {
-    pub(crate) broker: Arc<MemoryBroker>,
+    /// The chain, where it is in memory.
+    memory: Option<Arc<MemoryBroker>>,
     pub(crate) sender: Sender,
     _folder: tempfile::TempDir,
+}
+
+impl Bank {
+    pub(crate) fn broker(&self) -> &MemoryBroker {
+        self.memory.as_deref().expect("a chain in memory")
+    }
 }
 
 impl Market {
     /// Work for free.
     pub(crate) async fn free() -> Self {
-        Self::start(OrchestratorConfig::default(), None).await
+        Self::free_with(OrchestratorConfig::default()).await
     }
 
     pub(crate) async fn free_with(config: OrchestratorConfig) -> Self {
-        Self::start(config, None).await
+        Self::start(config, SigningDomain::default(), None).await
     }
 
     /// One wei per pixel; every ticket is worth `ticket` wei and wins with certainty. Winners wait.
@@ -87,24 +94,34 @@ impl Market {
 
     /// [`Market::paid`], looking after winners once per `interval`.
     pub(crate) async fn paid_redeeming(ticket: u64, interval: Duration) -> Self {
-        let (bank, payments) = bank(ticket).await;
+        let (bank, payments) = memory_bank(ticket).await;
+        Self::with_bank(bank, payments, SigningDomain::default(), interval).await
+    }
+
+    /// One wei per pixel, paid through this bank.
+    pub(crate) async fn with_bank(
+        bank: Bank,
+        payments: Payments,
+        domain: SigningDomain,
+        interval: Duration,
+    ) -> Self {
         let config = OrchestratorConfig {
             price: PricePerPixel::new(U256::from(1), 1).expect("a price"),
             redemption: RedemptionConfig { interval, max_backoff: interval },
             ..OrchestratorConfig::default()
         };
-        let mut market = Self::start(config, Some(payments)).await;
+        let mut market = Self::start(config, domain, Some(payments)).await;
         market.bank = Some(bank);
         market
     }
 
-    async fn start(config: OrchestratorConfig, payments: Option<Payments>) -> Self {
+    async fn start(config: OrchestratorConfig, domain: SigningDomain, payments: Option<Payments>) -> Self {
         let network = Network::start(NetworkConfig::loopback()).await.expect("a node on loopback");
         let token = WorkToken::generate();
         let deps = OrchestratorDeps {
             network: network.clone(),
-            key: EthKey::from_bytes(&ORCHESTRATOR_KEY).expect("a key"),
-            domain: SigningDomain::default(),
+            key: orchestrator_key(),
+            domain,
             work_token: token.clone(),
             payments,
             registry: prometheus::Registry::new(),
@@ -223,27 +240,41 @@ pub(crate) async fn client_of(orchestrator: &Network) -> Network {
     client
 }
 
-async fn bank(ticket: u64) -> (Bank, Payments) {
-    let recipient = EthKey::from_bytes(&ORCHESTRATOR_KEY).expect("a key").address();
+async fn memory_bank(ticket: u64) -> (Bank, Payments) {
+    let recipient = orchestrator_key().address();
     let domain = Domain::new(1, Address::repeat_byte(9));
     let broker = Arc::new(MemoryBroker::new(domain, recipient));
     broker.set_gas_price(Wei::ZERO);
     let key = EthKey::random();
     let deposit = Wei::from(1_000_000_000_000_000_000);
     broker.fund(key.address(), SenderFunds { deposit, ..SenderFunds::default() });
+    let config =
+        RecipientConfig { ticket_value: Wei::from(ticket), ..RecipientConfig::new(recipient, domain) };
+    let (mut bank, payments) = open_bank(config, broker.clone(), key, broker.clone()).await;
+    bank.memory = Some(broker);
+    (bank, payments)
+}
 
+/// Books of both sides: `theirs` is the orchestrator's view of the chain, `ours` that of the sender with `key`.
+pub(crate) async fn open_bank(
+    config: RecipientConfig,
+    theirs: Arc<dyn Broker>,
+    key: EthKey,
+    ours: Arc<dyn BrokerView>,
+) -> (Bank, Payments) {
     let folder = tempfile::tempdir().expect("a folder for temporary files");
     let ledger = Arc::new(SqliteLedger::open(folder.path().join("recipient.db")).await.expect("a ledger"));
-    let mut config = RecipientConfig::new(recipient, domain);
-    config.ticket_value = Wei::from(ticket);
+    let sending = SenderConfig::new(config.domain);
     let policy = RedeemPolicy { min_batch: 1, confirmations: 1, ..RedeemPolicy::default() };
-    let payments = Payments::open(config, policy, ledger, broker.clone()).await.expect("open books");
-
+    let payments = Payments::open(config, policy, ledger, theirs).await.expect("open books");
     let spending = Arc::new(SqliteLedger::open(folder.path().join("sender.db")).await.expect("a ledger"));
-    let sender =
-        Sender::open(key, SenderConfig::new(domain), spending, broker.clone(), Arc::new(SystemClock));
-    let sender = sender.await.expect("a sender");
-    (Bank { broker, sender, _folder: folder }, payments)
+    let sender = Sender::open(key, sending, spending, ours, Arc::new(SystemClock)).await.expect("a sender");
+    (Bank { memory: None, sender, _folder: folder }, payments)
+}
+
+/// The key of every market's orchestrator.
+pub(crate) fn orchestrator_key() -> EthKey {
+    EthKey::from_bytes(&ORCHESTRATOR_KEY).expect("a key")
 }
 
 /// A connected transcoder.
