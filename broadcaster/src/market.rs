@@ -127,7 +127,8 @@ impl Market {
             let untried = candidates.iter().filter(|(id, _)| !progress.plan.was_tried(id)).count();
             let wanted = self.shared.config.warm_sessions.min(self.shared.directory.list().len());
             let asking = (untried == 0 || known < wanted) && self.sessions.refill(now);
-            match progress.plan.next(now, &candidates) {
+            let more = asking || full;
+            match progress.plan.next(now, &candidates, more) {
                 Step::Attempt { among, budget } => {
                     let among: Vec<_> = among.into_iter().map(|index| &sessions[index]).collect();
                     let session = self.choose(&among);
@@ -141,7 +142,7 @@ impl Market {
                     }
                     wait(&mut progress.changes, time).await;
                 }
-                Step::GiveUp(GiveUp::NobodyLeft) if asking || full => {
+                Step::GiveUp(GiveUp::NobodyLeft) if more => {
                     let left = progress.plan.deadline().saturating_duration_since(now);
                     wait(&mut progress.changes, left).await;
                 }

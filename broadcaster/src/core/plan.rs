@@ -93,8 +93,9 @@ impl<K: Clone + Eq + Hash> SegmentPlan<K> {
     /// Decides what to do at `now`, given who exists and how each stands.
     ///
     /// Order of preference: untried and in good standing; untried but suspended for unavailability; those that failed
-    /// on this segment in a way that may pass. An empty `candidates` waits for discovery until the deadline.
-    pub fn next(&self, now: Instant, candidates: &[(K, Standing)]) -> Step {
+    /// on this segment in a way that may pass. An empty `candidates` waits for discovery until the deadline. `more` says
+    /// that others exist who are not candidates yet, so that time is left for them.
+    pub fn next(&self, now: Instant, candidates: &[(K, Standing)], more: bool) -> Step {
         let left = self.deadline.saturating_duration_since(now);
         if left.is_zero() {
             return Step::GiveUp(GiveUp::Deadline);
@@ -114,7 +115,7 @@ impl<K: Clone + Eq + Hash> SegmentPlan<K> {
         }
         let open: usize = ranks.iter().map(Vec::len).sum();
         if let Some(among) = ranks.into_iter().find(|rank| !rank.is_empty()) {
-            return Step::Attempt { budget: self.budget(left, open > 1), among };
+            return Step::Attempt { budget: self.budget(left, more || open > 1), among };
         }
         match soonest {
             Some(at) if at < self.deadline => Step::Wait(at - now),
@@ -216,14 +217,23 @@ mod tests {
     #[test]
     fn the_first_attempt_leaves_time_for_a_second() {
         let (plan, now) = plan();
-        let Step::Attempt { budget, .. } = plan.next(now, &good(&[1, 2])) else { panic!("no attempt") };
+        let Step::Attempt { budget, .. } = plan.next(now, &good(&[1, 2]), false) else {
+            panic!("no attempt")
+        };
+        assert_eq!(budget, DEADLINE / 2);
+    }
+
+    #[test]
+    fn time_is_left_for_those_who_have_not_quoted_yet() {
+        let (plan, now) = plan();
+        let Step::Attempt { budget, .. } = plan.next(now, &good(&[1]), true) else { panic!("no attempt") };
         assert_eq!(budget, DEADLINE / 2);
     }
 
     #[test]
     fn the_only_candidate_gets_all_the_time() {
         let (plan, now) = plan();
-        let Step::Attempt { budget, .. } = plan.next(now, &good(&[1])) else { panic!("no attempt") };
+        let Step::Attempt { budget, .. } = plan.next(now, &good(&[1]), false) else { panic!("no attempt") };
         assert_eq!(budget, DEADLINE);
     }
 
@@ -231,50 +241,50 @@ mod tests {
     fn one_that_failed_is_passed_over_while_another_is_untried() {
         let (mut plan, now) = plan();
         plan.set_back(&1, now, Setback::Failed);
-        assert_eq!(among(plan.next(now + SECOND_TRY_PAUSE, &good(&[1, 2]))), vec![1]);
+        assert_eq!(among(plan.next(now + SECOND_TRY_PAUSE, &good(&[1, 2]), false)), vec![1]);
     }
 
     #[test]
     fn one_that_failed_is_asked_again_when_it_is_the_only_one() {
         let (mut plan, now) = plan();
         plan.set_back(&1, now, Setback::Failed);
-        assert_eq!(plan.next(now, &good(&[1])), Step::Wait(SECOND_TRY_PAUSE));
-        assert_eq!(among(plan.next(now + SECOND_TRY_PAUSE, &good(&[1]))), vec![0]);
+        assert_eq!(plan.next(now, &good(&[1]), false), Step::Wait(SECOND_TRY_PAUSE));
+        assert_eq!(among(plan.next(now + SECOND_TRY_PAUSE, &good(&[1]), false)), vec![0]);
     }
 
     #[test]
     fn one_that_cheated_is_never_asked_again() {
         let (mut plan, now) = plan();
         plan.set_back(&1, now, Setback::Excluded);
-        assert_eq!(plan.next(now, &good(&[1])), Step::GiveUp(GiveUp::NobodyLeft));
+        assert_eq!(plan.next(now, &good(&[1]), false), Step::GiveUp(GiveUp::NobodyLeft));
     }
 
     #[test]
     fn a_barred_one_is_not_asked() {
         let (plan, now) = plan();
-        assert_eq!(among(plan.next(now, &[(1, Standing::Barred), (2, Standing::Good)])), vec![1]);
+        assert_eq!(among(plan.next(now, &[(1, Standing::Barred), (2, Standing::Good)], false)), vec![1]);
     }
 
     #[test]
     fn a_suspended_one_is_asked_when_nobody_else_is_left() {
         let (plan, now) = plan();
-        assert_eq!(among(plan.next(now, &[(1, Standing::LastResort), (2, Standing::Good)])), vec![1]);
-        assert_eq!(among(plan.next(now, &[(1, Standing::LastResort)])), vec![0]);
+        assert_eq!(among(plan.next(now, &[(1, Standing::LastResort), (2, Standing::Good)], false)), vec![1]);
+        assert_eq!(among(plan.next(now, &[(1, Standing::LastResort)], false)), vec![0]);
     }
 
     #[test]
     fn a_busy_one_is_asked_again_after_its_time() {
         let (mut plan, now) = plan();
         plan.set_back(&1, now, Setback::Busy(Duration::from_secs(1)));
-        assert_eq!(plan.next(now, &good(&[1])), Step::Wait(Duration::from_secs(1)));
-        assert_eq!(among(plan.next(now + Duration::from_secs(1), &good(&[1]))), vec![0]);
+        assert_eq!(plan.next(now, &good(&[1]), false), Step::Wait(Duration::from_secs(1)));
+        assert_eq!(among(plan.next(now + Duration::from_secs(1), &good(&[1]), false)), vec![0]);
     }
 
     #[test]
     fn busy_beyond_the_deadline_gives_up_at_once() {
         let (mut plan, now) = plan();
         plan.set_back(&1, now, Setback::Busy(DEADLINE * 2));
-        assert_eq!(plan.next(now, &good(&[1])), Step::GiveUp(GiveUp::NobodyLeft));
+        assert_eq!(plan.next(now, &good(&[1]), false), Step::GiveUp(GiveUp::NobodyLeft));
     }
 
     proptest! {
@@ -291,7 +301,7 @@ mod tests {
             for (kind, millis) in setbacks.iter().cycle() {
                 steps += 1;
                 prop_assert!(steps < 1_000, "the plan does not end");
-                match plan.next(now, &candidates) {
+                match plan.next(now, &candidates, false) {
                     Step::GiveUp(_) => break,
                     Step::Wait(time) => {
                         prop_assert!(!time.is_zero() && now + time <= plan.deadline());

@@ -32,7 +32,7 @@ async fn a_stream_is_published_as_a_ladder_that_players_can_read() {
     assert_eq!(master.matches("#EXT-X-STREAM-INF").count(), 2);
     assert!(master.contains("RESOLUTION=256x144") && master.contains("FRAME-RATE=25.000"), "{master}");
     assert!(master.contains("CODECS=\"avc1.") && master.contains("mp4a.40.2\""), "{master}");
-    let media = rig.read("cam/144p/vod.m3u8");
+    let media = rig.read("cam/144p/index.m3u8");
     assert_eq!(media.matches("#EXTINF:1.000000,").count(), 3, "{media}");
     assert!(media.ends_with("#EXT-X-ENDLIST\n"));
 
