@@ -1,1 +1,29 @@
 //! End-to-end, chaos, interop and load tests across all crates.
+//!
+//! This library is the harness: clips, the binary under test, and markets made of real processes on a real chain. The stories
+//! stand in `tests/it`, one module each.
+
+mod clips;
+mod market;
+
+use std::path::{Path, PathBuf};
+
+pub use clips::{clip, real_clips, synthetic};
+pub use market::{Market, MarketPlan};
+
+/// The checkout.
+pub fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests crate lies in the workspace")
+}
+
+/// The `framemill` binary that was built with these tests.
+///
+/// # Panics
+/// When it was not: `cargo test --workspace` builds it.
+pub fn binary() -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows its own file");
+    let profile = test.parent().and_then(Path::parent).expect("tests lie in target/PROFILE/deps");
+    let binary = profile.join("framemill");
+    assert!(binary.is_file(), "{} is not built: run cargo test --workspace, or cargo build first", binary.display());
+    binary
+}
