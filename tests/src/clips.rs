@@ -17,7 +17,8 @@ fn folder() -> Option<PathBuf> {
 /// All real clips, by name; none where there is no folder of them.
 pub fn real_clips() -> Vec<PathBuf> {
     let Some(entries) = folder().and_then(|folder| folder.read_dir().ok()) else { return Vec::new() };
-    let media = |path: &PathBuf| path.extension().is_some_and(|kind| kind == "ts" || kind == "mp4" || kind == "flv");
+    let media =
+        |path: &PathBuf| path.extension().is_some_and(|kind| kind == "ts" || kind == "mp4" || kind == "flv");
     let mut clips: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(media).collect();
     clips.sort();
     clips

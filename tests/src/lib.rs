@@ -24,6 +24,10 @@ pub fn binary() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own file");
     let profile = test.parent().and_then(Path::parent).expect("tests lie in target/PROFILE/deps");
     let binary = profile.join("framemill");
-    assert!(binary.is_file(), "{} is not built: run cargo test --workspace, or cargo build first", binary.display());
+    assert!(
+        binary.is_file(),
+        "{} is not built: run cargo test --workspace, or cargo build first",
+        binary.display()
+    );
     binary
 }

@@ -94,7 +94,8 @@ impl Market {
     /// Starts an orchestrator (again).
     pub fn start_orchestrator(&mut self, number: usize) -> anyhow::Result<()> {
         let member = &self.accounts.sellers[number].orchestrator;
-        self.orchestrators[number] = Some(self.launcher.start(&member.name, &["orchestrator"], &member.config)?);
+        self.orchestrators[number] =
+            Some(self.launcher.start(&member.name, &["orchestrator"], &member.config)?);
         Ok(())
     }
 

@@ -52,7 +52,8 @@ fn dependency_arrows_point_down() {
     let mut upward = Vec::new();
     for package in packages(&metadata) {
         let name = text(package, "name");
-        let floor = floors.get(name).unwrap_or_else(|| panic!("crate {name} has no floor: give it one in FLOORS"));
+        let floor =
+            floors.get(name).unwrap_or_else(|| panic!("crate {name} has no floor: give it one in FLOORS"));
         for dependency in package["dependencies"].as_array().expect("dependencies") {
             // A test may use a neighbour; what is shipped may not.
             if dependency["kind"].as_str() == Some("dev") {
@@ -71,7 +72,8 @@ fn dependency_arrows_point_down() {
 #[test]
 fn embedding_the_broadcaster_pulls_in_no_command_line() {
     let metadata = metadata(false);
-    let names: BTreeMap<_, _> = packages(&metadata).iter().map(|p| (text(p, "id"), text(p, "name"))).collect();
+    let names: BTreeMap<_, _> =
+        packages(&metadata).iter().map(|p| (text(p, "id"), text(p, "name"))).collect();
     let nodes: BTreeMap<_, _> =
         metadata["resolve"]["nodes"].as_array().expect("nodes").iter().map(|n| (text(n, "id"), n)).collect();
     let start = names.iter().find(|(_, name)| **name == "framemill-broadcaster").expect("the broadcaster").0;
@@ -88,8 +90,11 @@ fn embedding_the_broadcaster_pulls_in_no_command_line() {
             }
         }
     }
-    let found: Vec<_> =
-        seen.iter().map(|id| names[id]).filter(|name| NOT_IN_AN_EMBEDDED_BROADCASTER.contains(name)).collect();
+    let found: Vec<_> = seen
+        .iter()
+        .map(|id| names[id])
+        .filter(|name| NOT_IN_AN_EMBEDDED_BROADCASTER.contains(name))
+        .collect();
     assert!(found.is_empty(), "an embedded broadcaster pulls in {found:?}");
 }
 
@@ -100,14 +105,19 @@ fn every_crate_is_one_sentence_told_once() {
         let name = text(package, "name");
         let sentence = text(package, "description");
         let folder = Path::new(text(package, "manifest_path")).parent().expect("a manifest has a folder");
-        let folder = folder.strip_prefix(root()).expect("a member lies in the workspace").display().to_string();
+        let folder =
+            folder.strip_prefix(root()).expect("a member lies in the workspace").display().to_string();
         assert!(sentence.ends_with('.') && !sentence.contains('\n'), "{name}: not one sentence: {sentence}");
         let library = package["targets"]
             .as_array()
             .and_then(|targets| targets.iter().find(|t| t["kind"][0] == "lib"))
             .unwrap_or_else(|| panic!("{name} has no library"));
         let source = std::fs::read_to_string(text(library, "src_path")).expect("the library's source");
-        assert_eq!(source.lines().next(), Some(format!("//! {sentence}").as_str()), "{name}: first line of its library");
+        assert_eq!(
+            source.lines().next(),
+            Some(format!("//! {sentence}").as_str()),
+            "{name}: first line of its library"
+        );
         let row = format!("| `{folder}/` | {sentence} |");
         assert!(readme.contains(&row), "{name}: README.md has no row {row}");
     }
