@@ -106,7 +106,7 @@ impl ClipSpec {
     }
 }
 
-/// Makes a synthetic clip: the same picture and sound for the same spec.
+/// Makes a synthetic clip: the same picture and sound for the same spec. The bytes may differ by what the encoder does.
 ///
 /// # Errors
 ///

@@ -117,6 +117,8 @@ impl Decoder {
     ///
     /// As [`Decoder::send`].
     pub fn flush(&mut self) -> Result<(), MediaError> {
+        // FFmpeg forgets a packet that still waits in front of the decoder when it learns of the end.
+        self.collect()?;
         self.feed(std::ptr::null())?;
         self.collect()?;
         self.ready.extend(self.gap.finish());

@@ -3,3 +3,8 @@
 
 mod clips;
 mod common;
+mod encoding;
+mod frames;
+mod hostile;
+mod segmenting;
+mod timeline;
