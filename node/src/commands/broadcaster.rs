@@ -1,9 +1,12 @@
 //! `framemill broadcaster`: ingest, buy, verify, publish.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::Router;
-use framemill_broadcaster::{PushConfig, PushIngest, hls_router};
+use framemill_broadcaster::{AuthWebhook, PushAuth, PushConfig, PushIngest, hls_router};
 use futures::StreamExt as _;
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +26,11 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
     let runtime = Runtime::start(config, "Framemill broadcaster").await?;
     let buyer = Buyer::open(config, &config.broadcaster.output, &runtime.metrics).await?;
     let settings = PushConfig { stream: buyer::stream_config(config, "push")?, ..PushConfig::default() };
-    let ingest = PushIngest::new(buyer.broadcaster.clone(), settings, None);
+    let auth = match &config.broadcaster.auth_url {
+        Some(url) => Some(Arc::new(AuthWebhook::new(url)?) as Arc<dyn PushAuth>),
+        None => None,
+    };
+    let ingest = PushIngest::new(buyer.broadcaster.clone(), settings, auth);
     let stop = CancellationToken::new();
     let routes = Router::new().merge(ingest.router()).nest("/hls", hls_router(buyer.broadcaster.store()));
     let server = http::serve(&config.broadcaster.ingest, routes, stop.clone()).await?;

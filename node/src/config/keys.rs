@@ -102,6 +102,12 @@ pub const KEYS: &[Key] = &[
         "\"127.0.0.1:8935\"",
         "where segments are pushed to and playlists are served",
     ),
+    key(
+        "broadcaster.auth_url",
+        Kind::Text,
+        "",
+        "web service that is asked, by POST {\"url\": …}, whether a new stream may be pushed; unset: every stream may",
+    ),
     key("broadcaster.output", Kind::Path, "\"hls\"", "folder the HLS ladders are written to"),
     key(
         "broadcaster.ladder",

@@ -1,5 +1,7 @@
 //! The binary as its users run it.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
 mod config;
 mod verify;
 mod wallet;
