@@ -118,7 +118,7 @@ pub struct RedemptionConfig {
 
 impl Default for RedemptionConfig {
     fn default() -> Self {
-        Self { interval: Duration::from_secs(2), max_backoff: Duration::from_secs(60) }
+        Self { interval: Duration::from_secs(2), max_backoff: Duration::from_secs(15) }
     }
 }
 

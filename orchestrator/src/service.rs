@@ -5,14 +5,15 @@ mod quotes;
 mod segments;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
+use alloy_primitives::{Address, B256};
 use framemill_network::{Network, QuoteServer, SegmentServer, SigningDomain, WorkServer, WorkToken};
 use probabilistic_ticket::{EthKey, Round};
 use prometheus::Registry;
 use tokio::sync::{Semaphore, broadcast};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -67,6 +68,8 @@ pub(crate) struct Shared {
     round: AtomicU64,
     metrics: Metrics,
     events: Events,
+    /// The task that panicked, if one did.
+    broken: OnceLock<&'static str>,
     /// No new work; segments in flight go on.
     draining: CancellationToken,
     /// Everything ends.
@@ -83,6 +86,12 @@ impl Shared {
         u32::try_from(self.round.load(Ordering::Relaxed)).unwrap_or(u32::MAX)
     }
 
+    /// Settles what is left of a session that the table has dropped.
+    async fn end(&self, session: B256) {
+        self.till.close(session).await;
+        self.events.send(OrchestratorEvent::SessionEnded { session });
+    }
+
     async fn sweep(&self) {
         let now = Instant::now();
         let (ended, open, reserved) = {
@@ -90,8 +99,7 @@ impl Shared {
             (sessions.expire(now), sessions.len(), sessions.reserved(now))
         };
         for terms in ended {
-            self.till.close(terms.id).await;
-            self.events.send(OrchestratorEvent::SessionEnded { session: terms.id });
+            self.end(terms.id).await;
         }
         self.metrics.sessions.set(level(open));
         self.metrics.reserved.set(level(reserved));
@@ -142,6 +150,7 @@ impl Orchestrator {
             config,
             metrics,
             events,
+            broken: OnceLock::new(),
             draining: CancellationToken::new(),
             stopped: CancellationToken::new(),
         });
@@ -157,13 +166,13 @@ struct Tasks {
     /// Serves segments; ends by itself once draining and nothing is in flight.
     segments: JoinSet<()>,
     /// Everything else; ends on `stopped`.
-    rest: JoinSet<&'static str>,
+    rest: JoinSet<()>,
 }
 
 impl Tasks {
     fn start(shared: &Arc<Shared>, quotes: QuoteServer, segments: SegmentServer, work: WorkServer) -> Self {
         let mut tasks = Self { segments: JoinSet::new(), rest: JoinSet::new() };
-        tasks.segments.spawn(segments::serve(shared.clone(), segments));
+        tasks.segments.spawn(watched(shared, "segments", segments::serve(shared.clone(), segments)));
         tasks.until_stopped(shared, "quotes", quotes::serve(shared.clone(), quotes));
         tasks.until_stopped(shared, "workers", pool::serve(shared.clone(), work));
         tasks.until_stopped(shared, "redeemer", redeem(shared.clone()));
@@ -176,12 +185,43 @@ impl Tasks {
         shared: &Arc<Shared>,
         name: &'static str,
         task: impl Future<Output = ()> + Send + 'static,
-    ) -> AbortHandle {
+    ) {
         let stopped = shared.stopped.clone();
+        let task = watched(shared, name, task);
         self.rest.spawn(async move {
             stopped.run_until_cancelled_owned(task).await;
-            name
-        })
+        });
+    }
+}
+
+/// Remembers the task that panicked: nobody waits for it before the shutdown.
+struct Watch {
+    shared: Arc<Shared>,
+    task: &'static str,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            error!(
+                task = self.task,
+                "a task of the orchestrator panicked; restart the node and report its log"
+            );
+            // The first one is the cause.
+            let _ = self.shared.broken.set(self.task);
+        }
+    }
+}
+
+fn watched<F: Future<Output = ()>>(
+    shared: &Arc<Shared>,
+    task: &'static str,
+    work: F,
+) -> impl Future<Output = ()> + use<F> {
+    let watch = Watch { shared: shared.clone(), task };
+    async move {
+        let _watch = watch;
+        work.await;
     }
 }
 
@@ -223,6 +263,9 @@ impl OrchestratorHandle {
         if shared.draining.is_cancelled() {
             reasons.push("draining: no new work is taken".to_owned());
         }
+        if let Some(task) = shared.broken.get() {
+            reasons.push(format!("task {task} panicked: restart the node and report its log"));
+        }
         if shared.pool.capacity() == 0 {
             reasons.push("no transcoder with capacity is connected".to_owned());
         }
@@ -233,7 +276,7 @@ impl OrchestratorHandle {
     }
 
     /// The account that signs quotes and receipts.
-    pub fn address(&self) -> alloy_primitives::Address {
+    pub fn address(&self) -> Address {
         self.running.shared.key.address()
     }
 
@@ -244,7 +287,7 @@ impl OrchestratorHandle {
     }
 
     /// The receipt of one segment, while it is kept.
-    pub fn receipt(&self, session: alloy_primitives::B256, sequence: u64) -> Option<KeptReceipt> {
+    pub fn receipt(&self, session: B256, sequence: u64) -> Option<KeptReceipt> {
         locked(&self.running.shared.evidence).find(session, sequence)
     }
 
@@ -264,19 +307,13 @@ impl OrchestratorHandle {
         let segments = shared.pool.jobs();
         tasks.segments.shutdown().await;
         shared.stopped.cancel();
-        let mut result = match drained {
-            Ok(None | Some(Ok(()))) => Ok(()),
-            Ok(Some(Err(_))) => Err(OrchestratorError::Task { task: "segments" }),
-            Err(_) => Err(OrchestratorError::Drain { segments, waited }),
-        };
-        while let Some(ended) = tasks.rest.join_next().await {
-            if let Err(error) = ended {
-                error!(%error, "a task of the orchestrator panicked; report its log");
-                result = result.and(Err(OrchestratorError::Task { task: "service" }));
-            }
-        }
+        while tasks.rest.join_next().await.is_some() {}
         info!("orchestrator stopped");
-        result
+        match (shared.broken.get(), drained) {
+            (Some(task), _) => Err(OrchestratorError::Task { task }),
+            (None, Err(_)) => Err(OrchestratorError::Drain { segments, waited }),
+            (None, Ok(_)) => Ok(()),
+        }
     }
 }
 

@@ -167,7 +167,7 @@ impl SessionTable {
         if capacity == 0 {
             return Err(Refusal::NoTranscoder);
         }
-        if self.sessions.len() >= self.limits.max_sessions {
+        if self.sessions.len() >= self.limits.max_sessions && self.stalest_quote(now).is_none() {
             return Err(self.busy());
         }
         let of_peer = self.sessions.values().filter(|s| s.terms.peer == peer).count();
@@ -184,8 +184,12 @@ impl SessionTable {
         Ok(())
     }
 
-    /// Opens a session that [`SessionTable::admit`] let pass.
-    pub(crate) fn open(&mut self, now: Instant, terms: Terms) {
+    /// Opens a session that [`SessionTable::admit`] let pass. In a full table an old quote that was
+    /// never used gives way, and is returned.
+    pub(crate) fn open(&mut self, now: Instant, terms: Terms) -> Option<Terms> {
+        let full = self.sessions.len() >= self.limits.max_sessions;
+        let stalest = if full { self.stalest_quote(now) } else { None };
+        let evicted = stalest.and_then(|id| self.sessions.remove(&id));
         self.sessions.insert(
             terms.id,
             Session {
@@ -197,6 +201,7 @@ impl SessionTable {
                 in_flight: Vec::new(),
             },
         );
+        evicted.map(|session| session.terms)
     }
 
     /// Begins a segment: every check that needs no money and no source bytes.
@@ -284,6 +289,12 @@ impl SessionTable {
                 Hold::None => false,
             })
             .fold(0, |sum, s| sum.saturating_add(s.terms.pixels_per_second))
+    }
+
+    /// The oldest session that was never used and holds nothing any more: strangers can open many.
+    fn stalest_quote(&self, now: Instant) -> Option<B256> {
+        let unused = self.sessions.values().filter(|s| !s.active && s.holds(now, &self.limits) == Hold::None);
+        unused.min_by_key(|s| s.opened).map(|s| s.terms.id)
     }
 
     fn busy(&self) -> Refusal {

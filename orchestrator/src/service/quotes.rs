@@ -64,9 +64,13 @@ async fn quote(shared: &Shared, peer: PeerId, request: &QuoteRequest) -> Result<
         pixels_per_second,
     };
     let ladder_hash = terms.ladder_hash;
-    if let Err(refusal) = open(shared, terms) {
-        shared.till.close(session).await;
-        return Err(refusal);
+    match open(shared, terms) {
+        Ok(None) => {}
+        Ok(Some(evicted)) => shared.end(evicted.id).await,
+        Err(refusal) => {
+            shared.till.close(session).await;
+            return Err(refusal);
+        }
     }
     shared.events.send(OrchestratorEvent::SessionOpened { session, peer });
     Ok(sign(
@@ -87,13 +91,14 @@ async fn quote(shared: &Shared, peer: PeerId, request: &QuoteRequest) -> Result<
 }
 
 /// Opens the session if it is still admitted: others may have come while the account was opened.
-fn open(shared: &Shared, terms: Terms) -> Result<(), Refusal> {
+///
+/// Returns the session that gave way to it, if one had to.
+fn open(shared: &Shared, terms: Terms) -> Result<Option<Terms>, Refusal> {
     let now = Instant::now();
     let capacity = shared.pool.capacity();
     let mut sessions = shared.sessions();
     sessions.admit(now, terms.peer, terms.pixels_per_second, capacity)?;
-    sessions.open(now, terms);
-    Ok(())
+    Ok(sessions.open(now, terms))
 }
 
 fn sign(shared: &Shared, quote: Quote) -> SignedQuote {

@@ -178,7 +178,8 @@ async fn run(
             Ok(earned) => {
                 // From here on no other receipt for this sequence may ever be signed.
                 admitted.begun.end = SegmentEnd::Signed;
-                return deliver(shared, &header, &admitted, claims, earned, reply).await;
+                deliver(shared, &header, &admitted, claims, earned, reply).await;
+                return Ok(());
             }
             Err(refusal) => refusal,
         },
@@ -207,7 +208,7 @@ async fn deliver(
     claims: Vec<RenditionClaim>,
     earned: Wei,
     reply: SegmentReply,
-) -> Result<(), Refusal> {
+) {
     let receipt = TranscodeReceipt {
         session: header.session,
         sequence: header.sequence,
@@ -227,7 +228,9 @@ async fn deliver(
         pixels: receipt.pixels,
         earned,
     });
-    reply.finish(signed).await.map_err(|error| Refusal::Wire(error.to_wire()))
+    if let Err(error) = reply.finish(signed).await {
+        debug!(session = %receipt.session, sequence = receipt.sequence, %error, "client left before its receipt");
+    }
 }
 
 /// Why an attempt on one transcoder ended.

@@ -186,6 +186,33 @@ fn bounds_sessions_of_all_peers() {
 }
 
 #[test]
+fn an_old_unused_quote_gives_way_in_a_full_table() {
+    let mut t = Table::new();
+    let peer = PeerId::random();
+    let first = t.quote(peer, 10).unwrap();
+    for _ in 0..3 {
+        t.quote(PeerId::random(), 10).unwrap();
+    }
+    t.now += t.limits.quote_hold;
+    t.quote(PeerId::random(), 10).unwrap();
+    assert_eq!(t.begin(first, peer, 0), Err(Refusal::UnknownSession { session: first }));
+    assert_eq!(t.table.len(), t.limits.max_sessions);
+}
+
+#[test]
+fn a_used_session_never_gives_way_to_quotes() {
+    let mut t = Table::new();
+    let peer = PeerId::random();
+    let first = t.quote(peer, 10).unwrap();
+    t.run(first, peer, 0).unwrap();
+    for _ in 0..8 {
+        t.now += t.limits.quote_hold;
+        let _ = t.quote(PeerId::random(), 10);
+    }
+    assert_eq!(t.begin(first, peer, 1), Ok(()));
+}
+
+#[test]
 fn a_session_that_is_alone_is_taken_whatever_its_size() {
     let mut t = Table::new();
     let peer = PeerId::random();
