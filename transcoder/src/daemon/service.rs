@@ -41,7 +41,6 @@ pub(crate) struct Service {
 }
 
 /// What the task woke up for.
-#[expect(clippy::large_enum_variant, reason = "one value at a time, moved straight on")]
 enum Wake {
     Timer,
     Drain,
