@@ -1,9 +1,13 @@
 //! Compares a rendition's frames with the source's, frame by frame, in bounded memory.
 
+use std::collections::VecDeque;
+
 use crate::features::{FrameFeatures, Lattice, NEUTRAL, contrast};
 use crate::register::Registration;
 use crate::report::{Check, Tier};
-use crate::rules::{self, CHROMA_FLOOR, MIN_AVERAGED_FRAMES, PictureRules, REGISTER_EVERY, Tolerance};
+use crate::rules::{
+    self, CHROMA_FLOOR, LONG_STEP, MIN_AVERAGED_FRAMES, PictureRules, REGISTER_EVERY, Tolerance,
+};
 use crate::tempo::Tempo;
 
 /// A source frame and what is derived from it once for all renditions.
@@ -67,7 +71,8 @@ pub(crate) struct Comparison<'a> {
     frames: u32,
     unmatched: u32,
     worst_frame: i64,
-    previous: Option<(usize, FrameFeatures)>,
+    /// The latest frames' luma with their places in the source, for comparing changes.
+    recent: VecDeque<(usize, Vec<u16>)>,
 }
 
 impl<'a> Comparison<'a> {
@@ -84,7 +89,7 @@ impl<'a> Comparison<'a> {
             frames: 0,
             unmatched: 0,
             worst_frame: 0,
-            previous: None,
+            recent: VecDeque::with_capacity(LONG_STEP),
         }
     }
 
@@ -119,12 +124,20 @@ impl<'a> Comparison<'a> {
         }
         let source = self.source;
         self.tempo.place(at, source.len(), |i| source[i].features.luma.as_slice(), &shown.luma);
-        if let Some((before, previous)) = &self.previous {
-            self.tempo
-                .step((&source[*before].features.luma, &own.features.luma), (&previous.luma, &shown.luma));
-        }
+        self.step(at, &own.features.luma, &shown.luma);
         self.frames += 1;
-        self.previous = Some((at, shown));
+        if self.recent.len() == LONG_STEP {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((at, shown.luma));
+    }
+
+    /// Compares the change since the frame before and since the one a long step back.
+    fn step(&mut self, at: usize, own: &[u16], shown: &[u16]) {
+        let long = if at % LONG_STEP == 0 { self.recent.front() } else { None };
+        for (before, luma) in self.recent.back().into_iter().chain(long) {
+            self.tempo.step((&self.source[*before].features.luma, own), (luma, shown));
+        }
     }
 
     /// The checks of the decoded picture.

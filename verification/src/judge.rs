@@ -1,7 +1,7 @@
 //! One judgement: structure first, then as much of the picture as the policy draws.
 
 use bytes::Bytes;
-use framemill_media::{Frame, MediaError, VideoReader};
+use framemill_media::{Frame, MediaError, MediaLimits, VideoReader};
 use framemill_network::ladder::LadderEntry;
 
 use crate::compare::Comparison;
@@ -106,7 +106,7 @@ impl<'a> PictureJudge<'a> {
         Ok(())
     }
 
-    fn every_frame(&mut self, rendition: &Bytes, limits: &framemill_media::MediaLimits) -> Result<(), Stop> {
+    fn every_frame(&mut self, rendition: &Bytes, limits: &MediaLimits) -> Result<(), Stop> {
         let mut reader = VideoReader::open(rendition.clone(), &STRICT, limits)?;
         while let Some(frame) = reader.next_frame()? {
             self.frame(frame).map_err(Stop::Judge)?;

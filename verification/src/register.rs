@@ -5,10 +5,13 @@
 //! a zoom and a rotation, which move the rim and not the middle.
 
 use crate::features::Lattice;
-use crate::rules::TEXTURE_FLOOR;
+use crate::rules::{EXPLAINED_DIVISOR, MIN_TILES, TEXTURE_FLOOR};
 
 /// Tiles along each side.
 const TILES: usize = 3;
+
+/// Largest displacement told, in 2^16ths of two cells: what is farther off is no shift but another picture.
+const LARGEST: i128 = 8 << 16;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Sums {
@@ -21,6 +24,7 @@ struct Sums {
     gyy: i64,
     gxd: i64,
     gyd: i64,
+    dd: i64,
 }
 
 /// Normal equations of all tiles.
@@ -52,28 +56,48 @@ impl Registration {
         }
     }
 
-    /// The largest displacement of any tile along either axis, in thousandths of a cell; tiles without texture are
-    /// left out.
+    /// The largest displacement along either axis, in thousandths of a cell: of any tile whose difference it explains,
+    /// or of the middle one of all tiles. Coding noise moves single tiles a little in any direction; a shift moves all
+    /// alike, a crop or a turn explains what is seen at the rim.
     pub(crate) fn largest_milli_cells(&self) -> i64 {
-        self.tiles.iter().filter_map(Sums::displacement).max().unwrap_or(0)
+        let tiles: Vec<Displacement> = self.tiles.iter().filter_map(Sums::displacement).collect();
+        let explained = tiles.iter().filter(|tile| tile.explained);
+        let single = explained.map(|tile| tile.x.abs().max(tile.y.abs())).max().unwrap_or(0);
+        if tiles.len() < MIN_TILES {
+            return single;
+        }
+        let middle = |axis: fn(&Displacement) -> i64| {
+            let mut values: Vec<i64> = tiles.iter().map(axis).collect();
+            values.sort_unstable();
+            values[values.len() / 2].abs()
+        };
+        single.max(middle(|tile| tile.x)).max(middle(|tile| tile.y))
     }
+}
+
+/// Displacement of a tile in thousandths of a cell.
+struct Displacement {
+    x: i64,
+    y: i64,
+    /// Whether it accounts for what differs.
+    explained: bool,
 }
 
 impl Sums {
     /// Adds one row of a tile; `here` has one more cell at each end.
     fn add_row(&mut self, here: &[u16], above: &[u16], below: &[u16], shown: &[u16]) {
         // A row has at most 160 cells of products below 2^24: their sums fit 32 bits.
-        let mut row = [0i32; 8];
+        let mut row = [0i32; 9];
         for (i, &level) in shown.iter().enumerate() {
             let gx = i32::from(here[i + 2]) - i32::from(here[i]);
             let gy = i32::from(below[i]) - i32::from(above[i]);
             let d = i32::from(level) - i32::from(here[i + 1]);
-            let terms = [gx, gy, d, gx * gx, gx * gy, gy * gy, gx * d, gy * d];
+            let terms = [gx, gy, d, gx * gx, gx * gy, gy * gy, gx * d, gy * d, d * d];
             for (sum, term) in row.iter_mut().zip(terms) {
                 *sum = sum.wrapping_add(term);
             }
         }
-        let [gx, gy, d, gxx, gxy, gyy, gxd, gyd] = row.map(i64::from);
+        let [gx, gy, d, gxx, gxy, gyy, gxd, gyd, dd] = row.map(i64::from);
         self.n += shown.len() as i64;
         self.gx += gx;
         self.gy += gy;
@@ -83,9 +107,10 @@ impl Sums {
         self.gyy += gyy;
         self.gxd += gxd;
         self.gyd += gyd;
+        self.dd += dd;
     }
 
-    fn displacement(&self) -> Option<i64> {
+    fn displacement(&self) -> Option<Displacement> {
         let n = i128::from(self.n);
         if n == 0 {
             return None;
@@ -102,10 +127,16 @@ impl Sums {
         if determinant <= 0 || determinant < TEXTURE_FLOOR * n * (xx + yy) {
             return None;
         }
-        // Gradients span two cells, hence the factor of two thousand for thousandths of one.
-        let milli = |numerator: i128| (2_000 * numerator / determinant).unsigned_abs();
-        let largest = milli(yy * xd - xy * yd).max(milli(xx * yd - xy * xd));
-        Some(i64::try_from(largest).unwrap_or(i64::MAX))
+        // Displacement in 2^16ths of two cells, which gradients span, bounded so that the products below fit.
+        let solve = |numerator: i128| ((numerator << 16) / determinant).clamp(-LARGEST, LARGEST);
+        let (x, y) = (solve(yy * xd - xy * yd), solve(xx * yd - xy * xd));
+        let explained = (x * xd + y * yd) >> 16;
+        let milli = |cells: i128| (cells * 2_000 / (1 << 16)) as i64;
+        Some(Displacement {
+            x: milli(x),
+            y: milli(y),
+            explained: explained * EXPLAINED_DIVISOR >= centred(self.dd, self.d, self.d).max(1),
+        })
     }
 }
 

@@ -50,13 +50,13 @@ pub struct PictureRules {
 pub const WHOLE: PictureRules = PictureRules {
     frame_luma: Tolerance { base: 6 * LEVEL, per_contrast: 96, per_motion: 160 },
     frame_chroma: Tolerance { base: 7 * LEVEL, per_contrast: 48, per_motion: 96 },
-    frame_cells: 180,
+    frame_cells: 300,
     mean_luma: Tolerance { base: 3 * LEVEL, per_contrast: 48, per_motion: 0 },
     mean_chroma: Tolerance { base: 4 * LEVEL, per_contrast: 32, per_motion: 0 },
-    mean_cells: 36,
+    mean_cells: 14,
     luma_offset: 1_500,
-    chroma_permille: 150,
-    displacement: 120,
+    chroma_permille: 100,
+    displacement: 150,
     misaligned_permille: 150,
     frozen_permille: 150,
 };
@@ -76,7 +76,14 @@ pub const MIN_AVERAGED_FRAMES: u32 = 8;
 pub const CHROMA_FLOOR: i128 = (3 * LEVEL as i128) * (3 * LEVEL as i128);
 
 /// Weakest mean squared gradient (sixteenths per two cells) of a tile whose displacement can be told.
-pub const TEXTURE_FLOOR: i128 = (4 * LEVEL as i128) * (4 * LEVEL as i128);
+pub const TEXTURE_FLOOR: i128 = (LEVEL as i128) * (LEVEL as i128);
+
+/// A single tile's displacement counts when it explains at least one in this many parts of its difference: coding
+/// noise explains little, a shift most of it.
+pub const EXPLAINED_DIVISOR: i128 = 4;
+
+/// Textured tiles from which their middle displacement means something.
+pub const MIN_TILES: usize = 5;
 
 /// Frames between two that are registered: displacement lasts or does not matter.
 pub const REGISTER_EVERY: u32 = 4;
@@ -84,8 +91,27 @@ pub const REGISTER_EVERY: u32 = 4;
 /// Frames before and after the right one that a rendition's frame is compared with.
 pub const NEIGHBOURS: usize = 4;
 
-/// A frame moves when it differs from its neighbours by more than this on average, in sixteenths of a level.
-pub const MOTION_FLOOR: u32 = LEVEL as u32;
+/// A frame moves when it differs from one of its neighbours by more than this on average, in sixteenths of a level,
+/// and from the farther ones more than from the nearest.
+pub const MOTION_FLOOR: u32 = LEVEL as u32 / 2;
+
+/// A frame also moves when it differs from both neighbours by more than this: no grain does that to a lattice.
+pub const RACE_FLOOR: u32 = 4 * LEVEL as u32;
+
+/// A cell changes from frame to frame when it differs by more than this, in sixteenths of a level.
+pub const CHANGE_FLOOR: u16 = 5 * LEVEL;
+
+/// Up to this median change of all cells it may be grain that changes them.
+pub const GRAIN_CEILING: u16 = 4 * LEVEL;
+
+/// How many times the median change motion stands out of grain: four standard deviations.
+pub const GRAIN_FACTOR: u16 = 6;
+
+/// A frame changes when at least this many of its cells do.
+pub const MIN_CHANGING_CELLS: u32 = 12;
+
+/// Frames between the two of the second comparison for standing still: slow motion shows only over a while.
+pub const LONG_STEP: usize = 8;
 
 /// Moving frames from which shares of them mean something.
 pub const MIN_MOVING_FRAMES: u32 = 8;

@@ -163,7 +163,10 @@ pub(crate) fn limits(source: &SourceReference, entry: &LadderEntry, frames: usiz
     let limits = source.limits();
     let frames = frames as u64;
     MediaLimits {
-        pixels_per_frame: entry.pixels_per_frame().min(limits.pixels_per_frame),
+        // Decoders pad to whole coding blocks, of up to 64 pixels a side; the exact size is checked for itself.
+        pixels_per_frame: (u64::from(entry.width) + 64)
+            .saturating_mul(u64::from(entry.height) + 64)
+            .min(limits.pixels_per_frame),
         frames: frames.min(limits.frames),
         // One frame more, so that the limit never cuts off what the frame count has let pass.
         total_pixels: entry.pixels_per_frame().saturating_mul(frames + 1).min(limits.total_pixels),

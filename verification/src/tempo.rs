@@ -1,7 +1,10 @@
 //! Does the rendition move as the source moves? Frames that repeat, lead, lag or come in another order.
 
 use crate::features::sum_abs_diff;
-use crate::rules::{FROZEN_DIVISOR, MIN_MOVING_FRAMES, MOTION_FLOOR, NEIGHBOURS};
+use crate::rules::{
+    CHANGE_FLOOR, FROZEN_DIVISOR, GRAIN_CEILING, GRAIN_FACTOR, MIN_CHANGING_CELLS, MIN_MOVING_FRAMES,
+    MOTION_FLOOR, NEIGHBOURS, RACE_FLOOR,
+};
 
 /// Counts over a segment.
 #[derive(Clone, Debug, Default)]
@@ -22,27 +25,42 @@ impl Tempo {
         shown: &[u16],
     ) {
         let own = source(at);
-        let floor = MOTION_FLOOR * own.len() as u32;
         let own_error = sum_abs_diff(own, shown);
-        let (mut moves, mut best) = (false, u32::MAX);
+        let (mut nearest, mut farthest, mut best) = (u32::MAX, 0, u32::MAX);
         let around = at.saturating_sub(NEIGHBOURS)..(at + NEIGHBOURS + 1).min(frames);
         for other in around.filter(|&other| other != at) {
-            moves |= other.abs_diff(at) == 1 && sum_abs_diff(own, source(other)) > floor;
+            let change = sum_abs_diff(own, source(other));
+            if other.abs_diff(at) == 1 {
+                nearest = nearest.min(change);
+            }
+            farthest = farthest.max(change);
             best = best.min(sum_abs_diff(source(other), shown));
         }
-        if moves {
+        // Grain differs as much from frame to frame as over many frames; what moves drifts ever farther away.
+        let floor = MOTION_FLOOR * own.len() as u32;
+        let drifts = farthest > floor && 2 * farthest > 3 * nearest;
+        let races = nearest > RACE_FLOOR * own.len() as u32;
+        if nearest != u32::MAX && (drifts || races) {
             self.moving += 1;
             // Two to three: an honest frame is nearest to its own source even at starved bit rates.
             self.misaligned += u32::from(best < own_error && 3 * best < 2 * own_error);
         }
     }
 
-    /// Compares the change of two consecutive frames of the rendition with the source's change.
+    /// Compares the change between two frames of the rendition with the source's, in the cells where that changes.
     pub(crate) fn step(&mut self, source: (&[u16], &[u16]), shown: (&[u16], &[u16])) {
-        let wanted = sum_abs_diff(source.0, source.1);
-        if wanted > 2 * MOTION_FLOOR * source.0.len() as u32 {
+        let changes: Vec<u16> = source.0.iter().zip(source.1).map(|(&a, &b)| a.abs_diff(b)).collect();
+        let floor = change_floor(&changes);
+        let (mut cells, mut wanted, mut got) = (0u32, 0u32, 0u32);
+        for (&change, (&c, &d)) in changes.iter().zip(shown.0.iter().zip(shown.1)) {
+            let counts = u32::from(change > floor);
+            cells += counts;
+            wanted += counts * u32::from(change);
+            got += counts * u32::from(c.abs_diff(d));
+        }
+        if cells >= MIN_CHANGING_CELLS {
             self.changing += 1;
-            self.frozen += u32::from(FROZEN_DIVISOR * sum_abs_diff(shown.0, shown.1) < wanted);
+            self.frozen += u32::from(FROZEN_DIVISOR * got < wanted);
         }
     }
 
@@ -55,6 +73,15 @@ impl Tempo {
     pub(crate) fn frozen_permille(&self) -> i64 {
         permille(self.frozen, self.changing)
     }
+}
+
+/// From which change on a cell shows motion and not grain. Where the usual cell changes little it is grain that
+/// changes it, and only what stands out far is motion; where it changes much, everything moves.
+fn change_floor(changes: &[u16]) -> u16 {
+    let mut sorted = changes.to_vec();
+    let middle = sorted.len() / 2;
+    let (_, &mut median, _) = sorted.select_nth_unstable(middle);
+    if median > GRAIN_CEILING { CHANGE_FLOOR } else { CHANGE_FLOOR.max(GRAIN_FACTOR * median) }
 }
 
 fn permille(part: u32, whole: u32) -> i64 {

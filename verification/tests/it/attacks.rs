@@ -37,31 +37,51 @@ impl<'a> Suite<'a> {
         Self { clip, entry, source, honest, other, later }
     }
 
-    fn judge(&self, attack: Attack) -> Report {
-        let frames: Vec<_> = attack
-            .apply(&self.honest, &self.other, &self.later)
-            .iter()
-            .map(|(pts, pic)| pic.to_frame(*pts))
-            .collect();
+    /// The verdict, and whether the attack did anything that a viewer could see.
+    fn judge(&self, attack: Attack) -> (Report, bool) {
+        let tampered = attack.apply(&self.honest, &self.other, &self.later);
+        let frames: Vec<_> = tampered.iter().map(|(pts, pic)| pic.to_frame(*pts)).collect();
         let bytes = rendition(self.clip, &frames, &self.entry, &Recipe::default());
-        verify(&self.source, &bytes, &self.entry, &Policy::FULL, &[0; 32]).expect("a verdict")
+        let report = verify(&self.source, &bytes, &self.entry, &Policy::FULL, &[0; 32]).expect("a verdict");
+        (report, mean_change(&self.honest, &tampered) >= VISIBLE)
     }
 }
 
-/// Judges all attacks on a clip; returns the strong ones that passed.
+/// Change of block means over the clip, in hundredths of a level, from which an attack counts: less is what coding noise
+/// does, and a frame shown at another time where nothing moves, or a flat picture turned around, harms nobody.
+const VISIBLE: u64 = 100;
+
+/// The mean change of any plane's blocks of 16 x 16; grain averages out in them.
+fn mean_change(honest: &Timed, tampered: &Timed) -> u64 {
+    let plane_change = |plane: usize| {
+        let (mut sum, mut samples) = (0u64, 0u64);
+        for ((_, a), (_, b)) in honest.iter().zip(tampered) {
+            let width = a.plane_width(plane);
+            let mut blocks = std::collections::HashMap::<usize, i64>::new();
+            for (i, (&a, &b)) in a.planes[plane].iter().zip(&b.planes[plane]).enumerate() {
+                let block = i / width / 16 * width + i % width / 16;
+                *blocks.entry(block).or_default() += i64::from(a) - i64::from(b);
+            }
+            sum += blocks.values().map(|change| change.unsigned_abs()).sum::<u64>();
+            samples += a.planes[plane].len() as u64;
+        }
+        100 * sum / samples
+    };
+    (0..3).map(plane_change).max().unwrap_or(0)
+}
+
+/// Judges attacks on a clip; returns those that pass though they can be seen.
 fn run(suite: &Suite<'_>, attacks: &[Attack], log: &mut String) -> Vec<String> {
     let mut missed = Vec::new();
     for &attack in attacks {
-        if attack.needs_motion() && !suite.clip.moves {
-            continue;
-        }
-        let report = suite.judge(attack);
+        let (report, visible) = suite.judge(attack);
         let reasons: Vec<String> = report
             .failures()
             .map(|check| format!("{} {}/{}", check.name, check.value, check.bound))
             .collect();
-        let _ = writeln!(log, "{:24} {:24} {}", suite.clip.name, format!("{attack:?}"), reasons.join(", "));
-        if report.verdict == Verdict::Pass {
+        let unseen = if visible { "" } else { "(nothing to see) " };
+        let _ = writeln!(log, "{:24} {attack:?}: {unseen}{}", suite.clip.name, reasons.join(", "));
+        if visible && report.verdict == Verdict::Pass {
             missed.push(format!("{attack:?} on {}", suite.clip.name));
         }
     }
@@ -96,8 +116,8 @@ fn catches_strong_attacks_on_real_clips() {
     let clips = real_set();
     let suites = (0..clips.len()).map(|index| {
         let other = &clips[(index + 1) % clips.len()];
-        let later = &clips[(index + 2) % clips.len()];
-        Suite::new(&clips[index], entry(854, 480, 1_500_000), other, later)
+        let later = &clips[(index + 3) % clips.len()];
+        Suite::new(&clips[index], entry(640, 360, 900_000), other, later)
     });
     assert_caught(suites);
 }

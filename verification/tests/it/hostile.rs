@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use framemill_media::MediaLimits;
 use framemill_network::ladder::LadderEntry;
-use framemill_verification::{Policy, SourceReference, verify};
+use framemill_verification::{Policy, Report, SourceReference, verify};
 use proptest::prelude::*;
 
 use crate::studio::{Recipe, entry, honest, with_sound};
@@ -27,9 +27,9 @@ fn stage() -> &'static Stage {
     })
 }
 
-fn judge(bytes: Vec<u8>) -> bool {
+fn judge(bytes: Vec<u8>) -> Report {
     let Stage { source, entry, .. } = stage();
-    verify(source, &Bytes::from(bytes), entry, &Policy::FULL, &[0; 32]).expect("a verdict").passed()
+    verify(source, &Bytes::from(bytes), entry, &Policy::FULL, &[0; 32]).expect("a verdict")
 }
 
 /// Offsets of coded picture bytes: the ends of video packets that continue a picture.
@@ -41,7 +41,7 @@ fn coded_bytes(bytes: &[u8]) -> Vec<usize> {
 
 #[test]
 fn the_stage_is_sound() {
-    assert!(judge(stage().good.to_vec()));
+    assert_eq!(judge(stage().good.to_vec()).reason(), None);
     assert!(!coded_bytes(&stage().good).is_empty());
 }
 
@@ -49,7 +49,7 @@ fn the_stage_is_sound() {
 fn a_rendition_cut_anywhere_fails() {
     let good = &stage().good;
     for tenth in 0..10 {
-        assert!(!judge(good[..good.len() * tenth / 10].to_vec()), "{tenth} tenths pass");
+        assert!(!judge(good[..good.len() * tenth / 10].to_vec()).passed(), "{tenth} tenths pass");
     }
 }
 

@@ -84,11 +84,6 @@ impl Content {
         Self::RandomCells,
     ];
 
-    /// Whether something moves from frame to frame.
-    pub(crate) fn moves(self) -> bool {
-        !matches!(self, Self::StillGrain | Self::Still | Self::RandomCells)
-    }
-
     /// Frame `t` at a size.
     pub(crate) fn frame(self, t: usize, width: usize, height: usize) -> Pic {
         let canvas = Pic::filled(width, height, [0; 3]);

@@ -51,7 +51,6 @@ pub(crate) type Timed = Vec<(i64, Pic)>;
 pub(crate) struct Clip {
     pub(crate) name: String,
     pub(crate) data: Bytes,
-    pub(crate) moves: bool,
     pub(crate) rate: Rational,
 }
 
@@ -150,12 +149,12 @@ pub(crate) fn honest(clip: &Clip, entry: &LadderEntry, recipe: &Recipe) -> Bytes
 }
 
 /// A source clip from pictures, at a bit rate that leaves them nearly untouched.
-pub(crate) fn film(name: &str, pictures: &Timed, moves: bool, rate: Rational) -> Clip {
+pub(crate) fn film(name: &str, pictures: &Timed, rate: Rational) -> Clip {
     let frames: Vec<Frame> = pictures.iter().map(|(pts, pic)| pic.to_frame(*pts)).collect();
     let entry = entry(frames[0].width(), frames[0].height(), 12_000_000);
     let recipe = Recipe { preset: "veryfast", ..Recipe::default() };
     let data = mux(vec![encode(&frames, &entry, rate, &recipe)]);
-    Clip { name: name.into(), data, moves, rate }
+    Clip { name: name.into(), data, rate }
 }
 
 /// A generated clip with sound.
@@ -163,5 +162,5 @@ pub(crate) fn with_sound(seconds: u32) -> Clip {
     let rate = Rational::new(30, 1);
     let data = generate_clip(&ClipSpec::new(640, 360, rate, seconds), &MediaLimits::default())
         .expect("clip is made");
-    Clip { name: "generated".into(), data, moves: true, rate }
+    Clip { name: "generated".into(), data, rate }
 }

@@ -68,19 +68,6 @@ impl Attack {
         Self::Logo { permille: 5 },
     ];
 
-    /// Whether the attack changes nothing that can be seen unless something moves.
-    pub(crate) fn needs_motion(self) -> bool {
-        matches!(
-            self,
-            Self::ReplayedSegment
-                | Self::Frozen
-                | Self::FrozenSecondHalf
-                | Self::HalfRate
-                | Self::Delay(_)
-                | Self::Reverse
-        )
-    }
-
     /// Applies it. `other` is other material of the same length and size, `later` the same scene at another time.
     pub(crate) fn apply(self, clip: &Timed, other: &[Pic], later: &[Pic]) -> Timed {
         let n = clip.len();
