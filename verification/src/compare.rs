@@ -134,7 +134,7 @@ impl<'a> Comparison<'a> {
 
     /// Compares the change since the frame before and since the one a long step back.
     fn step(&mut self, at: usize, own: &[u16], shown: &[u16]) {
-        let long = if at % LONG_STEP == 0 { self.recent.front() } else { None };
+        let long = if at.is_multiple_of(LONG_STEP) { self.recent.front() } else { None };
         for (before, luma) in self.recent.back().into_iter().chain(long) {
             self.tempo.step((&self.source[*before].features.luma, own), (luma, shown));
         }
