@@ -18,6 +18,14 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Default)]
 struct Memory(RwLock<HashMap<String, Bytes>>);
 
+impl Memory {
+    /// Number of objects and their bytes.
+    fn size(&self) -> (usize, usize) {
+        let objects = self.0.read().expect("no writer panics");
+        (objects.len(), objects.values().map(Bytes::len).sum())
+    }
+}
+
 #[async_trait]
 impl Store for Memory {
     async fn put(&self, path: &str, data: Bytes) -> Result<(), StoreError> {
@@ -59,10 +67,8 @@ async fn main() -> Result<(), Error> {
     stream.push_file(File::open(input)?, Pace::Fast).await?;
     let summary = stream.finish().await;
 
-    let objects = store.0.read().expect("no writer panics");
-    let bytes: usize = objects.values().map(Bytes::len).sum();
-    println!("{} objects, {bytes} bytes; play {}", objects.len(), store.locate(&summary.master_playlist));
-    drop(objects);
+    let (objects, bytes) = store.size();
+    println!("{objects} objects, {bytes} bytes; play {}", store.locate(&summary.master_playlist));
     broadcaster.shutdown(Duration::from_secs(5)).await;
     Ok(())
 }

@@ -234,7 +234,7 @@ pub struct Totals {
     pub renditions: u64,
     /// Complete results that failed a check.
     pub rejected: u64,
-    /// Attempts that did not deliver and were followed by another one.
+    /// Attempts that did not deliver and were followed by one at another orchestrator.
     pub failovers: u64,
     /// Tickets sent.
     pub tickets: u64,

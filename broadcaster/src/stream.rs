@@ -479,7 +479,9 @@ impl Worker {
 
     fn count(&mut self, report: &SegmentReport, elapsed: Duration) {
         let published = report.is_published();
-        let failovers = report.attempts.len().saturating_sub(1) as u64;
+        // Asking the same orchestrator again is no failover.
+        let failovers =
+            report.attempts.windows(2).filter(|w| w[0].orchestrator != w[1].orchestrator).count() as u64;
         let change = |totals: &mut Totals| {
             totals.segments += 1;
             totals.published += u64::from(published);

@@ -61,7 +61,7 @@ fn video_codec(stream: &Elementary) -> Option<String> {
     if !(0xe0..=0xef).contains(&stream.id) {
         return None;
     }
-    nal_units(&stream.data).find_map(|nal| h264(nal)).or_else(|| nal_units(&stream.data).find_map(hevc))
+    nal_units(&stream.data).find_map(h264).or_else(|| nal_units(&stream.data).find_map(hevc))
 }
 
 /// Everything between Annex B start codes.

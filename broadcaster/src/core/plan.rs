@@ -26,7 +26,7 @@ pub struct PlanLimits {
 
 impl Default for PlanLimits {
     fn default() -> Self {
-        Self { max_attempts: 6, min_attempt: Duration::from_millis(500) }
+        Self { max_attempts: 6, min_attempt: Duration::from_secs(1) }
     }
 }
 

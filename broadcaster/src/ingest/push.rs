@@ -364,7 +364,7 @@ fn check_headers(headers: &HeaderMap) -> Result<(), Refused> {
     }
     if let Some(value) = headers.get(DURATION) {
         let millis = value.to_str().ok().and_then(|text| text.trim().parse::<u64>().ok());
-        if !millis.is_some_and(|millis| millis <= MAX_DURATION_MS) {
+        if millis.is_none_or(|millis| millis > MAX_DURATION_MS) {
             let message = format!("content-duration must be milliseconds, at most {MAX_DURATION_MS}");
             return Err(Refused::bad(message));
         }

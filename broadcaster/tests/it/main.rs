@@ -1,5 +1,8 @@
 //! The broadcaster against scripted orchestrators that speak the real protocol over loopback and transcode for real.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod clips;
 mod failover;
 mod payment;
 mod push;
