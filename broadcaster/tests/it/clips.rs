@@ -3,8 +3,10 @@
 use std::fs::File;
 use std::path::PathBuf;
 
-use framemill_broadcaster::{Pace, StreamError, StreamSummary};
+use framemill_broadcaster::{Pace, StreamConfig, StreamError, StreamEvent, StreamSummary};
 use framemill_media::MediaError;
+use framemill_network::Ladder;
+use futures::StreamExt;
 
 use crate::support::{Act, Peer, Rig, stream_config};
 
@@ -22,9 +24,23 @@ async fn play(name: &str) -> Option<Result<StreamSummary, StreamError>> {
     };
     let peer = Peer::start(Act::Honest).await;
     let rig = Rig::new(&[&peer]).await;
-    let stream = rig.broadcaster.stream(stream_config("clip")).unwrap();
+    // Rates as people use them: a starved encode may rightly be refused.
+    let ladder = Ladder::default().entries()[1..].to_vec();
+    let config = StreamConfig { ladder: Ladder::new(ladder).unwrap(), ..stream_config("clip") };
+    let stream = rig.broadcaster.stream(config).unwrap();
+    let mut events = stream.events();
     let pushed = stream.push_file(File::open(folder.join(name)).unwrap(), Pace::Fast).await;
     let summary = stream.finish().await;
+    while let Some(event) = events.next().await {
+        if let StreamEvent::Segment(report) = &event
+            && let Some(reason) = &report.lost
+        {
+            println!("segment {} of {name} was lost: {reason}", report.sequence);
+        }
+        if matches!(event, StreamEvent::Ended(_)) {
+            break;
+        }
+    }
     Some(pushed.map(|_| summary))
 }
 
