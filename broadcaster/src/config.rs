@@ -115,7 +115,7 @@ pub enum PlaylistMode {
         /// Segments in the window.
         segments: usize,
     },
-    /// The newest `segments`; older ones are deleted. For streams without an end.
+    /// The newest `segments`; older ones are deleted once no player can ask for them. For streams without an end.
     Sliding {
         /// Segments in the window.
         segments: usize,

@@ -1,5 +1,6 @@
 //! Puts verified segments into the store and the playlists, in order and all renditions together.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,7 +56,8 @@ pub(crate) struct Publisher {
     stream: String,
     live: MediaPlaylist,
     archive: Option<MediaPlaylist>,
-    deletes: bool,
+    /// Segments that left the window and are still there, with how many of them stay; `None` keeps all for good.
+    retired: Option<(VecDeque<Entry>, usize)>,
     variants: Vec<Variant>,
     expected_start: Option<i64>,
     published: u64,
@@ -74,7 +76,11 @@ impl Publisher {
             live: MediaPlaylist::new(kind, target_90k),
             // The archive's text is written once, at the end, so its target is that of its longest segment.
             archive: keep_all.then(|| MediaPlaylist::new(Kind::Event, 0)),
-            deletes: matches!(mode, PlaylistMode::Sliding { .. }),
+            // RFC 8216, 6.2.2: a segment stays for its own duration and that of the longest playlist it was in.
+            retired: match mode {
+                PlaylistMode::Sliding { segments } => Some((VecDeque::new(), segments + 1)),
+                PlaylistMode::Live { .. } | PlaylistMode::Event => None,
+            },
             variants: Vec::new(),
             expected_start: None,
             published: 0,
@@ -168,9 +174,7 @@ impl Publisher {
         if first {
             self.write_master(LIVE_MASTER, LIVE_PLAYLIST).await?;
         }
-        if self.deletes {
-            self.delete(&gone).await;
-        }
+        self.retire(gone).await;
         Ok(())
     }
 
@@ -190,13 +194,20 @@ impl Publisher {
         self.put(&format!("{}/{master}", self.stream), Bytes::from(text)).await
     }
 
-    async fn delete(&self, entries: &[Entry]) {
-        for entry in entries.iter().filter(|entry| !entry.gap) {
-            for variant in &self.variants {
-                let path = self.path(&variant.name, entry.sequence);
-                if let Err(error) = self.store.delete(&path).await {
-                    tracing::warn!(%error, "segment that left the window could not be deleted");
-                }
+    async fn retire(&mut self, gone: Vec<Entry>) {
+        let Some((retired, stay)) = &mut self.retired else { return };
+        retired.extend(gone);
+        let over = retired.len().saturating_sub(*stay);
+        let over: Vec<Entry> = retired.drain(..over).filter(|entry| !entry.gap).collect();
+        for entry in over {
+            self.delete(entry.sequence).await;
+        }
+    }
+
+    async fn delete(&self, sequence: u64) {
+        for variant in &self.variants {
+            if let Err(error) = self.store.delete(&self.path(&variant.name, sequence)).await {
+                tracing::warn!(%error, "segment that left the window could not be deleted");
             }
         }
     }
@@ -282,11 +293,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_sliding_stream_deletes_what_left_the_window() {
+    async fn a_sliding_stream_deletes_what_no_player_asks_for_any_more() {
         let mut fixture = Fixture::new(PlaylistMode::Sliding { segments: 2 });
-        for sequence in 0..4 {
+        for sequence in 0..7 {
             fixture.publish(sequence).await;
         }
+        assert!(!fixture.read("360p/index.m3u8").contains("4.ts"));
         assert!(!fixture.exists("360p/1.ts") && fixture.exists("360p/2.ts"));
     }
 
