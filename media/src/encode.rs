@@ -17,13 +17,26 @@ use crate::time::{Rational, Ticks};
 
 /// x264's and x265's largest side.
 const MAX_SIDE: u32 = 16_384;
+/// Checked here because x264 complains of others on standard error.
+const PRESETS: [&str; 10] = [
+    "ultrafast",
+    "superfast",
+    "veryfast",
+    "faster",
+    "fast",
+    "medium",
+    "slow",
+    "slower",
+    "veryslow",
+    "placebo",
+];
 /// Above the largest level of any codec.
 const MAX_BITRATE: u64 = 1_000_000_000;
 
 /// How an [`Encoder`] works.
 #[derive(Clone, Debug)]
 pub struct EncoderConfig {
-    /// H.264 (libx264), HEVC (libx265) or AV1 (SVT-AV1).
+    /// H.264 (libx264) or HEVC (libx265).
     pub codec: VideoCodec,
     /// Width of the frames that will come.
     pub width: u32,
@@ -41,7 +54,7 @@ pub struct EncoderConfig {
     pub gop: u32,
     /// Profile of H.264; `None` leaves it to the encoder.
     pub profile: Option<H264Profile>,
-    /// x264's preset name (`ultrafast` to `veryslow`); also used for HEVC, mapped to a number for AV1.
+    /// x264's preset name (`ultrafast` to `placebo`); x265 has the same.
     pub preset: &'static str,
     /// B-frames in a row; `None` leaves it to the preset.
     pub b_frames: Option<u32>,
@@ -99,7 +112,6 @@ pub struct Encoder {
     frame_duration: Ticks,
     last_pts: Option<Ticks>,
     ready: VecDeque<Packet>,
-    flushes_on_drop: bool,
 }
 
 impl Encoder {
@@ -137,7 +149,6 @@ impl Encoder {
             frame_duration: config.frame_rate.frame_duration(),
             last_pts: None,
             ready: VecDeque::new(),
-            flushes_on_drop: config.codec == VideoCodec::Av1,
         })
     }
 
@@ -216,36 +227,13 @@ impl Encoder {
     }
 }
 
-impl Drop for Encoder {
-    /// SVT-AV1 waits for ever in its own close while its threads wait for the end of the stream: it gets one first.
-    fn drop(&mut self) {
-        if self.flushes_on_drop {
-            // Refused when the caller has done it; what is left to take must be taken all the same.
-            let _ = self.context.send_frame(ptr::null());
-            while let Ok(Some(_)) = self.context.receive_packet() {}
-        }
-    }
-}
-
 /// FFmpeg's name of the software encoder for a codec.
 const fn encoder_name(codec: &VideoCodec) -> Option<&'static str> {
     match codec {
         VideoCodec::H264 => Some("libx264"),
         VideoCodec::Hevc => Some("libx265"),
-        VideoCodec::Av1 => Some("libsvtav1"),
-        VideoCodec::Vp9 | VideoCodec::Other(_) => None,
-    }
-}
-
-/// SVT-AV1 numbers its presets; these are about as fast as x264's of the name.
-fn svt_preset(name: &str) -> &'static str {
-    match name {
-        "ultrafast" | "superfast" => "12",
-        "veryfast" => "10",
-        "faster" => "9",
-        "fast" => "8",
-        "medium" => "6",
-        _ => "4",
+        // SVT-AV1 writes to standard error past FFmpeg's log and never returns from closing an encoder without frames.
+        VideoCodec::Av1 | VideoCodec::Vp9 | VideoCodec::Other(_) => None,
     }
 }
 
@@ -262,6 +250,9 @@ impl EncoderConfig {
         }
         if self.frame_rate.is_zero() || self.frame_rate.frame_duration() == 0 {
             return bad("frame rate", self.frame_rate.to_string(), "give the source's, at most 90000");
+        }
+        if !PRESETS.contains(&self.preset) {
+            return bad("preset", self.preset.into(), "give one of x264's, ultrafast to placebo");
         }
         Ok(())
     }
@@ -311,9 +302,9 @@ impl EncoderConfig {
                 options.set("forced-idr", "1");
                 options.set("x265-params", &self.x265_parameters());
             }
-            _ => options.set("preset", svt_preset(self.preset)),
+            _ => {}
         }
-        if self.zero_latency && !matches!(self.codec, VideoCodec::Av1) {
+        if self.zero_latency {
             options.set("tune", "zerolatency");
         }
         options

@@ -70,7 +70,7 @@ fn open(
     sys::init();
     let io = io.map_err(|error| sys::failure("allocate an input buffer", error.into()))?;
     let opened = open_demuxer(io, container, limits).and_then(|mut input| {
-        describe_streams(&mut input, limits)?;
+        describe_streams(&mut input, container, limits)?;
         Ok(input)
     });
     match (opened, failure.get()) {
@@ -144,7 +144,7 @@ fn open_failure(status: i32, container: Container) -> MediaError {
 }
 
 /// Reads far enough to know codecs, sizes and frame rates.
-fn describe_streams(input: &mut Input, limits: &MediaLimits) -> Result<(), MediaError> {
+fn describe_streams(input: &mut Input, container: Container, limits: &MediaLimits) -> Result<(), MediaError> {
     let count = usize::try_from(input.nb_streams()).unwrap_or(usize::MAX);
     let pixels = limits.padded_pixels_per_frame().to_string();
     let mut options: Vec<*mut AVDictionary> = (0..count)
@@ -163,7 +163,7 @@ fn describe_streams(input: &mut Input, limits: &MediaLimits) -> Result<(), Media
         // SAFETY: each entry is a dictionary we own, or null.
         drop(unsafe { Dictionary::own(option) });
     }
-    sys::check("describe the streams", status).map(|_| ())
+    if status < 0 { Err(open_failure(status, container)) } else { Ok(()) }
 }
 
 /// The streams of an open input.
