@@ -83,7 +83,7 @@ impl Decoder {
         // Frames that lean on missing references are handed out too, marked corrupt: a segment must not lose frames.
         raw.flags |= ffi::AV_CODEC_FLAG_OUTPUT_CORRUPT as i32;
         if config.strict {
-            raw.err_recognition |= ffi::AV_EF_EXPLODE as i32;
+            raw.err_recognition |= ffi::AV_EF_EXPLODE;
         }
         sys::check("open a decoder", context.open(Dictionary::new()))?;
         Ok(Self {

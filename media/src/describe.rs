@@ -65,7 +65,7 @@ fn container_duration(input: &Input) -> Option<Ticks> {
 fn best_video(input: &Input) -> Option<usize> {
     let index = input.streams().best(ffmpeg_next::media::Type::Video)?.index();
     let stream = streams(input).get(index).copied()?;
-    (stream.disposition & ffi::AV_DISPOSITION_ATTACHED_PIC as i32 == 0).then_some(index)
+    (stream.disposition & ffi::AV_DISPOSITION_ATTACHED_PIC == 0).then_some(index)
 }
 
 fn video_info(stream: &AVStream, limits: &MediaLimits) -> Result<VideoInfo, MediaError> {

@@ -240,7 +240,10 @@ const fn encoder_name(codec: &VideoCodec) -> Option<&'static str> {
 impl EncoderConfig {
     fn check(&self) -> Result<(), MediaError> {
         let bad = |setting, value: String, hint| Err(MediaError::InvalidSetting { setting, value, hint });
-        let even = self.width > 0 && self.height > 0 && self.width % 2 == 0 && self.height % 2 == 0;
+        let even = self.width > 0
+            && self.height > 0
+            && self.width.is_multiple_of(2)
+            && self.height.is_multiple_of(2);
         if !even || self.width > MAX_SIDE || self.height > MAX_SIDE {
             let size = format!("{}x{}", self.width, self.height);
             return bad("encoded size", size, "give even numbers of at most 16384");

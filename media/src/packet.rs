@@ -72,7 +72,7 @@ impl Packet {
     pub(crate) fn is_discarded(&self) -> bool {
         // SAFETY: a packet that `self` keeps alive. The wrapper's own accessor hides this flag.
         let raw = unsafe { &*self.inner.as_ptr() };
-        raw.flags & ffi::AV_PKT_FLAG_DISCARD as i32 != 0
+        raw.flags & ffi::AV_PKT_FLAG_DISCARD != 0
     }
 
     /// The compressed bytes.

@@ -28,10 +28,10 @@ pub enum ScaleFilter {
 impl ScaleFilter {
     const fn flag(self) -> i32 {
         match self {
-            Self::Bilinear => ffi::SWS_BILINEAR as i32,
-            Self::Bicubic => ffi::SWS_BICUBIC as i32,
-            Self::Lanczos => ffi::SWS_LANCZOS as i32,
-            Self::Area => ffi::SWS_AREA as i32,
+            Self::Bilinear => ffi::SWS_BILINEAR,
+            Self::Bicubic => ffi::SWS_BICUBIC,
+            Self::Lanczos => ffi::SWS_LANCZOS,
+            Self::Area => ffi::SWS_AREA,
         }
     }
 }
