@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -118,17 +118,24 @@ impl Process {
         self.child.id()
     }
 
+    /// Asks the process to end with SIGTERM and waits while it drains.
+    ///
+    /// # Errors
+    /// It had ended before, or does not end in time.
+    pub async fn terminate(&mut self) -> anyhow::Result<ExitStatus> {
+        let id = self.child.id().with_context(|| format!("{} has ended already", self.name))?;
+        let asked = Command::new("kill").args(["-TERM", &id.to_string()]).status().await?;
+        anyhow::ensure!(asked.success(), "cannot send SIGTERM to {}: kill ended with {asked}", self.name);
+        let ended = timeout(STOP_LIMIT, self.child.wait()).await;
+        let status = ended.with_context(|| format!("{} has not ended after {STOP_LIMIT:?}", self.name))?;
+        Ok(status?)
+    }
+
     /// Asks the process to end, and insists after a while.
     pub async fn stop(mut self) {
-        if let Some(id) = self.child.id() {
-            let asked = Command::new("kill").args(["-TERM", &id.to_string()]).status().await;
-            if asked.is_ok_and(|status| status.success())
-                && timeout(STOP_LIMIT, self.child.wait()).await.is_ok()
-            {
-                return;
-            }
+        if self.terminate().await.is_err() {
+            // Ended already, or ended by this: both are fine.
+            let _ = self.child.kill().await;
         }
-        // Ended already, or ended by this: both are fine.
-        let _ = self.child.kill().await;
     }
 }

@@ -3,13 +3,21 @@
 //! This library is the harness: clips, the binary under test, and markets made of real processes on a real chain. The stories
 //! stand in `tests/it`, one module each.
 
+mod client;
 mod clips;
+mod cut;
+pub mod impostor;
 mod market;
+pub mod raw;
+mod reach;
 
 use std::path::{Path, PathBuf};
 
+pub use client::{Client, Session, WireSegment};
 pub use clips::{clip, real_clips, synthetic};
+pub use cut::cut;
 pub use market::{Market, MarketPlan};
+pub use reach::{BroadcasterProcess, Redeemed, free_address, node_modules, playlist_entries};
 
 /// The checkout.
 pub fn workspace() -> &'static Path {

@@ -1,0 +1,219 @@
+//! `framemill demo` does what it promises, and leaves nothing behind when it is stopped.
+
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    process::{Output, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use framemill_tests::{binary, clip, synthetic};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+    time::{Instant, sleep, timeout},
+};
+
+/// Longer than anything takes on a busy machine; only a hang gets here.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+fn demo(dir: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(binary());
+    command.arg("demo").arg("--dir").arg(dir).args(arguments);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+async fn finish(mut command: Command) -> anyhow::Result<Output> {
+    timeout(PATIENCE, command.output()).await.context("the demo does not end")?.context("the demo starts")
+}
+
+/// The object that `--json` ends in.
+fn report(output: &Output) -> anyhow::Result<Value> {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{}\n{text}\n{errors}", output.status);
+    Ok(serde_json::from_str(text.lines().last().context("the demo says something")?)?)
+}
+
+fn keys(object: &Value) -> BTreeSet<&str> {
+    object.as_object().expect("an object").keys().map(String::as_str).collect()
+}
+
+fn number(report: &Value, path: &str) -> u64 {
+    report.pointer(path).and_then(Value::as_u64).unwrap_or_else(|| panic!("no number at {path} in {report}"))
+}
+
+fn list<'a>(report: &'a Value, key: &str) -> &'a [Value] {
+    report[key].as_array().unwrap_or_else(|| panic!("no list {key} in {report}"))
+}
+
+fn assert_documented_shape(report: &Value) {
+    let top = [
+        "segments",
+        "renditions",
+        "verified",
+        "rejected",
+        "failovers",
+        "tickets",
+        "orchestrators",
+        "deposit_spent_wei",
+        "master_playlist",
+        "chain_id",
+    ];
+    assert_eq!(keys(report), BTreeSet::from(top));
+    assert_eq!(keys(&report["tickets"]), BTreeSet::from(["sent", "won", "redeemed"]));
+    for seller in list(report, "orchestrators") {
+        assert_eq!(keys(seller), BTreeSet::from(["address", "segments", "fees_wei", "honest"]));
+    }
+    for rejected in list(report, "rejected") {
+        assert_eq!(keys(rejected), BTreeSet::from(["segment", "orchestrator", "reason"]));
+    }
+}
+
+fn assert_complete(report: &Value, rungs: u64) {
+    let segments = number(report, "/segments");
+    assert!(segments > 0, "{report}");
+    assert_eq!(number(report, "/renditions"), segments * rungs, "{report}");
+    assert_eq!(number(report, "/verified"), segments * rungs, "{report}");
+    assert!(number(report, "/tickets/redeemed") > 0, "{report}");
+    let master = report["master_playlist"].as_str().expect("a path");
+    assert!(Path::new(master).is_file(), "{master} is no file");
+    let sellers = list(report, "orchestrators");
+    assert!(sellers.iter().any(|seller| seller["honest"] == true && seller["fees_wei"] != "0"), "{report}");
+}
+
+#[tokio::test]
+async fn demo_succeeds_although_one_cheats_and_one_is_killed() -> anyhow::Result<()> {
+    let dir = TempDir::new()?;
+    let source = dir.path().join("source.ts");
+    std::fs::write(&source, synthetic(320, 180, 60))?;
+    let source = source.to_str().context("a plain path")?;
+    let arguments = ["--fast", "--json", "--ladder", "144:200k,96:100k", source];
+    let report = report(&finish(demo(&dir.path().join("demo"), &arguments)).await?)?;
+
+    assert_documented_shape(&report);
+    assert_complete(&report, 2);
+    assert_eq!(number(&report, "/segments"), 30);
+    let sellers = list(&report, "orchestrators");
+    let cheat = sellers.iter().find(|seller| seller["honest"] == false).context("one of them cheats")?;
+    let rejected = list(&report, "rejected");
+    assert!(!rejected.is_empty(), "the cheat was never caught: {report}");
+    assert!(
+        rejected.iter().all(|one| one["orchestrator"] == cheat["address"]),
+        "an honest result was rejected: {report}"
+    );
+    let others = number(&report, "/failovers") - rejected.len() as u64;
+    assert!(others > 0, "nobody made good for the one that was killed: {report}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn demo_plays_a_real_clip() -> anyhow::Result<()> {
+    let dir = TempDir::new()?;
+    let real = clip("desk-360p-aac.flv");
+    let mut arguments = vec!["--fast", "--json", "--ladder", "240:300k"];
+    match &real {
+        Some(path) => arguments.push(path.to_str().context("a plain path")?),
+        None => arguments.extend(["--seconds", "8"]),
+    }
+    let report = report(&finish(demo(&dir.path().join("demo"), &arguments)).await?)?;
+    assert_documented_shape(&report);
+    assert_complete(&report, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn demo_of_a_text_file_ends_in_a_clear_error() -> anyhow::Result<()> {
+    let dir = TempDir::new()?;
+    let text = dir.path().join("notes.txt");
+    std::fs::write(&text, "no media at all\n".repeat(1000))?;
+    let output =
+        finish(demo(&dir.path().join("demo"), &["--fast", text.to_str().context("a plain path")?])).await?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(errors.contains("notes.txt cannot be played"), "{errors}");
+    assert!(!errors.contains("panicked"), "{errors}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn interrupted_demo_leaves_no_process_behind() -> anyhow::Result<()> {
+    let dir = TempDir::new()?;
+    let source = dir.path().join("source.ts");
+    std::fs::write(&source, synthetic(320, 180, 60))?;
+    let arguments = ["--ladder", "144:200k", source.to_str().context("a plain path")?];
+    let mut child = demo(&dir.path().join("demo"), &arguments).spawn()?;
+    wait_for_stream(&mut child).await?;
+    let id = child.id().context("the demo runs")?;
+    let family = descendants(id);
+    // A chain, three orchestrators, three transcoders.
+    assert!(family.len() >= 7, "{family:?}");
+
+    ensure!(Command::new("kill").args(["-INT", &id.to_string()]).status().await?.success(), "no SIGINT");
+    let status = timeout(PATIENCE, child.wait()).await.context("the demo ignores Ctrl-C")??;
+    assert!(!status.success());
+    let end = Instant::now() + PATIENCE;
+    while family.iter().any(Relative::lives) {
+        ensure!(Instant::now() < end, "left behind: {family:?}");
+        sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+/// Reads what the demo prints until its stream runs.
+async fn wait_for_stream(child: &mut Child) -> anyhow::Result<()> {
+    let mut lines = BufReader::new(child.stdout.take().context("standard output is a pipe")?).lines();
+    let reading = async {
+        while let Some(line) = lines.next_line().await? {
+            if line.contains("pass") {
+                // The rest is read too: a full pipe would stop the demo.
+                tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+                return Ok(());
+            }
+        }
+        anyhow::bail!("the demo ended early")
+    };
+    timeout(PATIENCE, reading).await.context("the demo's stream does not start")?
+}
+
+/// A process and when it began, so that another one with the same number is not taken for it.
+#[derive(Debug)]
+struct Relative {
+    id: u32,
+    began: String,
+}
+
+impl Relative {
+    fn find(id: u32) -> Option<Self> {
+        Some(Self { id, began: stat(id)?.get(19)?.clone() })
+    }
+
+    fn lives(&self) -> bool {
+        let zombie = |stat: &[String]| stat.first().is_some_and(|state| state == "Z");
+        stat(self.id).is_some_and(|stat| stat.get(19) == Some(&self.began) && !zombie(&stat))
+    }
+}
+
+/// The fields of `/proc/ID/stat` from the state on; the name before them may hold anything.
+fn stat(id: u32) -> Option<Vec<String>> {
+    let text = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    Some(text.rsplit_once(')')?.1.split_whitespace().map(str::to_owned).collect())
+}
+
+fn descendants(id: u32) -> Vec<Relative> {
+    let mut found = Vec::new();
+    let mut open = vec![id];
+    while let Some(parent) = open.pop() {
+        for task in std::fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten() {
+            let children = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            let children = children.split_whitespace().filter_map(|child| child.parse().ok());
+            open.extend(children.clone());
+            found.extend(children.filter_map(Relative::find));
+        }
+    }
+    found
+}
