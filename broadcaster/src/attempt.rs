@@ -22,6 +22,8 @@ use crate::stream::Segment;
 
 /// Least wait before an orchestrator that said "busy" is asked again.
 const BUSY_PAUSE: Duration = Duration::from_millis(200);
+/// Longest reason of a failed connection, in bytes.
+const MAX_REASON: usize = 160;
 /// Wait for an orchestrator's own reason after the upload to it broke.
 const REASON_WAIT: Duration = Duration::from_secs(1);
 /// Pause before a payment that passed one of our caps is tried again.
@@ -122,7 +124,7 @@ impl Failure {
         match error {
             NetworkError::Refused(wire) => Self::wire(wire, accepted),
             NetworkError::Protocol(broken) if is_wrong_result(broken) => Self::rejected(broken.to_string()),
-            other => Self::failed("connection", other.to_string()),
+            other => Self::failed("connection", one_line(&other.to_string())),
         }
     }
 
@@ -151,6 +153,13 @@ impl Failure {
         }
         failure
     }
+}
+
+/// A transport's error on one line of a table: it names every address tried, one below the other.
+fn one_line(text: &str) -> String {
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let cut = words.floor_char_boundary(MAX_REASON);
+    if cut < words.len() { format!("{}…", &words[..cut]) } else { words }
 }
 
 /// Breaches by which an orchestrator sent something other than what was asked for, as opposed to nothing at all.

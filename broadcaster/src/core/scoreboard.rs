@@ -48,7 +48,7 @@ pub struct SuspensionPolicy {
 impl Default for SuspensionPolicy {
     fn default() -> Self {
         Self {
-            base: Duration::from_secs(4),
+            base: Duration::from_secs(10),
             cap: Duration::from_secs(3_600),
             half_life: Duration::from_secs(600),
         }
