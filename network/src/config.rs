@@ -96,7 +96,7 @@ pub struct NetworkTimeouts {
 impl Default for NetworkTimeouts {
     fn default() -> Self {
         Self {
-            dial: Duration::from_secs(10),
+            dial: Duration::from_secs(3),
             idle_connection: Duration::from_secs(120),
             message: Duration::from_secs(5),
             application: Duration::from_secs(10),

@@ -10,7 +10,7 @@ use alloy_primitives::{Address, U256};
 use anyhow::Context as _;
 use framemill_broadcaster::{Pace, StreamConfig};
 use framemill_contracts::{Anvil, AnvilConfig};
-use framemill_media::{MediaLimits, Segmenter, TICKS_PER_SECOND, VideoInfo};
+use framemill_media::{MediaLimits, Segmenter, VideoTrack};
 use framemill_network::{FrameRate, Ladder, LadderEntry, SourceVideo};
 use probabilistic_ticket::{Ledger as _, SqliteLedger, ledger::WinnerState};
 use tokio::time::{Instant, sleep};
@@ -67,7 +67,8 @@ struct Programme {
     stream: StreamConfig,
     ladder: Vec<LadderEntry>,
     segments: u64,
-    pixels_per_segment: u64,
+    /// Output pixels of the largest segment.
+    largest: u64,
 }
 
 /// Sets up, plays, waits for the money, checks.
@@ -104,6 +105,7 @@ pub(super) async fn play(
     Ok(Outcome { report, names, faults, dashboard: stage.runtime.dashboard(), stage })
 }
 
+/// Reads the input once, without decoding it: what it holds decides the terms and the plot.
 fn programme(config: &Config, args: &DemoArgs, input: &Path) -> anyhow::Result<Programme> {
     let mut stream = buyer::stream_config(config, STREAM)?;
     if let Some(text) = &args.ladder {
@@ -115,24 +117,24 @@ fn programme(config: &Config, args: &DemoArgs, input: &Path) -> anyhow::Result<P
     }
     let unusable = || format!("{} cannot be played", input.display());
     let file = std::fs::File::open(input).with_context(unusable)?;
-    let source =
+    let mut source =
         Segmenter::open_seekable(file, stream.segmenter(), &MediaLimits::default()).with_context(unusable)?;
-    let probe = source.probe();
-    let video = probe.require_video().with_context(unusable)?;
-    let ladder: Vec<_> = stream.ladder.resolve(&source_video(video))?.iter().cloned().collect();
-    let segment_ticks = i64::try_from(config.broadcaster.segment_ms)? * TICKS_PER_SECOND / 1000;
-    let segments = probe
-        .duration
-        .map_or(1i64, |duration| (duration + segment_ticks - 1).div_euclid(segment_ticks).max(1))
-        .unsigned_abs();
-    let seconds = config.broadcaster.segment_ms.div_ceil(1000);
-    let fps = video.frame_rate.as_f64().ceil().clamp(1.0, 240.0) as u64;
-    let pixels_per_segment = ladder.iter().map(LadderEntry::pixels_per_frame).sum::<u64>() * fps * seconds;
-    Ok(Programme { stream, ladder, segments, pixels_per_segment })
+    let mut ladder = Vec::new();
+    let (mut segments, mut largest) = (0, 0);
+    while let Some(segment) = source.next_segment().with_context(unusable)? {
+        let video = segment.info.require_video().with_context(unusable)?;
+        if ladder.is_empty() {
+            ladder = stream.ladder.resolve(&source_video(video))?.iter().cloned().collect();
+        }
+        let pixels = ladder.iter().map(LadderEntry::pixels_per_frame).sum::<u64>() * segment.frames();
+        largest = largest.max(pixels);
+        segments += 1;
+    }
+    Ok(Programme { stream, ladder, segments, largest })
 }
 
-/// The shape that a ladder is resolved against.
-fn source_video(video: &VideoInfo) -> SourceVideo {
+/// The shape that a ladder is resolved against, as the broadcaster sees it.
+fn source_video(video: &VideoTrack) -> SourceVideo {
     let fps = FrameRate::new(video.frame_rate.num, video.frame_rate.den).unwrap_or(FrameRate::SOURCE);
     SourceVideo { width: video.width, height: video.height, fps }
 }
@@ -148,7 +150,7 @@ impl Stage {
             orchestrators: ORCHESTRATORS,
             deposit: U256::from(50) * U256::from(ETHER),
             reserve: U256::from(5) * U256::from(ETHER),
-            settings: Terms::for_segment(programme.pixels_per_segment).settings(),
+            settings: Terms::for_segment(programme.largest).settings(),
         })
         .await?;
         println!("starting {ORCHESTRATORS} orchestrators and their transcoders");
