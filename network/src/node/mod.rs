@@ -1,6 +1,7 @@
 //! The libp2p node behind every role.
 
 mod accept;
+mod dial;
 mod opener;
 mod shared;
 mod streams;

@@ -26,6 +26,7 @@ use libp2p::swarm::{
 use libp2p::{PeerId, Stream, StreamProtocol};
 use tokio::sync::{mpsc, oneshot};
 
+use super::dial;
 use super::shared::Shared;
 
 /// Requests that wait for one peer to be dialed, and for one connection to negotiate.
@@ -199,7 +200,7 @@ impl NetworkBehaviour for Behaviour {
                 self.on_closed(peer_id, connection_id);
             }
             FromSwarm::DialFailure(DialFailure { peer_id: Some(peer), error, .. }) => {
-                self.fail_waiting(&peer, &OpenError::Unreachable(error.to_string()));
+                self.fail_waiting(&peer, &OpenError::Unreachable(dial::reason(error)));
             }
             _ => {}
         }

@@ -1,0 +1,239 @@
+//! A broadcaster's side of the wire by hand: real quotes, tickets as the story wants them.
+
+use std::time::Duration;
+
+use alloy_primitives::{Address, B256, U256};
+use anyhow::Context as _;
+use bytes::Bytes;
+use framemill_media::{MediaLimits, segment_info};
+use framemill_network::{
+    FrameRate, Identity, Ladder, Network, NetworkConfig, NetworkError, Quote, QuoteRequest, SegmentExchange,
+    SegmentHeader, SegmentResult, ServiceAddress, SigningDomain, SourceVideo,
+};
+use probabilistic_ticket::{EthKey, PaymentTicket, Signature, TicketBatch, TicketParams, Wei, recover};
+use sha2::{Digest as _, Sha256};
+
+use crate::Market;
+
+/// Longer than anything takes on a busy machine, and within what orchestrators allow.
+const PATIENCE: Duration = Duration::from_secs(55);
+
+/// A segment as it goes on the wire.
+#[derive(Debug, Clone)]
+pub struct WireSegment {
+    /// Its bytes.
+    pub data: Bytes,
+    /// Its frames.
+    pub frames: u32,
+    /// Its duration in ticks of 90 kHz.
+    pub duration_90k: u64,
+    /// Its picture.
+    pub source: SourceVideo,
+}
+
+impl WireSegment {
+    /// Looks at a whole clip as one segment.
+    ///
+    /// # Errors
+    /// It has no video.
+    pub fn of(data: Bytes) -> anyhow::Result<Self> {
+        let info = segment_info(&data, &MediaLimits::segment())?;
+        let video = info.require_video()?;
+        let fps = FrameRate::new(video.frame_rate.num, video.frame_rate.den)?;
+        Ok(Self {
+            frames: u32::try_from(video.frames())?,
+            duration_90k: u64::try_from(video.duration)?,
+            source: SourceVideo { width: video.width, height: video.height, fps },
+            data,
+        })
+    }
+}
+
+/// A client of one orchestrator that spends the broadcaster's deposit.
+pub struct Client {
+    /// Where the orchestrator is.
+    pub service: ServiceAddress,
+    network: Network,
+    key: EthKey,
+    domain: SigningDomain,
+    ladder: Ladder,
+    segment: WireSegment,
+    account: Address,
+}
+
+/// A session that an orchestrator opened for a quote.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// The quote.
+    pub quote: Quote,
+    /// The latest ticket parameters.
+    pub params: TicketParams,
+    /// The last nonce that was used.
+    pub nonce: u64,
+}
+
+impl Client {
+    /// A client that will send `segment` again and again.
+    ///
+    /// # Errors
+    /// The chain does not know the orchestrator.
+    pub async fn new(
+        market: &Market,
+        seller: usize,
+        ladder: Ladder,
+        segment: WireSegment,
+    ) -> anyhow::Result<Self> {
+        let service = market.tcp_service(seller).await?;
+        let network = Network::start(NetworkConfig::new(Identity::generate())).await?;
+        network.add_peer(&service)?;
+        let deployment = market.accounts.deployment;
+        Ok(Self {
+            service,
+            network,
+            key: EthKey::from_bytes(&market.accounts.broadcaster.key.to_bytes())?,
+            domain: SigningDomain { chain_id: deployment.chain_id, controller: deployment.controller },
+            ladder: ladder.resolve(&segment.source)?,
+            segment,
+            account: market.accounts.sellers[seller].orchestrator.address,
+        })
+    }
+
+    /// The key of the broadcaster's account.
+    pub fn key(&self) -> &EthKey {
+        &self.key
+    }
+
+    /// Asks for a quote and checks who signed it.
+    ///
+    /// # Errors
+    /// The orchestrator declines, or somebody else signed.
+    pub async fn session(&self) -> anyhow::Result<Session> {
+        let request = QuoteRequest {
+            sender: self.key.address(),
+            ladder: self.ladder.clone(),
+            source: self.segment.source,
+            pixels_per_second: self.ladder.pixels_per_second(self.segment.source.fps),
+            max_price: None,
+        };
+        let signed = self.network.request_quote(self.service.peer(), &request, PATIENCE).await?;
+        let signer = recover(signed.quote.signing_hash(&self.domain), &Signature(signed.signature))?;
+        anyhow::ensure!(signer == self.account, "the quote is signed by {signer}, not {}", self.account);
+        let params = TicketParams::decode(&signed.quote.ticket_params)?;
+        Ok(Session { quote: signed.quote, nonce: params.nonce_floor, params })
+    }
+
+    /// The bytes of the client's segment.
+    pub fn source(&self) -> Bytes {
+        self.segment.data.clone()
+    }
+
+    /// A header without payment for the client's segment.
+    pub fn header(&self, session: &Session, sequence: u64) -> SegmentHeader {
+        self.header_for(session, sequence, &self.segment)
+    }
+
+    /// A header without payment for another segment.
+    pub fn header_for(&self, session: &Session, sequence: u64, segment: &WireSegment) -> SegmentHeader {
+        SegmentHeader {
+            session: session.quote.session,
+            sequence,
+            duration_90k: segment.duration_90k,
+            frames: segment.frames,
+            source_len: segment.data.len() as u64,
+            source_sha256: B256::from_slice(&Sha256::digest(&segment.data)),
+            ladder: self.ladder.clone(),
+            deadline: PATIENCE,
+            payment: Bytes::new(),
+        }
+    }
+
+    /// Tickets that cover one segment, made as the session's parameters say.
+    pub fn pay(&self, session: &mut Session) -> anyhow::Result<Bytes> {
+        self.pay_with(session, |_| {}, &self.key)
+    }
+
+    /// Tickets that are right but for what `change` does to their parameters and for who signs them.
+    ///
+    /// # Errors
+    /// They are too many for one payment.
+    pub fn pay_with(
+        &self,
+        session: &mut Session,
+        change: impl FnOnce(&mut TicketParams),
+        signer: &EthKey,
+    ) -> anyhow::Result<Bytes> {
+        let pixels = self.ladder.expected_pixels(self.segment.frames, self.segment.duration_90k);
+        let cost = Wei(session.quote.price.cost(pixels));
+        let count = (cost.0 / session.params.ticket_value().0).saturating_add(U256::from(1));
+        let mut params = session.params;
+        change(&mut params);
+        let mut tickets = Vec::new();
+        for _ in 0..count.to::<u64>() {
+            session.nonce += 1;
+            let salt = B256::random();
+            let ticket = params.ticket(session.nonce, salt);
+            let signature = params.scheme.sign(ticket, &params.domain, signer).signature;
+            tickets.push(PaymentTicket { nonce: session.nonce, salt, signature });
+        }
+        Ok(TicketBatch { params, tickets }.encode()?.into())
+    }
+
+    /// Offers a segment.
+    ///
+    /// # Errors
+    /// The orchestrator refuses.
+    pub async fn offer(&self, header: SegmentHeader) -> Result<SegmentExchange, NetworkError> {
+        self.network.open_segment(self.service.peer(), header).await
+    }
+
+    /// Offers a segment, uploads it and takes the result.
+    ///
+    /// # Errors
+    /// The orchestrator refuses or fails.
+    pub async fn send(&self, header: SegmentHeader) -> Result<SegmentResult, NetworkError> {
+        self.send_bytes(header, self.segment.data.clone()).await
+    }
+
+    /// Offers a segment and uploads these bytes.
+    ///
+    /// # Errors
+    /// The orchestrator refuses or fails.
+    pub async fn send_bytes(
+        &self,
+        header: SegmentHeader,
+        data: Bytes,
+    ) -> Result<SegmentResult, NetworkError> {
+        self.offer(header).await?.complete(data).await
+    }
+
+    /// Buys a good segment in a session of its own: the orchestrator works.
+    ///
+    /// # Errors
+    /// It does not, or delivers something else than the ladder.
+    pub async fn assert_served(&self) -> anyhow::Result<()> {
+        let mut session = self.session().await.context("no quote for a good segment")?;
+        let payment = self.pay(&mut session)?;
+        let header = SegmentHeader { payment, ..self.header(&session, 0) };
+        let result = self.send(header).await.context("a good segment was not served")?;
+        self.assert_whole(&result)
+    }
+
+    /// Checks that a result is every rendition at its size with every frame.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn assert_whole(&self, result: &SegmentResult) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            result.renditions.len() == self.ladder.len(),
+            "{} renditions",
+            result.renditions.len()
+        );
+        for (rendition, entry) in result.renditions.iter().zip(self.ladder.iter()) {
+            let made = WireSegment::of(rendition.clone())?;
+            let size = (made.source.width, made.source.height, made.frames);
+            let asked = (entry.width, entry.height, self.segment.frames);
+            anyhow::ensure!(size == asked, "{size:?} was delivered where {asked:?} was asked for");
+        }
+        Ok(())
+    }
+}
