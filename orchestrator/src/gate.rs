@@ -70,6 +70,9 @@ pub(crate) fn check_rate(header: &SegmentHeader, terms: &Terms) -> Result<(), Re
 }
 
 /// Checks a source against its header; returns the presentation times of its frames.
+///
+/// A source need not begin with a frame that is marked as a keyframe: cameras exist that refresh without IDR frames.
+/// Whether it decodes without an error is found out by decoding it.
 pub(crate) fn check_source(
     info: SegmentInfo,
     header: &SegmentHeader,
@@ -86,9 +89,6 @@ pub(crate) fn check_source(
     }
     let picture = u64::from(video.width) * u64::from(video.height);
     at_most("pixels of the source's picture", picture, limits.max_source_pixels)?;
-    if !video.starts_with_key {
-        return Err(Refusal::BadMedia("the first frame is no keyframe".into()));
-    }
     Ok(video.pts)
 }
 
