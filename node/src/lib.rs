@@ -46,15 +46,12 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(role(&config, &cli))
 }
 
-/// The demo tells its own story: its log lines would tear the table apart unless they were asked for.
+/// A service logs what it does; a command that ends speaks for itself, unless log lines were asked for.
 fn log(command: &Command, sources: &Sources, config: &Config) -> anyhow::Result<config::Log> {
+    let service = matches!(command, Command::Broadcaster | Command::Orchestrator | Command::Transcoder(_));
     let asked = sources.settings()?["log.filter"].source != config::Source::Default;
-    let quiet = matches!(command, Command::Demo(_)) && !asked;
-    Ok(if quiet {
-        config::Log { filter: "error".to_owned(), ..config.log.clone() }
-    } else {
-        config.log.clone()
-    })
+    let filter = if service || asked { config.log.filter.clone() } else { "error".to_owned() };
+    Ok(config::Log { filter, ..config.log.clone() })
 }
 
 async fn role(config: &Config, cli: &Cli) -> anyhow::Result<ExitCode> {
