@@ -154,8 +154,9 @@ impl Clock for SystemClock {
 }
 
 /// How long the chain may take to answer where a peer waits for us: a stopped chain must not stop
-/// the node.
-const BROKER_PATIENCE: Duration = Duration::from_secs(3);
+/// the node. Half of what a broadcaster waits for a quote, so that a sender known from before gets
+/// its quote while the chain hangs.
+const BROKER_PATIENCE: Duration = Duration::from_millis(1_500);
 
 /// Asks the chain, but not for long.
 pub(crate) async fn patiently<T>(

@@ -260,6 +260,11 @@ impl SpendingState {
                 self.ordered = self.ordered.saturating_sub(cost);
                 self.written_off = self.written_off.saturating_add(value);
             }
+            WorkOutcome::NoCredit => {
+                self.ordered = self.ordered.saturating_sub(cost);
+                // Never less than before: what was written off once stays so.
+                self.written_off = self.written_off.max(self.paid.saturating_sub(self.ordered));
+            }
         }
     }
 }

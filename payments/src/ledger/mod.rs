@@ -398,6 +398,9 @@ pub enum WorkOutcome {
     /// The recipient refused tickets of this value: they are no credit, but nobody can take them
     /// back.
     Refused(Wei),
+    /// The recipient says that no credit is left for the work: what these books count as free
+    /// credit is written off, so that the next payment covers its work alone.
+    NoCredit,
 }
 
 /// The sums of a sender's session.

@@ -350,7 +350,11 @@ impl Recipient {
             let view = self.view();
             validate::open_params(&batch.params, expected, &view.rounds, &self.inner.secret)
         };
-        let covered = funding::max_float(&funding.funds, funding.pending) >= expected.terms.face_value;
+        // All of a payment's tickets are credited at once: funds must cover what they are worth
+        // together, or a sender with one face value could buy the work of many.
+        let worth = expected.terms.ticket_value().saturating_mul(batch.tickets.len() as u64);
+        let float = funding::max_float(&funding.funds, funding.pending);
+        let covered = float >= expected.terms.face_value.max(worth);
         let opened = opened.and_then(|rand| if covered { Ok(rand) } else { Err(Reason::SenderUnfunded) });
         let (good, refused) = match opened {
             Ok(rand) => validate::check_tickets(&batch, rand),

@@ -245,10 +245,12 @@ impl Sender {
         Ok(self.inner.ledger.record(session, cost, outcome).await?)
     }
 
-    /// Closes a session; its nonces stay used.
-    pub async fn close_session(&self, session: B256) -> Result<(), SenderError> {
+    /// Closes a session and says what it came to, zero when it was not open; its nonces stay used.
+    pub async fn close_session(&self, session: B256) -> Result<SpendingState, SenderError> {
         self.view().sessions.remove(&session);
-        Ok(self.inner.ledger.close_spending(session).await?)
+        let state = self.inner.ledger.spending(session).await?;
+        self.inner.ledger.close_spending(session).await?;
+        Ok(state.unwrap_or_default())
     }
 
     fn view(&self) -> MutexGuard<'_, View> {

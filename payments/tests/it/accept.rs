@@ -273,6 +273,17 @@ async fn rejects_ticket_when_pending_winners_use_up_the_funds() {
 }
 
 #[tokio::test]
+async fn rejects_a_payment_that_is_worth_more_than_the_senders_funds() {
+    let world = World::with(recipient_config(true)).await;
+    let funds = SenderFunds { deposit: Wei::from(2 * TICKET), ..SenderFunds::default() };
+    world.broker.fund(key("sender").address(), funds);
+    let params = world.params().await;
+    let refused = refusal(world.pay(&params, &[1, 2, 3], 3 * TICKET).await);
+    assert_eq!((refused.reason, refused.credit), (Reason::SenderUnfunded, Wei::ZERO));
+    world.pay(&params, &[1, 2], 2 * TICKET).await.unwrap();
+}
+
+#[tokio::test]
 async fn malformed_payment_is_an_error_and_no_credit() {
     let world = World::new().await;
     world.params().await;

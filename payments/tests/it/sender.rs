@@ -79,6 +79,42 @@ async fn refused_tickets_are_made_anew_with_fresh_nonces() {
 }
 
 #[tokio::test]
+async fn credit_that_the_recipient_denies_is_paid_anew() {
+    let world = World::new().await;
+    let sender = world.sender().await;
+    let params = world.params().await;
+    let cost = Wei::from(TICKET);
+    sender.pay(SESSION, &params, cost).await.unwrap();
+    sender.record(SESSION, cost, WorkOutcome::NotDone).await.unwrap();
+    assert_eq!(sender.pay(SESSION, &params, cost).await.unwrap().tickets, 0);
+    let state = sender.record(SESSION, cost, WorkOutcome::NoCredit).await.unwrap();
+    assert_eq!(state.written_off, Wei::from(TICKET));
+    assert_eq!(sender.pay(SESSION, &params, cost).await.unwrap().tickets, 1);
+}
+
+#[tokio::test]
+async fn credit_that_work_in_progress_holds_is_not_written_off() {
+    let world = World::new().await;
+    let sender = world.sender().await;
+    let params = world.params().await;
+    let cost = Wei::from(TICKET);
+    sender.pay(SESSION, &params, cost).await.unwrap();
+    sender.pay(SESSION, &params, cost).await.unwrap();
+    let state = sender.record(SESSION, cost, WorkOutcome::NoCredit).await.unwrap();
+    assert_eq!((state.ordered, state.written_off), (cost, cost));
+}
+
+#[tokio::test]
+async fn closed_session_says_what_it_came_to() {
+    let world = World::new().await;
+    let sender = world.sender().await;
+    let params = world.params().await;
+    sender.pay(SESSION, &params, Wei::from(TICKET)).await.unwrap();
+    assert_eq!(sender.close_session(SESSION).await.unwrap().paid, Wei::from(TICKET));
+    assert_eq!(sender.close_session(SESSION).await.unwrap().paid, Wei::ZERO);
+}
+
+#[tokio::test]
 async fn no_nonce_is_used_twice_across_a_restart() {
     let world = World::new().await;
     let path = world.dir.path().join("sender.db");

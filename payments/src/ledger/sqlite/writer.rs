@@ -64,7 +64,10 @@ pub(super) async fn run(mut connection: SqliteConnection, lock: File, mut queue:
     if let Err(error) = connection.close().await {
         tracing::warn!(%error, "ledger did not close cleanly; its journal is replayed on the next open");
     }
-    drop(lock);
+    // A child that is being started may hold a copy of the handle: closing ours would not be enough.
+    if let Err(error) = lock.unlock() {
+        tracing::warn!(%error, "ledger's lock is released with the process only");
+    }
     for command in closing {
         if let Command::Close(reply) = command {
             let _ = reply.send(Ok(()));
