@@ -7,8 +7,8 @@ use alloy_primitives::{Address, B256};
 use bytes::Bytes;
 use probabilistic_ticket::recipient::LimitName;
 use probabilistic_ticket::{
-    Broker, BrokerError, Clock, FundingRefusal, Ledger, Recipient, RecipientConfig, RecipientError,
-    RedeemError, RedeemPolicy, RedeemReport, Redeemer, Round, SystemClock, Wei,
+    Broker, BrokerError, Clock, FundingRefusal, Ledger, LedgerError, Recipient, RecipientConfig,
+    RecipientError, RedeemError, RedeemPolicy, RedeemReport, Redeemer, Round, SystemClock, Wei,
 };
 use tracing::{error, info, warn};
 
@@ -204,6 +204,10 @@ fn refusal(error: RecipientError) -> Refusal {
         RecipientError::Funding(refusal) => sender_refused(&refusal),
         RecipientError::UnknownSession(session) => Refusal::UnknownSession { session },
         RecipientError::Malformed(error) => Refusal::PaymentMalformed(error.to_string()),
+        RecipientError::Ledger(LedgerError::TooManySessions { lanes, .. }) => {
+            let bound = usize::try_from(lanes).unwrap_or(usize::MAX);
+            Refusal::TooManySessions { held: bound, bound, retry_after: FAILURE_RETRY }
+        }
         RecipientError::Broker(error) => {
             warn!(%error, "chain does not answer; sessions of unknown senders are refused");
             Refusal::Busy { retry_after: FAILURE_RETRY }

@@ -67,6 +67,8 @@ struct Reservation {
     pixels_per_second: u64,
     in_flight: usize,
     last_used: Instant,
+    /// Whoever could send more of it is gone.
+    orphaned: bool,
 }
 
 /// The reservations held against one engine's [`Capacity`].
@@ -109,8 +111,10 @@ impl Admission {
             pixels_per_second,
             in_flight: 0,
             last_used: now,
+            orphaned: false,
         });
         entry.pixels_per_second = pixels_per_second;
+        entry.orphaned = false;
         entry.in_flight += 1;
         entry.last_used = now;
         Ok(())
@@ -127,8 +131,15 @@ impl Admission {
     /// Gives back the reservations of sessions that went quiet.
     pub fn expire(&mut self, now: Instant) {
         self.sessions.retain(|_, held| {
-            held.in_flight > 0 || now.saturating_duration_since(held.last_used) < SESSION_IDLE
+            let recent = !held.orphaned && now.saturating_duration_since(held.last_used) < SESSION_IDLE;
+            held.in_flight > 0 || recent
         });
+    }
+
+    /// The sender of all sessions is gone, and comes back with new ones: each reservation ends with its last job.
+    pub fn orphan(&mut self, now: Instant) {
+        self.sessions.values_mut().for_each(|held| held.orphaned = true);
+        self.expire(now);
     }
 
     /// Replaces the measured capacity; reservations already given stand.
@@ -237,6 +248,20 @@ mod tests {
         admission.finish(now, &A);
         assert_eq!(admission.admit(now + SESSION_IDLE, B, 70), Ok(()));
         assert_eq!(admission.reserved(), 70);
+    }
+
+    #[test]
+    fn sessions_of_a_sender_that_is_gone_hold_nothing_but_their_running_segments() {
+        let now = Instant::now();
+        let mut admission = Admission::new(CAPACITY);
+        admission.admit(now, A, 40).expect("idle engine");
+        admission.admit(now, B, 40).expect("room for another");
+        admission.finish(now, &A);
+        admission.orphan(now);
+        assert_eq!(admission.reserved(), 40);
+        admission.finish(now, &B);
+        assert_eq!(admission.admit(now, id(9), 100), Ok(()));
+        assert_eq!(admission.sessions(), 1);
     }
 
     #[test]

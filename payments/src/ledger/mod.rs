@@ -296,7 +296,8 @@ pub trait Ledger: Send + Sync {
     /// takes the difference from the credit, down to zero. Returns the credit.
     async fn settle(&self, session: B256, held: Wei, actual: Wei) -> Result<Wei, LedgerError>;
 
-    /// Turns every hold back into credit: at start, work in progress has died with the process.
+    /// Turns every hold back into credit: at start, work in progress has died with the process. Its
+    /// sessions give way to new ones from now on, unless they are paid again.
     async fn release_holds(&self) -> Result<(), LedgerError>;
 
     /// The face value of the sender's winners that are neither paid nor dead.

@@ -394,6 +394,31 @@ async fn session_that_nobody_pays_any_more_gives_way_when_lanes_run_out() {
 }
 
 #[tokio::test]
+async fn sessions_of_before_a_restart_give_way_unless_they_are_paid_again() {
+    let mut config = recipient_config(false);
+    config.max_lanes = 2;
+    let mut world = World::with(config).await;
+    world.clock.advance(world.config.session_idle_ms + 1);
+    let sender = key("sender").address();
+    let [dead, living, new] = [1, 2, 3].map(B256::repeat_byte);
+    for (session, nonce) in [(dead, 1), (living, 1)] {
+        let params = world.recipient.open_session(sender, session).await.unwrap();
+        world
+            .recipient
+            .accept(session, &payment(&params, &key("sender"), &[nonce]), Wei::ZERO)
+            .await
+            .unwrap();
+    }
+    assert!(world.recipient.open_session(sender, new).await.is_err());
+    world.restart().await;
+    let params = world.recipient.params(living).await.unwrap();
+    world.recipient.accept(living, &payment(&params, &key("sender"), &[2]), Wei::ZERO).await.unwrap();
+    let next = world.recipient.open_session(sender, new).await.unwrap();
+    assert_eq!((next.lane, next.nonce_floor), (0, 1));
+    assert!(world.recipient.params(living).await.is_ok());
+}
+
+#[tokio::test]
 async fn face_value_never_exceeds_what_the_sender_has() {
     let world = World::new().await;
     world.broker.set_gas_price(Wei::from(ETHER));

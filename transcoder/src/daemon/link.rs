@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::backoff::Backoff;
 
-/// A connection that lasted this long counts as good: the next loss starts the back-off from its shortest wait.
+/// A connection that lasted this long, or brought a job, counts as good: the next loss starts the back-off from its
+/// shortest wait.
 const STABLE: Duration = Duration::from_secs(10);
 
 /// Something that happened to the connection or to the jobs on it.
@@ -87,7 +88,11 @@ impl Link {
     /// Takes one input. `random` places the next wait within its jitter.
     pub(crate) fn step(&mut self, now: Instant, input: Input, random: u32) -> Option<Output> {
         match input {
-            Input::JobStarted => self.jobs += 1,
+            Input::JobStarted => {
+                self.jobs += 1;
+                // A connection that brings work is good, however soon it ends.
+                self.backoff.reset();
+            }
             Input::JobEnded => self.jobs = self.jobs.saturating_sub(1),
             _ => {}
         }
@@ -227,6 +232,18 @@ mod tests {
         let later = now + FIRST + STABLE;
         link.step(later, Input::Lost, u32::MAX);
         assert_eq!(link.wake_at(), Some(later + FIRST));
+    }
+
+    #[test]
+    fn a_connection_that_brought_a_job_resets_the_wait() {
+        let now = Instant::now();
+        let mut link = serving(now);
+        link.step(now, Input::Lost, u32::MAX);
+        link.step(now + FIRST, Input::Tick, 0);
+        link.step(now + FIRST, Input::Connected, 0);
+        link.step(now + FIRST, Input::JobStarted, 0);
+        link.step(now + FIRST, Input::Lost, u32::MAX);
+        assert_eq!(link.wake_at(), Some(now + FIRST * 2));
     }
 
     #[test]

@@ -90,6 +90,14 @@ impl Pool {
         self.report(ticket.slot);
     }
 
+    /// The orchestrator is gone, and its sessions with it.
+    pub(crate) fn orphan(&mut self, now: Instant) {
+        for slot in 0..self.slots.len() {
+            self.slots[slot].admission.orphan(now);
+            self.report(slot);
+        }
+    }
+
     fn can_encode(&self, slot: usize, header: &JobHeader) -> bool {
         let codecs = &self.slots[slot].engine.capabilities().codecs;
         header.ladder.iter().all(|entry| codecs.contains(&media_codec(entry.codec)))

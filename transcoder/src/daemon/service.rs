@@ -162,6 +162,7 @@ impl Service {
     fn lost(&mut self, error: &NetworkError) -> Input {
         warn!(orchestrator = %self.orchestrator, %error, "lost the orchestrator; trying again");
         self.session = None;
+        self.pool.orphan(Instant::now());
         if let Some(metrics) = &self.metrics {
             metrics.disconnected();
         }

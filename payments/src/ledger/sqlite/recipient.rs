@@ -139,6 +139,8 @@ impl<'t> Books<'t> {
             session.state.release();
             self.write_session(row::hash(found, "id")?, &session).await?;
         }
+        // Whoever remembered these sessions is dead: they must not hold the lanes of the living.
+        sqlx::query("UPDATE sessions SET used_ms = 0").execute(&mut *self.connection).await?;
         Ok(())
     }
 
