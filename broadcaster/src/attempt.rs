@@ -4,20 +4,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use alloy_primitives::U256;
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use framemill_network::{
     Ladder, NetworkError, ProtocolError, RenditionClaim, RenditionEnd, Retry, SegmentDownload, SegmentEvent,
     SegmentExchange, SegmentHeader, SourceWriter, WireCode, WireError,
 };
 use framemill_verification::Policy;
-use probabilistic_ticket::{LedgerError, Payment, Sender, SenderError, SenderSession, Wei, WorkOutcome};
+use probabilistic_ticket::{LedgerError, Sender, SenderError, SenderSession, TicketBatch, Wei, WorkOutcome};
 
 use crate::check::{Delivered, Finding, LazySource, check};
 use crate::core::plan::Setback;
 use crate::core::scoreboard::Severity;
 use crate::event::{AttemptOutcome, Timeline};
 use crate::service::Shared;
-use crate::sessions::{Session, decode_params};
+use crate::sessions::{Session, Terms, Tickets, decode_params};
 use crate::stream::Segment;
 
 /// Least wait before an orchestrator that said "busy" is asked again.
@@ -28,6 +28,10 @@ const MAX_REASON: usize = 160;
 const REASON_WAIT: Duration = Duration::from_secs(1);
 /// Pause before a payment that passed one of our caps is tried again.
 const CAP_PAUSE: Duration = Duration::from_millis(500);
+
+/// Times that an orchestrator may lose us what may be out at it before it is paid no more for a while: it may have
+/// crashed, but a session that is forgotten with its payment must not pay more than the work would.
+const LOSSES_BORNE: u64 = 2;
 
 /// What one attempt is about.
 pub(crate) struct Attempt<'a> {
@@ -40,6 +44,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) stream_id: alloy_primitives::B256,
     /// Segments that may be out, and so unverified, at this orchestrator.
     pub(crate) may_owe: u64,
+    /// Value lately paid to this orchestrator in sessions that ended before the work was done.
+    pub(crate) lost: Wei,
     /// Arrival of the segment.
     pub(crate) arrived: Instant,
     pub(crate) budget: Duration,
@@ -117,6 +123,14 @@ impl Failure {
         let passes = matches!(error, SenderError::Ledger(LedgerError::Limit { .. }));
         let setback = if passes { Setback::Busy(CAP_PAUSE) } else { Setback::Failed };
         Self { drop_session: !passes, made_offer: false, ..Self::new(outcome, setback, None) }
+    }
+
+    /// It took money for nothing too often: nobody's attempt, and nothing more of this segment for it.
+    fn defaulted(lost: Wei) -> Self {
+        let reason =
+            format!("sessions with {lost} wei paid for undone work ended lately; it is paid again later");
+        let outcome = AttemptOutcome::Failed { code: "defaulted".into(), reason };
+        Self { made_offer: false, ..Self::new(outcome, Setback::Excluded, None) }
     }
 
     /// An error of the orchestrator or the connection; `accepted` when the upload had begun.
@@ -226,24 +240,11 @@ impl Attempt<'_> {
     async fn offer(&self, trace: &mut Trace) -> Result<SegmentExchange, Failure> {
         let mut terms = self.session.terms.lock().await;
         loop {
-            let payment = match (&self.shared.payer, terms.params) {
-                (Some(payer), Some(params)) => {
-                    let cost = Wei(self.session.quote.price.cost(self.pixels()));
-                    let most = cost.saturating_mul(self.may_owe).saturating_add(params.ticket_value());
-                    self.raise_bound(payer, &mut terms.bound, most).await?;
-                    let paid = payer.pay(self.session.quote.session, &params, cost).await;
-                    Some(paid.map_err(|error| Failure::payment(&error))?)
-                }
-                _ => None,
-            };
-            if let Some(payment) = &payment {
-                trace.unsettled = Some(payment.cost);
-                trace.tickets += payment.tickets;
-                trace.expected_value = trace.expected_value.saturating_add(payment.value.0);
-            }
-            let header = self.header(payment.as_ref());
+            self.pay(&mut terms, trace).await?;
+            let header = self.header(terms.unheard.as_ref().map(|tickets| &tickets.batch))?;
             match self.shared.network.open_segment(self.session.peer(), header).await {
                 Ok(exchange) => {
+                    terms.unheard = None;
                     if let Some(fresh) = &exchange.accept.ticket_params {
                         // Fresh parameters that do not decode are noticed when they are used: keep the old ones.
                         terms.params = decode_params(fresh, &self.session.quote).ok().or(terms.params);
@@ -252,15 +253,53 @@ impl Attempt<'_> {
                     return Ok(exchange);
                 }
                 Err(error) => {
+                    if error.wire_code().is_some_and(|code| code.retry() == Retry::Repay) {
+                        self.write_off(&error, terms.unheard.take(), trace).await;
+                    }
                     let fresh = self.fresh_terms(&error, trace.repaid);
                     let Some(fresh) = fresh else { return Err(Failure::network(&error, false)) };
                     terms.params = Some(fresh);
                     trace.repaid += 1;
-                    let refused = payment.map_or(Wei::ZERO, |payment| payment.value);
-                    self.settle(trace, WorkOutcome::Refused(refused)).await;
                 }
             }
         }
+    }
+
+    /// The orchestrator has looked at the tickets and does not take them for enough.
+    async fn write_off(&self, error: &NetworkError, sent: Option<Tickets>, trace: &mut Trace) {
+        // It sees less credit than we do, or refuses a second time: the next payment goes on from none.
+        let denied = trace.repaid > 0 || error.wire_code() == Some(WireCode::PaymentInsufficient);
+        let refused = WorkOutcome::Refused(sent.map_or(Wei::ZERO, |tickets| tickets.value));
+        self.settle(trace, if denied { WorkOutcome::NoCredit } else { refused }).await;
+    }
+
+    /// Makes the tickets that the segment needs beside the credit left. They wait in the terms, before those of offers that
+    /// were refused unread, until an orchestrator has taken them.
+    async fn pay(&self, terms: &mut Terms, trace: &mut Trace) -> Result<(), Failure> {
+        let (Some(payer), Some(params)) = (&self.shared.payer, terms.params) else { return Ok(()) };
+        let cost = Wei(self.session.quote.price.cost(self.pixels()));
+        let most = cost.saturating_mul(self.may_owe).saturating_add(params.ticket_value());
+        if self.lost > most.saturating_mul(LOSSES_BORNE) {
+            return Err(Failure::defaulted(self.lost));
+        }
+        self.raise_bound(payer, &mut terms.bound, most).await?;
+        let session = self.session.quote.session;
+        let payment = payer.pay(session, &params, cost).await.map_err(|error| Failure::payment(&error))?;
+        trace.unsettled = Some(payment.cost);
+        trace.tickets += payment.tickets;
+        trace.expected_value = trace.expected_value.saturating_add(payment.value.0);
+        if payment.tickets == 0 {
+            return Ok(());
+        }
+        let batch = TicketBatch::decode(&payment.bytes).map_err(|error| Failure::payment(&error.into()))?;
+        let made = Tickets { batch, value: payment.value };
+        // Tickets on parameters that were replaced since are left behind: when they are missing, the answer says so.
+        let all = match terms.unheard.take() {
+            Some(earlier) => earlier.followed_by(made),
+            None => made,
+        };
+        terms.unheard = Some(all);
+        Ok(())
     }
 
     /// The parameters to pay with again, when the refusal brings some and asks for it.
@@ -289,8 +328,10 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    fn header(&self, payment: Option<&Payment>) -> SegmentHeader {
-        SegmentHeader {
+    fn header(&self, payment: Option<&TicketBatch>) -> Result<SegmentHeader, Failure> {
+        let payment = payment.map(TicketBatch::encode).transpose();
+        let payment = payment.map_err(|error| Failure::payment(&error.into()))?.unwrap_or_default();
+        Ok(SegmentHeader {
             session: self.session.quote.session,
             sequence: self.segment.sequence,
             duration_90k: self.segment.duration_90k,
@@ -299,8 +340,8 @@ impl Attempt<'_> {
             source_sha256: self.segment.sha256,
             ladder: self.ladder.clone(),
             deadline: self.budget,
-            payment: payment.map(|payment| Bytes::from(payment.bytes.clone())).unwrap_or_default(),
-        }
+            payment: payment.into(),
+        })
     }
 
     fn pixels(&self) -> u64 {

@@ -200,6 +200,7 @@ impl Market {
             policy: self.config.verification,
             stream_id: self.sessions.stream_id(),
             may_owe,
+            lost: self.sessions.lost_to(&session.id(), began),
             arrived: progress.arrived,
             budget,
         };

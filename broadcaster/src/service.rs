@@ -29,6 +29,9 @@ use crate::stream::{StreamHandle, StreamInner};
 /// Pause between two looks at the list while waiting for orchestrators.
 const WAIT_STEP: Duration = Duration::from_millis(50);
 
+/// Pause between two looks at round and deposit: about a block.
+const PAYER_REFRESH: Duration = Duration::from_secs(5);
+
 /// Collects the parts of a [`Broadcaster`].
 #[derive(Default)]
 pub struct BroadcasterBuilder {
@@ -119,6 +122,9 @@ impl BroadcasterBuilder {
             shared.directory.refresh(&chain).await;
             shared.tasks.spawn(keep_fresh(Arc::clone(&shared), chain));
         }
+        if let Some(payer) = shared.payer.clone() {
+            shared.tasks.spawn(keep_payer_fresh(payer, shared.cancel.clone()));
+        }
         shared.metrics.orchestrators.set(gauge(shared.directory.list().len()));
         Ok(Broadcaster { shared })
     }
@@ -133,6 +139,19 @@ async fn keep_fresh(shared: Arc<Shared>, chain: ChainClient) {
         }
         shared.directory.refresh(&chain).await;
         shared.metrics.orchestrators.set(gauge(shared.directory.list().len()));
+    }
+}
+
+/// Looks at round and deposit until the broadcaster ends: a payer that never sees a top-up stops paying.
+async fn keep_payer_fresh(payer: Sender, cancel: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            () = tokio::time::sleep(PAYER_REFRESH) => {}
+        }
+        if let Err(error) = payer.refresh().await {
+            tracing::debug!(%error, "deposit cannot be read, payments go on with the last one seen");
+        }
     }
 }
 

@@ -10,13 +10,16 @@ use framemill_network::{
     NetworkError, PeerId, PricePerPixel, Quote, QuoteRequest, ServiceAddress, SignedQuote,
 };
 use futures::stream::{FuturesUnordered, StreamExt};
-use probabilistic_ticket::{Signature, TicketParams, Wei, recover};
+use probabilistic_ticket::{MAX_TICKETS, Signature, TicketBatch, TicketParams, Wei, recover};
 use rand::seq::SliceRandom;
 use tokio::sync::watch;
 
 use crate::core::scoreboard::{Severity, Standing};
 use crate::directory::{Orchestrator, OrchestratorId};
 use crate::service::{Shared, lock};
+
+/// How long value that an orchestrator took for nothing counts against it.
+const LOSS_MEMORY: Duration = Duration::from_secs(600);
 
 /// Time between two rounds of quotes of one stream: a round that found nobody is not repeated at once.
 const ROUND_PAUSE: Duration = Duration::from_millis(500);
@@ -54,6 +57,29 @@ pub(crate) struct Terms {
     pub(crate) params: Option<TicketParams>,
     /// Value that may be out for work not verified yet, as the payer was last told.
     pub(crate) bound: Wei,
+    /// Tickets that were sent and not taken, as far as we know: they are credit only once they arrive.
+    pub(crate) unheard: Option<Tickets>,
+}
+
+/// Tickets as they are sent.
+#[derive(Debug, Clone)]
+pub(crate) struct Tickets {
+    pub(crate) batch: TicketBatch,
+    pub(crate) value: Wei,
+}
+
+impl Tickets {
+    /// `self` before `newer`, or `newer` alone where one payment cannot hold both.
+    pub(crate) fn followed_by(mut self, newer: Self) -> Self {
+        let terms = |batch: &TicketBatch| TicketParams { nonce_floor: 0, ..batch.params };
+        let count = self.batch.tickets.len() + newer.batch.tickets.len();
+        if terms(&self.batch) != terms(&newer.batch) || count > MAX_TICKETS {
+            return newer;
+        }
+        self.batch.tickets.extend(newer.batch.tickets);
+        self.value = self.value.saturating_add(newer.value);
+        self
+    }
 }
 
 impl Session {
@@ -85,6 +111,11 @@ impl Session {
         self.out.load(Ordering::Acquire) < limit
     }
 
+    /// Whether no segment is out.
+    fn is_idle(&self) -> bool {
+        self.out.load(Ordering::Acquire) == 0
+    }
+
     fn is_stale(&self, now: Instant) -> bool {
         let last = (*lock(&self.used)).max(self.opened);
         now.saturating_duration_since(last) >= self.lifetime
@@ -101,6 +132,8 @@ pub(crate) struct Sessions {
     request: QuoteRequest,
     stream_id: B256,
     live: Mutex<HashMap<OrchestratorId, Arc<Session>>>,
+    /// What was paid for nothing in ended sessions, and when that began.
+    losses: Mutex<HashMap<OrchestratorId, (Wei, Instant)>>,
     asking: AtomicBool,
     last_round: Mutex<Option<Instant>>,
     last_refusal: Mutex<Option<String>>,
@@ -114,6 +147,7 @@ impl Sessions {
             request,
             stream_id,
             live: Mutex::default(),
+            losses: Mutex::default(),
             asking: AtomicBool::new(false),
             last_round: Mutex::default(),
             last_refusal: Mutex::default(),
@@ -126,10 +160,19 @@ impl Sessions {
     }
 
     /// Sessions that can be used now.
-    pub(crate) fn live(&self, now: Instant) -> Vec<Arc<Session>> {
+    pub(crate) fn live(self: &Arc<Self>, now: Instant) -> Vec<Arc<Session>> {
         let mut live = lock(&self.live);
-        live.retain(|_, session| !session.is_stale(now));
+        for (_, stale) in live.extract_if(|_, session| session.is_stale(now)) {
+            self.retire(stale);
+        }
         live.values().cloned().collect()
+    }
+
+    /// Value that an orchestrator took lately in sessions that ended before the work was done.
+    pub(crate) fn lost_to(&self, id: &OrchestratorId, now: Instant) -> Wei {
+        let losses = lock(&self.losses);
+        let recent = |(_, since): &&(Wei, Instant)| now.saturating_duration_since(*since) < LOSS_MEMORY;
+        losses.get(id).filter(recent).map_or(Wei::ZERO, |(value, _)| *value)
     }
 
     /// A place for one more segment at `session`; `None` when `limit` are out already.
@@ -150,22 +193,51 @@ impl Sessions {
     }
 
     /// Ends a session on this side.
-    pub(crate) fn forget(&self, session: &Session) {
+    pub(crate) fn forget(self: &Arc<Self>, session: &Session) {
         let mut live = lock(&self.live);
-        if live.get(&session.id()).is_some_and(|known| known.quote.session == session.quote.session) {
-            live.remove(&session.id());
+        if live.get(&session.id()).is_some_and(|known| known.quote.session == session.quote.session)
+            && let Some(session) = live.remove(&session.id())
+        {
+            self.retire(session);
         }
+    }
+
+    /// Ends a session with the payer, too, as soon as no segment is out on it.
+    fn retire(self: &Arc<Self>, session: Arc<Session>) {
+        let sessions = Arc::clone(self);
+        self.shared.tasks.spawn(async move {
+            let mut changes = sessions.changes();
+            // The sender of changes is held here, so waiting ends with the session's last segment.
+            while !session.is_idle() && changes.changed().await.is_ok() {}
+            sessions.close_with_payer(&session).await;
+        });
     }
 
     /// Ends all sessions with the payer.
     pub(crate) async fn close(&self) {
         let sessions: Vec<_> = lock(&self.live).drain().map(|(_, session)| session).collect();
-        let Some(payer) = &self.shared.payer else { return };
         for session in sessions {
-            if let Err(error) = payer.close_session(session.quote.session).await {
-                tracing::debug!(%error, "payment session could not be closed");
-            }
+            self.close_with_payer(&session).await;
         }
+    }
+
+    async fn close_with_payer(&self, session: &Session) {
+        let Some(payer) = &self.shared.payer else { return };
+        match payer.close_session(session.quote.session).await {
+            Ok(sums) => self.note_loss(session.id(), sums.paid.saturating_sub(sums.verified)),
+            Err(error) => tracing::debug!(%error, "payment session could not be closed"),
+        }
+    }
+
+    fn note_loss(&self, id: OrchestratorId, value: Wei) {
+        if value.is_zero() {
+            return;
+        }
+        let now = Instant::now();
+        let before = self.lost_to(&id, now);
+        let mut losses = lock(&self.losses);
+        let since = losses.get(&id).filter(|_| !before.is_zero()).map_or(now, |(_, since)| *since);
+        losses.insert(id, (before.saturating_add(value), since));
     }
 
     /// Starts a round of quotes unless one runs, or ran just now, or nobody is left to ask. `true` while one runs.
@@ -211,12 +283,14 @@ impl Sessions {
         targets.into_iter().map(|(_, orchestrator)| orchestrator).collect()
     }
 
-    async fn round(&self, targets: Vec<Orchestrator>) {
+    async fn round(self: &Arc<Self>, targets: Vec<Orchestrator>) {
         let mut quotes: FuturesUnordered<_> = targets.into_iter().map(|target| self.ask(target)).collect();
         while let Some((orchestrator, answer)) = quotes.next().await {
             let label = match answer {
                 Ok(session) => {
-                    lock(&self.live).insert(session.id(), Arc::new(session));
+                    if let Some(replaced) = lock(&self.live).insert(session.id(), Arc::new(session)) {
+                        self.retire(replaced);
+                    }
                     self.changes.send_modify(|count| *count += 1);
                     "usable"
                 }
@@ -272,7 +346,7 @@ impl Sessions {
             orchestrator: orchestrator.clone(),
             account: quote.orchestrator,
             lifetime: Duration::from_millis(quote.expires_at_unix_ms.saturating_sub(now_ms)),
-            terms: tokio::sync::Mutex::new(Terms { params, bound: Wei::ZERO }),
+            terms: tokio::sync::Mutex::new(Terms { params, bound: Wei::ZERO, unheard: None }),
             quote,
             opened: now,
             used: Mutex::new(now),

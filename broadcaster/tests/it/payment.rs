@@ -1,19 +1,21 @@
 //! Paying with each segment.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use alloy_primitives::{Address, B256, U256};
 use async_trait::async_trait;
+use framemill_broadcaster::{DeadlinePolicy, StreamConfig, StreamEvent};
 use probabilistic_ticket::{
     BrokerError, BrokerView, ChainView, Domain, EthKey, Round, Scheme, Sender, SenderConfig, SenderFunds,
-    SqliteLedger, SystemClock, TicketParams, Wei, WinProb,
+    SenderLedger, SqliteLedger, SystemClock, TicketParams, Wei, WinProb,
 };
 
-use crate::support::{Act, Peer, Rig, stream_config};
+use crate::support::{Act, Peer, Rig, segments, stream_config};
 
 const FACE_VALUE: u64 = 1_000_000_000;
-const TICKET_VALUE: u64 = 1_000_000;
+const TICKET_VALUE: u64 = 10_000_000;
 
 fn domain() -> Domain {
     Domain::new(31_337, Address::repeat_byte(0xb0))
@@ -61,11 +63,17 @@ impl BrokerView for StillChain {
 }
 
 async fn payer(folder: &tempfile::TempDir) -> Sender {
+    payer_with_books(folder).await.0
+}
+
+async fn payer_with_books(folder: &tempfile::TempDir) -> (Sender, SqliteLedger) {
     let ledger = SqliteLedger::open(folder.path().join("sender.db")).await.unwrap();
+    (payer_on(ledger.clone(), Arc::new(StillChain)).await, ledger)
+}
+
+async fn payer_on(ledger: SqliteLedger, chain: Arc<dyn BrokerView>) -> Sender {
     let config = SenderConfig::new(domain());
-    Sender::open(EthKey::random(), config, Arc::new(ledger), Arc::new(StillChain), Arc::new(SystemClock))
-        .await
-        .unwrap()
+    Sender::open(EthKey::random(), config, Arc::new(ledger), chain, Arc::new(SystemClock)).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -95,20 +103,98 @@ async fn stale_parameters_are_paid_again_at_once_with_fresh_ones() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn tickets_that_a_busy_orchestrator_did_not_look_at_are_sent_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let sender = payer(&folder).await;
+    let peer = Peer::start_at(Act::Busy, 10).await;
+    let rig = Rig::with(&[&peer], |builder| builder.payer(sender)).await;
+    let (summary, events) = rig.run(stream_config("cam"), 1).await;
+    assert_eq!((summary.totals.published, peer.offered()), (1, 2));
+    assert_eq!(summary.totals.tickets, u64::from(peer.tickets.load(Ordering::SeqCst)));
+    assert!(!events.iter().any(|event| matches!(event, StreamEvent::Suspended { .. })), "{events:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credit_that_an_orchestrator_denies_does_not_stop_the_stream() {
+    let folder = tempfile::tempdir().unwrap();
+    let sender = payer(&folder).await;
+    // One ticket pays for several segments at this price.
+    let peer = Peer::start_at(Act::Honest, 1).await;
+    let rig = Rig::with(&[&peer], |builder| builder.payer(sender)).await;
+    let stream = rig.broadcaster.stream(stream_config("cam")).unwrap();
+    let mut segments = segments(2).into_iter();
+    stream.push(segments.next().unwrap()).await.unwrap().outcome().await.unwrap();
+    peer.books().credit.values_mut().for_each(|credit| *credit = Wei::ZERO);
+    stream.push(segments.next().unwrap()).await.unwrap().outcome().await.unwrap();
+    assert_eq!(stream.finish().await.totals.published, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_orchestrator_that_keeps_tickets_and_forgets_sessions_is_soon_paid_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let (sender, books) = payer_with_books(&folder).await;
+    let peer = Peer::start_at(Act::ForgetsSessions, 10).await;
+    let rig = Rig::with(&[&peer], |builder| builder.payer(sender)).await;
+    let config = StreamConfig {
+        deadline: DeadlinePolicy { factor: 1, floor: Duration::from_secs(8) },
+        ..stream_config("cam")
+    };
+    let (summary, _) = rig.run(config, 1).await;
+    assert_eq!(summary.totals.published, 0);
+    // A segment costs 2 tickets, and two segments may be out at a newcomer.
+    let tickets = peer.tickets.load(Ordering::SeqCst);
+    assert!((2..=12).contains(&tickets), "{tickets} tickets for nothing");
+    rig.broadcaster.shutdown(Duration::from_secs(5)).await;
+    let sessions: Vec<_> = peer.books().credit.keys().copied().collect();
+    for session in sessions {
+        assert_eq!(books.spending(session).await.unwrap(), None, "a session was left open with the payer");
+    }
+}
+
+/// A chain whose sender can be topped up.
+struct GrowingDeposit(AtomicU64);
+
+#[async_trait]
+impl BrokerView for GrowingDeposit {
+    async fn chain(&self) -> Result<ChainView, BrokerError> {
+        StillChain.chain().await
+    }
+
+    async fn funds(&self, _: Address, _: Address) -> Result<SenderFunds, BrokerError> {
+        let deposit = Wei::from(self.0.load(Ordering::SeqCst));
+        Ok(SenderFunds { deposit, ..SenderFunds::default() })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deposit_that_was_topped_up_is_noticed_while_the_node_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = SqliteLedger::open(folder.path().join("sender.db")).await.unwrap();
+    let chain = Arc::new(GrowingDeposit(AtomicU64::new(1)));
+    let sender = payer_on(ledger, chain.clone()).await;
+    let peer = Peer::start_at(Act::Honest, 10).await;
+    let _rig = Rig::with(&[&peer], |builder| builder.payer(sender.clone())).await;
+    chain.0.store(2, Ordering::SeqCst);
+    let noticed = async {
+        while sender.deposit() != Wei::from(2) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), noticed).await.expect("the new deposit");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_orchestrator_that_asks_a_price_is_not_used_without_a_payer() {
     let peer = Peer::start_at(Act::Honest, 10).await;
     let rig = Rig::new(&[&peer]).await;
-    let config = framemill_broadcaster::StreamConfig {
-        deadline: framemill_broadcaster::DeadlinePolicy {
-            factor: 1,
-            floor: std::time::Duration::from_secs(2),
-        },
+    let config = StreamConfig {
+        deadline: DeadlinePolicy { factor: 1, floor: Duration::from_secs(2) },
         ..stream_config("cam")
     };
     let (summary, events) = rig.run(config, 1).await;
     assert_eq!((summary.totals.lost, peer.offered()), (1, 0));
     let told = events.iter().any(|event| {
-        matches!(event, framemill_broadcaster::StreamEvent::Segment(report)
+        matches!(event, StreamEvent::Segment(report)
             if report.lost.as_ref().is_some_and(|reason| reason.contains("no payer")))
     });
     assert!(told, "{events:?}");

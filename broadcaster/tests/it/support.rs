@@ -1,7 +1,8 @@
 //! Scripted orchestrators and a broadcaster wired to them.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use alloy_primitives::{Address, B256, U256};
@@ -20,7 +21,7 @@ use framemill_network::{
 };
 use framemill_transcoder::{Engine, Job, Rendition, SoftwareEngine};
 use futures::StreamExt;
-use probabilistic_ticket::{EthKey, RecipientSecret, TicketBatch, TicketParams};
+use probabilistic_ticket::{CodecError, EthKey, RecipientSecret, TicketBatch, TicketParams, Wei};
 
 /// Segments that may be offered to a scripted orchestrator at a time.
 const QUEUE: usize = 16;
@@ -46,10 +47,21 @@ pub(crate) enum Act {
     GoneAfterUpload,
     /// Delivers the first rendition only.
     FewerRenditions,
-    /// Says that it is busy, the given number of times.
+    /// Says that it is busy once, without a look at the payment.
     Busy,
+    /// Keeps the tickets and knows nothing of the session they came with.
+    ForgetsSessions,
     /// Says that the source is bad.
     BlamesSource,
+}
+
+/// What a scripted orchestrator knows of its sessions.
+#[derive(Default)]
+pub(crate) struct Books {
+    /// Credit of every session it quoted.
+    pub(crate) credit: HashMap<B256, Wei>,
+    nonces: HashSet<u64>,
+    sender: Address,
 }
 
 /// One scripted orchestrator.
@@ -66,6 +78,7 @@ pub(crate) struct Peer {
     price: u64,
     secret: RecipientSecret,
     serial: Mutex<u64>,
+    books: Mutex<Books>,
     /// Reveals its secret before the next segment, so that the parameters handed out are stale.
     pub(crate) stale: Mutex<bool>,
 }
@@ -94,6 +107,7 @@ impl Peer {
             price,
             secret: RecipientSecret::from_bytes([7; 32]),
             serial: Mutex::new(1),
+            books: Mutex::default(),
             stale: Mutex::new(false),
         });
         tokio::spawn(Arc::clone(&peer).quote_all(quotes));
@@ -109,6 +123,10 @@ impl Peer {
         *self.script.lock().unwrap() = act;
     }
 
+    pub(crate) fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap()
+    }
+
     pub(crate) fn offered(&self) -> u32 {
         self.offered.load(Ordering::SeqCst)
     }
@@ -117,6 +135,8 @@ impl Peer {
         while let Some(incoming) = quotes.next().await {
             let request = incoming.request();
             let session = B256::random();
+            self.books().credit.insert(session, Wei::ZERO);
+            self.books().sender = request.sender;
             let price = PricePerPixel::new(U256::from(self.price), 1).unwrap();
             let params = (self.price > 0).then(|| self.params(session, request.sender).encode().to_vec());
             let quote = Quote {
@@ -163,6 +183,9 @@ impl Peer {
             && let Err(error) = self.take_payment(&incoming)
         {
             return incoming.reject(error).await;
+        }
+        if act == Act::ForgetsSessions {
+            return incoming.reject(WireError::new(WireCode::UnknownSession, "never heard of it")).await;
         }
         let header = incoming.header().clone();
         let (mut source, mut reply) = match incoming.accept(SegmentAccept::default()).await {
@@ -215,21 +238,40 @@ impl Peer {
         }
     }
 
-    /// Checks what a recipient would check about the parameters; signatures are the payment crate's own tests' business.
+    /// Checks parameters, nonces and credit as a recipient would; signatures are the payment crate's own tests' business.
     fn take_payment(&self, incoming: &IncomingSegment) -> Result<(), WireError> {
         let header = incoming.header();
-        let batch = TicketBatch::decode(&header.payment)
-            .map_err(|error| WireError::new(WireCode::PaymentMalformed, error.to_string()))?;
+        let malformed = |error: CodecError| WireError::new(WireCode::PaymentMalformed, error.to_string());
+        let batch = match header.payment.is_empty() {
+            true => None,
+            false => Some(TicketBatch::decode(&header.payment).map_err(malformed)?),
+        };
         if std::mem::take(&mut *self.stale.lock().unwrap()) {
             *self.serial.lock().unwrap() += 1;
         }
-        if batch.params.serial != *self.serial.lock().unwrap() {
-            let fresh = self.params(header.session, batch.params.sender);
-            return Err(WireError::new(WireCode::PaymentParamsStale, "secret revealed")
-                .with_details(Bytes::from(fresh.encode().to_vec())));
+        let sender = self.books().sender;
+        let refuse = |code, text: &str| {
+            let fresh = self.params(header.session, sender).encode().to_vec();
+            Err(WireError::new(code, text).with_details(Bytes::from(fresh)))
+        };
+        if batch.as_ref().is_some_and(|batch| batch.params.serial != *self.serial.lock().unwrap()) {
+            return refuse(WireCode::PaymentParamsStale, "secret revealed");
         }
-        self.tickets.fetch_add(batch.tickets.len() as u32, Ordering::SeqCst);
-        Ok(())
+        let mut books = self.books();
+        let mut credit = books.credit.get(&header.session).copied().unwrap_or_default();
+        for (batch, ticket) in batch.iter().flat_map(|b| b.tickets.iter().map(move |ticket| (b, ticket))) {
+            if books.nonces.insert(ticket.nonce) {
+                credit = credit.saturating_add(batch.params.ticket_value());
+                self.tickets.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        let cost = Wei(U256::from(self.price) * U256::from(header.expected_pixels()));
+        let left = credit.checked_sub(cost);
+        books.credit.insert(header.session, left.unwrap_or(credit));
+        match left {
+            Some(_) => Ok(()),
+            None => refuse(WireCode::PaymentInsufficient, "not enough"),
+        }
     }
 
     async fn transcode(&self, act: Act, source: Bytes, ladder: &Ladder) -> Vec<Rendition> {
