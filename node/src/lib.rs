@@ -26,10 +26,19 @@ pub fn run(cli: Cli) -> ExitCode {
     match dispatch(cli) {
         Ok(status) => status,
         Err(error) => {
-            eprintln!("framemill: {error:#}");
+            eprintln!("framemill: {}", explain(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The whole chain of causes in one line. Many errors tell their cause in their own text, so that it is not told twice.
+fn explain(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |told, cause| match cause.to_string() {
+        cause if told.is_empty() => cause,
+        cause if told.ends_with(&cause) => told,
+        cause => format!("{told}: {cause}"),
+    })
 }
 
 fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {

@@ -122,7 +122,7 @@ impl MessageReader {
             None => wait.first,
         };
         self.buffer.reserve(missing.clamp(MAX_PREFIX, READ_STEP));
-        let started = Instant::now();
+        let started = self.begun.unwrap_or_else(Instant::now);
         match timeout_at(deadline, self.io.read_buf(&mut self.buffer)).await {
             Ok(Ok(count)) => Ok(count > 0),
             Ok(Err(error)) => Err(self.remote.failed(wait.what, &error)),

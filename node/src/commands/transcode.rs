@@ -134,7 +134,8 @@ async fn play(
                 StreamEvent::Segment(segment) => {
                     bar.inc(1);
                     if let Some(reason) = &segment.lost {
-                        bar.println(format!("segment {} was lost: {reason}", segment.sequence));
+                        // A hidden bar prints nothing, and whoever reads a file's log needs the reasons too.
+                        bar.suspend(|| eprintln!("segment {} was lost: {reason}", segment.sequence));
                     }
                 }
                 StreamEvent::Ended(_) => break,
