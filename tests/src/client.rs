@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use alloy_primitives::{Address, B256, U256};
+use alloy_primitives::{Address, B256};
 use anyhow::Context as _;
 use bytes::Bytes;
 use framemill_media::{MediaLimits, segment_info};
 use framemill_network::{
-    FrameRate, Identity, Ladder, Network, NetworkConfig, NetworkError, Quote, QuoteRequest, SegmentExchange,
-    SegmentHeader, SegmentResult, ServiceAddress, SigningDomain, SourceVideo,
+    FrameRate, Identity, Ladder, Network, NetworkConfig, NetworkError, Quote, QuoteRequest, Retry,
+    SegmentExchange, SegmentHeader, SegmentResult, ServiceAddress, SigningDomain, SourceVideo, WireError,
 };
 use probabilistic_ticket::{EthKey, PaymentTicket, Signature, TicketBatch, TicketParams, Wei, recover};
 use sha2::{Digest as _, Sha256};
@@ -17,6 +17,8 @@ use crate::Market;
 
 /// Longer than anything takes on a busy machine, and within what orchestrators allow.
 const PATIENCE: Duration = Duration::from_secs(55);
+/// How often one segment is paid for again: secrets are revealed whenever a winner is redeemed.
+const MAX_REPAYS: usize = 5;
 
 /// A segment as it goes on the wire.
 #[derive(Debug, Clone)]
@@ -70,6 +72,20 @@ pub struct Session {
     pub params: TicketParams,
     /// The last nonce that was used.
     pub nonce: u64,
+    /// What accepted tickets were worth beyond the segments bought with them.
+    pub credit: Wei,
+}
+
+impl Session {
+    /// Takes fresh ticket parameters; the lane's nonces go on where they were.
+    ///
+    /// # Errors
+    /// They are none.
+    pub fn renew(&mut self, params: &[u8]) -> anyhow::Result<()> {
+        self.params = TicketParams::decode(params)?;
+        self.nonce = self.nonce.max(self.params.nonce_floor);
+        Ok(())
+    }
 }
 
 impl Client {
@@ -119,7 +135,7 @@ impl Client {
         let signer = recover(signed.quote.signing_hash(&self.domain), &Signature(signed.signature))?;
         anyhow::ensure!(signer == self.account, "the quote is signed by {signer}, not {}", self.account);
         let params = TicketParams::decode(&signed.quote.ticket_params)?;
-        Ok(Session { quote: signed.quote, nonce: params.nonce_floor, params })
+        Ok(Session { quote: signed.quote, nonce: params.nonce_floor, params, credit: Wei::ZERO })
     }
 
     /// The bytes of the client's segment.
@@ -129,11 +145,7 @@ impl Client {
 
     /// A header without payment for the client's segment.
     pub fn header(&self, session: &Session, sequence: u64) -> SegmentHeader {
-        self.header_for(session, sequence, &self.segment)
-    }
-
-    /// A header without payment for another segment.
-    pub fn header_for(&self, session: &Session, sequence: u64, segment: &WireSegment) -> SegmentHeader {
+        let segment = &self.segment;
         SegmentHeader {
             session: session.quote.session,
             sequence,
@@ -147,7 +159,10 @@ impl Client {
         }
     }
 
-    /// Tickets that cover one segment, made as the session's parameters say.
+    /// Tickets for what one segment costs beyond the session's credit, made as the session's parameters say.
+    ///
+    /// # Errors
+    /// They are too many for one payment.
     pub fn pay(&self, session: &mut Session) -> anyhow::Result<Bytes> {
         self.pay_with(session, |_| {}, &self.key)
     }
@@ -162,13 +177,15 @@ impl Client {
         change: impl FnOnce(&mut TicketParams),
         signer: &EthKey,
     ) -> anyhow::Result<Bytes> {
-        let pixels = self.ladder.expected_pixels(self.segment.frames, self.segment.duration_90k);
-        let cost = Wei(session.quote.price.cost(pixels));
-        let count = (cost.0 / session.params.ticket_value().0).saturating_add(U256::from(1));
+        let missing = self.cost(session).saturating_sub(session.credit);
+        let count = missing.div_ceil(session.params.ticket_value()).context("tickets have a value")?;
+        if count == 0 {
+            return Ok(Bytes::new());
+        }
         let mut params = session.params;
         change(&mut params);
         let mut tickets = Vec::new();
-        for _ in 0..count.to::<u64>() {
+        for _ in 0..count {
             session.nonce += 1;
             let salt = B256::random();
             let ticket = params.ticket(session.nonce, salt);
@@ -176,6 +193,50 @@ impl Client {
             tickets.push(PaymentTicket { nonce: session.nonce, salt, signature });
         }
         Ok(TicketBatch { params, tickets }.encode()?.into())
+    }
+
+    /// What the client's segment costs.
+    fn cost(&self, session: &Session) -> Wei {
+        let pixels = self.ladder.expected_pixels(self.segment.frames, self.segment.duration_90k);
+        Wei(session.quote.price.cost(pixels))
+    }
+
+    /// Pays for the client's segment and offers it; pays again where the orchestrator asks for it.
+    ///
+    /// # Errors
+    /// The orchestrator refuses for another reason.
+    pub async fn begin(&self, session: &mut Session, sequence: u64) -> anyhow::Result<SegmentExchange> {
+        for _ in 0..MAX_REPAYS {
+            let payment = self.pay(session)?;
+            let value = value_of(&payment)?;
+            match self.offer(SegmentHeader { payment, ..self.header(session, sequence) }).await {
+                Ok(exchange) => {
+                    session.credit = session.credit.saturating_add(value);
+                    if let Some(params) = &exchange.accept.ticket_params {
+                        session.renew(params)?;
+                    }
+                    return Ok(exchange);
+                }
+                Err(NetworkError::Refused(WireError { code, details: Some(params), .. }))
+                    if code.retry() == Retry::Repay =>
+                {
+                    session.renew(&params)?;
+                }
+                Err(refused) => return Err(refused.into()),
+            }
+        }
+        anyhow::bail!("segment {sequence} was not accepted after {MAX_REPAYS} payments")
+    }
+
+    /// Buys the client's segment: every rendition comes back as it was ordered.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn buy(&self, session: &mut Session, sequence: u64) -> anyhow::Result<()> {
+        let exchange = self.begin(session, sequence).await?;
+        self.assert_whole(&exchange.complete(self.segment.data.clone()).await?)?;
+        session.credit = session.credit.saturating_sub(self.cost(session));
+        Ok(())
     }
 
     /// Offers a segment.
@@ -191,31 +252,7 @@ impl Client {
     /// # Errors
     /// The orchestrator refuses or fails.
     pub async fn send(&self, header: SegmentHeader) -> Result<SegmentResult, NetworkError> {
-        self.send_bytes(header, self.segment.data.clone()).await
-    }
-
-    /// Offers a segment and uploads these bytes.
-    ///
-    /// # Errors
-    /// The orchestrator refuses or fails.
-    pub async fn send_bytes(
-        &self,
-        header: SegmentHeader,
-        data: Bytes,
-    ) -> Result<SegmentResult, NetworkError> {
-        self.offer(header).await?.complete(data).await
-    }
-
-    /// Buys a good segment in a session of its own: the orchestrator works.
-    ///
-    /// # Errors
-    /// It does not, or delivers something else than the ladder.
-    pub async fn assert_served(&self) -> anyhow::Result<()> {
-        let mut session = self.session().await.context("no quote for a good segment")?;
-        let payment = self.pay(&mut session)?;
-        let header = SegmentHeader { payment, ..self.header(&session, 0) };
-        let result = self.send(header).await.context("a good segment was not served")?;
-        self.assert_whole(&result)
+        self.offer(header).await?.complete(self.segment.data.clone()).await
     }
 
     /// Checks that a result is every rendition at its size with every frame.
@@ -236,4 +273,13 @@ impl Client {
         }
         Ok(())
     }
+}
+
+/// What the tickets of a payment are worth together.
+fn value_of(payment: &Bytes) -> anyhow::Result<Wei> {
+    if payment.is_empty() {
+        return Ok(Wei::ZERO);
+    }
+    let batch = TicketBatch::decode(payment)?;
+    Ok(batch.params.ticket_value().saturating_mul(batch.tickets.len() as u64))
 }

@@ -3,7 +3,12 @@
 mod browser;
 mod clips;
 mod demo;
+mod impostors;
 mod kill_and_restart;
 mod long_run;
+mod lose_a_transcoder;
+mod lose_the_chain;
+mod refused_broadcasters;
 mod separate_processes;
+mod unusable_input;
 mod workspace_shape;
