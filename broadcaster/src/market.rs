@@ -327,7 +327,8 @@ impl Market {
             return SegmentError::NoOrchestrator(self.why_nobody(progress));
         };
         let last = format!("{} {}", last.orchestrator, last.result.summary());
-        if progress.blames > 0 && progress.blames == progress.attempts.len() {
+        // Who was busy before has not looked at the source.
+        if progress.blames > 0 && progress.blames >= attempts as usize {
             return SegmentError::Source { sequence, reason: last };
         }
         match reason {
