@@ -92,21 +92,31 @@ impl Identity {
     fn create(path: &Path) -> Result<Self, IdentityError> {
         let identity = Self::generate();
         let bytes = identity.0.to_protobuf_encoding().expect("an ed25519 key can always be encoded");
-        write_private(path, &bytes).map_err(|source| IdentityError::Io { path: path.to_owned(), source })?;
+        write_private_file(path, &bytes)
+            .map_err(|source| IdentityError::Io { path: path.to_owned(), source })?;
         Ok(identity)
     }
 }
 
-/// Writes beside the target and links into place, so that a crash leaves no half file and two starts agree on one key.
-fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Makes a file that only its owner can read and that holds `bytes` for good when this returns.
+///
+/// The bytes are written beside the target and linked into place, so that a crash leaves no half file and of two writers one
+/// wins.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`] when there is a file at `path`: it stays as it is.
+pub fn write_private_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}.tmp", std::process::id()));
+    // A process id would not do: in a container every start may have the same one.
+    temporary.push(format!(".{:016x}.tmp", rand::random::<u64>()));
     let temporary = PathBuf::from(temporary);
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
     let written =
         file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| fs::hard_link(&temporary, path));
     fs::remove_file(&temporary)?;
-    written
+    written?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]
@@ -140,7 +150,7 @@ mod tests {
     fn refuses_a_file_that_is_no_key() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("identity");
-        write_private(&path, b"not a key").unwrap();
+        write_private_file(&path, b"not a key").unwrap();
         assert!(matches!(Identity::load_or_create(&path), Err(IdentityError::Malformed { .. })));
     }
 }

@@ -36,7 +36,7 @@ pub use libp2p::{Multiaddr, PeerId};
 pub use config::{NetworkConfig, NetworkLimits, NetworkTimeouts};
 pub use discovery::{MAX_ADDRESSES, MAX_SERVICE_BYTES, ServiceAddress, ServiceAddressError};
 pub use error::{NetworkError, ProtocolError};
-pub use identity::{Identity, IdentityError};
+pub use identity::{Identity, IdentityError, write_private_file};
 pub use ladder::{
     Codec, FrameRate, Gop, Ladder, LadderEntry, LadderError, Profile, SourceVideo, TranscodeConfiguration,
 };

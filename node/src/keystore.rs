@@ -1,8 +1,8 @@
 //! Keys on disk: Web3 Secret Storage v3 files, readable by their owner only.
 
 use std::{
-    io::{self, Write as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    io,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -120,13 +120,10 @@ pub fn read_or_make_secret(path: &Path) -> Result<String, KeystoreError> {
 
 /// Creates a file only its owner may read; an existing one is an error.
 pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeystoreError> {
-    let io = |source: io::Error| match source.kind() {
+    framemill_network::write_private_file(path, bytes).map_err(|source| match source.kind() {
         io::ErrorKind::AlreadyExists => KeystoreError::Exists(path.to_owned()),
         _ => KeystoreError::Io { path: path.to_owned(), source },
-    };
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io)
+    })
 }
 
 fn private(path: &Path) -> Result<(), KeystoreError> {

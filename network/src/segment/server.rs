@@ -11,9 +11,9 @@ use super::{SegmentAccept, SegmentHeader};
 use crate::error::NetworkError;
 use crate::node::{Admitted, Context, SEGMENT_PROTOCOL};
 use crate::receipt::SignedReceipt;
-use crate::transfer::{Pace, Plan, RenditionEnd, ReplyWriter, SourceReader};
-use crate::wire::{MAX_OPEN_MESSAGE, MessageReader, Remote, ReplyFrame, split};
-use crate::wire_error::{WireCode, WireError};
+use crate::transfer::{Offer, Plan, RenditionEnd, ReplyWriter, SourceReader};
+use crate::wire::{MAX_OPEN_MESSAGE, Remote, split};
+use crate::wire_error::WireError;
 
 /// Segments that broadcasters offer. Dropping it ends the service.
 #[derive(Debug)]
@@ -29,15 +29,6 @@ pub struct IncomingSegment {
     header: SegmentHeader,
     received: Instant,
     offer: Option<Offer>,
-}
-
-/// The stream of an undecided segment.
-#[derive(Debug)]
-struct Offer {
-    context: Context,
-    reader: MessageReader,
-    reply: ReplyWriter,
-    pace: Pace,
 }
 
 /// The way back to the broadcaster.
@@ -77,7 +68,7 @@ impl IncomingSegment {
 
     /// When the result is worthless, by this node's clock and within its own bound.
     pub fn deadline(&self) -> std::time::Instant {
-        let deadline = self.offer.as_ref().map_or(self.received, |offer| offer.pace.deadline);
+        let deadline = self.offer.as_ref().map_or(self.received, Offer::deadline);
         deadline.into_std()
     }
 
@@ -89,29 +80,24 @@ impl IncomingSegment {
         mut self,
         accept: SegmentAccept,
     ) -> Result<(SourceReader, SegmentReply), NetworkError> {
-        let Offer { reader, mut reply, pace, .. } =
-            self.offer.take().expect("taken by accept or reject only");
-        reply.send(&ReplyFrame::Accept(accept)).await?;
-        let announced = (self.header.source_len, self.header.source_sha256);
-        let source = SourceReader::new(reader, announced, pace, reply.permit());
-        Ok((source, SegmentReply { writer: reply }))
+        let offer = self.offer.take().expect("taken by accept or reject only");
+        let (source, writer) = offer.accept(accept).await?;
+        Ok((source, SegmentReply { writer }))
     }
 
     /// Refuses the segment before its upload.
     pub async fn reject(mut self, error: WireError) {
         if let Some(offer) = self.offer.take() {
-            offer.reply.fail(error).await;
+            offer.refuse(error).await;
         }
     }
 }
 
 impl Drop for IncomingSegment {
     fn drop(&mut self) {
-        let Some(Offer { context, reader, reply, .. }) = self.offer.take() else { return };
-        context.spawn(async move {
-            reply.fail(WireError::new(WireCode::Busy, "too many segments are waiting")).await;
-            drop(reader);
-        });
+        if let Some(offer) = self.offer.take() {
+            offer.let_go("too many segments are waiting");
+        }
     }
 }
 
@@ -166,15 +152,12 @@ pub(crate) async fn serve(context: Context, admitted: Admitted) {
             Ok(header) => header,
             Err(error) => return writer.fail(error.to_wire(), context.answer_deadline()).await,
         };
-    let pace = Pace::new(&context.limits, &context.timeouts, header.deadline);
-    let reply = ReplyWriter::new(writer, Plan::from(&header), pace, permit);
-    let max = context.limits.max_source_bytes;
-    if header.source_len > max {
-        let text = format!("the segment has {} bytes: at most {max} are taken", header.source_len);
-        return reply.fail(WireError::new(WireCode::TooLarge, text)).await;
-    }
     let queue = context.shared.services().segments.clone();
-    let offer = Some(Offer { context, reader, reply, pace });
+    let announced = (header.source_len, header.source_sha256);
+    let plan = Plan::from(&header);
+    let offer = Offer::new(context, (reader, writer), permit, plan, header.deadline, announced);
+    let Some(offer) = offer.within_limits().await else { return };
+    let offer = Some(offer);
     let incoming = IncomingSegment { peer, header, received: Instant::now(), offer };
     // Dropping what the queue does not take answers it with busy.
     if let Some(queue) = queue {

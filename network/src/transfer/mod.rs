@@ -1,12 +1,14 @@
 //! The bytes of an exchange: a source one way, renditions the other.
 
 mod download;
+mod offer;
 mod rate;
 mod reply;
 mod source;
 mod tracker;
 
 pub(crate) use download::{Collected, LastFrame, ReplyReader, collect, unexpected};
+pub(crate) use offer::Offer;
 pub(crate) use reply::ReplyWriter;
 pub(crate) use source::upload;
 pub use source::{SourceReader, SourceWriter};

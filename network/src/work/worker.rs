@@ -14,10 +14,10 @@ use super::{JobHeader, WorkCapacity, WorkHello, WorkToken};
 use crate::error::NetworkError;
 use crate::node::{Admitted, Context, Shared, StreamPermit, WORK_PROTOCOL};
 use crate::segment::SegmentAccept;
-use crate::transfer::{Pace, Plan, RenditionEnd, ReplyWriter, SourceReader};
+use crate::transfer::{Offer, Plan, RenditionEnd, ReplyWriter, SourceReader};
 use crate::wire::{
-    ControlFrame, MAX_SMALL_MESSAGE, MessageReader, MessageWriter, Remote, ReplyFrame, Welcome,
-    WorkHelloFrame, WorkOpen, open_with, split,
+    ControlFrame, MAX_SMALL_MESSAGE, MessageReader, MessageWriter, Remote, Welcome, WorkHelloFrame, WorkOpen,
+    open_with, split,
 };
 use crate::wire_error::{WireCode, WireError};
 
@@ -56,15 +56,6 @@ pub enum WorkEvent {
 pub struct IncomingJob {
     header: Box<JobHeader>,
     offer: Option<Box<Offer>>,
-}
-
-/// The stream of an undecided job.
-#[derive(Debug)]
-struct Offer {
-    context: Context,
-    reader: MessageReader,
-    reply: ReplyWriter,
-    pace: Pace,
 }
 
 /// The way back to the orchestrator.
@@ -154,29 +145,23 @@ impl IncomingJob {
     /// When the orchestrator is gone.
     pub async fn accept(mut self) -> Result<(SourceReader, JobReply), NetworkError> {
         let offer = self.offer.take().expect("taken by accept or reject only");
-        let Offer { reader, mut reply, pace, .. } = *offer;
-        reply.send(&ReplyFrame::Accept(SegmentAccept::default())).await?;
-        let announced = (self.header.source_len, self.header.source_sha256);
-        let source = SourceReader::new(reader, announced, pace, reply.permit());
-        Ok((source, JobReply { writer: reply }))
+        let (source, writer) = offer.accept(SegmentAccept::default()).await?;
+        Ok((source, JobReply { writer }))
     }
 
     /// Refuses the job before its upload.
     pub async fn reject(mut self, error: WireError) {
         if let Some(offer) = self.offer.take() {
-            offer.reply.fail(error).await;
+            offer.refuse(error).await;
         }
     }
 }
 
 impl Drop for IncomingJob {
     fn drop(&mut self) {
-        let Some(offer) = self.offer.take() else { return };
-        let Offer { context, reader, reply, .. } = *offer;
-        context.spawn(async move {
-            reply.fail(WireError::new(WireCode::Busy, "too many jobs are waiting")).await;
-            drop(reader);
-        });
+        if let Some(offer) = self.offer.take() {
+            offer.let_go("too many jobs are waiting");
+        }
     }
 }
 
@@ -289,24 +274,20 @@ pub(super) async fn serve_job(
     context: Context,
     admitted: (ConnectionId, StreamPermit),
     header: JobHeader,
-    (reader, writer): (MessageReader, MessageWriter),
+    stream: (MessageReader, MessageWriter),
 ) {
     let (connection, permit) = admitted;
-    let pace = Pace::new(&context.limits, &context.timeouts, header.deadline);
-    let reply = ReplyWriter::new(writer, Plan::from(&header), pace, permit);
     let jobs = context.shared.services().jobs.get(&connection).cloned();
+    let announced = (header.source_len, header.source_sha256);
+    let plan = Plan::from(&header);
+    let offer = Offer::new(context, stream, permit, plan, header.deadline, announced);
     let Some(jobs) = jobs else {
         let text = "this connection has no work session";
-        return reply.fail(WireError::new(WireCode::Unauthorized, text)).await;
+        return offer.refuse(WireError::new(WireCode::Unauthorized, text)).await;
     };
-    let max = context.limits.max_source_bytes;
-    if header.source_len > max {
-        let text = format!("the segment has {} bytes: at most {max} are taken", header.source_len);
-        return reply.fail(WireError::new(WireCode::TooLarge, text)).await;
-    }
-    let offer = Some(Box::new(Offer { context, reader, reply, pace }));
+    let Some(offer) = offer.within_limits().await else { return };
     // Dropping what the queue does not take answers it with busy.
-    drop(jobs.try_send(IncomingJob { header: Box::new(header), offer }));
+    drop(jobs.try_send(IncomingJob { header: Box::new(header), offer: Some(Box::new(offer)) }));
 }
 
 /// Reads the first message of a stream of the work protocol.
