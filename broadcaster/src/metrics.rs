@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use prometheus::core::Collector;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use crate::error::BroadcasterError;
@@ -31,39 +32,47 @@ impl Metrics {
     /// Creates the metrics and registers them where a registry is given.
     pub(crate) fn new(registry: Option<&Registry>) -> Result<Self, BroadcasterError> {
         let new = || -> prometheus::Result<Self> {
-            Ok(Self {
-                streams: gauge(registry, "streams", "Streams open now.")?,
-                segments: counters(registry, "segments_total", "Segments by how they ended.", "result")?,
-                attempts: counters(
-                    registry,
-                    "attempts_total",
-                    "Attempts on segments by outcome.",
-                    "outcome",
-                )?,
-                renditions: counter(registry, "renditions_total", "Renditions verified and published.")?,
-                source_bytes: counter(registry, "source_bytes_total", "Bytes of source segments taken in.")?,
-                rendition_bytes: counter(
-                    registry,
-                    "rendition_bytes_total",
-                    "Bytes of renditions published.",
-                )?,
-                tickets: counter(registry, "tickets_total", "Tickets sent.")?,
-                quotes: counters(registry, "quotes_total", "Quotes asked for, by result.", "result")?,
-                orchestrators: gauge(registry, "orchestrators", "Orchestrators known.")?,
-                suspended: gauge(registry, "suspended_orchestrators", "Orchestrators suspended now.")?,
-                segment_seconds: histogram(
-                    registry,
-                    "segment_seconds",
-                    "Arrival of a segment to its publication.",
-                )?,
-                verify_seconds: histogram(
-                    registry,
-                    "verify_seconds",
-                    "Checks of one result, all renditions.",
-                )?,
-            })
+            let metrics = Self::create()?;
+            if let Some(registry) = registry {
+                metrics.collectors().into_iter().try_for_each(|collector| registry.register(collector))?;
+            }
+            Ok(metrics)
         };
         new().map_err(|error| BroadcasterError::Metrics(error.to_string()))
+    }
+
+    fn create() -> prometheus::Result<Self> {
+        Ok(Self {
+            streams: gauge("streams", "Streams open now.")?,
+            segments: counters("segments_total", "Segments by how they ended.", "result")?,
+            attempts: counters("attempts_total", "Attempts on segments by outcome.", "outcome")?,
+            renditions: counter("renditions_total", "Renditions verified and published.")?,
+            source_bytes: counter("source_bytes_total", "Bytes of source segments taken in.")?,
+            rendition_bytes: counter("rendition_bytes_total", "Bytes of renditions published.")?,
+            tickets: counter("tickets_total", "Tickets sent.")?,
+            quotes: counters("quotes_total", "Quotes asked for, by result.", "result")?,
+            orchestrators: gauge("orchestrators", "Orchestrators known.")?,
+            suspended: gauge("suspended_orchestrators", "Orchestrators suspended now.")?,
+            segment_seconds: histogram("segment_seconds", "Arrival of a segment to its publication.")?,
+            verify_seconds: histogram("verify_seconds", "Checks of one result, all renditions.")?,
+        })
+    }
+
+    fn collectors(&self) -> [Box<dyn Collector>; 12] {
+        [
+            Box::new(self.streams.clone()),
+            Box::new(self.segments.clone()),
+            Box::new(self.attempts.clone()),
+            Box::new(self.renditions.clone()),
+            Box::new(self.source_bytes.clone()),
+            Box::new(self.rendition_bytes.clone()),
+            Box::new(self.tickets.clone()),
+            Box::new(self.quotes.clone()),
+            Box::new(self.orchestrators.clone()),
+            Box::new(self.suspended.clone()),
+            Box::new(self.segment_seconds.clone()),
+            Box::new(self.verify_seconds.clone()),
+        ]
     }
 
     pub(crate) fn attempt(&self, outcome: &AttemptOutcome) {
@@ -89,36 +98,36 @@ fn full(name: &str) -> String {
     format!("framemill_broadcaster_{name}")
 }
 
-fn register<C>(registry: Option<&Registry>, collector: C) -> prometheus::Result<C>
-where
-    C: prometheus::core::Collector + Clone + 'static,
-{
-    if let Some(registry) = registry {
-        registry.register(Box::new(collector.clone()))?;
+fn gauge(name: &str, help: &str) -> prometheus::Result<IntGauge> {
+    IntGauge::new(full(name), help)
+}
+
+fn counter(name: &str, help: &str) -> prometheus::Result<IntCounter> {
+    IntCounter::new(full(name), help)
+}
+
+fn counters(name: &str, help: &str, label: &str) -> prometheus::Result<IntCounterVec> {
+    IntCounterVec::new(Opts::new(full(name), help), &[label])
+}
+
+fn histogram(name: &str, help: &str) -> prometheus::Result<Histogram> {
+    Histogram::with_opts(HistogramOpts::new(full(name), help).buckets(LATENCY_BUCKETS.to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_has_its_row_in_the_documentation() {
+        let page = include_str!("../../docs/metrics.md");
+        let metrics = Metrics::create().unwrap();
+        let collectors = metrics.collectors();
+        for desc in collectors.iter().flat_map(|collector| collector.desc()) {
+            let labels: Vec<_> = desc.variable_labels.iter().map(|label| format!("`{label}` ")).collect();
+            let row = format!("| `{}` | {}| {} |", desc.fq_name, labels.concat(), desc.help);
+            assert!(page.contains(&row), "docs/metrics.md has no row {row}");
+        }
+        assert_eq!(page.matches("| `framemill_broadcaster_").count(), collectors.len(), "a row too many");
     }
-    Ok(collector)
-}
-
-fn gauge(registry: Option<&Registry>, name: &str, help: &str) -> prometheus::Result<IntGauge> {
-    register(registry, IntGauge::new(full(name), help)?)
-}
-
-fn counter(registry: Option<&Registry>, name: &str, help: &str) -> prometheus::Result<IntCounter> {
-    register(registry, IntCounter::new(full(name), help)?)
-}
-
-fn counters(
-    registry: Option<&Registry>,
-    name: &str,
-    help: &str,
-    label: &str,
-) -> prometheus::Result<IntCounterVec> {
-    register(registry, IntCounterVec::new(Opts::new(full(name), help), &[label])?)
-}
-
-fn histogram(registry: Option<&Registry>, name: &str, help: &str) -> prometheus::Result<Histogram> {
-    register(
-        registry,
-        Histogram::with_opts(HistogramOpts::new(full(name), help).buckets(LATENCY_BUCKETS.to_vec()))?,
-    )
 }

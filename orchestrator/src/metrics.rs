@@ -1,5 +1,6 @@
 //! Counters of one orchestrator, prefix `framemill_orchestrator_`, closed label sets only.
 
+use prometheus::core::Collector;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 /// Upper bounds of the stage histograms: a live segment of 2 s is useless after a few durations.
@@ -63,12 +64,12 @@ impl Metrics {
             upload_seconds: seconds("upload_seconds", "Accepted header to whole source.")?,
             transcode_seconds: seconds("transcode_seconds", "Whole source to signed receipt.")?,
         };
-        new.register(registry)?;
+        new.collectors().into_iter().try_for_each(|collector| registry.register(collector))?;
         Ok(new)
     }
 
-    fn register(&self, registry: &Registry) -> Result<(), prometheus::Error> {
-        let all: [Box<dyn prometheus::core::Collector>; 13] = [
+    fn collectors(&self) -> [Box<dyn Collector>; 13] {
+        [
             Box::new(self.quotes.clone()),
             Box::new(self.segments.clone()),
             Box::new(self.sessions.clone()),
@@ -82,8 +83,7 @@ impl Metrics {
             Box::new(self.chain_up.clone()),
             Box::new(self.upload_seconds.clone()),
             Box::new(self.transcode_seconds.clone()),
-        ];
-        all.into_iter().try_for_each(|collector| registry.register(collector))
+        ]
     }
 }
 
@@ -110,4 +110,22 @@ fn gauge(what: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
 
 fn seconds(what: &str, help: &str) -> Result<Histogram, prometheus::Error> {
     Histogram::with_opts(HistogramOpts::new(name(what), help).buckets(STAGE_BUCKETS.to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_has_its_row_in_the_documentation() {
+        let page = include_str!("../../docs/metrics.md");
+        let metrics = Metrics::new(&Registry::new()).unwrap();
+        let collectors = metrics.collectors();
+        for desc in collectors.iter().flat_map(|collector| collector.desc()) {
+            let labels: Vec<_> = desc.variable_labels.iter().map(|label| format!("`{label}` ")).collect();
+            let row = format!("| `{}` | {}| {} |", desc.fq_name, labels.concat(), desc.help);
+            assert!(page.contains(&row), "docs/metrics.md has no row {row}");
+        }
+        assert_eq!(page.matches("| `framemill_orchestrator_").count(), collectors.len(), "a row too many");
+    }
 }

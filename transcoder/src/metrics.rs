@@ -1,5 +1,8 @@
+//! Counters of the transcoder role.
+
 use std::time::Duration;
 
+use prometheus::core::Collector;
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
@@ -68,7 +71,7 @@ impl Metrics {
         Ok(metrics)
     }
 
-    fn collectors(&self) -> [Box<dyn prometheus::core::Collector>; 9] {
+    fn collectors(&self) -> [Box<dyn Collector>; 9] {
         [
             Box::new(self.segments.clone()),
             Box::new(self.pixels.clone()),
@@ -121,4 +124,22 @@ fn opts(name: &str, help: &str) -> Opts {
 
 fn gauge(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_has_its_row_in_the_documentation() {
+        let page = include_str!("../../docs/metrics.md");
+        let metrics = Metrics::register(&Registry::new()).unwrap();
+        let collectors = metrics.collectors();
+        for desc in collectors.iter().flat_map(|collector| collector.desc()) {
+            let labels: Vec<_> = desc.variable_labels.iter().map(|label| format!("`{label}` ")).collect();
+            let row = format!("| `{}` | {}| {} |", desc.fq_name, labels.concat(), desc.help);
+            assert!(page.contains(&row), "docs/metrics.md has no row {row}");
+        }
+        assert_eq!(page.matches("| `framemill_transcoder_").count(), collectors.len(), "a row too many");
+    }
 }
