@@ -28,7 +28,7 @@ use bytes::{Bytes, BytesMut};
 use framemill_media::MediaError;
 use framemill_network::TranscodeConfiguration;
 use futures::StreamExt;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::auth::{AuthGrant, AuthRequest, PushAuth};
@@ -61,7 +61,7 @@ pub struct PushConfig {
     pub max_body_bytes: usize,
     /// Longest time a body may take.
     pub body_timeout: Duration,
-    /// Bodies read at a time, over all streams: bounds memory together with the size.
+    /// Bodies at a time that no stream has taken yet, over all streams: bounds memory together with the size.
     pub max_uploads: usize,
     /// A stream without a segment for this long is finished.
     pub idle_timeout: Duration,
@@ -253,18 +253,18 @@ impl PushState {
         let manifest = grant.manifest.clone().unwrap_or(manifest);
         check_name(&manifest)?;
 
+        let slot = self.uploads.try_acquire().map_err(|_| {
+            Refused::new(StatusCode::SERVICE_UNAVAILABLE, "too many uploads at a time; try again".into())
+        })?;
         let data = self.read(body).await?;
         let segment = Segment::inspect_off_thread(sequence, data).await?;
         let cell = self.open(&manifest, grant, asked).await?;
         let live = cell.get().ok_or_else(|| Refused::from(StreamError::Ended(manifest.clone())))?;
-        let result = transcode(live, segment).await?;
+        let result = transcode(live, segment, slot).await?;
         Ok(answer(&parts.headers, sequence, &result))
     }
 
     async fn read(&self, body: Body) -> Result<Bytes, Refused> {
-        let _slot = self.uploads.try_acquire().map_err(|_| {
-            Refused::new(StatusCode::SERVICE_UNAVAILABLE, "too many uploads at a time; try again".into())
-        })?;
         let limit = self.config.max_body_bytes;
         let collect = collect(body, limit);
         let timeout = self.config.body_timeout;
@@ -291,13 +291,20 @@ async fn collect(body: Body, limit: usize) -> Result<Bytes, Refused> {
     Ok(data.freeze())
 }
 
-async fn transcode(live: &Live, segment: Segment) -> Result<SegmentResult, Refused> {
+/// Hands a segment to its stream, which takes the memory over from the upload's `slot`, and waits for the result.
+async fn transcode(
+    live: &Live,
+    segment: Segment,
+    slot: SemaphorePermit<'_>,
+) -> Result<SegmentResult, Refused> {
     let _busy = Busy::new(live);
     let (sequence, sha256) = (segment.sequence, segment.sha256);
     if let Some(result) = live.repeated(sequence, sha256) {
         return Ok(result);
     }
-    let result = live.handle.take(segment).await?.outcome().await?;
+    let pending = live.handle.take(segment).await?;
+    drop(slot);
+    let result = pending.outcome().await?;
     let mut recent = lock(&live.recent);
     recent.push_back(Recent { sequence, sha256, result: result.clone() });
     while recent.len() > REPEATABLE {
@@ -320,9 +327,13 @@ async fn push(
     Path((manifest, file)): Path<(String, String)>,
     request: Request,
 ) -> Response {
-    match state.serve(&manifest, &file, request).await {
-        Ok(response) => response,
-        Err(refused) => refused.into_response(),
+    // FFmpeg's muxers hang up after the last byte: what arrived whole is worked on whether or not anybody waits.
+    let tasks = state.broadcaster.shared.tasks.clone();
+    let served = tasks.spawn(async move { state.serve(&manifest, &file, request).await }).await;
+    match served {
+        Ok(Ok(response)) => response,
+        Ok(Err(refused)) => refused.into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 

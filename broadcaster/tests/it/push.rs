@@ -8,9 +8,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use framemill_broadcaster::{
     AuthDenied, AuthGrant, AuthRequest, DeadlinePolicy, PushAuth, PushConfig, PushIngest, StreamConfig,
+    StreamEvent,
 };
 use framemill_media::{ClipSpec, MediaLimits, OutputFormat, Rational, generate_clip};
+use futures::StreamExt;
 use reqwest::{Client, Method, StatusCode};
+use tokio::io::AsyncWriteExt;
 
 use crate::support::{Act, Peer, Rig, segments, stream_config};
 
@@ -112,6 +115,27 @@ async fn without_multipart_the_answer_is_empty_and_the_segment_published() {
     assert!(ingest.rig.folder.path().join("cam/144p/0.ts").exists());
     ingest.ingest.finish().await;
     assert!(ingest.rig.read("cam/72p/index.m3u8").ends_with("#EXT-X-ENDLIST\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_hangs_up_after_the_last_byte_has_its_segment_published() {
+    let peer = Peer::start(Act::Honest).await;
+    let ingest = Ingest::start(&[&peer], None).await;
+    let mut events = ingest.rig.broadcaster.events();
+    let body = segments(1).remove(0).data;
+    let head = format!("POST /live/gone/0.ts HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+    let mut connection = tokio::net::TcpStream::connect(ingest.address).await.unwrap();
+    connection.write_all(&[head.as_bytes(), &body].concat()).await.unwrap();
+    drop(connection);
+    let published = async {
+        loop {
+            if let (stream, StreamEvent::Segment(segment)) = events.next().await.unwrap() {
+                return (stream, segment.is_published());
+            }
+        }
+    };
+    let published = tokio::time::timeout(Duration::from_secs(60), published).await;
+    assert_eq!(published, Ok(("gone".to_owned(), true)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
