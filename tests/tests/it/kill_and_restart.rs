@@ -65,10 +65,11 @@ async fn killed_twenty_times_it_loses_no_acknowledged_ticket_and_counts_none_twi
     for kill in 0..KILLS {
         client.wait_for(rng.random_range(1..=6)).await.with_context(|| format!("before kill {kill}"))?;
         sleep(Duration::from_millis(rng.random_range(0..300))).await;
+        let replay = client.acknowledged().last().context("something was acknowledged")?.clone();
         market.orchestrators[0].as_mut().context("it runs")?.kill().await?;
         market.start_orchestrator(0)?;
         market.wait_ready(0).await?;
-        client.assert_replay_is_refused().await.with_context(|| format!("after kill {kill}"))?;
+        client.assert_replay_is_refused(&replay).await.with_context(|| format!("after kill {kill}"))?;
     }
     client.wait_for(1).await?;
     streams.shutdown().await;
@@ -279,9 +280,8 @@ impl Client {
         }
     }
 
-    /// Sends an old payment once more, for its own session and for a new one: neither buys anything.
-    async fn assert_replay_is_refused(&self) -> anyhow::Result<()> {
-        let payment = self.acknowledged().last().context("something was acknowledged")?.clone();
+    /// Sends a payment of before the restart once more, for its own session and for a new one: neither buys anything.
+    async fn assert_replay_is_refused(&self, payment: &Payment) -> anyhow::Result<()> {
         let fresh = self.quote(u8::MAX).await?.quote.session;
         for session in [payment.session, fresh] {
             let header = SegmentHeader { payment: payment.bytes.clone(), ..self.header(session, 1_000_000) };
