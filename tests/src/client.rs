@@ -8,7 +8,8 @@ use bytes::Bytes;
 use framemill_media::{MediaLimits, segment_info};
 use framemill_network::{
     FrameRate, Identity, Ladder, Network, NetworkConfig, NetworkError, Quote, QuoteRequest, Retry,
-    SegmentExchange, SegmentHeader, SegmentResult, ServiceAddress, SigningDomain, SourceVideo, WireError,
+    SegmentExchange, SegmentHeader, SegmentResult, ServiceAddress, SigningDomain, SourceVideo, WireCode,
+    WireError,
 };
 use probabilistic_ticket::{EthKey, PaymentTicket, Signature, TicketBatch, TicketParams, Wei, recover};
 use sha2::{Digest as _, Sha256};
@@ -221,6 +222,10 @@ impl Client {
                     if code.retry() == Retry::Repay =>
                 {
                     session.renew(&params)?;
+                    if code == WireCode::PaymentInsufficient {
+                        // What is left of earlier tickets is for the orchestrator to say.
+                        session.credit = Wei::ZERO;
+                    }
                 }
                 Err(refused) => return Err(refused.into()),
             }
