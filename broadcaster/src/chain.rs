@@ -26,7 +26,7 @@ pub async fn open_payer(
     Sender::open(key, SenderConfig::new(domain), ledger, broker, Arc::new(SystemClock)).await
 }
 
-/// A [`ChainClient`] as the [`BrokerView`] that a [`Sender`](probabilistic_ticket::Sender) reads round and deposit from.
+/// A [`ChainClient`] as the [`BrokerView`] that a [`Sender`] reads round and deposit from.
 #[derive(Clone)]
 pub struct SenderBroker(ChainClient);
 
@@ -40,24 +40,21 @@ impl SenderBroker {
 #[async_trait]
 impl BrokerView for SenderBroker {
     async fn chain(&self) -> Result<ChainView, BrokerError> {
-        let round = self.0.round_info().await.map_err(unavailable)?;
-        let validity_rounds = self.0.ticket_validity_rounds().await.map_err(unavailable)?;
-        let gas_price = self.0.gas_price().await.map_err(unavailable)?;
+        let now = self.0.ticket_context().await.map_err(unavailable)?;
         Ok(ChainView {
-            round: Round(round.last_initialized),
-            round_block_hash: round.block_hash,
-            validity_rounds,
-            gas_price: Wei::new(gas_price),
+            round: Round(now.round),
+            round_block_hash: now.round_block_hash,
+            validity_rounds: now.validity_rounds,
+            gas_price: Wei::new(now.gas_price),
         })
     }
 
     async fn funds(&self, sender: Address, claimant: Address) -> Result<SenderFunds, BrokerError> {
-        let info = self.0.sender_info(sender).await.map_err(unavailable)?;
-        let claimable = self.0.claimable_reserve(sender, claimant).await.map_err(unavailable)?;
+        let funds = self.0.ticket_funds(sender, claimant).await.map_err(unavailable)?;
         Ok(SenderFunds {
-            deposit: Wei(info.deposit),
-            claimable_reserve: Wei(claimable),
-            withdraw_round: (info.withdraw_round > 0).then_some(Round(info.withdraw_round)),
+            deposit: Wei(funds.deposit),
+            claimable_reserve: Wei(funds.claimable_reserve),
+            withdraw_round: funds.withdraw_round.map(Round),
         })
     }
 }

@@ -8,6 +8,7 @@ use alloy::{
     sol_types::SolCall,
 };
 use futures::{StreamExt, TryStreamExt, stream};
+use tokio::sync::OnceCell;
 
 use crate::{
     ChainConfig, ChainError, Delegator, Deployment, LockedStake, OrchestratorRecord, PrivateKeySigner,
@@ -27,6 +28,8 @@ struct Inner {
     rpc: Rpc,
     deployment: Deployment,
     account: Option<Account>,
+    /// Fixed when the broker is deployed, so asked once.
+    validity_rounds: OnceCell<u64>,
 }
 
 /// Talks to the contracts of one [`Deployment`]. Cheap to clone; clones share the account's nonce,
@@ -53,7 +56,7 @@ impl ChainClient {
             return Err(ChainError::WrongChain { expected: deployment.chain_id, found });
         }
         let account = key.map(|key| Account::new(key, deployment.chain_id));
-        Ok(Self { inner: Arc::new(Inner { rpc, deployment, account }) })
+        Ok(Self { inner: Arc::new(Inner { rpc, deployment, account, validity_rounds: OnceCell::new() }) })
     }
 
     /// Where the contracts are.
@@ -151,8 +154,11 @@ impl ChainClient {
 
     /// Rounds after its own in which a ticket can be redeemed.
     pub async fn ticket_validity_rounds(&self) -> Result<u64, ChainError> {
-        let call = TicketBroker::ticketValidityRoundsCall {};
-        small("ticketValidityRounds", self.rpc().call(self.deployment().ticket_broker, call).await?)
+        let ask = || async {
+            let call = TicketBroker::ticketValidityRoundsCall {};
+            small("ticketValidityRounds", self.rpc().call(self.deployment().ticket_broker, call).await?)
+        };
+        self.inner.validity_rounds.get_or_try_init(ask).await.copied()
     }
 
     /// One orchestrator; `None` when it never registered.
@@ -286,6 +292,6 @@ impl fmt::Debug for ChainClient {
 }
 
 /// Rounds, counts and shares fit into far fewer bits than a contract's word.
-fn small<T: TryFrom<U256>>(call: &'static str, value: U256) -> Result<T, ChainError> {
+pub(crate) fn small<T: TryFrom<U256>>(call: &'static str, value: U256) -> Result<T, ChainError> {
     T::try_from(value).map_err(|_| ChainError::BadAnswer { call, reason: format!("{value} is out of range") })
 }

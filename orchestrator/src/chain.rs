@@ -10,21 +10,18 @@ use probabilistic_ticket::{
     Broker, BrokerError, BrokerView, ChainView, Domain, PreparedRedemption, RecipientConfig, Round,
     SenderFunds, TicketResult, TxStatus, Wei, WinningTicket,
 };
-use tokio::sync::OnceCell;
 
 /// A [`ChainClient`] as the [`Broker`] of one recipient's tickets.
 #[derive(Clone)]
 pub struct ChainBroker {
     client: ChainClient,
     recipient: Address,
-    /// Fixed by the broker contract's deployment, so asked once.
-    validity_rounds: OnceCell<u64>,
 }
 
 impl ChainBroker {
     /// A broker that redeems for `recipient` with the client's key.
     pub fn new(client: ChainClient, recipient: Address) -> Self {
-        Self { client, recipient, validity_rounds: OnceCell::new() }
+        Self { client, recipient }
     }
 
     /// Defaults for a recipient whose tickets this broker pays.
@@ -52,27 +49,21 @@ impl std::fmt::Debug for ChainBroker {
 #[async_trait]
 impl BrokerView for ChainBroker {
     async fn chain(&self) -> Result<ChainView, BrokerError> {
-        let validity = self.validity_rounds.get_or_try_init(|| self.client.ticket_validity_rounds());
-        let (round, gas_price, validity_rounds) =
-            tokio::try_join!(self.client.round_info(), self.client.gas_price(), validity).map_err(refusal)?;
+        let now = self.client.ticket_context().await.map_err(refusal)?;
         Ok(ChainView {
-            round: Round(round.last_initialized),
-            round_block_hash: round.block_hash,
-            validity_rounds: *validity_rounds,
-            gas_price: Wei::new(gas_price),
+            round: Round(now.round),
+            round_block_hash: now.round_block_hash,
+            validity_rounds: now.validity_rounds,
+            gas_price: Wei::new(now.gas_price),
         })
     }
 
     async fn funds(&self, sender: Address, claimant: Address) -> Result<SenderFunds, BrokerError> {
-        let (info, claimable) = tokio::try_join!(
-            self.client.sender_info(sender),
-            self.client.claimable_reserve(sender, claimant)
-        )
-        .map_err(refusal)?;
+        let funds = self.client.ticket_funds(sender, claimant).await.map_err(refusal)?;
         Ok(SenderFunds {
-            deposit: Wei(info.deposit),
-            claimable_reserve: Wei(claimable),
-            withdraw_round: (info.withdraw_round != 0).then_some(Round(info.withdraw_round)),
+            deposit: Wei(funds.deposit),
+            claimable_reserve: Wei(funds.claimable_reserve),
+            withdraw_round: funds.withdraw_round.map(Round),
         })
     }
 }
@@ -85,7 +76,7 @@ impl Broker for ChainBroker {
 
     async fn prepare(&self, tickets: &[WinningTicket]) -> Result<PreparedRedemption, BrokerError> {
         let redemptions: Vec<_> = tickets.iter().map(redemption).collect();
-        let tx = self.client.prepare_redemption(&redemptions).await.map_err(refusal)?;
+        let tx = self.client.prepare_redemption(&redemptions).await.map_err(unprepared)?;
         Ok(PreparedRedemption { tx: tx.hash, raw: tx.raw.to_vec() })
     }
 
@@ -166,5 +157,33 @@ fn refusal(error: ChainError) -> BrokerError {
         BrokerError::Unavailable(error.to_string())
     } else {
         BrokerError::Refused(error.to_string())
+    }
+}
+
+/// Nothing of a preparation hangs on what the tickets say: an error of the endpoint's own (a rate limit, a failure inside)
+/// must not count against them, or good winners would be given up.
+fn unprepared(error: ChainError) -> BrokerError {
+    match error {
+        ChainError::BadArgument { .. } => refusal(error),
+        error => BrokerError::Unavailable(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoints_own_error_does_not_count_against_the_tickets() {
+        let limited =
+            ChainError::Rpc { method: "eth_gasPrice", code: -32005, message: "limit exceeded".to_owned() };
+        assert!(matches!(unprepared(limited), BrokerError::Unavailable(_)));
+    }
+
+    #[test]
+    fn a_batch_that_can_never_be_sent_counts_against_its_tickets() {
+        let too_many =
+            ChainError::BadArgument { name: "redemptions", value: "101".to_owned(), bound: String::new() };
+        assert!(matches!(unprepared(too_many), BrokerError::Refused(_)));
     }
 }
