@@ -11,7 +11,7 @@ use alloy::{
 
 use crate::error::Revert;
 
-#[allow(missing_docs, clippy::all)]
+#[allow(missing_docs, clippy::all, reason = "generated from the ABI, whose documentation is the interfaces'")]
 mod generated {
     use alloy::sol;
 

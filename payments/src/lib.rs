@@ -1,7 +1,5 @@
 //! Probabilistic micropayments: tickets, sender, recipient, ledger and redeemer, with no knowledge of video or of any chain client.
 
-#![cfg_attr(test, allow(clippy::unwrap_used))]
-
 pub mod codec;
 pub mod key;
 pub mod ledger;

@@ -14,7 +14,7 @@ use prost::Message;
 use tokio::task::JoinHandle;
 
 /// The messages on the wire as the compiler made them, without any check.
-#[allow(missing_docs, unreachable_pub, clippy::all)]
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
 pub mod proto {
     include!(concat!(env!("OUT_DIR"), "/framemill.v1.rs"));
 }

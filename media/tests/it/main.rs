@@ -1,5 +1,5 @@
 //! The crate on real clips and on synthetic ones.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod clips;
 mod common;

@@ -1,5 +1,5 @@
 //! One binary for the crate's integration tests.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod accept;
 mod codec;

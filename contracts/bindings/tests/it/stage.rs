@@ -14,7 +14,7 @@ use framemill_contracts::{
 };
 
 sol! {
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "the same fields as in ITicketBroker")]
     struct Ticket {
         address recipient;
         address sender;
