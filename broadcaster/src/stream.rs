@@ -202,7 +202,7 @@ impl StreamHandle {
         self.inner.ladder.get().cloned()
     }
 
-    /// Takes one segment of a [`Segmenter`](framemill_media::Segmenter). Waits while
+    /// Takes one segment of a [`Segmenter`]. Waits while
     /// [`StreamConfig::in_flight`] segments are worked on; that is the stream's back-pressure.
     ///
     /// Cancel safe: a dropped call has not taken the segment.

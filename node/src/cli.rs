@@ -111,7 +111,7 @@ pub struct TranscodeArgs {
     /// Use this machine's engines and no market
     #[arg(long)]
     pub local: bool,
-    /// Ladder: HEIGHT[pFPS]:BITRATE[:CODEC], or presets, separated by commas
+    /// Ladder: `HEIGHT[pFPS]:BITRATE[:CODEC]`, or presets, separated by commas
     #[arg(long)]
     pub ladder: Option<String>,
     /// Print a summary as JSON
@@ -126,7 +126,7 @@ pub struct VerifyArgs {
     pub source: PathBuf,
     /// The rendition to judge
     pub rendition: PathBuf,
-    /// What was ordered, as HEIGHT[pFPS]:BITRATE[:CODEC] [default: the rendition's own size, any bit rate]
+    /// What was ordered, as `HEIGHT[pFPS]:BITRATE[:CODEC]` [default: the rendition's own size, any bit rate]
     #[arg(long)]
     pub ladder: Option<String>,
     /// Print the report as JSON
