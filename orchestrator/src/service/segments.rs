@@ -1,6 +1,7 @@
 //! One segment from its header to its receipt.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use alloy_primitives::B256;
@@ -154,7 +155,8 @@ fn begin(shared: &Arc<Shared>, peer: PeerId, header: &SegmentHeader) -> Result<(
     Ok((begun, terms))
 }
 
-/// Upload, work, receipt. Whatever fails here leaves the client its credit.
+/// Upload, work, receipt. Whatever fails here leaves the client its credit, unless it is the client that stops taking
+/// what is made for it: it would have the renditions, and the credit to have more for nothing.
 async fn run(
     shared: &Arc<Shared>,
     incoming: IncomingSegment,
@@ -170,9 +172,10 @@ async fn run(
             return Err(Refusal::Wire(error.to_wire()));
         }
     };
-    let work = Work { shared, header: &header, admitted: &admitted };
+    let work = Work { shared, header: &header, admitted: &admitted, client_awaited: AtomicBool::new(false) };
     let deadline = admitted.deadline.into();
     let produced = tokio::time::timeout_at(deadline, work.produce(reader, &mut reply)).await;
+    let owed = if work.client_awaited.into_inner() { admitted.held.amount } else { Wei::ZERO };
     let failure = match produced.unwrap_or(Err(Refusal::Late)) {
         Ok(claims) => match charge(shared, &admitted, &claims).await {
             Ok(earned) => {
@@ -183,7 +186,7 @@ async fn run(
             }
             Err(refusal) => refusal,
         },
-        Err(refusal) => shared.till.settle(session, admitted.held, Wei::ZERO).await.err().unwrap_or(refusal),
+        Err(refusal) => shared.till.settle(session, admitted.held, owed).await.err().unwrap_or(refusal),
     };
     reply.fail(failure.to_wire()).await;
     Err(failure)
@@ -251,6 +254,8 @@ struct Work<'a> {
     shared: &'a Shared,
     header: &'a SegmentHeader,
     admitted: &'a Admitted,
+    /// Output waits for the client; still up at the end when it left or stopped taking it.
+    client_awaited: AtomicBool,
 }
 
 impl Work<'_> {
@@ -296,7 +301,7 @@ impl Work<'_> {
     ) -> Result<(), Failed> {
         let (ladder, restarted) = relay.begin_attempt();
         for index in restarted {
-            reply.restart_rendition(index).await.map_err(client_gone)?;
+            self.to_client(reply.restart_rendition(index)).await?;
         }
         let JobExchange { upload, download } =
             worker.open_job(self.job(ladder)).await.map_err(worker_failed)?;
@@ -324,17 +329,17 @@ impl Work<'_> {
             match event {
                 JobEvent::Chunk(chunk) => {
                     let index = relay.chunk(chunk.index, &chunk.data)?;
-                    reply.chunk(index, chunk.data).await.map_err(client_gone)?;
+                    self.to_client(reply.chunk(index, chunk.data)).await?;
                 }
                 JobEvent::Restart { index } => {
                     if let Some(index) = relay.restart(index)? {
-                        reply.restart_rendition(index).await.map_err(client_gone)?;
+                        self.to_client(reply.restart_rendition(index)).await?;
                     }
                 }
                 JobEvent::End(end) => {
                     let (index, bytes) = relay.whole(end.index)?;
                     let (frames, pixels) = self.check(index, bytes, pts).await?;
-                    let end = reply.end(index, pixels, frames).await.map_err(client_gone)?;
+                    let end = self.to_client(reply.end(index, pixels, frames)).await?;
                     relay.complete(end.claim());
                 }
             }
@@ -343,6 +348,22 @@ impl Work<'_> {
             0 => Ok(()),
             missing => Err(Fault::Incomplete { missing }.into()),
         }
+    }
+
+    /// Sends output to the client, and keeps note of whom the segment waits for.
+    async fn to_client<T>(
+        &self,
+        sending: impl Future<Output = Result<T, NetworkError>>,
+    ) -> Result<T, Failed> {
+        self.client_awaited.store(true, Ordering::Relaxed);
+        let unsendable = match sending.await {
+            Ok(sent) => Ok(sent),
+            // The transcoder made something that nobody asked for.
+            Err(error @ NetworkError::Unsendable { .. }) => Err(Fault::Worker(error.to_string()).into()),
+            Err(error) => return Err(Failed::Segment(Refusal::Wire(error.to_wire()))),
+        };
+        self.client_awaited.store(false, Ordering::Relaxed);
+        unsendable
     }
 
     async fn check(&self, index: u32, bytes: Bytes, pts: &[i64]) -> Result<(u32, u64), Failed> {
@@ -402,10 +423,6 @@ fn bad_source(error: MediaError) -> Refusal {
         MediaError::DeadlineExceeded => Refusal::Late,
         error => Refusal::BadMedia(error.to_string()),
     }
-}
-
-fn client_gone(error: NetworkError) -> Failed {
-    Failed::Segment(Refusal::Wire(error.to_wire()))
 }
 
 /// Whose fault a failed job is: the source's, the clock's, or the transcoder's.

@@ -2,8 +2,9 @@ use std::time::Duration;
 
 use alloy_primitives::{Address, B256, U256};
 use bytes::Bytes;
-use framemill_network::{NetworkError, SegmentHeader, SignedQuote, WireCode};
+use framemill_network::{NetworkError, SegmentEvent, SegmentExchange, SegmentHeader, SignedQuote, WireCode};
 use framemill_orchestrator::OrchestratorEvent;
+use framemill_transcoder::RenditionEvent;
 use probabilistic_ticket::{Signature, TicketBatch, TicketParams, Wei};
 
 use crate::support::*;
@@ -50,6 +51,34 @@ async fn a_failed_segment_costs_nothing_and_its_credit_pays_the_next() {
     let bad = SegmentHeader { payment, ..header_for(&quote, 0, &text) };
     assert_eq!(code(market.send(bad, text).await), Some(WireCode::BadMedia));
     assert_whole(&market.send(header(&quote, 1), clip()).await.expect("a result on old credit"));
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_with_output_before_the_receipt_has_paid_for_it() {
+    let mut market = Market::paid(TICKET).await;
+    let (puppet, mut jobs) = Puppet::new();
+    let _worker = market.transcoder(puppet, LOTS).await;
+    let quote = market.session().await;
+    let first = paid_header(&market, &quote, 0).await;
+    let exchange = market.client.open_segment(market.network.peer_id(), first).await.expect("accepted");
+    let SegmentExchange { mut upload, mut download, .. } = exchange;
+    upload.send(clip()).await.expect("an upload");
+    upload.finish().await.expect("a whole upload");
+
+    let sink = next_job(&mut jobs).await;
+    // Ends with the job.
+    std::thread::spawn(move || {
+        let output = || RenditionEvent::Chunk { index: 0, data: Bytes::from_static(b"part of a rendition") };
+        while sink.send(output()).is_ok() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    });
+    let event = download.next().await.expect("output").expect("an event");
+    assert!(matches!(event, SegmentEvent::Chunk(_)), "{event:?}");
+    market.network.ban(market.client.peer_id(), Duration::ZERO);
+    market.until(|event| matches!(event, OrchestratorEvent::SegmentFailed { sequence: 0, .. })).await;
+    let again = market.client.open_segment(market.network.peer_id(), header(&quote, 1)).await;
+    assert_eq!(code(again), Some(WireCode::PaymentInsufficient));
 }
 
 #[tokio::test]
