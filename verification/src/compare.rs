@@ -2,11 +2,14 @@
 
 use std::collections::VecDeque;
 
-use crate::features::{FrameFeatures, Lattice, NEUTRAL, contrast};
+use crate::cells::{ErrorEnergy, outliers, smoothed, smoothing_radius};
+use crate::features::{FrameFeatures, Lattice, NEUTRAL, contrast, spread};
+use crate::plane::Grid;
 use crate::register::Registration;
 use crate::report::{Check, Tier};
 use crate::rules::{
-    self, CHROMA_FLOOR, LONG_STEP, MIN_AVERAGED_FRAMES, PictureRules, REGISTER_EVERY, Tolerance,
+    self, CHROMA_FLOOR, COARSE_RADIUS, DISPLACED_PIXEL, LONG_STEP, MIN_AVERAGED_FRAMES, OFFSET_PER_CONTRAST,
+    PictureRules, REGISTER_EVERY,
 };
 use crate::tempo::Tempo;
 
@@ -14,7 +17,7 @@ use crate::tempo::Tempo;
 #[derive(Clone, Debug)]
 pub(crate) struct SourceFrame {
     pub(crate) features: FrameFeatures,
-    contrast: Vec<u16>,
+    contrast: Contrast,
     /// Change of every luma cell since the frame before.
     motion: Vec<u16>,
 }
@@ -30,7 +33,26 @@ impl SourceFrame {
                 .collect(),
             None => vec![0; lattice.coarse.cells()],
         };
-        Self { contrast: contrast(&features.fine, lattice), motion, features }
+        Self { contrast: Contrast::of(&features, lattice), motion, features }
+    }
+}
+
+/// How much the source varies around every cell. Errors of colour follow the edges of brightness as well.
+#[derive(Clone, Debug)]
+struct Contrast {
+    luma: Vec<u16>,
+    u: Vec<u16>,
+    v: Vec<u16>,
+}
+
+impl Contrast {
+    fn of(features: &FrameFeatures, lattice: Lattice) -> Self {
+        let luma = contrast(&features.fine, lattice);
+        let colour = |plane: &[u16]| -> Vec<u16> {
+            let own = spread(plane, lattice.coarse);
+            own.iter().zip(&luma).map(|(&own, &luma)| own.max(luma)).collect()
+        };
+        Self { u: colour(&features.u), v: colour(&features.v), luma }
     }
 }
 
@@ -38,57 +60,77 @@ impl SourceFrame {
 struct PlaneSums {
     difference: Vec<i32>,
     source: Vec<u32>,
+    contrast: Vec<u32>,
 }
 
 impl PlaneSums {
     fn new(cells: usize) -> Self {
-        Self { difference: vec![0; cells], source: vec![0; cells] }
+        Self { difference: vec![0; cells], source: vec![0; cells], contrast: vec![0; cells] }
     }
 
-    fn add(&mut self, source: &[u16], shown: &[u16]) {
+    fn add(&mut self, source: &[u16], shown: &[u16], contrast: &[u16]) {
         let sums = self.difference.iter_mut().zip(&mut self.source);
         for ((difference, total), (&s, &r)) in sums.zip(source.iter().zip(shown)) {
             *difference += i32::from(r) - i32::from(s);
             *total += u32::from(s);
         }
-    }
-
-    /// Mean difference of a cell, rounded toward zero.
-    fn mean(&self, cell: usize, frames: i32) -> i32 {
-        self.difference[cell] / frames
+        for (total, &contrast) in self.contrast.iter_mut().zip(contrast) {
+            *total += u32::from(contrast);
+        }
     }
 }
 
 /// The running comparison of one rendition.
 pub(crate) struct Comparison<'a> {
     source: &'a [SourceFrame],
-    registration: Registration,
+    near: Registration,
+    far: Registration,
     tempo: Tempo,
     luma: PlaneSums,
     u: PlaneSums,
     v: PlaneSums,
-    contrast: Vec<u32>,
     frames: u32,
     unmatched: u32,
     worst_frame: i64,
+    worst_error: i64,
+    error: ErrorEnergy,
+    fine: Grid,
+    grid: Grid,
+    radius: usize,
+    coarse_radius: usize,
+    /// How far bounds on coding noise are widened, in 256ths.
+    ease: i64,
+    /// [`DISPLACED_PIXEL`] in thousandths of a cell of the fine lattice.
+    pixel_displacement: i64,
     /// The latest frames' luma with their places in the source, for comparing changes.
     recent: VecDeque<(usize, Vec<u16>)>,
 }
 
 impl<'a> Comparison<'a> {
-    pub(crate) fn new(source: &'a [SourceFrame], lattice: Lattice) -> Self {
+    /// `size` is that of the rendition's frames, `millibits` what the ladder gives each of their pixels.
+    pub(crate) fn new(source: &'a [SourceFrame], lattice: Lattice, size: (u32, u32), millibits: u64) -> Self {
         let cells = lattice.coarse.cells();
+        let radius = smoothing_radius(lattice.coarse, size);
+        let coarse_radius = COARSE_RADIUS * (radius + 1);
         Self {
             source,
-            registration: Registration::new(lattice),
+            grid: lattice.coarse,
+            radius,
+            coarse_radius,
+            ease: rules::ease(millibits),
+            pixel_displacement: DISPLACED_PIXEL * lattice.fine.cols as i64 / i64::from(size.0.max(1)),
+            near: Registration::new(lattice, 0),
+            far: Registration::new(lattice, coarse_radius),
+            fine: lattice.fine,
             tempo: Tempo::default(),
             luma: PlaneSums::new(cells),
             u: PlaneSums::new(cells),
             v: PlaneSums::new(cells),
-            contrast: vec![0; cells],
             frames: 0,
             unmatched: 0,
             worst_frame: 0,
+            worst_error: 0,
+            error: ErrorEnergy::default(),
             recent: VecDeque::with_capacity(LONG_STEP),
         }
     }
@@ -109,18 +151,32 @@ impl<'a> Comparison<'a> {
         };
         let own = &self.source[at];
         let rules = rules::WHOLE;
-        let outside = outside(&own.features.luma, &shown.luma, own, rules.frame_luma)
-            .max(outside(&own.features.u, &shown.u, own, rules.frame_chroma))
-            .max(outside(&own.features.v, &shown.v, own, rules.frame_chroma));
-        self.worst_frame = self.worst_frame.max(outside);
-        self.luma.add(&own.features.luma, &shown.luma);
-        self.u.add(&own.features.u, &shown.u);
-        self.v.add(&own.features.v, &shown.v);
-        for (total, &contrast) in self.contrast.iter_mut().zip(&own.contrast) {
-            *total += u32::from(contrast);
-        }
+        let smooth =
+            |source: &[u16], shown: &[u16]| smoothed(difference(source, shown), self.grid, self.radius);
+        let luma = smooth(&own.features.luma, &shown.luma);
+        let error = ErrorEnergy::of(&own.features.luma, &luma);
+        self.worst_error = self.worst_error.max(error.permille());
+        self.error.add(error);
+        let planes = [
+            (luma, &own.contrast.luma, rules.frame_luma),
+            (smooth(&own.features.u, &shown.u), &own.contrast.u, rules.frame_chroma),
+            (smooth(&own.features.v, &shown.v), &own.contrast.v, rules.frame_chroma),
+        ];
+        let outside = planes.map(|(differences, contrast, tolerance)| {
+            let cells = contrast.iter().zip(&own.motion);
+            let bounds = cells
+                .map(|(&contrast, &motion)| {
+                    tolerance.bound(i32::from(contrast) * self.sharpness(), i32::from(motion))
+                })
+                .collect();
+            outliers(&differences, &smoothed(bounds, self.grid, self.radius))
+        });
+        self.worst_frame = outside.into_iter().fold(self.worst_frame, i64::max);
+        self.luma.add(&own.features.luma, &shown.luma, &own.contrast.luma);
+        self.u.add(&own.features.u, &shown.u, &own.contrast.u);
+        self.v.add(&own.features.v, &shown.v, &own.contrast.v);
         if self.frames.is_multiple_of(REGISTER_EVERY) {
-            self.registration.add(&own.features.fine, &shown.fine);
+            self.register(&own.features.fine, &shown.fine);
         }
         let source = self.source;
         self.tempo.place(at, source.len(), |i| source[i].features.luma.as_slice(), &shown.luma);
@@ -130,6 +186,18 @@ impl<'a> Comparison<'a> {
             self.recent.pop_front();
         }
         self.recent.push_back((at, shown.luma));
+    }
+
+    /// Looks for displacement twice: small ones show in fine detail, large ones only in coarse.
+    fn register(&mut self, source: &[u16], shown: &[u16]) {
+        self.near.add(source, shown);
+        let coarse = |cells: &[u16]| -> Vec<u16> {
+            let cells = cells.iter().map(|&level| i32::from(level)).collect();
+            // Means of levels are levels.
+            smoothed(cells, self.fine, self.coarse_radius).iter().map(|&level| level as u16).collect()
+        };
+        let (source, shown) = (coarse(source), coarse(shown));
+        self.far.add(&source, &shown);
     }
 
     /// Compares the change since the frame before and since the one a long step back.
@@ -147,14 +215,26 @@ impl<'a> Comparison<'a> {
         } else {
             rules::FIRST_FRAME
         };
+        // Averages over more cells spread what they find, and small pictures carry their colours less exactly.
+        let small = self.radius as i64;
         let mut checks = vec![
             Check::is("unmatched_frames", i64::from(self.unmatched), 0),
             Check::min("compared_frames", i64::from(self.frames), 1),
-            Check::max("frame_cells", self.worst_frame, rules.frame_cells),
-            Check::max("mean_cells", self.mean_cells(&rules), rules.mean_cells),
-            Check::max("luma_offset", self.luma_offset(), rules.luma_offset),
-            Check::max("chroma_permille", self.chroma_permille(), rules.chroma_permille),
-            Check::max("displacement", self.registration.largest_milli_cells(), rules.displacement),
+            Check::max("frame_cells", self.worst_frame, self.eased(rules.frame_cells)),
+            Check::max("frame_error_permille", self.worst_error, self.eased(rules.frame_error_permille)),
+            Check::max("error_permille", self.error.permille(), self.eased(rules.error_permille)),
+            Check::max("mean_cells", self.mean_cells(&rules), self.eased(rules.mean_cells * (2 * small + 1))),
+            Check::max(
+                "luma_offset",
+                self.luma_offset(),
+                rules.luma_offset + self.contrast_milli() / OFFSET_PER_CONTRAST,
+            ),
+            Check::max("chroma_permille", self.chroma_permille(), rules.chroma_permille * (small + 2) / 2),
+            Check::max(
+                "displacement",
+                self.near.largest_milli_cells().max(self.far.largest_milli_cells()),
+                rules.displacement.max(self.pixel_displacement),
+            ),
         ];
         if tier == Tier::Whole {
             checks.push(Check::max(
@@ -167,21 +247,37 @@ impl<'a> Comparison<'a> {
         checks
     }
 
-    /// Cells whose mean over the frames is outside the tolerance in any plane.
+    /// A bound for a rung as thin as this one.
+    fn eased(&self, bound: i64) -> i64 {
+        bound * self.ease / 256
+    }
+
+    /// How much more an edge weighs in cells that hold few of the rendition's pixels.
+    fn sharpness(&self) -> i32 {
+        // At most MAX_RADIUS + 1.
+        self.radius as i32 + 1
+    }
+
+    /// Mean contrast of the source's luma, in thousandths of a level.
+    fn contrast_milli(&self) -> i64 {
+        let sum: i64 = self.luma.contrast.iter().map(|&sum| i64::from(sum)).sum();
+        sum * 1000 / (16 * i64::from(self.frames.max(1)) * self.luma.contrast.len() as i64)
+    }
+
+    /// Cells whose mean over the frames is outside the tolerance, in the plane with the most of them.
     fn mean_cells(&self, rules: &PictureRules) -> i64 {
         // The number of frames is bounded far below 2^31 by the reference's own limit.
         let frames = self.frames.max(1) as i32;
-        let outside = (0..self.contrast.len()).filter(|&cell| {
-            let contrast = self.contrast[cell] as i32 / frames;
-            let beyond = |sums: &PlaneSums, tolerance: Tolerance| {
-                let bound = i32::from(tolerance.base) + contrast * i32::from(tolerance.per_contrast) / 256;
-                sums.mean(cell, frames).abs() > bound
-            };
-            beyond(&self.luma, rules.mean_luma)
-                || beyond(&self.u, rules.mean_chroma)
-                || beyond(&self.v, rules.mean_chroma)
+        let planes =
+            [(&self.luma, rules.mean_luma), (&self.u, rules.mean_chroma), (&self.v, rules.mean_chroma)];
+        let outside = planes.map(|(sums, tolerance)| {
+            let mean = sums.difference.iter().map(|&sum| sum / frames).collect();
+            let contrast =
+                sums.contrast.iter().map(|&sum| (sum / self.frames.max(1)) as i32 * self.sharpness());
+            let bounds = contrast.map(|contrast| tolerance.bound(contrast, 0)).collect();
+            outliers(&smoothed(mean, self.grid, self.radius), &smoothed(bounds, self.grid, self.radius))
         });
-        outside.count() as i64
+        outside.into_iter().fold(0, i64::max)
     }
 
     /// Magnitude of the mean luma difference, in thousandths of a level.
@@ -197,7 +293,8 @@ impl<'a> Comparison<'a> {
         let frames = i128::from(self.frames.max(1));
         let (mut error, mut colour) = (0i128, 0i128);
         for plane in [&self.u, &self.v] {
-            for (&difference, &source) in plane.difference.iter().zip(&plane.source) {
+            let differences = smoothed(plane.difference.clone(), self.grid, self.radius);
+            for (&difference, &source) in differences.iter().zip(&plane.source) {
                 let saturation = i128::from(source) - frames * i128::from(NEUTRAL);
                 error += i128::from(difference) * i128::from(difference);
                 colour += saturation * saturation;
@@ -209,16 +306,7 @@ impl<'a> Comparison<'a> {
     }
 }
 
-/// Cells of a plane outside the tolerance.
-fn outside(source: &[u16], shown: &[u16], frame: &SourceFrame, tolerance: Tolerance) -> i64 {
-    let weights = frame.contrast.iter().zip(&frame.motion);
-    let cells = source.iter().zip(shown).zip(weights);
-    let count: u32 = cells
-        .map(|((&s, &r), (&contrast, &motion))| {
-            let extra = u32::from(contrast) * u32::from(tolerance.per_contrast)
-                + u32::from(motion) * u32::from(tolerance.per_motion);
-            u32::from(u32::from(s.abs_diff(r)) > u32::from(tolerance.base) + extra / 256)
-        })
-        .sum();
-    i64::from(count)
+/// Difference of two planes of features.
+fn difference(source: &[u16], shown: &[u16]) -> Vec<i32> {
+    source.iter().zip(shown).map(|(&s, &r)| i32::from(r) - i32::from(s)).collect()
 }

@@ -133,11 +133,7 @@ pub fn contrast(fine: &[u16], lattice: Lattice) -> Vec<u16> {
         high.fill(0);
         low.fill(u16::MAX);
         for y in (2 * row).saturating_sub(1)..(2 * row + 3).min(rows) {
-            let line = &fine[y * cols..(y + 1) * cols];
-            for ((h, l), &level) in high.iter_mut().zip(&mut low).zip(line) {
-                *h = (*h).max(level);
-                *l = (*l).min(level);
-            }
+            extend(&mut high, &mut low, &fine[y * cols..(y + 1) * cols]);
         }
         for col in 0..lattice.coarse.cols {
             let span = (2 * col).saturating_sub(1)..(2 * col + 3).min(cols);
@@ -147,6 +143,33 @@ pub fn contrast(fine: &[u16], lattice: Lattice) -> Vec<u16> {
         }
     }
     out
+}
+
+/// The largest minus the smallest of the three by three cells around every cell.
+pub(crate) fn spread(cells: &[u16], grid: Grid) -> Vec<u16> {
+    let mut out = Vec::with_capacity(cells.len());
+    let (mut high, mut low) = (vec![0u16; grid.cols], vec![0u16; grid.cols]);
+    for row in 0..grid.rows {
+        high.fill(0);
+        low.fill(u16::MAX);
+        for y in row.saturating_sub(1)..(row + 2).min(grid.rows) {
+            extend(&mut high, &mut low, &cells[y * grid.cols..(y + 1) * grid.cols]);
+        }
+        for col in 0..grid.cols {
+            let span = col.saturating_sub(1)..(col + 2).min(grid.cols);
+            let top = high[span.clone()].iter().max();
+            let bottom = low[span].iter().min();
+            out.push(top.zip(bottom).map_or(0, |(top, bottom)| top - bottom));
+        }
+    }
+    out
+}
+
+fn extend(high: &mut [u16], low: &mut [u16], line: &[u16]) {
+    for ((h, l), &level) in high.iter_mut().zip(low).zip(line) {
+        *h = (*h).max(level);
+        *l = (*l).min(level);
+    }
 }
 
 /// Sum of absolute differences of two planes of features.

@@ -12,7 +12,7 @@ use crate::outline::{near, sha256};
 use crate::policy::Policy;
 use crate::quality::QualitySums;
 use crate::report::{Check, Report, Tier};
-use crate::source::{DecodedSource, STRICT, SourceReference, first_frame};
+use crate::source::{DecodedSource, SourceReference, first_frame};
 use crate::structure::{self, Structure};
 
 /// Judges a rendition: is it a faithful encode of this source for this ladder entry?
@@ -71,7 +71,12 @@ impl<'a> PictureJudge<'a> {
         Self {
             source,
             kept: &decoded.kept,
-            comparison: Comparison::new(&decoded.frames, source.lattice()),
+            comparison: Comparison::new(
+                &decoded.frames,
+                source.lattice(),
+                (entry.width, entry.height),
+                millibits(source, entry, frames),
+            ),
             planes: Planes::new(&limits),
             size: (entry.width, entry.height),
             decoded: 0,
@@ -90,7 +95,7 @@ impl<'a> PictureJudge<'a> {
     ) -> Result<(), VerifyError> {
         let limits = structure::limits(self.source, entry, structure.frames as usize);
         let outcome = if tier == Tier::FirstFrame {
-            first_frame(rendition, &STRICT, &limits, self.source.origin())
+            first_frame(rendition, &self.source.strict(), &limits, self.source.origin())
                 .map_err(Stop::from)
                 .and_then(|frame| frame.map_or(Ok(()), |frame| self.frame(frame).map_err(Stop::Judge)))
         } else {
@@ -107,7 +112,7 @@ impl<'a> PictureJudge<'a> {
     }
 
     fn every_frame(&mut self, rendition: &Bytes, limits: &MediaLimits) -> Result<(), Stop> {
-        let mut reader = VideoReader::open(rendition.clone(), &STRICT, limits)?;
+        let mut reader = VideoReader::open(rendition.clone(), &self.source.strict(), limits)?;
         while let Some(frame) = reader.next_frame()? {
             self.frame(frame).map_err(Stop::Judge)?;
         }
@@ -139,6 +144,13 @@ impl<'a> PictureJudge<'a> {
         checks.extend(self.comparison.checks(tier));
         checks
     }
+}
+
+/// Thousandths of a bit that the ladder gives each pixel of a rendition of so many frames.
+fn millibits(source: &SourceReference, entry: &LadderEntry, frames: u64) -> u64 {
+    let bits = u128::from(entry.bitrate) * u128::from(source.outline().duration()) / 90;
+    let pixels = u128::from(entry.pixels_per_frame()) * u128::from(frames);
+    u64::try_from(bits / pixels.max(1)).unwrap_or(u64::MAX)
 }
 
 /// Whether the frame's pixels are 4:2:0 in 8 bits, whichever range they are tagged with.

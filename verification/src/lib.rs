@@ -21,6 +21,7 @@
 //! # }
 //! ```
 
+mod cells;
 mod compare;
 mod error;
 pub mod features;

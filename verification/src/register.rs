@@ -5,7 +5,7 @@
 //! a zoom and a rotation, which move the rim and not the middle.
 
 use crate::features::Lattice;
-use crate::rules::{EXPLAINED_DIVISOR, MIN_TILES, TEXTURE_FLOOR};
+use crate::rules::{CORRELATED, DOUBT_FACTOR, EXPLAINED_DIVISOR, MIN_TILES, TEXTURE_FLOOR};
 
 /// Tiles along each side.
 const TILES: usize = 3;
@@ -32,15 +32,21 @@ struct Sums {
 pub(crate) struct Registration {
     lattice: Lattice,
     tiles: [Sums; TILES * TILES],
+    frames: u32,
+    correlated: i128,
 }
 
 impl Registration {
-    pub(crate) fn new(lattice: Lattice) -> Self {
-        Self { lattice, tiles: [Sums::default(); TILES * TILES] }
+    /// For lattices that were averaged over `radius` cells on each side.
+    pub(crate) fn new(lattice: Lattice, radius: usize) -> Self {
+        // Cells that were averaged together witness as one.
+        let correlated = CORRELATED * (radius as i128 + 1) * (radius as i128 + 1);
+        Self { lattice, correlated, tiles: [Sums::default(); TILES * TILES], frames: 0 }
     }
 
     /// Adds a frame: fine lattices of source and rendition.
     pub(crate) fn add(&mut self, source: &[u16], rendition: &[u16]) {
+        self.frames += 1;
         let (cols, rows) = (self.lattice.fine.cols, self.lattice.fine.rows);
         for y in 1..rows - 1 {
             let above = &source[(y - 1) * cols..y * cols];
@@ -60,7 +66,11 @@ impl Registration {
     /// or of the middle one of all tiles. Coding noise moves single tiles a little in any direction; a shift moves all
     /// alike, a crop or a turn explains what is seen at the rim.
     pub(crate) fn largest_milli_cells(&self) -> i64 {
-        let tiles: Vec<Displacement> = self.tiles.iter().filter_map(Sums::displacement).collect();
+        let tiles: Vec<Displacement> = self
+            .tiles
+            .iter()
+            .filter_map(|tile| tile.displacement(i128::from(self.frames) * self.correlated))
+            .collect();
         let explained = tiles.iter().filter(|tile| tile.explained);
         let single = explained.map(|tile| tile.x.abs().max(tile.y.abs())).max().unwrap_or(0);
         if tiles.len() < MIN_TILES {
@@ -75,7 +85,7 @@ impl Registration {
     }
 }
 
-/// Displacement of a tile in thousandths of a cell.
+/// What of a tile's displacement is beyond doubt, in thousandths of a cell.
 struct Displacement {
     x: i64,
     y: i64,
@@ -110,7 +120,8 @@ impl Sums {
         self.dd += dd;
     }
 
-    fn displacement(&self) -> Option<Displacement> {
+    /// `alike` is the number of cells, in space and over the frames, that count as one.
+    fn displacement(&self, alike: i128) -> Option<Displacement> {
         let n = i128::from(self.n);
         if n == 0 {
             return None;
@@ -131,11 +142,20 @@ impl Sums {
         let solve = |numerator: i128| ((numerator << 16) / determinant).clamp(-LARGEST, LARGEST);
         let (x, y) = (solve(yy * xd - xy * yd), solve(xx * yd - xy * xd));
         let explained = (x * xd + y * yd) >> 16;
+        let total = centred(self.dd, self.d, self.d).max(1);
+        let rest = (total - explained).max(0);
+        // Differences of neighbouring cells and of the frames of a tile are alike: they witness less than their number.
+        let witnesses = (n / alike.max(1)).max(1);
+        let doubt = |across: i128| {
+            let variance = ((rest * across) << 16) / determinant / witnesses;
+            DOUBT_FACTOR * ((variance << 16).unsigned_abs().isqrt() as i128)
+        };
+        let sure = |value: i128, doubt: i128| value.signum() * (value.abs() - doubt).max(0);
         let milli = |cells: i128| (cells * 2_000 / (1 << 16)) as i64;
         Some(Displacement {
-            x: milli(x),
-            y: milli(y),
-            explained: explained * EXPLAINED_DIVISOR >= centred(self.dd, self.d, self.d).max(1),
+            x: milli(sure(x, doubt(yy))),
+            y: milli(sure(y, doubt(xx))),
+            explained: explained * EXPLAINED_DIVISOR >= total,
         })
     }
 }
@@ -165,7 +185,7 @@ mod tests {
     }
 
     fn displacement(shown: &[u16]) -> i64 {
-        let mut registration = Registration::new(Lattice::for_picture(160, 90));
+        let mut registration = Registration::new(Lattice::for_picture(160, 90), 0);
         registration.add(&texture(0, 0, 0), shown);
         registration.largest_milli_cells()
     }
@@ -184,7 +204,7 @@ mod tests {
     #[test]
     fn a_picture_without_texture_has_no_displacement() {
         let flat = vec![900u16; 160 * 90];
-        let mut registration = Registration::new(Lattice::for_picture(160, 90));
+        let mut registration = Registration::new(Lattice::for_picture(160, 90), 0);
         registration.add(&flat, &texture(0, 0, 0));
         assert_eq!(registration.largest_milli_cells(), 0);
     }

@@ -19,6 +19,27 @@ pub struct Tolerance {
     pub per_motion: u16,
 }
 
+impl Tolerance {
+    /// The tolerated difference of a cell with this contrast and this change.
+    pub(crate) fn bound(self, contrast: i32, motion: i32) -> i32 {
+        let extra = contrast * i32::from(self.per_contrast) + motion * i32::from(self.per_motion);
+        i32::from(self.base) + extra / 256
+    }
+}
+
+/// Thousandths of a bit for each pixel below which a rung is starved and shows it.
+const THIN_MILLIBITS: u64 = 60;
+
+/// The most that bounds are widened for it, in 256ths.
+const MAX_EASE: u64 = 3 * 256;
+
+/// How far a rung that gets so many thousandths of a bit for each pixel widens bounds on coding noise, in 256ths. The
+/// ladder decides it, not the transcoder.
+pub(crate) fn ease(millibits: u64) -> i64 {
+    // At most MAX_EASE.
+    (256 * THIN_MILLIBITS / millibits.max(1)).clamp(256, MAX_EASE) as i64
+}
+
 /// Bounds on the decoded picture.
 #[derive(Clone, Copy, Debug)]
 pub struct PictureRules {
@@ -28,13 +49,17 @@ pub struct PictureRules {
     pub frame_chroma: Tolerance,
     /// Most cells of any one frame outside it.
     pub frame_cells: i64,
+    /// Largest energy of any one frame's luma difference, in thousandths of the source's variation.
+    pub frame_error_permille: i64,
+    /// The same over all frames.
+    pub error_permille: i64,
     /// Tolerance of luma cells averaged over the segment.
     pub mean_luma: Tolerance,
     /// Tolerance of chroma cells averaged over the segment.
     pub mean_chroma: Tolerance,
     /// Most averaged cells outside it.
     pub mean_cells: i64,
-    /// Largest mean luma offset, in thousandths of a level.
+    /// Largest mean luma offset, in thousandths of a level, of a flat source; see [`OFFSET_PER_CONTRAST`].
     pub luma_offset: i64,
     /// Largest chroma error energy, in thousandths of the source's chroma energy.
     pub chroma_permille: i64,
@@ -50,7 +75,9 @@ pub struct PictureRules {
 pub const WHOLE: PictureRules = PictureRules {
     frame_luma: Tolerance { base: 6 * LEVEL, per_contrast: 96, per_motion: 160 },
     frame_chroma: Tolerance { base: 7 * LEVEL, per_contrast: 48, per_motion: 96 },
-    frame_cells: 300,
+    frame_cells: 100,
+    frame_error_permille: 200,
+    error_permille: 110,
     mean_luma: Tolerance { base: 3 * LEVEL, per_contrast: 48, per_motion: 0 },
     mean_chroma: Tolerance { base: 4 * LEVEL, per_contrast: 32, per_motion: 0 },
     mean_cells: 14,
@@ -58,18 +85,38 @@ pub const WHOLE: PictureRules = PictureRules {
     chroma_permille: 100,
     displacement: 150,
     misaligned_permille: 150,
-    frozen_permille: 150,
+    frozen_permille: 250,
 };
 
 /// Bounds on a judgement of the first frame, where there is nothing to average.
 pub const FIRST_FRAME: PictureRules = PictureRules {
     mean_luma: Tolerance { base: 6 * LEVEL, per_contrast: 96, per_motion: 0 },
     mean_chroma: Tolerance { base: 7 * LEVEL, per_contrast: 48, per_motion: 0 },
+    chroma_permille: 200,
     ..WHOLE
 };
 
 /// Fewer frames than this are judged by [`FIRST_FRAME`]'s bounds.
 pub const MIN_AVERAGED_FRAMES: u32 = 8;
+
+/// Pixels of a rendition, each way, that an average covers at least: as many as a transform block of the codecs.
+pub(crate) const SMOOTH_PIXELS: usize = 8;
+
+/// Share of the cells, in thousandths, that pass what is taken for the noise.
+pub(crate) const NOISE_PERMILLE: usize = 100;
+
+/// How far beyond that noise a cell is no noise any more, in 256ths.
+pub(crate) const NOISE_FACTOR: i32 = 768;
+
+/// The most that noise widens a tolerance, in 256ths.
+pub(crate) const NOISE_CEILING: i32 = 768;
+
+/// Variation of the source per cell, in squared sixteenths, below which errors are held against this instead.
+pub(crate) const ERROR_FLOOR: i64 = (3 * LEVEL as i64) * (3 * LEVEL as i64);
+
+/// One in so many parts of the source's mean contrast is added to the bound on the luma offset: what an encoder cuts
+/// off at black and white.
+pub const OFFSET_PER_CONTRAST: i64 = 32;
 
 /// Noise floor of the chroma energy, per cell and plane, in squared sixteenths: a picture with less colour than this
 /// is judged as if it had this much.
@@ -80,7 +127,19 @@ pub const TEXTURE_FLOOR: i128 = (LEVEL as i128) * (LEVEL as i128);
 
 /// A single tile's displacement counts when it explains at least one in this many parts of its difference: coding
 /// noise explains little, a shift most of it.
-pub const EXPLAINED_DIVISOR: i128 = 4;
+pub const EXPLAINED_DIVISOR: i128 = 2;
+
+/// Neighbouring cells whose differences count as one witness of a displacement.
+pub(crate) const CORRELATED: i128 = 16;
+
+/// Standard deviations of a displacement that are in doubt.
+pub(crate) const DOUBT_FACTOR: i128 = 1;
+
+/// Fine cells on each side over which pictures are averaged to find large displacements.
+pub(crate) const COARSE_RADIUS: usize = 2;
+
+/// Largest displacement in thousandths of the rendition's own pixels: scalers place small pictures no better.
+pub(crate) const DISPLACED_PIXEL: i64 = 400;
 
 /// Textured tiles from which their middle displacement means something.
 pub const MIN_TILES: usize = 5;
@@ -95,6 +154,9 @@ pub const NEIGHBOURS: usize = 4;
 /// and from the farther ones more than from the nearest.
 pub const MOTION_FLOOR: u32 = LEVEL as u32 / 2;
 
+/// A frame is in the wrong place only if it differs by more than this from the right one on average.
+pub(crate) const MISPLACED_FLOOR: u32 = LEVEL as u32 * 5 / 4;
+
 /// A frame also moves when it differs from both neighbours by more than this: no grain does that to a lattice.
 pub const RACE_FLOOR: u32 = 4 * LEVEL as u32;
 
@@ -108,7 +170,7 @@ pub const GRAIN_CEILING: u16 = 4 * LEVEL;
 pub const GRAIN_FACTOR: u16 = 6;
 
 /// A frame changes when at least this many of its cells do.
-pub const MIN_CHANGING_CELLS: u32 = 12;
+pub const MIN_CHANGING_CELLS: u32 = 36;
 
 /// Frames between the two of the second comparison for standing still: slow motion shows only over a while.
 pub const LONG_STEP: usize = 8;

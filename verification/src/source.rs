@@ -12,11 +12,6 @@ use crate::features::Lattice;
 use crate::frames::{KeptLuma, Planes, measure};
 use crate::outline::{Outline, near, sha256};
 
-/// One thread, so that a judgement costs what it says and runs beside others; decoding is bit-exact either way.
-pub(crate) const LENIENT: DecoderConfig = DecoderConfig { threads: 1, strict: false };
-/// Renditions are decoded without concealment: a stream that does not conform is not scored.
-pub(crate) const STRICT: DecoderConfig = DecoderConfig { threads: 1, strict: true };
-
 /// A source segment to judge renditions against.
 ///
 /// Construction reads the packets; pictures are decoded when a judgement first needs them. Kept per frame: about
@@ -27,6 +22,7 @@ pub struct SourceReference {
     data: Bytes,
     sha256: B256,
     limits: MediaLimits,
+    decoder_threads: u32,
     outline: Outline,
     lattice: Lattice,
     first: OnceLock<Result<DecodedSource, VerifyError>>,
@@ -57,10 +53,19 @@ impl SourceReference {
             lattice: Lattice::for_picture(outline.width as usize, outline.height as usize),
             data,
             limits: limits.clone(),
+            decoder_threads: 1,
             outline,
             first: OnceLock::new(),
             whole: OnceLock::new(),
         })
+    }
+
+    /// Decodes with so many threads, zero for one per core. The default of one makes a judgement cost what it says and
+    /// run beside others; decoding, and so every report, is the same with any number.
+    #[must_use]
+    pub fn with_decoder_threads(mut self, threads: u32) -> Self {
+        self.decoder_threads = threads;
+        self
     }
 
     /// SHA-256 of the segment.
@@ -87,6 +92,16 @@ impl SourceReference {
         &self.limits
     }
 
+    /// How the source is decoded: as far as it goes, as a transcoder does.
+    fn lenient(&self) -> DecoderConfig {
+        DecoderConfig { threads: self.decoder_threads, strict: false }
+    }
+
+    /// How renditions are decoded: without concealment, since a stream that does not conform is not scored.
+    pub(crate) fn strict(&self) -> DecoderConfig {
+        DecoderConfig { threads: self.decoder_threads, strict: true }
+    }
+
     /// First presentation time; the timeline of a judgement lies around it.
     pub(crate) fn origin(&self) -> i64 {
         self.outline.pts.first().copied().unwrap_or(0)
@@ -106,7 +121,7 @@ impl SourceReference {
     }
 
     fn decode_first(&self) -> Result<DecodedSource, VerifyError> {
-        let frame = first_frame(&self.data, &LENIENT, &self.limits, self.origin())
+        let frame = first_frame(&self.data, &self.lenient(), &self.limits, self.origin())
             .map_err(VerifyError::Source)?
             .ok_or(VerifyError::NoSourcePicture)?;
         let mut planes = Planes::new(&self.limits);
@@ -116,8 +131,8 @@ impl SourceReference {
     }
 
     fn decode_whole(&self) -> Result<DecodedSource, VerifyError> {
-        let mut reader =
-            VideoReader::open(self.data.clone(), &LENIENT, &self.limits).map_err(VerifyError::Source)?;
+        let mut reader = VideoReader::open(self.data.clone(), &self.lenient(), &self.limits)
+            .map_err(VerifyError::Source)?;
         let mut planes = Planes::new(&self.limits);
         let mut decoded = DecodedSource { frames: Vec::new(), kept: Vec::new() };
         let middle = self.outline.pts.len() / 2;

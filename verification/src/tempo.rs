@@ -3,7 +3,7 @@
 use crate::features::sum_abs_diff;
 use crate::rules::{
     CHANGE_FLOOR, FROZEN_DIVISOR, GRAIN_CEILING, GRAIN_FACTOR, MIN_CHANGING_CELLS, MIN_MOVING_FRAMES,
-    MOTION_FLOOR, NEIGHBOURS, RACE_FLOOR,
+    MISPLACED_FLOOR, MOTION_FLOOR, NEIGHBOURS, RACE_FLOOR,
 };
 
 /// Counts over a segment.
@@ -42,8 +42,10 @@ impl Tempo {
         let races = nearest > RACE_FLOOR * own.len() as u32;
         if nearest != u32::MAX && (drifts || races) {
             self.moving += 1;
-            // Two to three: an honest frame is nearest to its own source even at starved bit rates.
-            self.misaligned += u32::from(best < own_error && 3 * best < 2 * own_error);
+            // Two to three: an honest frame is nearest to its own source even at starved bit rates, unless what moves
+            // is so faint that the encoder skips it.
+            let seen = own_error > MISPLACED_FLOOR * own.len() as u32;
+            self.misaligned += u32::from(seen && best < own_error && 3 * best < 2 * own_error);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The sources of the test set: synthetic contents, and real clips where they are at hand.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::OnceLock;
 
 use framemill_media::{MediaLimits, Rational, Segmenter, SegmenterConfig};
@@ -51,10 +52,29 @@ fn folder() -> PathBuf {
 }
 
 fn real(name: &str, index: usize) -> Option<Clip> {
-    let data = std::fs::read(folder().join(name)).ok()?;
+    file(&folder().join(name), index)
+}
+
+/// A segment of a file; none where the file cannot be read.
+pub(crate) fn file(path: &Path, index: usize) -> Option<Clip> {
+    let name = path.file_name()?.to_string_lossy();
+    Some(segment(&name, std::fs::read(path).ok()?, index))
+}
+
+fn segment(name: &str, data: Vec<u8>, index: usize) -> Clip {
     let mut segmenter =
         Segmenter::from_bytes(data.into(), SegmenterConfig::default(), &MediaLimits::default()).expect(name);
     let segment = segmenter.nth(index).expect("as many segments").expect(name);
     let rate = segment.info.video.as_ref().expect("video").frame_rate;
-    Some(Clip { name: name.into(), data: segment.data, rate })
+    Clip { name: name.into(), data: segment.data, rate }
+}
+
+/// A second of what one of FFmpeg's own sources draws, in a format that the project's encoder does not make.
+pub(crate) fn generated(name: &str, picture: &str, format: &[&str]) -> Clip {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "error", "-f", "lavfi", "-i", picture, "-t", "1"]).args(format);
+    command.args(["-c:v", "libx264", "-preset", "veryfast", "-b:v", "6M", "-f", "mpegts", "-"]);
+    let made = command.output().expect("the ffmpeg command is installed");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    segment(name, made.stdout, 0)
 }

@@ -3,8 +3,10 @@
 mod attacks;
 mod clips;
 mod container;
+mod determinism;
 mod honest;
 mod hostile;
 mod picture;
 mod studio;
+mod suite;
 mod tamper;

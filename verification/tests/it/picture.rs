@@ -12,7 +12,7 @@ pub(crate) struct Pic {
 
 impl Pic {
     pub(crate) fn filled(width: usize, height: usize, [y, u, v]: [u8; 3]) -> Self {
-        let chroma = width / 2 * (height / 2);
+        let chroma = width.div_ceil(2) * height.div_ceil(2);
         Self { width, height, planes: [vec![y; width * height], vec![u; chroma], vec![v; chroma]] }
     }
 
@@ -32,7 +32,7 @@ impl Pic {
     }
 
     pub(crate) fn plane_width(&self, plane: usize) -> usize {
-        if plane == 0 { self.width } else { self.width / 2 }
+        if plane == 0 { self.width } else { self.width.div_ceil(2) }
     }
 
     /// A picture whose plane samples come from `source(plane, x, y)`.

@@ -34,6 +34,22 @@ impl Default for Recipe {
     }
 }
 
+/// Encodes of one clip that an honest transcoder may make; the plain one first.
+pub(crate) fn recipes() -> Vec<Recipe> {
+    let plain = Recipe::default;
+    vec![
+        plain(),
+        Recipe { preset: "ultrafast", ..plain() },
+        Recipe { rate_percent: 75, ..plain() },
+        Recipe { rate_percent: 50, preset: "superfast", ..plain() },
+        Recipe { zero_latency: true, b_frames: Some(0), ..plain() },
+        Recipe { gop: 15, filter: ScaleFilter::Bilinear, ..plain() },
+        Recipe { filter: ScaleFilter::Area, ..plain() },
+        Recipe { filter: ScaleFilter::Lanczos, ..plain() },
+        Recipe { preset: "slow", ..plain() },
+    ]
+}
+
 /// A concrete ladder entry.
 pub(crate) fn entry(width: u32, height: u32, bitrate: u32) -> LadderEntry {
     LadderEntry {

@@ -3,6 +3,9 @@
 use crate::picture::Pic;
 use crate::studio::Timed;
 
+/// One degree in microradians.
+const DEGREE: i64 = 17_453;
+
 /// A way to cheat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Attack {
@@ -16,23 +19,28 @@ pub(crate) enum Attack {
     FlipHorizontal,
     FlipVertical,
     Rotate180,
+    /// By an angle in microradians.
+    Turn(i64),
     Letterbox,
     Crop(usize),
     Brightness(u8),
     Contrast,
     Grey,
     SwapChroma,
-    Logo { permille: usize },
+    Logo {
+        permille: usize,
+    },
     HalfRate,
     Delay(usize),
     Reverse,
+    Shuffle,
     ReplacedFrame,
     ReplacedMiddle,
 }
 
 impl Attack {
     /// Attacks that must always be caught, temporal ones where something moves.
-    pub(crate) const STRONG: [Self; 24] = [
+    pub(crate) const STRONG: [Self; 26] = [
         Self::WrongContent,
         Self::ReplayedSegment,
         Self::Frozen,
@@ -45,6 +53,7 @@ impl Attack {
         Self::FlipHorizontal,
         Self::FlipVertical,
         Self::Rotate180,
+        Self::Turn(DEGREE),
         Self::Letterbox,
         Self::Crop(50),
         Self::Brightness(10),
@@ -55,15 +64,17 @@ impl Attack {
         Self::HalfRate,
         Self::Delay(3),
         Self::Reverse,
+        Self::Shuffle,
         Self::ReplacedFrame,
         Self::ReplacedMiddle,
     ];
 
     /// Attacks whose recall is only reported.
-    pub(crate) const WEAK: [Self; 5] = [
+    pub(crate) const WEAK: [Self; 6] = [
         Self::Brightness(3),
         Self::Crop(10),
         Self::Delay(1),
+        Self::Turn(DEGREE / 5),
         Self::Logo { permille: 20 },
         Self::Logo { permille: 5 },
     ];
@@ -83,6 +94,7 @@ impl Attack {
                 Self::HalfRate => at(index / 2 * 2),
                 Self::Delay(by) => at(index.saturating_sub(by)),
                 Self::Reverse => at(n - 1 - index),
+                Self::Shuffle => at((index / 4 * 4 + [2, 0, 3, 1][index % 4]).min(n - 1)),
                 Self::ReplacedFrame if index == n / 2 => other[index].clone(),
                 Self::ReplacedMiddle if (n / 3..2 * n / 3).contains(&index) => other[index].clone(),
                 _ => self.still(&clip[index].1),
@@ -94,7 +106,7 @@ impl Attack {
     /// The change of a single picture.
     fn still(self, pic: &Pic) -> Pic {
         let (w, h) = (pic.width, pic.height);
-        let size = |plane: usize| if plane == 0 { (w, h) } else { (w / 2, h / 2) };
+        let size = |plane: usize| if plane == 0 { (w, h) } else { (w.div_ceil(2), h.div_ceil(2)) };
         let sample = |plane: usize, x: usize, y: usize| pic.planes[plane][y * size(plane).0 + x];
         match self {
             Self::Shift(by) => pic.map(|plane, x, y| {
@@ -106,6 +118,7 @@ impl Attack {
             Self::Rotate180 => {
                 pic.map(|plane, x, y| sample(plane, size(plane).0 - 1 - x, size(plane).1 - 1 - y))
             }
+            Self::Turn(angle) => turned(pic, angle),
             Self::Letterbox => pic.map(|plane, x, y| {
                 let (_, height) = size(plane);
                 let bar = height / 8;
@@ -147,4 +160,26 @@ impl Attack {
 
 fn black(like: &Pic) -> Pic {
     Pic::filled(like.width, like.height, [16, 128, 128])
+}
+
+/// The picture turned around its middle by a small angle, bilinear between samples; the rim repeats.
+fn turned(pic: &Pic, microradians: i64) -> Pic {
+    /// Steps between two samples.
+    const STEPS: i64 = 256;
+    pic.map(|plane, x, y| {
+        let width = pic.plane_width(plane) as i64;
+        let height = pic.planes[plane].len() as i64 / width;
+        let (dx, dy) = (x as i64 - width / 2, y as i64 - height / 2);
+        // For small angles the sine is the angle and the cosine one.
+        let moved = |own: i64, by: i64, side: i64| {
+            (own * STEPS + by * microradians * STEPS / 1_000_000).clamp(0, (side - 1) * STEPS - 1)
+        };
+        let (sx, sy) = (moved(x as i64, dy, width), moved(y as i64, -dx, height));
+        let (fx, fy) = (sx % STEPS, sy % STEPS);
+        let sample =
+            |ox, oy| i64::from(pic.planes[plane][((sy / STEPS + oy) * width + sx / STEPS + ox) as usize]);
+        let upper = sample(0, 0) * (STEPS - fx) + sample(1, 0) * fx;
+        let lower = sample(0, 1) * (STEPS - fx) + sample(1, 1) * fx;
+        ((upper * (STEPS - fy) + lower * fy) / (STEPS * STEPS)) as u8
+    })
 }
