@@ -1,7 +1,7 @@
 //! The on-chain contracts in Solidity, and the crate that binds, deploys and talks to them.
 //!
 //! Who calls it: the orchestrator and broadcaster roles and the node, through [`ChainClient`]; the
-//! demo and the tests deploy with [`deploy`] on an [`Anvil`] chain. Every wait has a deadline and a
+//! demo and the tests deploy with [`deploy()`] on an [`Anvil`] chain. Every wait has a deadline and a
 //! chain that does not answer is a [`ChainError`] for which [`ChainError::is_retryable`] is true.
 
 mod abi;
