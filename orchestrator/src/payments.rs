@@ -37,6 +37,8 @@ impl Payments {
         broker: Arc<dyn Broker>,
     ) -> Result<Self, OrchestratorError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        // Nobody can use a session of the process before this one: it must not keep its sender's lane.
+        ledger.retire_sessions().await.map_err(RecipientError::from)?;
         let recipient = Recipient::open(config, ledger.clone(), broker.clone(), clock.clone()).await?;
         let redeemer = Redeemer::new(policy, ledger, broker.clone(), clock);
         Ok(Self { recipient, redeemer, broker })

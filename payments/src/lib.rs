@@ -1,4 +1,12 @@
 //! Probabilistic micropayments: tickets, sender, recipient, ledger and redeemer, with no knowledge of video or of any chain client.
+//!
+//! A [`Recipient`] issues [`TicketParams`] for a session; a [`Sender`] makes signed tickets from them, whose expected value
+//! is what it owes; the recipient checks them, draws, and credits the session. A [`Redeemer`] turns winners into money. Who
+//! calls it: the roles of a market, which carry parameters and tickets as opaque bytes and bring a [`Broker`] to read the chain
+//! and to redeem with. `examples/lottery.rs` shows the whole way.
+//!
+//! What is promised or owed is in a [`Ledger`] on disk before a call returns: a process killed at any instruction loses no
+//! winner, accepts no nonce twice and redeems nothing twice. [`Redeemer::run`] ends with its token; all else ends by being dropped.
 
 pub mod codec;
 pub mod key;

@@ -300,6 +300,10 @@ pub trait Ledger: Send + Sync {
     /// sessions give way to new ones from now on, unless they are paid again.
     async fn release_holds(&self) -> Result<(), LedgerError>;
 
+    /// Lets every open session give way as soon as its sender has no lane left, however lately it was paid: for a
+    /// recipient whose sessions end with its process.
+    async fn retire_sessions(&self) -> Result<(), LedgerError>;
+
     /// The face value of the sender's winners that are neither paid nor dead.
     async fn pending_value(&self, sender: Address) -> Result<Wei, LedgerError>;
 

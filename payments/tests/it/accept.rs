@@ -2,8 +2,8 @@
 
 use alloy_primitives::{Address, B256};
 use probabilistic_ticket::{
-    Broker, Domain, Reason, RecipientError, Round, Scheme, SenderFunds, Signature, TicketBatch, TicketParams,
-    Wei, WinProb,
+    Broker, Domain, Ledger, Reason, RecipientError, Round, Scheme, SenderFunds, Signature, TicketBatch,
+    TicketParams, Wei, WinProb,
 };
 
 use crate::common::{ETHER, SESSION, TICKET, World, key, payment, recipient_config, refusal, sign};
@@ -416,6 +416,19 @@ async fn sessions_of_before_a_restart_give_way_unless_they_are_paid_again() {
     let next = world.recipient.open_session(sender, new).await.unwrap();
     assert_eq!((next.lane, next.nonce_floor), (0, 1));
     assert!(world.recipient.params(living).await.is_ok());
+}
+
+#[tokio::test]
+async fn retired_sessions_give_way_at_once_when_lanes_run_out() {
+    let mut config = recipient_config(false);
+    config.max_lanes = 1;
+    let world = World::with(config).await;
+    let params = world.params().await;
+    world.pay(&params, &[1], 0).await.unwrap();
+    world.ledger.retire_sessions().await.unwrap();
+    let next = world.recipient.open_session(key("sender").address(), B256::repeat_byte(2)).await.unwrap();
+    assert_eq!((next.lane, next.nonce_floor), (0, 1));
+    assert!(world.recipient.params(SESSION).await.is_err());
 }
 
 #[tokio::test]

@@ -100,6 +100,10 @@ impl Ledger for SqliteLedger {
         self.call(Command::ReleaseHolds).await
     }
 
+    async fn retire_sessions(&self) -> Result<(), LedgerError> {
+        self.call(Command::RetireSessions).await
+    }
+
     async fn pending_value(&self, sender: Address) -> Result<Wei, LedgerError> {
         self.call(|reply| Command::PendingValue(sender, reply)).await
     }

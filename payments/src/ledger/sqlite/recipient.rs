@@ -144,6 +144,12 @@ impl<'t> Books<'t> {
         Ok(())
     }
 
+    pub(super) async fn retire_sessions(&mut self) -> Result<(), LedgerError> {
+        self.flush().await?;
+        sqlx::query("UPDATE sessions SET used_ms = 0").execute(&mut *self.connection).await?;
+        Ok(())
+    }
+
     /// The lane's state, all zero before its first session.
     pub(super) async fn load_lane(&mut self, id: LaneId) -> Result<LaneState, LedgerError> {
         if let Some(state) = self.lanes.get(&id) {

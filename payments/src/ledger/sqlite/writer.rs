@@ -25,6 +25,7 @@ pub(super) enum Command {
     Accept(Acceptance, Reply<Acknowledged>),
     Settle { session: B256, held: Wei, actual: Wei, reply: Reply<Wei> },
     ReleaseHolds(Reply<()>),
+    RetireSessions(Reply<()>),
     PendingValue(Address, Reply<Wei>),
     PendingWinners(u32, Reply<Vec<Winner>>),
     Reveal(Vec<LaneId>, Reply<Vec<Winner>>),
@@ -121,6 +122,7 @@ async fn execute(books: &mut Books<'_>, call: Command, answers: &mut Vec<Answer>
             answer!(reply, books.settle(session, held, actual))
         }
         Command::ReleaseHolds(reply) => answer!(reply, books.release_holds()),
+        Command::RetireSessions(reply) => answer!(reply, books.retire_sessions()),
         Command::PendingValue(sender, reply) => answer!(reply, books.pending_value(sender)),
         Command::PendingWinners(limit, reply) => answer!(reply, books.pending_winners(limit)),
         Command::Reveal(lanes, reply) => answer!(reply, books.reveal(lanes)),
