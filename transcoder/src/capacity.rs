@@ -23,7 +23,7 @@ const OFFERED_PERCENT: u64 = 80;
 const SMALLEST_SESSION: u64 = 426 * 240 * 30;
 
 /// Most sessions offered however fast the engine is: each one costs threads and memory.
-const MOST_SESSIONS: u32 = 128;
+pub(crate) const MOST_SESSIONS: u32 = 128;
 
 /// Session of the measuring jobs; no quote has it.
 const MEASURE_SESSION: SessionId = SessionId::ZERO;

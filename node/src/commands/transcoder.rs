@@ -30,10 +30,13 @@ pub(crate) async fn run(config: &Config, args: &TranscoderArgs) -> anyhow::Resul
 
     let runtime = Runtime::start(config, &format!("Transcoder {}", settings.name)).await?;
     let network = runtime::network(config, &[]).await?;
-    let daemon =
-        Daemon::measured(DaemonConfig::new(orchestrator, token, &settings.name), engines(config, args)?)
-            .await?
-            .with_metrics(Metrics::register(&runtime.metrics)?);
+    let offer = DaemonConfig {
+        max_sessions: u32::try_from(settings.max_sessions).context("transcoder.max_sessions")?,
+        ..DaemonConfig::new(orchestrator, token, &settings.name)
+    };
+    let daemon = Daemon::measured(offer, engines(config, args)?)
+        .await?
+        .with_metrics(Metrics::register(&runtime.metrics)?);
     let handle = daemon.start(network.clone())?;
 
     let mut state = handle.state();

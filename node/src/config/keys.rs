@@ -191,7 +191,12 @@ pub const KEYS: &[Key] = &[
         "0",
         "CPU threads for encoding; 0: as many as there are cores",
     ),
-    key("transcoder.max_sessions", Kind::Int(1, 1024), "8", "most segments worked on at a time"),
+    key(
+        "transcoder.max_sessions",
+        Kind::Int(1, 128),
+        "128",
+        "most sessions offered; the measured speed may allow fewer",
+    ),
 ];
 
 /// The key at a dotted path.

@@ -14,7 +14,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::info;
 
 use self::{pool::Pool, service::Service};
-use crate::{Capacity, Engine, Metrics, TranscodeError, measure_capacity};
+use crate::{Capacity, Engine, Metrics, TranscodeError, capacity::MOST_SESSIONS, measure_capacity};
 
 /// Longest name the work protocol carries.
 const MAX_NAME_BYTES: usize = 64;
@@ -30,12 +30,21 @@ pub struct DaemonConfig {
     pub name: String,
     /// How long a drain waits for segments in flight.
     pub drain_timeout: Duration,
+    /// Sessions each engine takes at once at most, however many it sustains.
+    pub max_sessions: u32,
 }
 
 impl DaemonConfig {
-    /// Settings with the default drain time of 30 s: longer than any live segment's deadline.
+    /// Settings with the default drain time of 30 s, longer than any live segment's deadline, and as many sessions as the engines
+    /// sustain.
     pub fn new(orchestrator: ServiceAddress, token: WorkToken, name: impl Into<String>) -> Self {
-        Self { orchestrator, token, name: name.into(), drain_timeout: Duration::from_secs(30) }
+        Self {
+            orchestrator,
+            token,
+            name: name.into(),
+            drain_timeout: Duration::from_secs(30),
+            max_sessions: MOST_SESSIONS,
+        }
     }
 }
 
@@ -143,6 +152,11 @@ impl Daemon {
         if !(1..=MAX_NAME_BYTES).contains(&config.name.len()) {
             return Err(DaemonError::Name { name: config.name });
         }
+        let most = config.max_sessions.max(1);
+        let bounded = |(engine, capacity): (_, Capacity)| {
+            (engine, Capacity { max_sessions: capacity.max_sessions.min(most), ..capacity })
+        };
+        let offers = offers.into_iter().map(bounded).collect();
         Ok(Self { config, offers, metrics: None })
     }
 

@@ -302,3 +302,13 @@ async fn a_daemon_without_an_engine_cannot_start() {
     let config = DaemonConfig::new(orchestrator.address(), token(), "test");
     assert!(matches!(Daemon::offering(config, Vec::new()), Err(DaemonError::NoEngine)));
 }
+
+#[tokio::test]
+async fn offers_no_more_sessions_than_it_was_told_to() {
+    let orchestrator = Orchestrator::start(&token()).await;
+    let config =
+        DaemonConfig { max_sessions: 2, ..DaemonConfig::new(orchestrator.address(), token(), "test") };
+    let engine: Arc<dyn Engine> = Arc::new(SoftwareEngine::default());
+    let daemon = Daemon::offering(config, vec![(engine, LOTS)]).expect("one engine");
+    assert_eq!(daemon.capacity(), Capacity { max_sessions: 2, ..LOTS });
+}
