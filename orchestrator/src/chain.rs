@@ -5,7 +5,6 @@ use async_trait::async_trait;
 use framemill_contracts::{
     ChainClient, ChainError, PreparedTx, Redemption, Ticket, TicketOutcome, TxStatus as ChainTxStatus,
 };
-use framemill_network::SigningDomain;
 use probabilistic_ticket::{
     Broker, BrokerError, BrokerView, ChainView, Domain, PreparedRedemption, RecipientConfig, Round,
     SenderFunds, TicketResult, TxStatus, Wei, WinningTicket,
@@ -28,12 +27,6 @@ impl ChainBroker {
     pub fn recipient_config(&self) -> RecipientConfig {
         let broker = self.client.deployment().ticket_broker;
         RecipientConfig::new(self.recipient, Domain::new(self.client.chain_id(), broker))
-    }
-
-    /// The domain of quotes and receipts on this chain.
-    pub fn signing_domain(&self) -> SigningDomain {
-        let deployment = self.client.deployment();
-        SigningDomain { chain_id: deployment.chain_id, controller: deployment.controller }
     }
 }
 

@@ -189,8 +189,8 @@ fn message_number(bytes: &[u8]) -> Option<(u32, &[u8])> {
     Some((u32::try_from(run).ok()?.checked_mul(255)?.checked_add(last)?, &bytes[run + 1..]))
 }
 
-/// Removes emulation prevention bytes.
-fn unescape(bytes: &[u8]) -> Vec<u8> {
+/// The payload of a unit: its bytes without emulation prevention.
+pub fn unescape(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut zeros = 0;
     for &byte in bytes {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use framemill_verification::nal::unescape;
+
 /// Bytes of a transport packet (ISO/IEC 13818-1, 2.4.3).
 const PACKET: usize = 188;
 /// Bytes of a stream looked at: parameter sets stand before the first keyframe's slices.
@@ -85,8 +87,8 @@ fn h264(nal: &[u8]) -> Option<String> {
 /// `hvc1.…` (ISO/IEC 14496-15, annex E) from the general profile, tier and level of a sequence parameter set.
 fn hevc(nal: &[u8]) -> Option<String> {
     let [0x42, 0x01, rest @ ..] = nal else { return None };
-    let level_fields = unescape(rest, 13);
-    let [_, profile, c0, c1, c2, c3, k0, k1, k2, k3, k4, k5, level] = level_fields[..] else { return None };
+    let payload = unescape(rest);
+    let [_, profile, c0, c1, c2, c3, k0, k1, k2, k3, k4, k5, level, ..] = payload[..] else { return None };
     let space = ["", "A", "B", "C"][usize::from(profile >> 6)];
     let tier = if profile & 0x20 != 0 { 'H' } else { 'L' };
     let compatibility = u32::from_be_bytes([c0, c1, c2, c3]).reverse_bits();
@@ -97,24 +99,6 @@ fn hevc(nal: &[u8]) -> Option<String> {
         text.push_str(&format!(".{byte:X}"));
     }
     Some(text)
-}
-
-/// The first `count` bytes without emulation prevention.
-fn unescape(data: &[u8], count: usize) -> Vec<u8> {
-    let mut out = Vec::with_capacity(count);
-    let mut zeros = 0;
-    for &byte in data {
-        if out.len() == count {
-            break;
-        }
-        if zeros >= 2 && byte == 3 {
-            zeros = 0;
-            continue;
-        }
-        zeros = if byte == 0 { zeros + 1 } else { 0 };
-        out.push(byte);
-    }
-    out
 }
 
 fn audio_codec(stream: &Elementary) -> Option<String> {

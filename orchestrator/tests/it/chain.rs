@@ -8,7 +8,7 @@ use framemill_contracts::{
     Anvil, AnvilConfig, ChainClient, ChainConfig, DeployParams, Deployment, PrivateKeySigner, Registration,
     deploy,
 };
-use framemill_network::SegmentHeader;
+use framemill_network::{SegmentHeader, SigningDomain};
 use framemill_orchestrator::{ChainBroker, OrchestratorEvent};
 use probabilistic_ticket::{
     Broker, BrokerView, EthKey, RecipientConfig, Round, Scheme, Ticket, TicketResult, TxStatus, Wei, WinProb,
@@ -128,7 +128,8 @@ async fn winning_tickets_are_paid_to_the_orchestrator_by_the_contracts() {
         redemption_gas: 1,
         ..broker.recipient_config()
     };
-    let domain = broker.signing_domain();
+    let deployment = stage.sender.deployment();
+    let domain = SigningDomain { chain_id: deployment.chain_id, controller: deployment.controller };
     let ours = ChainBroker::new(stage.sender.clone(), orchestrator_key().address());
     let (bank, payments) = open_bank(config, Arc::new(broker), stage.sender_key(), Arc::new(ours)).await;
     let mut market = Market::with_bank(bank, payments, domain, Duration::from_millis(50)).await;
