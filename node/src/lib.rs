@@ -1,4 +1,7 @@
 //! The `framemill` binary: command line, configuration, HTTP, metrics, dashboard and the wiring of every role.
+//!
+//! The binary is [`run`] on a command line. The library is public for the tests, which start the same processes and read the same
+//! configuration; platforms embed `framemill_broadcaster` instead. A role ends on Ctrl-C or SIGTERM: it drains, then stops.
 
 pub mod amount;
 pub mod board;
