@@ -8,8 +8,8 @@ use crate::plane::Grid;
 use crate::register::Registration;
 use crate::report::{Check, Tier};
 use crate::rules::{
-    self, CHROMA_FLOOR, COARSE_RADIUS, DISPLACED_PIXEL, LONG_STEP, MIN_AVERAGED_FRAMES, OFFSET_PER_CONTRAST,
-    PictureRules, REGISTER_EVERY,
+    self, CHROMA_FLOOR, COARSE_RADIUS, DISPLACED_PIXEL, FROZEN_PER_RADIUS, LONG_STEP, MIN_AVERAGED_FRAMES,
+    OFFSET_PER_CONTRAST, PictureRules, REGISTER_EVERY,
 };
 use crate::tempo::Tempo;
 
@@ -215,26 +215,18 @@ impl<'a> Comparison<'a> {
         } else {
             rules::FIRST_FRAME
         };
-        // Averages over more cells spread what they find, and small pictures carry their colours less exactly.
-        let small = self.radius as i64;
+        let rules = self.adapted(rules);
+        let displacement = self.near.largest_milli_cells().max(self.far.largest_milli_cells());
         let mut checks = vec![
             Check::is("unmatched_frames", i64::from(self.unmatched), 0),
             Check::min("compared_frames", i64::from(self.frames), 1),
-            Check::max("frame_cells", self.worst_frame, self.eased(rules.frame_cells)),
-            Check::max("frame_error_permille", self.worst_error, self.eased(rules.frame_error_permille)),
-            Check::max("error_permille", self.error.permille(), self.eased(rules.error_permille)),
-            Check::max("mean_cells", self.mean_cells(&rules), self.eased(rules.mean_cells * (2 * small + 1))),
-            Check::max(
-                "luma_offset",
-                self.luma_offset(),
-                rules.luma_offset + self.contrast_milli() / OFFSET_PER_CONTRAST,
-            ),
-            Check::max("chroma_permille", self.chroma_permille(), rules.chroma_permille * (small + 2) / 2),
-            Check::max(
-                "displacement",
-                self.near.largest_milli_cells().max(self.far.largest_milli_cells()),
-                rules.displacement.max(self.pixel_displacement),
-            ),
+            Check::max("frame_cells", self.worst_frame, rules.frame_cells),
+            Check::max("frame_error_permille", self.worst_error, rules.frame_error_permille),
+            Check::max("error_permille", self.error.permille(), rules.error_permille),
+            Check::max("mean_cells", self.mean_cells(&rules), rules.mean_cells),
+            Check::max("luma_offset", self.luma_offset(), rules.luma_offset),
+            Check::max("chroma_permille", self.chroma_permille(), rules.chroma_permille),
+            Check::max("displacement", displacement, rules.displacement),
         ];
         if tier == Tier::Whole {
             checks.push(Check::max(
@@ -247,9 +239,25 @@ impl<'a> Comparison<'a> {
         checks
     }
 
-    /// A bound for a rung as thin as this one.
-    fn eased(&self, bound: i64) -> i64 {
-        bound * self.ease / 256
+    /// The bounds for this source and this rung: what the ladder leaves an honest encoder.
+    fn adapted(&self, rules: PictureRules) -> PictureRules {
+        let radius = self.radius as i64;
+        let eased = |bound: i64| bound * self.ease / 256;
+        // A picture of a few dozen rows loses what its source consists of.
+        let shrunk = |bound: i64| bound * (16 + radius * radius) / 16;
+        PictureRules {
+            frame_cells: eased(rules.frame_cells),
+            frame_error_permille: eased(shrunk(rules.frame_error_permille)),
+            error_permille: eased(shrunk(rules.error_permille)),
+            // Averages over more cells spread what they find.
+            mean_cells: eased(rules.mean_cells * (2 * radius + 1)),
+            luma_offset: eased(rules.luma_offset + self.contrast_milli() / OFFSET_PER_CONTRAST),
+            // Small pictures carry their colours less exactly.
+            chroma_permille: eased(rules.chroma_permille * (radius + 2) / 2),
+            displacement: rules.displacement.max(self.pixel_displacement),
+            frozen_permille: rules.frozen_permille + FROZEN_PER_RADIUS * radius,
+            ..rules
+        }
     }
 
     /// How much more an edge weighs in cells that hold few of the rendition's pixels.

@@ -5,7 +5,7 @@
 use crate::plane::LEVEL;
 
 /// Version of this table and of the rules that read it.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Tolerated difference of a lattice cell, in sixteenths of a level:
 /// `base + (contrast * per_contrast + motion * per_motion) / 256`.
@@ -28,7 +28,7 @@ impl Tolerance {
 }
 
 /// Thousandths of a bit for each pixel below which a rung is starved and shows it.
-const THIN_MILLIBITS: u64 = 60;
+const THIN_MILLIBITS: u64 = 110;
 
 /// The most that bounds are widened for it, in 256ths.
 const MAX_EASE: u64 = 3 * 256;
@@ -98,6 +98,10 @@ pub const FIRST_FRAME: PictureRules = PictureRules {
 
 /// Fewer frames than this are judged by [`FIRST_FRAME`]'s bounds.
 pub const MIN_AVERAGED_FRAMES: u32 = 8;
+
+/// Added to the bound on standing still for every cell over which a small rendition is averaged: little that moves in it
+/// is larger than its pixels.
+pub const FROZEN_PER_RADIUS: i64 = 125;
 
 /// Pixels of a rendition, each way, that an average covers at least: as many as a transform block of the codecs.
 pub(crate) const SMOOTH_PIXELS: usize = 8;

@@ -70,6 +70,7 @@ impl Attack {
     ];
 
     /// Attacks whose recall is only reported.
+    #[allow(dead_code, reason = "only the sweep over all attacks judges them")]
     pub(crate) const WEAK: [Self; 6] = [
         Self::Brightness(3),
         Self::Crop(10),
