@@ -239,18 +239,18 @@ impl Attempt<'_> {
     /// Pays and offers the segment until it is accepted or refused for good. Stale parameters are paid again at once.
     async fn offer(&self, trace: &mut Trace) -> Result<SegmentExchange, Failure> {
         let mut terms = self.session.terms.lock().await;
+        if terms.at_risk(Instant::now())
+            && let Some(exchange) = self.offer_unpaid(&mut terms).await?
+        {
+            return Ok(exchange);
+        }
         loop {
             self.pay(&mut terms, trace).await?;
             let header = self.header(terms.unheard.as_ref().map(|tickets| &tickets.batch))?;
             match self.shared.network.open_segment(self.session.peer(), header).await {
                 Ok(exchange) => {
                     terms.unheard = None;
-                    if let Some(fresh) = &exchange.accept.ticket_params {
-                        // Fresh parameters that do not decode are noticed when they are used: keep the old ones.
-                        terms.params = decode_params(fresh, &self.session.quote).ok().or(terms.params);
-                    }
-                    self.session.touch(Instant::now());
-                    return Ok(exchange);
+                    return Ok(self.accepted(exchange, &mut terms));
                 }
                 Err(error) => {
                     if error.wire_code().is_some_and(|code| code.retry() == Retry::Repay) {
@@ -258,11 +258,39 @@ impl Attempt<'_> {
                     }
                     let fresh = self.fresh_terms(&error, trace.repaid);
                     let Some(fresh) = fresh else { return Err(Failure::network(&error, false)) };
-                    terms.params = Some(fresh);
+                    if error.wire_code() != Some(WireCode::PaymentInsufficient) {
+                        terms.note_stale();
+                    }
+                    terms.renew(fresh);
                     trace.repaid += 1;
                 }
             }
         }
+    }
+
+    /// Offers the segment without tickets. The refusal brings parameters that hold now, with nothing at risk; `Some` when
+    /// the orchestrator takes the segment on credit from before.
+    async fn offer_unpaid(&self, terms: &mut Terms) -> Result<Option<SegmentExchange>, Failure> {
+        match self.shared.network.open_segment(self.session.peer(), self.header(None)?).await {
+            Ok(exchange) => Ok(Some(self.accepted(exchange, terms))),
+            Err(error) => match self.fresh_terms(&error, 0) {
+                Some(fresh) => {
+                    terms.renew(fresh);
+                    Ok(None)
+                }
+                None => Err(Failure::network(&error, false)),
+            },
+        }
+    }
+
+    fn accepted(&self, exchange: SegmentExchange, terms: &mut Terms) -> SegmentExchange {
+        // Fresh parameters that do not decode are noticed when they are used: the old ones stay.
+        let fresh = exchange.accept.ticket_params.as_ref();
+        if let Some(fresh) = fresh.and_then(|fresh| decode_params(fresh, &self.session.quote).ok()) {
+            terms.renew(fresh);
+        }
+        self.session.touch(Instant::now());
+        exchange
     }
 
     /// The orchestrator has looked at the tickets and does not take them for enough.

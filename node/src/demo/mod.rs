@@ -107,7 +107,7 @@ impl Terms {
             ("orchestrator.ticket_value_wei", TICKET_VALUE.to_string()),
             ("orchestrator.redeem_gas_share_ppm", "1000000".to_owned()),
             ("orchestrator.redeem_interval_ms", "500".to_owned()),
-            ("orchestrator.redeem_wait_ms", "1000".to_owned()),
+            ("orchestrator.redeem_wait_ms", "3000".to_owned()),
             ("orchestrator.confirmations", "1".to_owned()),
             ("broadcaster.max_price_wei", (self.price * U256::from(2)).to_string()),
             (
