@@ -29,7 +29,7 @@ check: ## format, lints, documentation, licences, contract format and ABI
 	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --document-private-items --locked
 	cargo deny --all-features --log-level error check licenses bans sources
 	scripts/advisories
-	cd contracts && ../$(FORGE) fmt --check
+	cd contracts && ../$(FORGE) fmt --check && ../$(FORGE) build --offline
 	contracts/tools/export-abi --check
 
 bench: ## figures against a peer in the same run: ladder, verification, tickets
@@ -43,6 +43,7 @@ fmt: ## format Rust and Solidity
 
 abi: ## rebuild the committed contract ABIs
 	scripts/setup contracts
+	cd contracts && ../$(FORGE) build --offline
 	contracts/tools/export-abi
 
 setup: ## install everything the other targets need
