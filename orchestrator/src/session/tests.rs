@@ -190,6 +190,7 @@ fn an_old_unused_quote_gives_way_in_a_full_table() {
     let mut t = Table::new();
     let peer = PeerId::random();
     let first = t.quote(peer, 10).unwrap();
+    t.now += Duration::from_millis(1);
     for _ in 0..3 {
         t.quote(PeerId::random(), 10).unwrap();
     }
