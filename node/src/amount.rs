@@ -19,8 +19,10 @@ pub fn parse(text: &str) -> anyhow::Result<U256> {
         "" => "wei",
         unit => unit,
     };
+    // The library reads an empty text as zero.
+    let plain = number.starts_with(|c: char| c.is_ascii_digit());
     match parse_units(number, scale) {
-        Ok(ParseUnits::U256(wei)) => Ok(wei),
+        Ok(ParseUnits::U256(wei)) if plain => Ok(wei),
         _ => anyhow::bail!("\"{text}\" is not an amount; write 1.5ether, 20gwei or a whole number of wei"),
     }
 }
