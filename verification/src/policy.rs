@@ -17,16 +17,16 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Every frame of every result: about a fifth to a third of the CPU that made the ladder (`make bench`).
+    /// Every frame of every result: about a third of the CPU that made the ladder (`make bench`).
     pub const FULL: Self = Self { first_frame_ppm: PPM, whole_ppm: PPM };
 
-    /// The first frame of every result: about two hundredths of the ladder's CPU; sees no temporal cheat.
+    /// The first frame of every result: about three hundredths of the ladder's CPU; sees no temporal cheat.
     pub const FIRST_FRAMES: Self = Self { first_frame_ppm: PPM, whole_ppm: 0 };
 
     /// The container and the headers only.
     pub const STRUCTURE_ONLY: Self = Self { first_frame_ppm: 0, whole_ppm: 0 };
 
-    /// What an orchestrator with a long clean record may decay to: about 1 % of the ladder's CPU on average.
+    /// What an orchestrator with a long clean record may decay to: about 2 % of the ladder's CPU on average.
     pub const FLOOR: Self = Self { first_frame_ppm: 200_000, whole_ppm: 17_000 };
 
     /// The tier this seed draws. One seed per segment keeps the rungs of a ladder at the same tier, so that
