@@ -19,12 +19,24 @@ pub fn parse(text: &str) -> anyhow::Result<U256> {
         "" => "wei",
         unit => unit,
     };
-    // The library reads an empty text as zero.
-    let plain = number.starts_with(|c: char| c.is_ascii_digit());
+    let plain = is_plain(number, scale);
     match parse_units(number, scale) {
         Ok(ParseUnits::U256(wei)) if plain => Ok(wei),
         _ => anyhow::bail!("\"{text}\" is not an amount; write 1.5ether, 20gwei or a whole number of wei"),
     }
+}
+
+/// Whether a number is digits with at most as many behind a point as the unit has: the library reads an empty text as zero
+/// and cuts what is finer than a wei.
+fn is_plain(number: &str, unit: &str) -> bool {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    let places = match unit {
+        "ether" => 18,
+        "gwei" => 9,
+        _ => 0,
+    };
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits(whole) && digits(fraction) && (fraction.len() <= places || !number.contains('.'))
 }
 
 /// Shows an amount in ether with the exact wei behind it.
