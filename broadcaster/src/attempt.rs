@@ -117,10 +117,14 @@ impl Failure {
     }
 
     /// Our own side cannot or will not pay: no mark against the orchestrator, and no attempt either.
-    fn payment(error: &SenderError) -> Self {
+    fn payment(error: &SenderError, session: &Session) -> Self {
         let outcome = AttemptOutcome::Failed { code: "payment".into(), reason: error.to_string() };
-        // A cap is lifted by work that gets verified, or by the hour that passes.
-        let passes = matches!(error, SenderError::Ledger(LedgerError::Limit { .. }));
+        // A cap of the session is lifted by work that gets verified, if there is any; the others by the hour that passes.
+        let passes = matches!(
+            error,
+            SenderError::Ledger(LedgerError::Limit { limit, .. })
+                if !limit.is_of_session() || session.has_others_out()
+        );
         let setback = if passes { Setback::Busy(CAP_PAUSE) } else { Setback::Failed };
         Self { drop_session: !passes, made_offer: false, ..Self::new(outcome, setback, None) }
     }
@@ -312,14 +316,18 @@ impl Attempt<'_> {
         }
         self.raise_bound(payer, &mut terms.bound, most).await?;
         let session = self.session.quote.session;
-        let payment = payer.pay(session, &params, cost).await.map_err(|error| Failure::payment(&error))?;
+        let payment = payer
+            .pay(session, &params, cost)
+            .await
+            .map_err(|error| Failure::payment(&error, self.session))?;
         trace.unsettled = Some(payment.cost);
         trace.tickets += payment.tickets;
         trace.expected_value = trace.expected_value.saturating_add(payment.value.0);
         if payment.tickets == 0 {
             return Ok(());
         }
-        let batch = TicketBatch::decode(&payment.bytes).map_err(|error| Failure::payment(&error.into()))?;
+        let batch = TicketBatch::decode(&payment.bytes)
+            .map_err(|error| Failure::payment(&error.into(), self.session))?;
         let made = Tickets { batch, value: payment.value };
         // Tickets on parameters that were replaced since are left behind: when they are missing, the answer says so.
         let all = match terms.unheard.take() {
@@ -351,14 +359,15 @@ impl Attempt<'_> {
             recipient: self.session.account,
             max_outstanding: wanted,
         };
-        payer.open_session(session).await.map_err(|error| Failure::payment(&error))?;
+        payer.open_session(session).await.map_err(|error| Failure::payment(&error, self.session))?;
         *bound = wanted;
         Ok(())
     }
 
     fn header(&self, payment: Option<&TicketBatch>) -> Result<SegmentHeader, Failure> {
         let payment = payment.map(TicketBatch::encode).transpose();
-        let payment = payment.map_err(|error| Failure::payment(&error.into()))?.unwrap_or_default();
+        let payment =
+            payment.map_err(|error| Failure::payment(&error.into(), self.session))?.unwrap_or_default();
         Ok(SegmentHeader {
             session: self.session.quote.session,
             sequence: self.segment.sequence,

@@ -137,7 +137,7 @@ impl Market {
                     }
                 }
                 Step::Wait(time) => {
-                    if let Some(error) = self.hopeless(segment, progress, asking) {
+                    if let Some(error) = self.hopeless(segment, progress) {
                         return Err(error);
                     }
                     wait(&mut progress.changes, time).await;
@@ -152,10 +152,10 @@ impl Market {
     }
 
     /// The error when nobody could be asked for longer than rounds of quotes take.
-    fn hopeless(&self, segment: &Segment, progress: &Progress, asking: bool) -> Option<SegmentError> {
+    fn hopeless(&self, segment: &Segment, progress: &Progress) -> Option<SegmentError> {
         let patience = self.shared.config.quote_timeout * ROUNDS_WITHOUT_SESSION;
         let never = progress.attempts.is_empty() && self.sessions.live(Instant::now()).is_empty();
-        (never && !asking && progress.arrived.elapsed() >= patience)
+        (never && progress.arrived.elapsed() >= patience)
             .then(|| self.lost(segment, GiveUp::NobodyLeft, progress))
     }
 

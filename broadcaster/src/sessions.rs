@@ -141,6 +141,11 @@ impl Session {
         self.out.load(Ordering::Acquire) < limit
     }
 
+    /// Whether a segment is out beside the one that asks.
+    pub(crate) fn has_others_out(&self) -> bool {
+        self.out.load(Ordering::Acquire) > 1
+    }
+
     /// Whether no segment is out.
     fn is_idle(&self) -> bool {
         self.out.load(Ordering::Acquire) == 0
@@ -270,18 +275,17 @@ impl Sessions {
         losses.insert(id, (before.saturating_add(value), since));
     }
 
-    /// Starts a round of quotes unless one runs, or ran just now, or nobody is left to ask. `true` while one runs.
+    /// Starts a round of quotes unless one runs or nobody is left to ask; a moment later if one ended just now. `true`
+    /// while one runs or waits.
     pub(crate) fn refill(self: &Arc<Self>, now: Instant) -> bool {
         if self.asking.load(Ordering::Acquire) {
             return true;
         }
-        if lock(&self.last_round).is_some_and(|last| now.saturating_duration_since(last) < ROUND_PAUSE) {
-            return false;
-        }
-        let targets = self.targets(now);
-        if targets.is_empty() || self.asking.swap(true, Ordering::AcqRel) {
+        if self.targets(now).is_empty() || self.asking.swap(true, Ordering::AcqRel) {
             return self.asking.load(Ordering::Acquire);
         }
+        let since = lock(&self.last_round).map(|last| now.saturating_duration_since(last));
+        let pause = since.map_or(Duration::ZERO, |since| ROUND_PAUSE.saturating_sub(since));
         let sessions = Arc::clone(self);
         let cancel = self.shared.cancel.clone();
         self.shared.tasks.spawn(async move {
@@ -289,7 +293,7 @@ impl Sessions {
             let _round = RoundGuard(&sessions);
             tokio::select! {
                 () = cancel.cancelled() => {}
-                () = sessions.round(targets) => {}
+                () = sessions.round(pause) => {}
             }
         });
         true
@@ -313,7 +317,9 @@ impl Sessions {
         targets.into_iter().map(|(_, orchestrator)| orchestrator).collect()
     }
 
-    async fn round(self: &Arc<Self>, targets: Vec<Orchestrator>) {
+    async fn round(self: &Arc<Self>, pause: Duration) {
+        tokio::time::sleep(pause).await;
+        let targets = self.targets(Instant::now());
         let mut quotes: FuturesUnordered<_> = targets.into_iter().map(|target| self.ask(target)).collect();
         while let Some((orchestrator, answer)) = quotes.next().await {
             let label = match answer {

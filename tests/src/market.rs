@@ -31,6 +31,7 @@ impl Default for MarketPlan {
             ("orchestrator.price_wei", "20000000000"),
             ("orchestrator.ticket_value_wei", "100000000000000"),
             ("orchestrator.redeem_gas_share_ppm", "1000000"),
+            ("orchestrator.redeem_grace_ms", "200"),
             ("orchestrator.redeem_interval_ms", "200"),
             ("orchestrator.redeem_wait_ms", "300"),
             ("orchestrator.confirmations", "1"),

@@ -96,10 +96,22 @@ async fn stale_parameters_are_paid_again_at_once_with_fresh_ones() {
     let sender = payer(&folder).await;
     let peer = Peer::start_at(Act::Honest, 10).await;
     let rig = Rig::with(&[&peer], |builder| builder.payer(sender)).await;
-    *peer.stale.lock().unwrap() = true;
+    peer.stale.store(1, Ordering::SeqCst);
     let (summary, _) = rig.run(stream_config("cam"), 1).await;
     assert_eq!((summary.totals.published, summary.totals.failovers), (1, 0));
     assert_eq!(peer.offered(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_whose_refused_tickets_are_used_up_gives_way_to_a_new_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let sender = payer(&folder).await;
+    let peer = Peer::start_at(Act::Honest, 10).await;
+    let rig = Rig::with(&[&peer], |builder| builder.payer(sender)).await;
+    peer.stale.store(4, Ordering::SeqCst);
+    let (summary, events) = rig.run(stream_config("cam"), 1).await;
+    assert_eq!((summary.totals.published, summary.totals.lost), (1, 0), "{events:#?}");
+    assert_eq!(peer.books().credit.len(), 2, "sessions");
 }
 
 #[tokio::test(flavor = "multi_thread")]

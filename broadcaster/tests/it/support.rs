@@ -79,8 +79,8 @@ pub(crate) struct Peer {
     secret: RecipientSecret,
     serial: Mutex<u64>,
     books: Mutex<Books>,
-    /// Reveals its secret before the next segment, so that the parameters handed out are stale.
-    pub(crate) stale: Mutex<bool>,
+    /// Reveals its secret before each of so many segments, so that the parameters handed out are stale.
+    pub(crate) stale: AtomicU32,
 }
 
 impl Peer {
@@ -108,7 +108,7 @@ impl Peer {
             secret: RecipientSecret::from_bytes([7; 32]),
             serial: Mutex::new(1),
             books: Mutex::default(),
-            stale: Mutex::new(false),
+            stale: AtomicU32::new(0),
         });
         tokio::spawn(Arc::clone(&peer).quote_all(quotes));
         tokio::spawn(Arc::clone(&peer).serve_all(segments));
@@ -246,7 +246,8 @@ impl Peer {
             true => None,
             false => Some(TicketBatch::decode(&header.payment).map_err(malformed)?),
         };
-        if std::mem::take(&mut *self.stale.lock().unwrap()) {
+        let less = |left: u32| left.checked_sub(1);
+        if self.stale.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok() {
             *self.serial.lock().unwrap() += 1;
         }
         let sender = self.books().sender;

@@ -109,6 +109,7 @@ async fn payments(
     };
     let policy = RedeemPolicy {
         max_wait_ms: settings.redeem_wait_ms,
+        grace_ms: settings.redeem_grace_ms,
         confirmations: settings.confirmations,
         ..RedeemPolicy::default()
     };

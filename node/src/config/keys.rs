@@ -166,6 +166,12 @@ pub const KEYS: &[Key] = &[
         "longest time a winner waits for others to share a transaction with, in milliseconds",
     ),
     key(
+        "orchestrator.redeem_grace_ms",
+        Kind::Int(0, 600_000),
+        "10000",
+        "how long tickets on a secret are still taken once its winners are to be redeemed, in milliseconds",
+    ),
+    key(
         "orchestrator.redeem_interval_ms",
         Kind::Int(100, 3_600_000),
         "5000",

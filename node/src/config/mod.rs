@@ -109,6 +109,7 @@ pub struct Orchestrator {
     #[serde(deserialize_with = "decimal")]
     pub ticket_value_wei: U256,
     pub redeem_wait_ms: u64,
+    pub redeem_grace_ms: u64,
     pub redeem_interval_ms: u64,
     pub confirmations: u64,
 }

@@ -87,8 +87,10 @@ struct Terms {
     price: U256,
 }
 
-/// What a ticket is worth in the demo, in wei: with the face value that gas asks for, most tickets win.
+/// What a ticket is worth in the demo, in wei.
 const TICKET_VALUE: u64 = 100_000_000_000_000;
+/// Share of a face value that its redemption may cost: with the ticket's value it lets about a third of them win.
+const REDEEM_GAS_SHARE_PPM: u64 = 400_000;
 /// Tickets that a segment costs in the demo, so that even a single segment is all but sure to win some.
 const TICKETS_PER_SEGMENT: u64 = 20;
 
@@ -105,7 +107,8 @@ impl Terms {
         vec![
             ("orchestrator.price_wei", self.price.to_string()),
             ("orchestrator.ticket_value_wei", TICKET_VALUE.to_string()),
-            ("orchestrator.redeem_gas_share_ppm", "1000000".to_owned()),
+            ("orchestrator.redeem_gas_share_ppm", REDEEM_GAS_SHARE_PPM.to_string()),
+            ("orchestrator.redeem_grace_ms", "2000".to_owned()),
             ("orchestrator.redeem_interval_ms", "500".to_owned()),
             ("orchestrator.redeem_wait_ms", "3000".to_owned()),
             ("orchestrator.confirmations", "1".to_owned()),

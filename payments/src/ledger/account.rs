@@ -1,6 +1,8 @@
 //! The arithmetic of a session and its lane: pure, shared by every store.
 
-use super::{Acceptance, Acknowledged, LedgerError, Reservation, Reserved, SpendingState, WorkOutcome};
+use super::{
+    Acceptance, Acknowledged, LedgerError, Reservation, Reserved, SpendingLimit, SpendingState, WorkOutcome,
+};
 use crate::reason::Reason;
 use crate::units::{PPM, Wei};
 
@@ -55,8 +57,11 @@ impl SessionState {
 /// however many tickets pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct LaneState {
-    /// Generation of the secret: parameters of an older one are revealed.
+    /// Generation of the secret that parameters are issued on.
     pub serial: u64,
+    /// Since when, in Unix milliseconds, the generation before retires: its tickets are still taken. `None` once it is
+    /// revealed, or about to be.
+    pub retiring_ms: Option<u64>,
     /// The highest nonce seen.
     pub highest: u64,
     /// Nonces at or below this are refused: the secret was revealed above them.
@@ -83,11 +88,25 @@ impl LaneState {
         Ok(())
     }
 
-    /// Retires the current secret: its tickets are refused from here on, and nonces go on above
-    /// everything seen, so that redeeming in nonce order loses nothing.
-    pub fn reveal(&mut self) {
+    /// Whether tickets on this generation of the secret are taken.
+    pub fn takes(&self, serial: u64) -> bool {
+        serial == self.serial || (self.retiring_ms.is_some() && serial.checked_add(1) == Some(self.serial))
+    }
+
+    /// Issues parameters on the next generation from here on, and goes on taking tickets on this one: a sender learns of
+    /// it with its next payment.
+    pub fn rotate(&mut self, now_ms: u64) {
+        self.retire();
         self.serial += 1;
-        self.floor = self.highest;
+        self.retiring_ms = Some(now_ms);
+    }
+
+    /// Takes tickets on the newest generation only, with nonces above everything seen, so that redeeming in nonce order
+    /// loses nothing.
+    pub fn retire(&mut self) {
+        if self.retiring_ms.take().is_some() {
+            self.floor = self.highest;
+        }
     }
 
     fn slide_to(&mut self, nonce: u64) {
@@ -129,11 +148,7 @@ pub(crate) fn accept(
     let mut kept = Vec::with_capacity(acceptance.tickets.len());
     let mut winners = 0;
     for (position, ticket) in acceptance.tickets.iter().enumerate() {
-        let verdict = if acceptance.serial == lane.serial {
-            lane.admit(ticket.nonce, acceptance.max_nonce_jump)
-        } else {
-            Err(Reason::ParamsRevealed)
-        };
+        let verdict = admit(lane, acceptance, ticket.nonce);
         match verdict {
             Err(reason) => refused.push((ticket.index, reason)),
             Ok(()) => {
@@ -155,6 +170,21 @@ pub(crate) fn accept(
         nonce_floor: lane.highest,
     };
     (acknowledged, kept)
+}
+
+/// Takes a nonce of the acceptance's generation. The first one of a new generation retires the one before: its sender
+/// has learned of it.
+fn admit(lane: &mut LaneState, acceptance: &Acceptance, nonce: u64) -> Result<(), Reason> {
+    if !lane.takes(acceptance.serial) {
+        return Err(Reason::ParamsRevealed);
+    }
+    let mut next = *lane;
+    if acceptance.serial == lane.serial {
+        next.retire();
+    }
+    next.admit(nonce, acceptance.max_nonce_jump)?;
+    *lane = next;
+    Ok(())
 }
 
 /// What a sender has put against its deposit since it was last topped up.
@@ -200,11 +230,11 @@ pub(crate) fn reserve(rows: &mut SpendingRows, ask: &Reservation) -> Result<Rese
     let count = tickets_needed(&next.session, ask)?;
     let value = ask.ticket_value.saturating_mul(count);
     let limits = &ask.limits;
-    within("tickets of one payment", Wei::from(limits.tickets), Wei::ZERO, Wei::from(count))?;
-    within("value per session", limits.session, next.session.paid, value)?;
-    within("value per stream and hour", limits.stream_hour, next.stream_hour, value)?;
+    within(SpendingLimit::Tickets, Wei::from(limits.tickets), Wei::ZERO, Wei::from(count))?;
+    within(SpendingLimit::Session, limits.session, next.session.paid, value)?;
+    within(SpendingLimit::StreamHour, limits.stream_hour, next.stream_hour, value)?;
     let budget = next.deposit.base.mul_div(limits.deposit_share_ppm, PPM).unwrap_or_default();
-    within("value per deposit", budget, next.deposit.spent, value)?;
+    within(SpendingLimit::Deposit, budget, next.deposit.spent, value)?;
     trust(&next.session, ask, value)?;
 
     let first_nonce = next.next_nonce.max(1).max(ask.nonce_floor.saturating_add(1));
@@ -229,23 +259,23 @@ fn trust(session: &SpendingState, ask: &Reservation, value: Wei) -> Result<(), L
     // One ticket more than the bound: a payment is rounded up to whole tickets.
     let bound = limits.outstanding.saturating_add(ask.ticket_value);
     let settled = session.verified.saturating_add(session.written_off);
-    within("value out for unverified work", bound, session.paid.saturating_sub(settled), value)?;
+    within(SpendingLimit::Outstanding, bound, session.paid.saturating_sub(settled), value)?;
     let earned = session.verified.mul_div(1, WRITE_OFF_SHARE).unwrap_or_default();
-    within("value of refused tickets", bound.saturating_add(earned), Wei::ZERO, session.written_off)
+    within(SpendingLimit::Refused, bound.saturating_add(earned), Wei::ZERO, session.written_off)
 }
 
 fn tickets_needed(session: &SpendingState, ask: &Reservation) -> Result<u64, LedgerError> {
     let spent = session.ordered.saturating_add(session.written_off);
     let owed = spent.saturating_add(ask.cost).saturating_sub(session.paid);
     owed.div_ceil(ask.ticket_value).ok_or(LedgerError::Limit {
-        limit: "ticket count (zero or tiny ticket value)",
+        limit: SpendingLimit::Tickets,
         bound: Wei::from(ask.limits.tickets),
         spent: Wei::ZERO,
         asked: owed,
     })
 }
 
-fn within(limit: &'static str, bound: Wei, spent: Wei, asked: Wei) -> Result<(), LedgerError> {
+fn within(limit: SpendingLimit, bound: Wei, spent: Wei, asked: Wei) -> Result<(), LedgerError> {
     let fits = asked.is_zero() || spent.checked_add(asked).is_some_and(|sum| sum <= bound);
     if fits { Ok(()) } else { Err(LedgerError::Limit { limit, bound, spent, asked }) }
 }

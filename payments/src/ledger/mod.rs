@@ -52,7 +52,7 @@ pub enum LedgerError {
     #[error("{limit} of {bound} wei would be passed: {spent} wei spent, {asked} wei asked")]
     Limit {
         /// Which limit.
-        limit: &'static str,
+        limit: SpendingLimit,
         /// Its value.
         bound: Wei,
         /// What already counts against it.
@@ -66,6 +66,44 @@ pub enum LedgerError {
     /// The lane's nonces are used up.
     #[error("lane {0} has no nonce left above {1}; open a session in another lane")]
     NoncesExhausted(u64, u64),
+}
+
+/// What bounds a sender's spending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SpendingLimit {
+    /// Tickets of one payment, in tickets.
+    Tickets,
+    /// Value of all tickets of a session.
+    Session,
+    /// Value per stream within an hour.
+    StreamHour,
+    /// Value against a deposit since it was topped up.
+    Deposit,
+    /// Value out for work that is not verified.
+    Outstanding,
+    /// Value of tickets that the recipient refused.
+    Refused,
+}
+
+impl SpendingLimit {
+    /// Whether it counts within one session only: a new session starts anew.
+    pub fn is_of_session(self) -> bool {
+        matches!(self, Self::Session | Self::Outstanding | Self::Refused)
+    }
+}
+
+impl std::fmt::Display for SpendingLimit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Tickets => "tickets of one payment",
+            Self::Session => "value per session",
+            Self::StreamHour => "value per stream and hour",
+            Self::Deposit => "value per deposit",
+            Self::Outstanding => "value out for unverified work",
+            Self::Refused => "value of refused tickets",
+        })
+    }
 }
 
 /// One nonce sequence of a sender with a recipient.
@@ -202,6 +240,16 @@ pub enum DeadReason {
     NoncePassed,
 }
 
+/// A lane whose winners are to be redeemed, which reveals its secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retirement {
+    /// The lane.
+    pub lane: LaneId,
+    /// How long tickets on the old secret are still taken, in milliseconds, unless one on the new secret comes first:
+    /// its sender has tickets on the way. Zero reveals at once.
+    pub grace_ms: u64,
+}
+
 /// A winner as stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Winner {
@@ -310,10 +358,10 @@ pub trait Ledger: Send + Sync {
     /// Pending winners, oldest lanes first and by nonce within a lane, at most `limit`.
     async fn pending_winners(&self, limit: u32) -> Result<Vec<Winner>, LedgerError>;
 
-    /// Marks the secrets of these lanes as revealed: from here on no ticket on them is accepted.
-    /// Returns the pending winners of these lanes whose secrets are revealed, by lane and nonce:
-    /// a set that can no longer grow.
-    async fn reveal(&self, lanes: &[LaneId]) -> Result<Vec<Winner>, LedgerError>;
+    /// Gives lanes with pending winners a new secret, and marks the old one as revealed as soon as its grace is over:
+    /// from then on no ticket on it is accepted. Returns the pending winners of these lanes whose secrets are revealed,
+    /// by lane and nonce: a set that can no longer grow, below every winner still to come.
+    async fn reveal(&self, lanes: &[Retirement], now_ms: u64) -> Result<Vec<Winner>, LedgerError>;
 
     /// Stores a signed transaction before it is sent, and ties the winners to it. Fails when one of
     /// them is not pending.

@@ -26,6 +26,9 @@ pub struct RedeemPolicy {
     pub min_batch: usize,
     /// A smaller one goes out when its oldest winner has waited this long, in milliseconds.
     pub max_wait_ms: u64,
+    /// Before winners go out, tickets made on their secret are taken for this long, in milliseconds, while parameters on
+    /// the next one are handed out: a sender that pays within it has no ticket refused. Urgent winners do not wait.
+    pub grace_ms: u64,
     /// Above this gas price only urgent winners go out.
     pub max_gas_price: Wei,
     /// A winner with at most this many rounds left is urgent.
@@ -42,6 +45,7 @@ impl Default for RedeemPolicy {
             max_batch: 50,
             min_batch: 10,
             max_wait_ms: 60_000,
+            grace_ms: 10_000,
             max_gas_price: Wei::from(100_000_000_000),
             urgent_rounds: 1,
             confirmations: 3,
@@ -79,7 +83,7 @@ pub struct RedeemReport {
 
 /// Redeems the winners of one ledger. Run one per ledger.
 ///
-/// The life of a winner: pending → its secret marked revealed → tied to a signed transaction →
+/// The life of a winner: pending → its secret retiring → marked revealed → tied to a signed transaction →
 /// sent → mined → final. Each step is on disk before the next begins, and each turn takes up what
 /// it finds there, so that a crash needs no recovery of its own. A transaction that a
 /// reorganization un-mined is sent again as it is; one that can never be mined frees its winners.
@@ -173,11 +177,12 @@ impl Redeemer {
             self.ledger.bury(&dead).await?;
             report.dead += dead.len();
         }
-        let lanes = plan::due(&pending, &facts, &self.policy, self.clock.now_ms(), urgency);
+        let now_ms = self.clock.now_ms();
+        let lanes = plan::due(&pending, &facts, &self.policy, now_ms, urgency);
         if lanes.is_empty() {
             return Ok(());
         }
-        let complete = self.ledger.reveal(&lanes).await?;
+        let complete = self.ledger.reveal(&lanes, now_ms).await?;
         for batch in plan::batches(&complete, &facts, &self.policy) {
             self.redeem(&batch, report).await?;
         }

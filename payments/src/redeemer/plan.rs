@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use alloy_primitives::Address;
 
 use super::RedeemPolicy;
-use crate::ledger::{DeadReason, Fate, LaneId, Winner};
+use crate::ledger::{DeadReason, Fate, LaneId, Retirement, Winner};
 use crate::port::{ChainView, SenderFunds, TicketResult, TxStatus};
 use crate::units::Wei;
 
@@ -79,14 +79,14 @@ fn death(winner: &Winner, facts: &Facts, policy: &RedeemPolicy) -> Option<DeadRe
 }
 
 /// The lanes to redeem now: all of them when there is enough to share a transaction or one has
-/// waited long enough, and the gas price is right; else those that cannot wait.
+/// waited long enough, and the gas price is right; else those that cannot wait, not even for the grace.
 pub(super) fn due(
     pending: &[Winner],
     facts: &Facts,
     policy: &RedeemPolicy,
     now_ms: u64,
     urgency: Urgency,
-) -> Vec<LaneId> {
+) -> Vec<Retirement> {
     let payable = payable(pending, facts, policy);
     let count: usize = payable.values().map(Vec::len).sum();
     let waited = payable
@@ -94,13 +94,17 @@ pub(super) fn due(
         .flatten()
         .any(|winner| winner.accepted_ms.saturating_add(policy.max_wait_ms) <= now_ms);
     let cheap = facts.chain.gas_price <= policy.max_gas_price;
-    let all = urgency == Urgency::Everything || (cheap && (count >= policy.min_batch || waited));
+    let all = cheap && (count >= policy.min_batch || waited);
     let owed = owed(pending);
-    payable
-        .into_iter()
-        .filter(|(_, winners)| all || winners.iter().any(|winner| is_urgent(winner, facts, policy, &owed)))
-        .map(|(lane, _)| lane)
-        .collect()
+    let mut due = Vec::new();
+    for (lane, winners) in payable {
+        let urgent = urgency == Urgency::Everything
+            || winners.iter().any(|winner| is_urgent(winner, facts, policy, &owed));
+        if urgent || all {
+            due.push(Retirement { lane, grace_ms: if urgent { 0 } else { policy.grace_ms } });
+        }
+    }
+    due
 }
 
 /// Face value of the pending winners per sender.
@@ -224,18 +228,27 @@ mod tests {
         batches.iter().map(|batch| batch.iter().map(|winner| winner.id).collect()).collect()
     }
 
+    fn at_once(lanes: &[u64]) -> Vec<Retirement> {
+        lanes.iter().map(|number| Retirement { lane: lane(*number), grace_ms: 0 }).collect()
+    }
+
+    fn with_grace(lanes: &[u64]) -> Vec<Retirement> {
+        let grace_ms = policy().grace_ms;
+        lanes.iter().map(|number| Retirement { lane: lane(*number), grace_ms }).collect()
+    }
+
     #[test]
     fn few_young_winners_wait_for_company() {
         let pending = [winner(0, 1), winner(0, 2)];
         assert_eq!(due(&pending, &facts(), &policy(), 2_000, Urgency::ByPolicy), []);
-        assert_eq!(due(&pending, &facts(), &policy(), 61_000, Urgency::ByPolicy), [lane(0)]);
-        assert_eq!(due(&pending, &facts(), &policy(), 2_000, Urgency::Everything), [lane(0)]);
+        assert_eq!(due(&pending, &facts(), &policy(), 61_000, Urgency::ByPolicy), with_grace(&[0]));
+        assert_eq!(due(&pending, &facts(), &policy(), 2_000, Urgency::Everything), at_once(&[0]));
     }
 
     #[test]
     fn enough_winners_go_at_once() {
         let pending = [winner(0, 1), winner(1, 2), winner(1, 3)];
-        assert_eq!(due(&pending, &facts(), &policy(), 2_000, Urgency::ByPolicy), [lane(0), lane(1)]);
+        assert_eq!(due(&pending, &facts(), &policy(), 2_000, Urgency::ByPolicy), with_grace(&[0, 1]));
     }
 
     #[test]
@@ -245,7 +258,7 @@ mod tests {
         let mut old = winner(1, 1);
         old.ticket.signed.ticket.creation_round = Round(6);
         let pending = [winner(0, 1), winner(0, 2), winner(0, 3), old];
-        assert_eq!(due(&pending, &facts, &policy(), 99_000, Urgency::ByPolicy), [lane(1)]);
+        assert_eq!(due(&pending, &facts, &policy(), 99_000, Urgency::ByPolicy), at_once(&[1]));
     }
 
     #[test]
@@ -255,7 +268,7 @@ mod tests {
             lane(0).sender,
             SenderFunds { deposit: Wei::from(FACE * 2 - 1), ..SenderFunds::default() },
         );
-        assert_eq!(due(&[winner(0, 1)], &poor, &policy(), 2_000, Urgency::ByPolicy), [lane(0)]);
+        assert_eq!(due(&[winner(0, 1)], &poor, &policy(), 2_000, Urgency::ByPolicy), at_once(&[0]));
         let mut leaving = facts();
         leaving.funds.insert(
             lane(0).sender,
@@ -265,7 +278,7 @@ mod tests {
                 ..SenderFunds::default()
             },
         );
-        assert_eq!(due(&[winner(0, 1)], &leaving, &policy(), 2_000, Urgency::ByPolicy), [lane(0)]);
+        assert_eq!(due(&[winner(0, 1)], &leaving, &policy(), 2_000, Urgency::ByPolicy), at_once(&[0]));
     }
 
     #[test]

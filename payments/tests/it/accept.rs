@@ -251,8 +251,7 @@ async fn rejects_ticket_on_revealed_parameters_and_goes_on_with_fresh_ones() {
     let world = World::with(recipient_config(true)).await;
     let params = world.params().await;
     world.pay(&params, &[1, 2], 2 * TICKET).await.unwrap();
-    let pending = probabilistic_ticket::Ledger::pending_winners(&world.ledger, 10).await.unwrap();
-    probabilistic_ticket::Ledger::reveal(&world.ledger, &[pending[0].lane]).await.unwrap();
+    world.reveal(0).await;
 
     assert_eq!(refusal(world.pay(&params, &[3], TICKET).await).reason, Reason::ParamsRevealed);
     let fresh = world.recipient.params(SESSION).await.unwrap();
@@ -260,6 +259,43 @@ async fn rejects_ticket_on_revealed_parameters_and_goes_on_with_fresh_ones() {
     assert_ne!(fresh.recipient_rand_hash, params.recipient_rand_hash);
     assert_eq!(refusal(world.pay(&fresh, &[2], TICKET).await).reason, Reason::Replayed);
     world.pay(&fresh, &[3], TICKET).await.unwrap();
+}
+
+#[tokio::test]
+async fn ticket_on_a_retiring_secret_is_taken_until_its_grace_is_over() {
+    let mut world = World::with(recipient_config(true)).await;
+    let params = world.params().await;
+    world.pay(&params, &[1], TICKET).await.unwrap();
+    assert_eq!(world.reveal(5_000).await, [] as [u64; 0]);
+    let fresh = world.recipient.params(SESSION).await.unwrap();
+    assert_ne!(fresh.recipient_rand_hash, params.recipient_rand_hash);
+
+    world.clock.advance(4_999);
+    world.restart().await;
+    world.pay(&params, &[2], TICKET).await.unwrap();
+    assert_eq!(world.reveal(5_000).await, [] as [u64; 0]);
+
+    world.clock.advance(1);
+    assert_eq!(world.reveal(5_000).await, [1, 2]);
+    // The restart has turned the first hold back into credit.
+    assert_eq!(refusal(world.pay(&params, &[3], 2 * TICKET).await).reason, Reason::ParamsRevealed);
+    world.pay(&fresh, &[3], 2 * TICKET).await.unwrap();
+}
+
+#[tokio::test]
+async fn first_ticket_on_the_next_secret_retires_the_one_before() {
+    let world = World::with(recipient_config(true)).await;
+    let params = world.params().await;
+    world.pay(&params, &[1, 5], 2 * TICKET).await.unwrap();
+    world.reveal(5_000).await;
+    let fresh = world.recipient.params(SESSION).await.unwrap();
+    assert_eq!(refusal(world.pay(&fresh, &[4], TICKET).await).reason, Reason::Replayed);
+    world.pay(&params, &[3], TICKET).await.unwrap();
+
+    world.pay(&fresh, &[6], TICKET).await.unwrap();
+    assert_eq!(refusal(world.pay(&params, &[4], TICKET).await).reason, Reason::ParamsRevealed);
+    assert_eq!(refusal(world.pay(&params, &[7], TICKET).await).reason, Reason::ParamsRevealed);
+    assert_eq!(world.reveal(5_000).await, [1, 3, 5], "the sixth is on a secret that is still in use");
 }
 
 #[tokio::test]

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use alloy_primitives::{Address, B256, keccak256};
+use probabilistic_ticket::ledger::Retirement;
 use probabilistic_ticket::memory::{ManualClock, MemoryBroker};
 use probabilistic_ticket::{
-    Accepted, Domain, EthKey, PaymentRefusal, PaymentTicket, Recipient, RecipientConfig, RecipientError,
-    Sender, SenderConfig, SenderFunds, SenderSession, SqliteLedger, TicketBatch, TicketParams, Wei,
+    Accepted, Clock as _, Domain, EthKey, Ledger as _, PaymentRefusal, PaymentTicket, Recipient,
+    RecipientConfig, RecipientError, Sender, SenderConfig, SenderFunds, SenderSession, SqliteLedger,
+    TicketBatch, TicketParams, Wei,
 };
 use tempfile::TempDir;
 
@@ -93,6 +95,14 @@ impl World {
     ) -> Result<Accepted, RecipientError> {
         let payment = payment(params, &key("sender"), nonces);
         self.recipient.accept(SESSION, &payment, Wei::from(cost)).await
+    }
+
+    /// Reveals the secret of the only lane, with this grace, and returns the nonces of the winners that may go out.
+    pub(crate) async fn reveal(&self, grace_ms: u64) -> Vec<u64> {
+        let pending = self.ledger.pending_winners(1).await.unwrap();
+        let lanes = [Retirement { lane: pending[0].lane, grace_ms }];
+        let complete = self.ledger.reveal(&lanes, self.clock.now_ms()).await.unwrap();
+        complete.iter().map(|winner| winner.nonce).collect()
     }
 
     pub(crate) async fn sender(&self) -> Sender {

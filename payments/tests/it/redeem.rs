@@ -88,6 +88,37 @@ async fn lane_has_one_transaction_at_a_time() {
 }
 
 #[tokio::test]
+async fn sender_that_pays_during_the_grace_has_no_ticket_refused() {
+    let world = winning_world().await;
+    let old = world.params().await;
+    let nonces: Vec<_> = (1..=10).collect();
+    world.pay(&old, &nonces, 0).await.unwrap();
+    let redeemer = redeemer(&world, world.broker.clone());
+    assert_eq!(redeemer.turn().await.unwrap().sent, 0, "the secret retires first");
+
+    let accepted = world.pay(&old, &[11], 0).await.unwrap();
+    assert_eq!((accepted.tickets, accepted.refused), (1, vec![]));
+    let fresh = world.recipient.params(SESSION).await.unwrap();
+    world.pay(&fresh, &[12], 0).await.unwrap();
+    let report = redeemer.turn().await.unwrap();
+    assert_eq!((report.sent, report.submitted), (1, 11), "the sender has gone on: no need to wait longer");
+    finish(&world).await;
+    assert_eq!(paid_nonces(&world), (1..=12).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn sender_that_pays_no_more_delays_redemption_by_the_grace_only() {
+    let world = winning_world().await;
+    let params = world.params().await;
+    let nonces: Vec<_> = (1..=10).collect();
+    world.pay(&params, &nonces, 0).await.unwrap();
+    let redeemer = redeemer(&world, world.broker.clone());
+    assert_eq!(redeemer.turn().await.unwrap().submitted, 0);
+    world.clock.advance(RedeemPolicy::default().grace_ms);
+    assert_eq!(redeemer.turn().await.unwrap().submitted, 10);
+}
+
+#[tokio::test]
 async fn redemption_unmined_by_a_reorganization_is_redeemed_again() {
     let world = winning_world().await;
     let params = world.params().await;

@@ -1,6 +1,7 @@
 //! What a sender pays, and what it refuses to.
 
 use alloy_primitives::{Address, B256};
+use probabilistic_ticket::ledger::SpendingLimit;
 use probabilistic_ticket::{
     Domain, LedgerError, Reason, Round, SenderConfig, SenderError, SenderFunds, SenderSession, SqliteLedger,
     TicketBatch, TicketParams, Wei, WorkOutcome,
@@ -17,7 +18,7 @@ async fn refusal(tamper: impl FnOnce(&mut TicketParams)) -> SenderError {
 }
 
 /// Pays under changed caps; names the limit that stood against it.
-async fn limit(change: impl FnOnce(&mut SenderConfig), cost: u64) -> &'static str {
+async fn limit(change: impl FnOnce(&mut SenderConfig), cost: u64) -> SpendingLimit {
     let world = World::new().await;
     let mut config = SenderConfig::new(domain());
     change(&mut config);
@@ -208,7 +209,7 @@ async fn refuses_a_nonce_floor_at_the_end_of_the_lane() {
 #[tokio::test]
 async fn session_cap_holds() {
     let cap = |config: &mut SenderConfig| config.caps.session = Wei::from(2 * TICKET);
-    assert_eq!(limit(cap, 3 * TICKET).await, "value per session");
+    assert_eq!(limit(cap, 3 * TICKET).await, SpendingLimit::Session);
 }
 
 #[tokio::test]
@@ -250,7 +251,7 @@ async fn deposit_cap_holds_until_a_top_up() {
 
 #[tokio::test]
 async fn payment_of_too_many_tickets_is_refused() {
-    assert_eq!(limit(|_| {}, 129 * TICKET).await, "tickets of one payment");
+    assert_eq!(limit(|_| {}, 129 * TICKET).await, SpendingLimit::Tickets);
 }
 
 #[tokio::test]

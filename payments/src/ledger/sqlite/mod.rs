@@ -18,9 +18,8 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Acceptance, Acknowledged, DeadReason, Fate, LaneId, Ledger, LedgerError, LiveSubmission, NewSession,
-    NewSpending, Reservation, Reserved, SenderLedger, Session, SpendingState, Submission, Winner,
-    WorkOutcome,
+    Acceptance, Acknowledged, DeadReason, Fate, Ledger, LedgerError, LiveSubmission, NewSession, NewSpending,
+    Reservation, Reserved, Retirement, SenderLedger, Session, SpendingState, Submission, Winner, WorkOutcome,
 };
 use crate::units::Wei;
 use writer::{Command, Reply};
@@ -112,9 +111,9 @@ impl Ledger for SqliteLedger {
         self.call(|reply| Command::PendingWinners(limit, reply)).await
     }
 
-    async fn reveal(&self, lanes: &[LaneId]) -> Result<Vec<Winner>, LedgerError> {
+    async fn reveal(&self, lanes: &[Retirement], now_ms: u64) -> Result<Vec<Winner>, LedgerError> {
         let lanes = lanes.to_vec();
-        self.call(|reply| Command::Reveal(lanes, reply)).await
+        self.call(|reply| Command::Reveal(lanes, now_ms, reply)).await
     }
 
     async fn submit(&self, submission: Submission) -> Result<(), LedgerError> {

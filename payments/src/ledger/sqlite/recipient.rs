@@ -166,10 +166,11 @@ impl<'t> Books<'t> {
 
     pub(super) async fn write_lane(&mut self, id: LaneId, state: &LaneState) -> Result<(), LedgerError> {
         sqlx::query(
-            "UPDATE lanes SET serial = ?, highest = ?, floor = ?, seen = ?
+            "UPDATE lanes SET serial = ?, retiring_ms = ?, highest = ?, floor = ?, seen = ?
              WHERE sender = ? AND recipient = ? AND lane = ?",
         )
         .bind(row::int(state.serial))
+        .bind(state.retiring_ms.map(row::int))
         .bind(row::int(state.highest))
         .bind(row::int(state.floor))
         .bind(row::seen_bytes(state))

@@ -5,7 +5,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::recipient::Books;
 use super::row::{self, DEAD, PAID, PENDING, SUBMITTED};
-use crate::ledger::{DeadReason, Fate, LaneId, LedgerError, LiveSubmission, Submission, Winner};
+use crate::ledger::{DeadReason, Fate, LaneId, LedgerError, LiveSubmission, Retirement, Submission, Winner};
 use crate::port::PreparedRedemption;
 
 fn winners(rows: &[SqliteRow]) -> Result<Vec<Winner>, LedgerError> {
@@ -37,17 +37,27 @@ impl Books<'_> {
         winners(&rows)
     }
 
-    pub(super) async fn reveal(&mut self, lanes: Vec<LaneId>) -> Result<Vec<Winner>, LedgerError> {
+    pub(super) async fn reveal(
+        &mut self,
+        lanes: Vec<Retirement>,
+        now_ms: u64,
+    ) -> Result<Vec<Winner>, LedgerError> {
         self.flush().await?;
         let mut revealed = Vec::new();
-        for lane in lanes {
+        for Retirement { lane, grace_ms } in lanes {
             let pending = self.pending_of(lane).await?;
-            let mut state = self.load_lane(lane).await?;
-            if pending.iter().any(|winner| winner.serial >= state.serial) {
-                state.reveal();
+            let before = self.load_lane(lane).await?;
+            let mut state = before;
+            if state.retiring_ms.is_none() && pending.iter().any(|winner| winner.serial >= state.serial) {
+                state.rotate(now_ms);
+            }
+            if state.retiring_ms.is_some_and(|since| now_ms.saturating_sub(since) >= grace_ms) {
+                state.retire();
+            }
+            if state != before {
                 self.write_lane(lane, &state).await?;
             }
-            revealed.extend(pending);
+            revealed.extend(pending.into_iter().filter(|winner| !state.takes(winner.serial)));
         }
         Ok(revealed)
     }

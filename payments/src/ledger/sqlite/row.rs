@@ -54,6 +54,7 @@ pub(super) fn lane_state(row: &SqliteRow) -> Result<LaneState, LedgerError> {
     }
     Ok(LaneState {
         serial: counter(row, "serial")?,
+        retiring_ms: row.try_get::<Option<i64>, _>("retiring_ms")?.map(i64::cast_unsigned),
         highest: counter(row, "highest")?,
         floor: counter(row, "floor")?,
         seen,

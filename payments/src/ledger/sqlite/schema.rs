@@ -13,7 +13,7 @@ use crate::ledger::LedgerError;
 const OWNER_ONLY: u32 = 0o600;
 
 /// Step `n` brings a file from version `n` to `n + 1`. Steps are never changed once released.
-const MIGRATIONS: &[&str] = &[include_str!("001_init.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("001_init.sql"), include_str!("002_retiring.sql")];
 
 /// Opens the file for this process alone and migrates it. The lock lives as long as the returned
 /// file and is released by the system when the process dies, however it dies.
@@ -76,4 +76,32 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), LedgerError> {
         transaction.commit().await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_older_version_is_brought_up_to_date_with_its_rows() {
+        let dir = tempfile::tempdir().unwrap();
+        for version in 1..MIGRATIONS.len() {
+            let path = dir.path().join(format!("{version}.db"));
+            let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+            let mut old = options.connect().await.unwrap();
+            for step in &MIGRATIONS[..version] {
+                sqlx::raw_sql(*step).execute(&mut old).await.unwrap();
+            }
+            let lane = "INSERT INTO lanes (sender, recipient, lane, serial, highest, floor, seen)
+                        VALUES (x'01', x'02', 3, 4, 5, 6, x'07')";
+            sqlx::raw_sql(lane).execute(&mut old).await.unwrap();
+            old.close().await.unwrap();
+
+            let (mut new, _lock) = open(&path).await.unwrap();
+            let row = sqlx::query("SELECT * FROM lanes").fetch_one(&mut new).await.unwrap();
+            assert_eq!((row.get::<i64, _>("serial"), row.get::<Option<i64>, _>("retiring_ms")), (4, None));
+            let now: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut new).await.unwrap();
+            assert_eq!(usize::try_from(now), Ok(MIGRATIONS.len()));
+        }
+    }
 }

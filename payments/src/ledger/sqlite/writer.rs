@@ -9,8 +9,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::MAX_GROUP;
 use super::recipient::Books;
 use crate::ledger::{
-    Acceptance, Acknowledged, DeadReason, Fate, LaneId, LedgerError, LiveSubmission, NewSession, NewSpending,
-    Reservation, Reserved, Session, SpendingState, Submission, Winner, WorkOutcome,
+    Acceptance, Acknowledged, DeadReason, Fate, LedgerError, LiveSubmission, NewSession, NewSpending,
+    Reservation, Reserved, Retirement, Session, SpendingState, Submission, Winner, WorkOutcome,
 };
 use crate::units::Wei;
 
@@ -28,7 +28,7 @@ pub(super) enum Command {
     RetireSessions(Reply<()>),
     PendingValue(Address, Reply<Wei>),
     PendingWinners(u32, Reply<Vec<Winner>>),
-    Reveal(Vec<LaneId>, Reply<Vec<Winner>>),
+    Reveal(Vec<Retirement>, u64, Reply<Vec<Winner>>),
     Submit(Submission, Reply<()>),
     Submissions(Reply<Vec<LiveSubmission>>),
     Conclude(B256, Vec<(i64, Fate)>, Reply<()>),
@@ -125,7 +125,7 @@ async fn execute(books: &mut Books<'_>, call: Command, answers: &mut Vec<Answer>
         Command::RetireSessions(reply) => answer!(reply, books.retire_sessions()),
         Command::PendingValue(sender, reply) => answer!(reply, books.pending_value(sender)),
         Command::PendingWinners(limit, reply) => answer!(reply, books.pending_winners(limit)),
-        Command::Reveal(lanes, reply) => answer!(reply, books.reveal(lanes)),
+        Command::Reveal(lanes, now_ms, reply) => answer!(reply, books.reveal(lanes, now_ms)),
         Command::Submit(submission, reply) => answer!(reply, books.submit(submission)),
         Command::Submissions(reply) => answer!(reply, books.submissions()),
         Command::Conclude(tx, fates, reply) => answer!(reply, books.conclude(tx, fates)),
