@@ -1,29 +1,29 @@
 //! The chain as a payer of tickets needs to see it.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use alloy_primitives::Address;
 use async_trait::async_trait;
 use framemill_contracts::{ChainClient, ChainError};
 use probabilistic_ticket::{
-    BrokerError, BrokerView, ChainView, Domain, EthKey, Round, Sender, SenderConfig, SenderError,
-    SenderFunds, SqliteLedger, SystemClock, Wei,
+    BrokerError, BrokerView, ChainView, Domain, EthKey, Round, Sender, SenderCaps, SenderConfig, SenderError,
+    SenderFunds, SenderLedger, SystemClock, Wei,
 };
 
-/// A payer whose deposit lies at `chain`'s ticket broker and whose nonces are kept in the SQLite file `ledger`.
+/// A payer whose deposit lies at `chain`'s ticket broker and whose nonces are kept in `ledger`.
 ///
 /// # Errors
-/// When the ledger is in use or damaged, or the chain cannot be read.
+/// When the ledger fails or the chain cannot be read.
 pub async fn open_payer(
     chain: &ChainClient,
     key: EthKey,
-    ledger: impl AsRef<Path>,
+    ledger: Arc<dyn SenderLedger>,
+    caps: SenderCaps,
 ) -> Result<Sender, SenderError> {
     let domain = Domain::new(chain.chain_id(), chain.deployment().ticket_broker);
-    let ledger = Arc::new(SqliteLedger::open(ledger).await?);
+    let config = SenderConfig { caps, ..SenderConfig::new(domain) };
     let broker = Arc::new(SenderBroker::new(chain.clone()));
-    Sender::open(key, SenderConfig::new(domain), ledger, broker, Arc::new(SystemClock)).await
+    Sender::open(key, config, ledger, broker, Arc::new(SystemClock)).await
 }
 
 /// A [`ChainClient`] as the [`BrokerView`] that a [`Sender`] reads round and deposit from.

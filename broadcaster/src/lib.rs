@@ -64,4 +64,4 @@ pub use ingest::reader::Pace;
 pub use serve::hls_router;
 pub use service::{Broadcaster, BroadcasterBuilder, OrchestratorView};
 pub use store::{ObjectStorage, Store};
-pub use stream::{PendingSegment, StreamHandle};
+pub use stream::{PendingSegment, StreamHandle, source_of};

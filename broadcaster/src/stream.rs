@@ -307,8 +307,8 @@ impl StreamHandle {
     }
 }
 
-/// The picture a ladder is made for; segments without video are refused before.
-fn source_of(info: &SegmentInfo) -> SourceVideo {
+/// The picture that a stream's ladder is resolved against, zero by zero for a segment without video.
+pub fn source_of(info: &SegmentInfo) -> SourceVideo {
     let (num, den) = rate_of(info);
     let fps = FrameRate::new(num, den).unwrap_or(FrameRate::SOURCE);
     let (width, height) = info.video.as_ref().map_or((0, 0), |video| (video.width, video.height));

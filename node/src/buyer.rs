@@ -6,12 +6,12 @@ use alloy::signers::local::PrivateKeySigner;
 use alloy_primitives::{Address, U256};
 use anyhow::Context as _;
 use framemill_broadcaster::{
-    Broadcaster, BroadcasterConfig, DeadlinePolicy, ObjectStorage, SenderBroker, StaticOrchestrator,
-    StreamConfig,
+    Broadcaster, BroadcasterConfig, DeadlinePolicy, ObjectStorage, StaticOrchestrator, StreamConfig,
+    open_payer,
 };
 use framemill_contracts::ChainClient;
 use framemill_network::{Ladder, Network, PricePerPixel};
-use probabilistic_ticket::{Domain, EthKey, Sender, SenderConfig, SqliteLedger, SystemClock, Wei};
+use probabilistic_ticket::{EthKey, Sender, SenderCaps, SqliteLedger, Wei};
 use prometheus::Registry;
 
 use crate::{chain, config::Config, keystore, runtime};
@@ -114,15 +114,15 @@ async fn payer(
     key: &PrivateKeySigner,
     ledger: &SqliteLedger,
 ) -> anyhow::Result<Sender> {
-    let domain = Domain::new(chain.chain_id(), chain.deployment().ticket_broker);
-    let mut settings = SenderConfig::new(domain);
     let hour = config.broadcaster.max_deposit_per_hour_wei;
-    settings.caps.stream_hour = Wei(hour);
-    settings.caps.session = Wei(hour);
-    settings.caps.ticket_value = Wei(hour / U256::from(TICKETS_PER_HOUR));
+    let caps = SenderCaps {
+        stream_hour: Wei(hour),
+        session: Wei(hour),
+        ticket_value: Wei(hour / U256::from(TICKETS_PER_HOUR)),
+        ..SenderCaps::default()
+    };
     let key = EthKey::from_bytes(&key.to_bytes())?;
-    let broker = Arc::new(SenderBroker::new(chain.clone()));
-    Ok(Sender::open(key, settings, Arc::new(ledger.clone()), broker, Arc::new(SystemClock)).await?)
+    Ok(open_payer(chain, key, Arc::new(ledger.clone()), caps).await?)
 }
 
 /// One ticket may be worth at most this share of what a stream may spend in an hour.

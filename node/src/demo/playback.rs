@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use alloy_primitives::B256;
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
-use framemill_media::{MediaLimits, Segmenter, SegmenterConfig, SourceSegment, Ticks, segment_info};
+use framemill_media::{
+    MediaLimits, Segmenter, SegmenterConfig, SourceSegment, Ticks, segment_info, time::wrapped_difference,
+};
 use framemill_network::LadderEntry;
 use framemill_verification::{Policy, SourceReference, verify};
 
@@ -70,9 +72,8 @@ fn joins(source: &SourceSegment, rendition: &Bytes, before: Option<Ticks>) -> an
     let video = info.require_video()?;
     let first = *video.pts.first().context("no frame")?;
     // A segment file knows its timestamps modulo 2^33; the source's place on the timeline is known in full.
-    let turn = 1i64 << 33;
     ensure!(
-        (first - source.start_pts).rem_euclid(turn) == 0,
+        wrapped_difference(source.start_pts, first) == 0,
         "starts at {first:?}, its source at {:?}",
         source.start_pts
     );

@@ -8,11 +8,11 @@ use std::{
 
 use alloy_primitives::{Address, U256};
 use anyhow::Context as _;
-use framemill_broadcaster::{Pace, StreamConfig};
+use framemill_broadcaster::{Pace, StreamConfig, source_of};
 use framemill_contracts::{Anvil, AnvilConfig};
-use framemill_media::{MediaLimits, Segmenter, VideoTrack};
-use framemill_network::{FrameRate, Ladder, LadderEntry, SourceVideo};
-use probabilistic_ticket::{Ledger as _, SqliteLedger, ledger::WinnerState};
+use framemill_media::{MediaLimits, Segmenter};
+use framemill_network::{Ladder, LadderEntry};
+use probabilistic_ticket::{Ledger as _, SqliteLedger};
 use tokio::time::{Instant, sleep};
 
 use super::{
@@ -122,21 +122,15 @@ fn programme(config: &Config, args: &DemoArgs, input: &Path) -> anyhow::Result<P
     let mut ladder = Vec::new();
     let (mut segments, mut largest) = (0, 0);
     while let Some(segment) = source.next_segment().with_context(unusable)? {
-        let video = segment.info.require_video().with_context(unusable)?;
+        segment.info.require_video().with_context(unusable)?;
         if ladder.is_empty() {
-            ladder = stream.ladder.resolve(&source_video(video))?.iter().cloned().collect();
+            ladder = stream.ladder.resolve(&source_of(&segment.info))?.iter().cloned().collect();
         }
         let pixels = ladder.iter().map(LadderEntry::pixels_per_frame).sum::<u64>() * segment.frames();
         largest = largest.max(pixels);
         segments += 1;
     }
     Ok(Programme { stream, ladder, segments, largest })
-}
-
-/// The shape that a ladder is resolved against, as the broadcaster sees it.
-fn source_video(video: &VideoTrack) -> SourceVideo {
-    let fps = FrameRate::new(video.frame_rate.num, video.frame_rate.den).unwrap_or(FrameRate::SOURCE);
-    SourceVideo { width: video.width, height: video.height, fps }
 }
 
 impl Stage {
@@ -249,8 +243,7 @@ impl Stage {
             let winners = ledger.winners_of(payer, WINNERS_READ).await?;
             ledger.close().await;
             report.tickets.won += winners.len() as u64;
-            report.tickets.redeemed +=
-                winners.iter().filter(|winner| matches!(winner.state, WinnerState::Paid(_))).count() as u64;
+            report.tickets.redeemed += winners.iter().filter(|winner| winner.is_paid()).count() as u64;
             let fees_wei = client.pending_fees(member.address).await?;
             let row = picture.orchestrators.get(&member.address.to_string());
             let segments = row.map_or(0, |row| row.segments);

@@ -37,6 +37,20 @@ pub struct SenderCaps {
     pub deposit_multiplier: u64,
 }
 
+impl Default for SenderCaps {
+    /// Tickets up to 10¹⁴ wei, 10¹⁷ wei per session and per stream and hour, the whole deposit, face values up to a
+    /// tenth of it.
+    fn default() -> Self {
+        Self {
+            ticket_value: Wei::from(100_000_000_000_000),
+            session: Wei::from(100_000_000_000_000_000),
+            stream_hour: Wei::from(100_000_000_000_000_000),
+            deposit_share_ppm: 1_000_000,
+            deposit_multiplier: 10,
+        }
+    }
+}
+
 /// How a sender pays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SenderConfig {
@@ -49,20 +63,9 @@ pub struct SenderConfig {
 }
 
 impl SenderConfig {
-    /// Defaults at a broker: tickets up to 10¹⁴ wei, 10¹⁷ wei per session and per stream and hour,
-    /// the whole deposit, face values up to a tenth of it.
+    /// Native tickets at a broker, with the default caps.
     pub fn new(domain: Domain) -> Self {
-        Self {
-            domain,
-            scheme: Scheme::Native,
-            caps: SenderCaps {
-                ticket_value: Wei::from(100_000_000_000_000),
-                session: Wei::from(100_000_000_000_000_000),
-                stream_hour: Wei::from(100_000_000_000_000_000),
-                deposit_share_ppm: 1_000_000,
-                deposit_multiplier: 10,
-            },
-        }
+        Self { domain, scheme: Scheme::Native, caps: SenderCaps::default() }
     }
 }
 
