@@ -3,6 +3,7 @@
 use alloy_primitives::{Address, B256, U256};
 use bytes::Bytes;
 use framemill_network::LadderEntry;
+use framemill_verification::policy::draw::{Epoch, Seed};
 use futures::stream::{Stream, StreamExt};
 use serde::Serialize;
 use tokio::sync::broadcast;
@@ -63,6 +64,20 @@ pub enum StreamEvent {
         reason: String,
         /// For how long.
         millis: u64,
+    },
+    /// A secret seed decides from now on how deep results are looked at.
+    SeedCommitted {
+        /// What it decides.
+        epoch: Epoch,
+        /// What it will be held against.
+        commitment: B256,
+    },
+    /// A seed decides nothing any more, and past draws can be checked with it.
+    SeedRevealed {
+        /// What it decided.
+        epoch: Epoch,
+        /// The seed.
+        seed: Seed,
     },
     /// The reader of these events was too slow and missed some.
     Missed {

@@ -1,0 +1,123 @@
+//! One stream's seeds: committed to before the first result they decide is asked for, revealed after the last.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use alloy_primitives::B256;
+use framemill_verification::Policy;
+use framemill_verification::policy::draw::{Draw, DrawnResult, Epoch, Seed};
+use framemill_verification::policy::journal::Entry;
+use tokio::sync::Mutex;
+
+use crate::config::{DeadlinePolicy, StreamConfig, Verification};
+use crate::event::{Events, StreamEvent};
+use crate::sampling::Sampling;
+use crate::sessions::unix_ms;
+
+/// How long one seed is used: short enough that a decision can be shown soon, long enough that the record stays small.
+const EPOCH_MS: u64 = 3_600_000;
+
+/// The sampling of one stream.
+pub(crate) struct StreamSampling {
+    sampling: Arc<Sampling>,
+    stream: B256,
+    verification: Verification,
+    deadline: DeadlinePolicy,
+    events: Events,
+    current: Mutex<Option<Arc<OpenEpoch>>>,
+}
+
+impl StreamSampling {
+    /// `stream` identifies this run of the stream.
+    pub(crate) fn new(sampling: Arc<Sampling>, stream: B256, config: &StreamConfig, events: Events) -> Self {
+        let (verification, deadline) = (config.verification, config.deadline);
+        Self { sampling, stream, verification, deadline, events, current: Mutex::default() }
+    }
+
+    /// The epoch that decides on results that are asked for from now on; its commitment is written down.
+    pub(crate) async fn epoch(&self) -> Arc<OpenEpoch> {
+        let now_ms = unix_ms();
+        let number = now_ms / EPOCH_MS;
+        let mut current = self.current.lock().await;
+        if let Some(open) = current.as_ref().filter(|open| open.epoch.number == number) {
+            return Arc::clone(open);
+        }
+        let open = Arc::new(self.open(Epoch { stream: self.stream, number }));
+        self.commit(&open, now_ms).await;
+        *current = Some(Arc::clone(&open));
+        open
+    }
+
+    fn open(&self, epoch: Epoch) -> OpenEpoch {
+        OpenEpoch {
+            seed: self.sampling.seed(&epoch),
+            sampling: Arc::clone(&self.sampling),
+            epoch,
+            verification: self.verification,
+            deadline: self.deadline,
+            events: self.events.clone(),
+        }
+    }
+
+    async fn commit(&self, open: &Arc<OpenEpoch>, at_ms: u64) {
+        let (epoch, commitment) = (open.epoch, open.seed.commitment(&open.epoch));
+        let minimum = self.sampling.minimum(self.verification);
+        let entry = Entry::Commit { epoch, commitment, minimum, at_ms };
+        let sampling = Arc::clone(&self.sampling);
+        // Joining fails only if writing panicked; sampling goes on, and what cannot be shown is said in the log.
+        let _ = tokio::task::spawn_blocking(move || sampling.write(&entry, true)).await;
+        tracing::info!(stream = %epoch.stream, epoch = epoch.number, %commitment, "sampling seed committed");
+        self.events.send(StreamEvent::SeedCommitted { epoch, commitment });
+    }
+}
+
+/// A seed in use. Whoever may still draw from it holds it; when nobody does, it is revealed.
+pub(crate) struct OpenEpoch {
+    sampling: Arc<Sampling>,
+    epoch: Epoch,
+    seed: Seed,
+    verification: Verification,
+    deadline: DeadlinePolicy,
+    events: Events,
+}
+
+impl OpenEpoch {
+    /// The time that a segment of `duration` has in all.
+    pub(crate) fn allows(&self, duration: Duration) -> Duration {
+        self.deadline.allow(duration)
+    }
+
+    /// The seed of one result's own draw.
+    pub(crate) fn seed_for(&self, result: &DrawnResult) -> [u8; 32] {
+        self.seed.for_result(result)
+    }
+
+    /// Decides with what rates a result is looked at, when its judgement starts. Writes the decision down, so it blocks.
+    pub(crate) fn decide(&self, result: DrawnResult, queued: Instant, allowed: Duration) -> Policy {
+        let (share_ppm, wanted, rates) = match self.verification {
+            Verification::Fixed(policy) => {
+                self.sampling.started(queued.elapsed(), allowed);
+                (framemill_verification::PPM, policy, policy)
+            }
+            Verification::Adaptive { minimum } => {
+                let share = self.sampling.started(queued.elapsed(), allowed);
+                let wanted = self.sampling.rates(&result.orchestrator).at_least(minimum);
+                (share, wanted, wanted.scaled(share))
+            }
+        };
+        let draw = Draw::new(&self.seed, result, rates);
+        if Draw::new(&self.seed, result, wanted).tier > draw.tier {
+            self.sampling.metrics.downgraded.inc();
+        }
+        self.sampling.write(&Entry::Draw { epoch: self.epoch, draw, share_ppm }, false);
+        rates
+    }
+}
+
+impl Drop for OpenEpoch {
+    fn drop(&mut self) {
+        let (epoch, seed) = (self.epoch, self.seed);
+        self.sampling.write_later(Entry::Reveal { epoch, seed });
+        self.events.send(StreamEvent::SeedRevealed { epoch, seed });
+    }
+}
