@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use alloy_primitives::B256;
-use framemill_verification::Policy;
 use framemill_verification::policy::draw::{Draw, DrawnResult, Epoch, Seed};
 use framemill_verification::policy::journal::Entry;
+use framemill_verification::{PPM, Policy};
 use tokio::sync::Mutex;
 
 use crate::config::{DeadlinePolicy, StreamConfig, Verification};
@@ -95,10 +95,7 @@ impl OpenEpoch {
     /// Decides with what rates a result is looked at, when its judgement starts. Writes the decision down, so it blocks.
     pub(crate) fn decide(&self, result: DrawnResult, queued: Instant, allowed: Duration) -> Policy {
         let (share_ppm, wanted, rates) = match self.verification {
-            Verification::Fixed(policy) => {
-                self.sampling.started(queued.elapsed(), allowed);
-                (framemill_verification::PPM, policy, policy)
-            }
+            Verification::Fixed(policy) => (PPM, policy, policy),
             Verification::Adaptive { minimum } => {
                 let share = self.sampling.started(queued.elapsed(), allowed);
                 let wanted = self.sampling.rates(&result.orchestrator).at_least(minimum);

@@ -115,7 +115,7 @@ impl Sampling {
         }
     }
 
-    /// A judgement starts; returns the share of the rates that the load leaves.
+    /// A judgement at adaptive rates starts; returns the share of them that the load leaves.
     fn started(&self, waited: Duration, allowed: Duration) -> u32 {
         let waiting = self.waiting.load(Ordering::Acquire);
         let mut governor = lock(&self.governor);
