@@ -18,7 +18,7 @@ fn write(folder: &Path, change: impl Fn(&mut Entry)) -> String {
     };
     let commit =
         Entry::Commit { epoch, commitment: seed.commitment(&epoch), minimum: Policy::FLOOR, at_ms: 0 };
-    let mut entries = vec![commit, draw(0), draw(1), draw(2), Entry::Reveal { epoch, seed }];
+    let mut entries = [commit, draw(0), draw(1), draw(2), Entry::Reveal { epoch, seed }];
     entries.iter_mut().for_each(change);
     let lines: String = entries.iter().map(|entry| serde_json::to_string(entry).unwrap() + "\n").collect();
     let path = folder.join("draws.jsonl");
