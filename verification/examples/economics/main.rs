@@ -1,4 +1,4 @@
-//! Simulates cheats against sampling policies and writes what it shows into `docs/economics.md` and `docs/economics.svg`:
+//! Simulates cheats against sampling policies and writes what it shows into `docs/economics.md` and its plots:
 //! `cargo run --release -p framemill-verification --example economics`.
 
 mod model;
@@ -20,7 +20,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let page = std::fs::read_to_string(docs("economics.md"))?;
     let (before, _, after) = parts(&page).ok_or("docs/economics.md has lost its markers")?;
     std::fs::write(docs("economics.md"), [before, &markdown, after].concat())?;
-    std::fs::write(docs("economics.svg"), plot::svg(&simulation))?;
+    std::fs::write(docs("economics-rates.svg"), plot::over_rates(&simulation))?;
+    std::fs::write(docs("economics-costs.svg"), plot::over_costs(&simulation))?;
     print!("{markdown}");
     Ok(())
 }
@@ -55,9 +56,10 @@ mod tests {
     }
 
     #[test]
-    fn the_plot_shows_what_the_simulation_says() {
-        let drawn = std::fs::read_to_string(docs("economics.svg")).unwrap();
-        assert_eq!(drawn, plot::svg(&SIMULATION), "run the example economics");
+    fn the_plots_show_what_the_simulation_says() {
+        let drawn = |name| std::fs::read_to_string(docs(name)).unwrap();
+        assert_eq!(drawn("economics-rates.svg"), plot::over_rates(&SIMULATION), "run the example economics");
+        assert_eq!(drawn("economics-costs.svg"), plot::over_costs(&SIMULATION), "run the example economics");
     }
 
     #[test]

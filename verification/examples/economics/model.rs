@@ -167,6 +167,13 @@ pub(crate) fn effort(watch: Watch, segments: u64, count: usize, random: &mut Ran
     effort
 }
 
+/// CPU of checking at fixed rates, in millionths of what the ladder took.
+pub(crate) fn cost_ppm(policy: Policy) -> u64 {
+    let scale = 1_000_000;
+    let first_frames = u64::from(policy.first_frame_ppm.max(policy.whole_ppm));
+    Effort { results: scale, first_frames, whole: u64::from(policy.whole_ppm) }.cost_ppm()
+}
+
 /// Probability that one tampered segment is caught at fixed rates, in millionths.
 pub(crate) fn caught_ppm(tampering: Tampering, policy: Policy) -> u64 {
     let rate = match tampering {

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use framemill_verification::Policy;
 
 use crate::model::{
-    Cheat, Effort, Fate, RECALL_PPM, Random, SEGMENT_S, Tampering, Watch, caught_ppm, effort, follow_many,
-    passing_tenths,
+    Cheat, Effort, Fate, RECALL_PPM, Random, SEGMENT_S, Tampering, Watch, caught_ppm, cost_ppm, effort,
+    follow_many, passing_tenths,
 };
 
 /// Cheats followed for each figure: the standard error of a mean is about two in a hundred.
@@ -20,6 +20,16 @@ const HOUR: u64 = 3_600 / SEGMENT_S;
 
 /// Tampered shares that are simulated, in percent.
 pub(crate) const RATES_PERCENT: [u32; 7] = [1, 2, 5, 10, 20, 50, 100];
+
+/// Fixed rates that are compared, first frames and whole results in millionths; the fourth is the floor.
+const BUDGETS: [(u32, u32); 6] = [
+    (1_000_000, 1_000_000),
+    (1_000_000, 200_000),
+    (500_000, 50_000),
+    (200_000, 17_000),
+    (100_000, 8_500),
+    (50_000, 4_000),
+];
 
 /// An orchestrator that nothing is known of.
 const NEW: Watch = Watch::Adaptive { wrong_before: 0 };
@@ -64,9 +74,38 @@ pub(crate) struct Row {
     pub(crate) adaptive: Means,
 }
 
+/// What fixed rates cost and do.
+pub(crate) struct Budget {
+    policy: Policy,
+    pub(crate) cost_ppm: u64,
+    /// Every segment is tampered with, and every tenth.
+    pub(crate) picture: Means,
+    pub(crate) picture_tenth: Means,
+    pub(crate) motion: Means,
+    pub(crate) motion_tenth: Means,
+}
+
+impl Budget {
+    fn of(policy: Policy, random: &mut Random) -> Self {
+        let mut means = |tampering, rate_ppm| {
+            let cheat = Cheat { tampering, rate_ppm, honest_first: 0 };
+            Means::of(&follow_many(cheat, Watch::Fixed(policy), CHEATS, random))
+        };
+        Self {
+            policy,
+            picture: means(Tampering::Picture, 1_000_000),
+            picture_tenth: means(Tampering::Picture, 100_000),
+            motion: means(Tampering::Motion, 1_000_000),
+            motion_tenth: means(Tampering::Motion, 100_000),
+            cost_ppm: cost_ppm(policy),
+        }
+    }
+}
+
 /// Everything that is shown.
 pub(crate) struct Simulation {
     pub(crate) rows: Vec<Row>,
+    pub(crate) budgets: Vec<Budget>,
     efforts: Vec<(&'static str, [Effort; 4])>,
 }
 
@@ -101,7 +140,10 @@ impl Simulation {
                 (name, spans.map(watched))
             })
             .into();
-        Self { rows, efforts }
+        let budgets = BUDGETS.map(|(first_frame_ppm, whole_ppm)| {
+            Budget::of(Policy { first_frame_ppm, whole_ppm }, &mut random)
+        });
+        Self { rows, efforts, budgets: budgets.into() }
     }
 
     /// The generated part of the page.
@@ -109,7 +151,7 @@ impl Simulation {
         let mut out = String::new();
         self.detection(&mut out).expect("writing to a string cannot fail");
         self.costs(&mut out).expect("writing to a string cannot fail");
-        stakes(&mut out).expect("writing to a string cannot fail");
+        self.budgets(&mut out).expect("writing to a string cannot fail");
         out
     }
 
@@ -140,6 +182,39 @@ impl Simulation {
         writeln!(out)
     }
 
+    /// What can be had for how much, and the stake that makes cheating a loss then.
+    fn budgets(&self, out: &mut String) -> std::fmt::Result {
+        writeln!(out, "### What more or less checking buys\n")?;
+        writeln!(
+            out,
+            "At fixed rates. `d` is the probability that a tampered segment is caught; the stake is `(1 - d) / d`, in gains from one \
+             bad segment; the time is how long a cheat lasts that tampers with all segments, or with every tenth.\n"
+        )?;
+        writeln!(
+            out,
+            "| first frames | whole | cost | wrong picture: d | stake | lasts | a tenth | wrong motion: d | stake | lasts | a tenth |"
+        )?;
+        writeln!(out, "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")?;
+        for budget in &self.budgets {
+            let Policy { first_frame_ppm, whole_ppm } = budget.policy;
+            let (first, whole) = (percent(first_frame_ppm.into()), percent(whole_ppm.into()));
+            let cells = |tampering, all: &Means, tenth: &Means| {
+                let caught = caught_ppm(tampering, budget.policy);
+                let stake = tenths(passing_tenths(caught));
+                format!(
+                    "{} | {stake} | {} | {}",
+                    percent(caught),
+                    time(all.lasted_tenths),
+                    time(tenth.lasted_tenths)
+                )
+            };
+            let picture = cells(Tampering::Picture, &budget.picture, &budget.picture_tenth);
+            let motion = cells(Tampering::Motion, &budget.motion, &budget.motion_tenth);
+            writeln!(out, "| {first} | {whole} | {} | {picture} | {motion} |", percent(budget.cost_ppm))?;
+        }
+        Ok(())
+    }
+
     fn costs(&self, out: &mut String) -> std::fmt::Result {
         writeln!(out, "### What watching an honest orchestrator costs\n")?;
         writeln!(
@@ -158,30 +233,6 @@ impl Simulation {
         }
         writeln!(out)
     }
-}
-
-/// The stake at which cheating does not pay, for policies whose rates stand still.
-fn stakes(out: &mut String) -> std::fmt::Result {
-    writeln!(out, "### The stake that makes cheating a loss\n")?;
-    writeln!(
-        out,
-        "At fixed rates, in gains: times what one bad segment brings the cheat, before its future income is taken off. `d` is \
-         the probability that a tampered segment is caught.\n"
-    )?;
-    writeln!(out, "| first frames | whole | wrong picture: d | stake | wrong motion: d | stake |")?;
-    writeln!(out, "| --- | --- | --- | --- | --- | --- |")?;
-    let policies =
-        [(1_000_000, 1_000_000), (1_000_000, 100_000), (500_000, 50_000), (200_000, 17_000), (50_000, 5_000)];
-    for (first_frame_ppm, whole_ppm) in policies {
-        let policy = Policy { first_frame_ppm, whole_ppm };
-        let cells = [Tampering::Picture, Tampering::Motion].map(|tampering| {
-            let caught = caught_ppm(tampering, policy);
-            format!("{} | {}", percent(caught), tenths(passing_tenths(caught)))
-        });
-        let (first, whole) = (percent(first_frame_ppm.into()), percent(whole_ppm.into()));
-        writeln!(out, "| {first} | {whole} | {} |", cells.join(" | "))?;
-    }
-    Ok(())
 }
 
 fn tenths(value: u64) -> String {
