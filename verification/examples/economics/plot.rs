@@ -75,11 +75,11 @@ pub(crate) fn over_costs(simulation: &Simulation) -> String {
     let chart = Chart {
         title: "Time until a cheat is caught, mean, at fixed rates",
         x_label: "CPU, in percent of what made the ladder",
-        x_ticks: vec![1.0, 2.0, 5.0, 10.0, 20.0, 50.0],
+        x_ticks: vec![0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0],
         lines: vec![
-            line("wrong motion, 10 % of segments", RED, true, |budget| &budget.motion_tenth),
+            line("wrong motion, every tenth", RED, true, |budget| &budget.motion_tenth),
             line("wrong motion, all segments", RED, false, |budget| &budget.motion),
-            line("wrong picture, 10 % of segments", BLUE, true, |budget| &budget.picture_tenth),
+            line("wrong picture, every tenth", BLUE, true, |budget| &budget.picture_tenth),
             line("wrong picture, all segments", BLUE, false, |budget| &budget.picture),
         ],
     };
