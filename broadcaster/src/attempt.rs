@@ -218,9 +218,9 @@ impl Attempt<'_> {
         let checked =
             check(self.shared, self.session, self.segment, self.ladder, self.source, self.epoch, &delivered);
         match checked.await {
-            Ok(()) => {
+            Ok(tier) => {
                 trace.timeline.verified_ms = Some(self.elapsed());
-                Ok(delivered)
+                Ok(Delivered { tier: Some(tier), ..delivered })
             }
             Err(Finding::Rejected { reason, reports }) => {
                 let mut failure = Failure::rejected(reason);
@@ -477,7 +477,7 @@ impl Collector {
                 let claims: Vec<RenditionClaim> =
                     self.ends.iter().flatten().map(RenditionEnd::claim).collect();
                 let renditions = self.parts.drain(..).map(BytesMut::freeze).collect();
-                Some(Delivered { renditions, claims, receipt })
+                Some(Delivered { renditions, claims, receipt, tier: None })
             }
         }
     }

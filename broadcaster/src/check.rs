@@ -43,6 +43,8 @@ pub(crate) struct Delivered {
     pub(crate) renditions: Vec<Bytes>,
     pub(crate) claims: Vec<RenditionClaim>,
     pub(crate) receipt: SignedReceipt,
+    /// How deep it was looked at, once it was.
+    pub(crate) tier: Option<Tier>,
 }
 
 /// What the checks came to when they did not pass.
@@ -58,7 +60,7 @@ pub(crate) enum Finding {
     Unjudgeable(String),
 }
 
-/// Checks receipt and renditions. Decoding runs on blocking threads, as many as [`Shared::verify_slots`] allows.
+/// Checks receipt and renditions; returns how deep it looked. Decoding runs on blocking threads, as many as [`Shared::verify_slots`] allows.
 pub(crate) async fn check(
     shared: &Arc<Shared>,
     session: &Session,
@@ -67,7 +69,7 @@ pub(crate) async fn check(
     source: &Arc<LazySource>,
     epoch: &Arc<OpenEpoch>,
     delivered: &Delivered,
-) -> Result<(), Finding> {
+) -> Result<Tier, Finding> {
     let started = Instant::now();
     let delivery = Delivery {
         session: session.quote.session,
@@ -101,12 +103,13 @@ pub(crate) async fn check(
     shared.metrics.verify_seconds.observe(started.elapsed().as_secs_f64());
 
     let reports = judged.into_iter().collect::<Result<Vec<_>, _>>().map_err(Finding::Unjudgeable)?;
-    shared.metrics.judged(reports.iter().map(|report| report.tier).max().unwrap_or(Tier::Structure));
+    let tier = reports.iter().map(|report| report.tier).max().unwrap_or(Tier::Structure);
+    shared.metrics.judged(tier);
     match first_fault(ladder, &reports, &delivered.claims) {
         Some(reason) => Err(Finding::Rejected { reason, reports }),
         None => {
             shared.sampling.passed(&session.account, &reports);
-            Ok(())
+            Ok(tier)
         }
     }
 }

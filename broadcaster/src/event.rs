@@ -192,8 +192,11 @@ pub struct SegmentReport {
     pub renditions: u32,
     /// Bytes of all renditions.
     pub rendition_bytes: u64,
-    /// Renditions that passed the checks.
+    /// Renditions that passed the checks, as deep as [`SegmentReport::tier`] says.
     pub verified: u32,
+    /// How deep the checks looked: 0 receipt and structure, 1 the first frame, too, 2 every frame; `None` when the segment was
+    /// lost.
+    pub tier: Option<u8>,
     /// All attempts, the one that delivered last.
     pub attempts: Vec<AttemptReport>,
     /// Stages of the attempt that delivered, up to publication.
@@ -245,7 +248,7 @@ pub struct Totals {
     pub published: u64,
     /// Segments lost.
     pub lost: u64,
-    /// Renditions published; every one was verified before.
+    /// Renditions published; every one passed the checks before, as deep as the stream's policy had it drawn.
     pub renditions: u64,
     /// Complete results that failed a check.
     pub rejected: u64,

@@ -117,8 +117,13 @@ async fn a_stream_may_ask_for_more_than_the_record_does() {
     let (peer, registry) = (Peer::start(Act::Honest).await, Registry::new());
     let rig = rig(&peer, roomy(hasty(), None), &registry).await;
     let verification = Verification::Adaptive { minimum: Policy::FIRST_FRAMES };
-    rig.run(StreamConfig { verification, ..adaptive("cam") }, 3).await;
+    let (_, events) = rig.run(StreamConfig { verification, ..adaptive("cam") }, 3).await;
     assert_eq!(looked_at(&registry), [0, 2, 1]);
+    let told = events.iter().filter_map(|event| match event {
+        StreamEvent::Segment(report) => report.tier,
+        _ => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [2, 1, 1], "whoever publishes is told what nobody looked at");
 }
 
 #[tokio::test(flavor = "multi_thread")]
