@@ -105,8 +105,7 @@ impl BroadcasterBuilder {
         check(&self.config)?;
         let directory = Directory::new(&self.config.orchestrators);
         let metrics = Metrics::new(self.registry.as_ref())?;
-        let tasks = TaskTracker::new();
-        let sampling = Sampling::open(&self.config.sampling, metrics.clone(), tasks.clone())?;
+        let (sampling, keeper) = Sampling::open(&self.config.sampling, metrics.clone())?;
         let shared = Arc::new(Shared {
             network: self.network.ok_or(BroadcasterError::Missing("network"))?,
             store: self.store.ok_or(BroadcasterError::Missing("store"))?,
@@ -121,11 +120,13 @@ impl BroadcasterBuilder {
             totals: Mutex::new(Totals::default()),
             streams: Mutex::new(HashMap::new()),
             cancel: CancellationToken::new(),
-            tasks,
+            tasks: TaskTracker::new(),
             events: Events::channel(),
             config: self.config,
         });
-        shared.tasks.spawn(Arc::clone(&shared.sampling).keep(shared.cancel.clone()));
+        if let Some(keeper) = keeper {
+            shared.tasks.spawn(keeper.run(Arc::clone(&shared.sampling), shared.cancel.clone()));
+        }
         if let Some(chain) = self.chain {
             shared.directory.refresh(&chain).await;
             shared.tasks.spawn(keep_fresh(Arc::clone(&shared), chain));

@@ -17,6 +17,9 @@ use crate::sessions::unix_ms;
 /// How long one seed is used: short enough that a decision can be shown soon, long enough that the record stays small.
 const EPOCH_MS: u64 = 3_600_000;
 
+/// Longest wait for a commitment to be on disk: a live segment waits for no disk that hangs.
+const COMMIT_LIMIT: Duration = Duration::from_secs(1);
+
 /// The sampling of one stream.
 pub(crate) struct StreamSampling {
     sampling: Arc<Sampling>,
@@ -62,10 +65,7 @@ impl StreamSampling {
     async fn commit(&self, open: &Arc<OpenEpoch>, at_ms: u64) {
         let (epoch, commitment) = (open.epoch, open.seed.commitment(&open.epoch));
         let minimum = self.sampling.minimum(self.verification);
-        let entry = Entry::Commit { epoch, commitment, minimum, at_ms };
-        let sampling = Arc::clone(&self.sampling);
-        // Joining fails only if writing panicked; sampling goes on, and what cannot be shown is said in the log.
-        let _ = tokio::task::spawn_blocking(move || sampling.write(&entry, true)).await;
+        self.sampling.write_durably(Entry::Commit { epoch, commitment, minimum, at_ms }, COMMIT_LIMIT).await;
         tracing::info!(stream = %epoch.stream, epoch = epoch.number, %commitment, "sampling seed committed");
         self.events.send(StreamEvent::SeedCommitted { epoch, commitment });
     }
@@ -92,7 +92,7 @@ impl OpenEpoch {
         self.seed.for_result(result)
     }
 
-    /// Decides with what rates a result is looked at, when its judgement starts. Writes the decision down, so it blocks.
+    /// Decides with what rates a result is looked at, when its judgement starts, and has the decision written down.
     pub(crate) fn decide(&self, result: DrawnResult, queued: Instant, allowed: Duration) -> Policy {
         let (share_ppm, wanted, rates) = match self.verification {
             Verification::Fixed(policy) => (PPM, policy, policy),
@@ -106,7 +106,7 @@ impl OpenEpoch {
         if Draw::new(&self.seed, result, wanted).tier > draw.tier {
             self.sampling.metrics.downgraded.inc();
         }
-        self.sampling.write(&Entry::Draw { epoch: self.epoch, draw, share_ppm }, false);
+        self.sampling.write(Entry::Draw { epoch: self.epoch, draw, share_ppm });
         rates
     }
 }
@@ -114,7 +114,7 @@ impl OpenEpoch {
 impl Drop for OpenEpoch {
     fn drop(&mut self) {
         let (epoch, seed) = (self.epoch, self.seed);
-        self.sampling.write_later(Entry::Reveal { epoch, seed });
+        self.sampling.write(Entry::Reveal { epoch, seed });
         self.events.send(StreamEvent::SeedRevealed { epoch, seed });
     }
 }

@@ -36,9 +36,9 @@ impl SamplingFiles {
         Ok((Self { folder: folder.to_owned(), record }, secret))
     }
 
-    /// Adds a line to the record. A durable one is on disk when the call returns.
-    pub(crate) fn append(&self, entry: &Entry, durable: bool) -> io::Result<()> {
-        self.record.append(entry, durable)
+    /// Adds lines to the record. Durable ones are on disk when the call returns.
+    pub(crate) fn append(&self, entries: &[Entry], durable: bool) -> io::Result<()> {
+        self.record.append(entries, durable)
     }
 
     /// The attention as it was saved last; empty where none was.
@@ -122,16 +122,19 @@ impl Record {
         Ok(Self { path, limit, open })
     }
 
-    fn append(&self, entry: &Entry, durable: bool) -> io::Result<()> {
-        let mut line = serde_json::to_vec(entry)?;
-        line.push(b'\n');
+    fn append(&self, entries: &[Entry], durable: bool) -> io::Result<()> {
+        let mut lines = Vec::new();
+        for entry in entries {
+            serde_json::to_writer(&mut lines, entry)?;
+            lines.push(b'\n');
+        }
         let mut open = lock(&self.open);
-        if open.length > 0 && open.length + line.len() as u64 > self.limit {
+        if open.length > 0 && open.length + lines.len() as u64 > self.limit {
             std::fs::rename(&self.path, self.path.with_extension("old.jsonl"))?;
             *open = Open::at(&self.path)?;
         }
-        open.file.write_all(&line)?;
-        open.length += line.len() as u64;
+        open.file.write_all(&lines)?;
+        open.length += lines.len() as u64;
         if durable { open.file.sync_data() } else { Ok(()) }
     }
 }
@@ -191,7 +194,7 @@ mod tests {
         let path = folder.path().join("draws.jsonl");
         std::fs::write(&path, b"{\"entry\":\"com").unwrap();
         let record = Record::open(folder.path(), MAX_RECORD_BYTES).unwrap();
-        record.append(&entry(1), true).unwrap();
+        record.append(&[entry(1)], true).unwrap();
         assert_eq!(lines(&path), [entry(1)]);
     }
 
@@ -200,7 +203,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let limit = 1_000;
         let record = Record::open(folder.path(), limit).unwrap();
-        (0..100).for_each(|number| record.append(&entry(number), false).unwrap());
+        (0..100).for_each(|number| record.append(&[entry(number)], false).unwrap());
         let newest = lines(&folder.path().join("draws.jsonl"));
         let older = lines(&folder.path().join("draws.old.jsonl"));
         assert_eq!(newest.last(), Some(&entry(99)));

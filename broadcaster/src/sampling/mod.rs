@@ -2,6 +2,7 @@
 
 mod epoch;
 mod files;
+mod keeper;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,8 +16,6 @@ use framemill_verification::policy::draw::{Epoch, Secret, Seed};
 use framemill_verification::policy::journal::Entry;
 use framemill_verification::{PPM, Policy, Report};
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::config::{SamplingConfig, Verification};
 use crate::core::governor::{Governor, Shift};
@@ -27,12 +26,8 @@ use crate::sessions::unix_ms;
 
 pub(crate) use epoch::{OpenEpoch, StreamSampling};
 use files::SamplingFiles;
-
-/// Attention that only fell is saved this often: a crash costs some looks more, never one less.
-const SAVE_INTERVAL: Duration = Duration::from_secs(300);
-
-/// Shortest time between two saves when suspicions come fast.
-const SAVE_PAUSE: Duration = Duration::from_secs(1);
+pub(crate) use keeper::Keeper;
+use keeper::RecordSender;
 
 /// The sampling of all streams.
 pub(crate) struct Sampling {
@@ -41,41 +36,40 @@ pub(crate) struct Sampling {
     governor: Mutex<Governor>,
     waiting: AtomicUsize,
     secret: Secret,
-    files: Option<SamplingFiles>,
+    record: Option<RecordSender>,
     /// Something suspicious is not saved yet.
     suspicious: Notify,
-    /// The record could not be written lately, which was said.
-    unwritten: AtomicBool,
-    tasks: TaskTracker,
+    /// Lines of the record were lost or late, which was said.
+    behind: AtomicBool,
 }
 
 impl Sampling {
-    /// Goes on from what the folder holds, where there is one.
+    /// Goes on from what the folder holds, where there is one; its keeper must be run then.
     pub(crate) fn open(
         config: &SamplingConfig,
         metrics: Metrics,
-        tasks: TaskTracker,
-    ) -> Result<Self, BroadcasterError> {
+    ) -> Result<(Self, Option<Keeper>), BroadcasterError> {
         let (files, secret, known) = match &config.folder {
             Some(folder) => open_files(folder)?,
             None => (None, Secret::from_bytes(rand::random()), BTreeMap::new()),
         };
+        let (record, keeper) = files.map(Keeper::new).unzip();
         metrics.sampling_share.set(1.0);
         for cause in Suspicion::ALL {
             // A cause that never came up counts zero, rather than being absent.
             metrics.suspicions.with_label_values(&[cause.as_str()]);
         }
-        Ok(Self {
+        let sampling = Self {
             metrics,
             book: Mutex::new(AttentionBook::new(config.attention, known)),
             governor: Mutex::new(Governor::new(config.max_waiting, Instant::now())),
             waiting: AtomicUsize::new(0),
             secret,
-            files,
+            record,
             suspicious: Notify::new(),
-            unwritten: AtomicBool::new(false),
-            tasks,
-        })
+            behind: AtomicBool::new(false),
+        };
+        Ok((sampling, keeper))
     }
 
     /// Counts a judgement as waiting for a core for as long as the guard lives.
@@ -138,55 +132,25 @@ impl Sampling {
         share_ppm
     }
 
-    /// Writes a line of the record, where there is one.
-    fn write(&self, entry: &Entry, durable: bool) {
-        let Some(files) = &self.files else { return };
-        match files.append(entry, durable) {
-            Ok(()) => self.unwritten.store(false, Ordering::Relaxed),
-            Err(error) if !self.unwritten.swap(true, Ordering::Relaxed) => {
-                tracing::error!(%error, "draws cannot be recorded, so they cannot be shown later; check the disk");
-            }
-            Err(_) => {}
+    /// Has a line of the record written, where there is one.
+    fn write(&self, entry: Entry) {
+        if let Some(record) = &self.record {
+            self.note_written(record.send(entry));
         }
     }
 
-    /// Writes a line off the async threads.
-    fn write_later(self: &Arc<Self>, entry: Entry) {
-        if self.files.is_none() {
-            return;
-        }
-        let sampling = Arc::clone(self);
-        match tokio::runtime::Handle::try_current() {
-            Ok(handle) => drop(self.tasks.spawn_blocking_on(move || sampling.write(&entry, false), &handle)),
-            Err(_) => sampling.write(&entry, false),
+    /// The same, and waits until the line is on disk, for `limit` at most.
+    async fn write_durably(&self, entry: Entry, limit: Duration) {
+        if let Some(record) = &self.record {
+            self.note_written(record.send_durably(entry, limit).await);
         }
     }
 
-    /// Saves the attention until the broadcaster ends: suspicion soon, the rest now and then.
-    pub(crate) async fn keep(self: Arc<Self>, cancel: CancellationToken) {
-        if self.files.is_none() {
-            return;
-        }
-        while !cancel.is_cancelled() {
-            tokio::select! {
-                () = cancel.cancelled() => {}
-                () = tokio::time::sleep(SAVE_INTERVAL) => {}
-                () = self.suspicious.notified() => {
-                    let _ = tokio::time::timeout(SAVE_PAUSE, cancel.cancelled()).await;
-                }
-            }
-            let sampling = Arc::clone(&self);
-            // Joining fails only if saving panicked; the next turn tries again.
-            let _ = tokio::task::spawn_blocking(move || sampling.save()).await;
-        }
-    }
-
-    fn save(&self) {
-        let Some(files) = &self.files else { return };
-        let known: BTreeMap<Address, Attention> =
-            lock(&self.book).entries().map(|(who, entry)| (*who, *entry)).collect();
-        if let Err(error) = files.save(&known) {
-            tracing::error!(%error, "the record of orchestrators cannot be saved, a restart will know nobody; check the disk");
+    /// Says once that the disk cannot follow, until it can again.
+    fn note_written(&self, written: bool) {
+        let said = self.behind.swap(!written, Ordering::Relaxed);
+        if !written && !said {
+            tracing::error!("draws are not recorded in time, so some cannot be shown later; check the disk");
         }
     }
 }
