@@ -74,7 +74,7 @@ impl Metrics {
             )?,
             sampling_share: Gauge::new(
                 full("sampling_share_ratio"),
-                "Part of the sampling rates that the load leaves.",
+                "Part of the attention beyond the floor that the load leaves.",
             )?,
         })
     }

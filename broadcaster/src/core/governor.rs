@@ -1,14 +1,18 @@
 //! Lowers sampling rates while verification cannot keep up, and raises them again.
 //!
 //! A segment that is checked too late is lost, so under load fewer results are looked at; the structure of every one still is.
-//! The share never reaches zero: nobody may know that nobody looks.
+//! Attention beyond the floor goes first: stakes are sized by the floor, and what it costs is small. No rate ever reaches zero:
+//! nobody may know that nobody looks.
 
 use std::time::{Duration, Instant};
 
-use framemill_verification::PPM;
+use framemill_verification::{PPM, Policy};
 
-/// Times that the share may be halved: at a sixty-fourth even full attention costs less than the structure checks do.
-const MAX_STEPS: u32 = 6;
+/// Halvings that spare the floor: at a sixty-fourth full attention is about as low as the usual floor.
+const STEPS_ABOVE_FLOOR: u32 = 6;
+
+/// Most halvings: what is left then costs far less than the structure checks, so more would help nothing.
+const MAX_STEPS: u32 = STEPS_ABOVE_FLOOR + 3;
 
 /// Shortest time between two steps down, so that the first can show its effect.
 const LOWER_PAUSE: Duration = Duration::from_millis(500);
@@ -28,7 +32,30 @@ pub enum Shift {
     Raised,
 }
 
-/// What share of the sampling rates can be afforded.
+/// How far rates are lowered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    step: u32,
+}
+
+impl Load {
+    /// What is left of attention beyond the floor, in millionths.
+    pub fn share_ppm(self) -> u32 {
+        PPM >> self.step
+    }
+
+    /// What is left of the floor, in millionths.
+    pub fn floor_share_ppm(self) -> u32 {
+        PPM >> self.step.saturating_sub(STEPS_ABOVE_FLOOR)
+    }
+
+    /// The rates in force where `wanted` were asked for and none should fall below `floor`.
+    pub fn lower(self, wanted: Policy, floor: Policy) -> Policy {
+        wanted.scaled(self.share_ppm()).at_least(floor.scaled(self.floor_share_ppm()))
+    }
+}
+
+/// Watches the queue and says how far rates must be lowered.
 #[derive(Debug, Clone)]
 pub struct Governor {
     max_waiting: usize,
@@ -62,9 +89,9 @@ impl Governor {
         self.raise(now)
     }
 
-    /// What is left of the sampling rates, in millionths.
-    pub fn share_ppm(&self) -> u32 {
-        PPM >> self.step
+    /// How far rates are lowered now.
+    pub fn load(&self) -> Load {
+        Load { step: self.step }
     }
 
     fn lower(&mut self, now: Instant) -> Option<Shift> {
@@ -99,6 +126,10 @@ mod tests {
     const ALLOWED: Duration = Duration::from_secs(8);
     const QUICK: Duration = Duration::from_millis(1);
 
+    fn share(governor: &Governor) -> u32 {
+        governor.load().share_ppm()
+    }
+
     fn governor() -> (Governor, Instant) {
         let now = Instant::now();
         (Governor::new(4, now), now)
@@ -108,14 +139,14 @@ mod tests {
     fn a_short_queue_changes_nothing() {
         let (mut governor, now) = governor();
         assert_eq!(governor.started(now, 4, QUICK, ALLOWED), None);
-        assert_eq!(governor.share_ppm(), PPM);
+        assert_eq!(share(&governor), PPM);
     }
 
     #[test]
     fn a_long_queue_halves_the_share() {
         let (mut governor, now) = governor();
         assert_eq!(governor.started(now, 5, QUICK, ALLOWED), Some(Shift::Lowered));
-        assert_eq!(governor.share_ppm(), PPM / 2);
+        assert_eq!(share(&governor), PPM / 2);
     }
 
     #[test]
@@ -131,9 +162,9 @@ mod tests {
         for _ in 0..100 {
             governor.started(now, 50, QUICK, ALLOWED);
         }
-        assert_eq!(governor.share_ppm(), PPM / 2);
+        assert_eq!(share(&governor), PPM / 2);
         governor.started(now + LOWER_PAUSE, 50, QUICK, ALLOWED);
-        assert_eq!(governor.share_ppm(), PPM / 4);
+        assert_eq!(share(&governor), PPM / 4);
     }
 
     #[test]
@@ -144,9 +175,9 @@ mod tests {
         let calm = now + LOWER_PAUSE;
         assert_eq!(governor.started(calm + RAISE_PAUSE / 2, 0, QUICK, ALLOWED), None);
         assert_eq!(governor.started(calm + RAISE_PAUSE, 0, QUICK, ALLOWED), Some(Shift::Raised));
-        assert_eq!(governor.share_ppm(), PPM / 2);
+        assert_eq!(share(&governor), PPM / 2);
         assert_eq!(governor.started(calm + RAISE_PAUSE * 2, 0, QUICK, ALLOWED), Some(Shift::Raised));
-        assert_eq!(governor.share_ppm(), PPM);
+        assert_eq!(share(&governor), PPM);
     }
 
     #[test]
@@ -154,7 +185,7 @@ mod tests {
         let (mut governor, now) = governor();
         governor.started(now, 5, QUICK, ALLOWED);
         assert_eq!(governor.started(now + RAISE_PAUSE * 3, 3, QUICK, ALLOWED), None);
-        assert_eq!(governor.share_ppm(), PPM / 2);
+        assert_eq!(share(&governor), PPM / 2);
     }
 
     #[test]
@@ -164,19 +195,39 @@ mod tests {
             governor.started(now, 50, QUICK, ALLOWED);
             now += LOWER_PAUSE;
         }
-        assert_eq!(governor.share_ppm(), PPM >> MAX_STEPS);
+        assert_eq!(share(&governor), PPM >> MAX_STEPS);
         governor.started(now + Duration::from_secs(3_600), 0, QUICK, ALLOWED);
-        assert_eq!(governor.share_ppm(), PPM);
+        assert_eq!(share(&governor), PPM);
+    }
+
+    #[test]
+    fn attention_beyond_the_floor_goes_first() {
+        let wanted = Policy { first_frame_ppm: PPM, whole_ppm: 500_000 };
+        let spared = Load { step: STEPS_ABOVE_FLOOR }.lower(wanted, Policy::FLOOR);
+        assert_eq!(spared, Policy::FLOOR);
+        let lowered = Load { step: STEPS_ABOVE_FLOOR + 1 }.lower(wanted, Policy::FLOOR);
+        assert_eq!(lowered, Policy { first_frame_ppm: 100_000, whole_ppm: 8_500 });
     }
 
     proptest! {
+        #[test]
+        fn more_load_never_means_higher_rates(
+            step in 0..MAX_STEPS, first in 0..=PPM, whole in 0..=PPM, floor_first in 0..=PPM, floor_whole in 0..=PPM,
+        ) {
+            let floor = Policy { first_frame_ppm: floor_first, whole_ppm: floor_whole };
+            let wanted = Policy { first_frame_ppm: first, whole_ppm: whole }.at_least(floor);
+            let (less, more) = (Load { step }.lower(wanted, floor), Load { step: step + 1 }.lower(wanted, floor));
+            prop_assert!(more.first_frame_ppm <= less.first_frame_ppm && more.whole_ppm <= less.whole_ppm);
+            prop_assert!(less.first_frame_ppm <= wanted.first_frame_ppm && less.whole_ppm <= wanted.whole_ppm);
+        }
+
         #[test]
         fn the_share_stays_above_nothing(events in prop::collection::vec((0u64..20_000, 0usize..20, 0u64..5_000), 0..300)) {
             let (mut governor, mut now) = governor();
             for (gap, waiting, waited) in events {
                 now += Duration::from_millis(gap);
                 governor.started(now, waiting, Duration::from_millis(waited), ALLOWED);
-                prop_assert!((PPM >> MAX_STEPS..=PPM).contains(&governor.share_ppm()));
+                prop_assert!((PPM >> MAX_STEPS..=PPM).contains(&share(&governor)));
             }
         }
     }

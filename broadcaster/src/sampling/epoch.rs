@@ -97,9 +97,10 @@ impl OpenEpoch {
         let (share_ppm, wanted, rates) = match self.verification {
             Verification::Fixed(policy) => (PPM, policy, policy),
             Verification::Adaptive { minimum } => {
-                let share = self.sampling.started(queued.elapsed(), allowed);
+                let load = self.sampling.started(queued.elapsed(), allowed);
                 let wanted = self.sampling.rates(&result.orchestrator).at_least(minimum);
-                (share, wanted, wanted.scaled(share))
+                let floor = self.sampling.minimum(self.verification);
+                (load.share_ppm(), wanted, load.lower(wanted, floor))
             }
         };
         let draw = Draw::new(&self.seed, result, rates);

@@ -18,7 +18,7 @@ use framemill_verification::{PPM, Policy, Report};
 use tokio::sync::Notify;
 
 use crate::config::{SamplingConfig, Verification};
-use crate::core::governor::{Governor, Shift};
+use crate::core::governor::{Governor, Load, Shift};
 use crate::error::BroadcasterError;
 use crate::metrics::Metrics;
 use crate::service::{gauge, lock};
@@ -109,12 +109,13 @@ impl Sampling {
         }
     }
 
-    /// A judgement at adaptive rates starts; returns the share of them that the load leaves.
-    fn started(&self, waited: Duration, allowed: Duration) -> u32 {
+    /// A judgement at adaptive rates starts; returns how far the load lowers them.
+    fn started(&self, waited: Duration, allowed: Duration) -> Load {
         let waiting = self.waiting.load(Ordering::Acquire);
         let mut governor = lock(&self.governor);
         let shift = governor.started(Instant::now(), waiting, waited, allowed);
-        let share_ppm = governor.share_ppm();
+        let load = governor.load();
+        let share_ppm = load.share_ppm();
         self.metrics.sampling_share.set(f64::from(share_ppm) / f64::from(PPM));
         drop(governor);
         match shift {
@@ -129,7 +130,7 @@ impl Sampling {
             }
             None => {}
         }
-        share_ppm
+        load
     }
 
     /// Has a line of the record written, where there is one.

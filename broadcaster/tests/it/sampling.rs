@@ -130,7 +130,7 @@ async fn a_stream_may_ask_for_more_than_the_record_does() {
 async fn overload_lowers_the_rates_of_adaptive_streams_and_says_so() {
     let (peer, registry) = (Peer::start(Act::Honest).await, Registry::new());
     let folder = tempfile::tempdir().unwrap();
-    let attention = AttentionConfig { floor: Policy::FULL, ..AttentionConfig::default() };
+    let attention = AttentionConfig { patience: u32::MAX, ..hasty() };
     // The second rendition of any result waits for the only core, and none may.
     let sampling = SamplingConfig { max_waiting: 0, ..roomy(attention, Some(folder.path())) };
     let rig = rig(&peer, sampling, &registry).await;
@@ -145,7 +145,7 @@ async fn overload_lowers_the_rates_of_adaptive_streams_and_says_so() {
     };
     let lowered: Vec<_> = record(folder.path()).iter().filter_map(lowered).collect();
     assert_eq!(lowered.len(), 3);
-    assert!(lowered.iter().all(|(rate, share)| rate == share && *share <= PPM / 2), "{lowered:?}");
+    assert!(lowered.iter().all(|(rate, share)| rate <= share && *share <= PPM / 2), "{lowered:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

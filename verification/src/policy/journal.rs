@@ -26,7 +26,7 @@ pub enum Entry {
         /// When, in milliseconds since 1970.
         at_ms: u64,
     },
-    /// A decision. Rates below the minimum were lowered for lack of CPU, by `share_ppm` millionths.
+    /// A decision. Load lowers what lies beyond the minimum first, to `share_ppm` millionths, and the minimum only after that.
     Draw {
         /// The epoch whose seed decided.
         #[serde(flatten)]
@@ -34,7 +34,7 @@ pub enum Entry {
         /// Result, rates and outcome.
         #[serde(flatten)]
         draw: Draw,
-        /// What was left of the rates under load, in millionths.
+        /// What the load left of attention beyond the minimum, in millionths.
         share_ppm: u32,
     },
     /// The epoch is over and its seed no longer secret.
