@@ -39,7 +39,10 @@ impl StreamSampling {
 
     /// The epoch that decides on results that are asked for from now on; its commitment is written down.
     pub(crate) async fn epoch(&self) -> Arc<OpenEpoch> {
-        let now_ms = unix_ms();
+        self.epoch_at(unix_ms()).await
+    }
+
+    async fn epoch_at(&self, now_ms: u64) -> Arc<OpenEpoch> {
         let number = now_ms / EPOCH_MS;
         let mut current = self.current.lock().await;
         if let Some(open) = current.as_ref().filter(|open| open.epoch.number == number) {
@@ -117,5 +120,52 @@ impl Drop for OpenEpoch {
         let (epoch, seed) = (self.epoch, self.seed);
         self.sampling.write(Entry::Reveal { epoch, seed });
         self.events.send(StreamEvent::SeedRevealed { epoch, seed });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{FutureExt, StreamExt};
+
+    use super::*;
+    use crate::config::SamplingConfig;
+    use crate::metrics::Metrics;
+
+    fn stream(events: &Events) -> StreamSampling {
+        let metrics = Metrics::new(None).unwrap();
+        let (sampling, _) = Sampling::open(&SamplingConfig::default(), metrics).unwrap();
+        StreamSampling::new(
+            Arc::new(sampling),
+            B256::repeat_byte(1),
+            &StreamConfig::new("cam"),
+            events.clone(),
+        )
+    }
+
+    #[tokio::test]
+    async fn one_seed_serves_an_hour() {
+        let sampling = stream(&Events::new("cam", Events::channel()));
+        let (first, second) = (sampling.epoch_at(0).await, sampling.epoch_at(EPOCH_MS - 1).await);
+        assert!(Arc::ptr_eq(&first, &second));
+        let next = sampling.epoch_at(EPOCH_MS).await;
+        assert_ne!(next.seed, first.seed);
+    }
+
+    #[tokio::test]
+    async fn an_old_seed_stays_secret_while_a_result_may_be_drawn_from_it() {
+        let events = Events::new("cam", Events::channel());
+        let mut told = events.subscribe();
+        let sampling = stream(&events);
+        let in_flight = sampling.epoch_at(0).await;
+        sampling.epoch_at(EPOCH_MS).await;
+        let mut revealed = 0;
+        while let Some(Some(event)) = told.next().now_or_never() {
+            revealed += u32::from(matches!(event, StreamEvent::SeedRevealed { .. }));
+        }
+        assert_eq!(revealed, 0);
+        let epoch = in_flight.epoch;
+        drop(in_flight);
+        let event = told.next().now_or_never().flatten().unwrap();
+        assert!(matches!(event, StreamEvent::SeedRevealed { epoch: old, .. } if old == epoch), "{event:?}");
     }
 }
