@@ -9,13 +9,13 @@ use framemill_network::{
     Ladder, NetworkError, ProtocolError, RenditionClaim, RenditionEnd, Retry, SegmentDownload, SegmentEvent,
     SegmentExchange, SegmentHeader, SourceWriter, WireCode, WireError,
 };
-use framemill_verification::Policy;
 use probabilistic_ticket::{LedgerError, Sender, SenderError, SenderSession, TicketBatch, Wei, WorkOutcome};
 
 use crate::check::{Delivered, Finding, LazySource, check};
 use crate::core::plan::Setback;
 use crate::core::scoreboard::Severity;
 use crate::event::{AttemptOutcome, Timeline};
+use crate::sampling::OpenEpoch;
 use crate::service::Shared;
 use crate::sessions::{Session, Terms, Tickets, decode_params};
 use crate::stream::Segment;
@@ -40,7 +40,7 @@ pub(crate) struct Attempt<'a> {
     pub(crate) segment: &'a Segment,
     pub(crate) ladder: &'a Ladder,
     pub(crate) source: &'a Arc<LazySource>,
-    pub(crate) policy: Policy,
+    pub(crate) epoch: &'a Arc<OpenEpoch>,
     pub(crate) stream_id: alloy_primitives::B256,
     /// Segments that may be out, and so unverified, at this orchestrator.
     pub(crate) may_owe: u64,
@@ -220,11 +220,11 @@ impl Attempt<'_> {
         trace.delivered = Some(delivered.clone());
 
         let checked =
-            check(self.shared, self.session, self.segment, self.ladder, self.source, self.policy, &delivered);
+            check(self.shared, self.session, self.segment, self.ladder, self.source, self.epoch, &delivered);
         match checked.await {
-            Ok(()) => {
+            Ok(tier) => {
                 trace.timeline.verified_ms = Some(self.elapsed());
-                Ok(delivered)
+                Ok(Delivered { tier: Some(tier), ..delivered })
             }
             Err(Finding::Rejected { reason, reports }) => {
                 let mut failure = Failure::rejected(reason);
@@ -486,7 +486,7 @@ impl Collector {
                 let claims: Vec<RenditionClaim> =
                     self.ends.iter().flatten().map(RenditionEnd::claim).collect();
                 let renditions = self.parts.drain(..).map(BytesMut::freeze).collect();
-                Some(Delivered { renditions, claims, receipt })
+                Some(Delivered { renditions, claims, receipt, tier: None })
             }
         }
     }

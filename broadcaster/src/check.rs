@@ -1,18 +1,20 @@
 //! Checks a complete result before anything of it is published.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use alloy_primitives::{B256, Bytes as HexBytes};
 use bytes::Bytes;
 use framemill_media::MediaLimits;
-use framemill_network::{Ladder, RenditionClaim, SignedReceipt};
+use framemill_network::{Ladder, LadderEntry, RenditionClaim, SignedReceipt};
+use framemill_verification::policy::draw::DrawnResult;
 use framemill_verification::{
-    Delivery, Policy, Report, SourceReference, VerifyError, pixels_match, verify, verify_receipt,
+    Delivery, Policy, Report, SourceReference, Tier, VerifyError, pixels_match, verify, verify_receipt,
 };
 use futures::future::join_all;
 
 use crate::evidence::ReceiptEvidence;
+use crate::sampling::{OpenEpoch, Waiting};
 use crate::service::Shared;
 use crate::sessions::Session;
 use crate::stream::Segment;
@@ -41,6 +43,8 @@ pub(crate) struct Delivered {
     pub(crate) renditions: Vec<Bytes>,
     pub(crate) claims: Vec<RenditionClaim>,
     pub(crate) receipt: SignedReceipt,
+    /// How deep it was looked at, once it was.
+    pub(crate) tier: Option<Tier>,
 }
 
 /// What the checks came to when they did not pass.
@@ -56,16 +60,16 @@ pub(crate) enum Finding {
     Unjudgeable(String),
 }
 
-/// Checks receipt and renditions. Decoding runs on blocking threads, as many as [`Shared::verify_slots`] allows.
+/// Checks receipt and renditions; returns how deep it looked. Decoding runs on blocking threads, as many as [`Shared::verify_slots`] allows.
 pub(crate) async fn check(
     shared: &Arc<Shared>,
     session: &Session,
     segment: &Segment,
     ladder: &Ladder,
     source: &Arc<LazySource>,
-    policy: Policy,
+    epoch: &Arc<OpenEpoch>,
     delivered: &Delivered,
-) -> Result<(), Finding> {
+) -> Result<Tier, Finding> {
     let started = Instant::now();
     let delivery = Delivery {
         session: session.quote.session,
@@ -77,32 +81,68 @@ pub(crate) async fn check(
     let receipt = verify_receipt(&delivered.receipt, &shared.domain, &session.signers(), &delivery);
     receipt.map_err(|error| Finding::Rejected { reason: error.to_string(), reports: Vec::new() })?;
 
-    // Drawn after the result is in, and one for the whole ladder: nobody can know how deep this one is looked at.
-    let seed: [u8; 32] = rand::random();
+    let judging = Arc::new(Judging {
+        source: Arc::clone(source),
+        result: DrawnResult {
+            orchestrator: session.account,
+            session: session.quote.session,
+            sequence: segment.sequence,
+            result: delivered.receipt.receipt.signing_hash(&shared.domain),
+        },
+        epoch: Arc::clone(epoch),
+        queued: started,
+        allowed: epoch.allows(segment.duration()),
+        policy: OnceLock::new(),
+    });
     let judged = join_all(ladder.iter().zip(&delivered.renditions).map(|(entry, rendition)| {
-        judge(shared, Arc::clone(source), rendition.clone(), entry.clone(), policy, seed)
+        // All of them wait before the first one starts, so that the load it sees is the same every time.
+        let waiting = shared.sampling.wait();
+        judge(shared, waiting, Arc::clone(&judging), rendition.clone(), entry.clone())
     }))
     .await;
     shared.metrics.verify_seconds.observe(started.elapsed().as_secs_f64());
 
     let reports = judged.into_iter().collect::<Result<Vec<_>, _>>().map_err(Finding::Unjudgeable)?;
+    let tier = reports.iter().map(|report| report.tier).max().unwrap_or(Tier::Structure);
+    shared.metrics.judged(tier);
     match first_fault(ladder, &reports, &delivered.claims) {
         Some(reason) => Err(Finding::Rejected { reason, reports }),
-        None => Ok(()),
+        None => {
+            shared.sampling.passed(&session.account, &reports);
+            Ok(tier)
+        }
+    }
+}
+
+/// A result in judgement.
+struct Judging {
+    source: Arc<LazySource>,
+    result: DrawnResult,
+    epoch: Arc<OpenEpoch>,
+    queued: Instant,
+    allowed: Duration,
+    /// Decided when its first rendition gets a core, by the load of that time, and the same for all.
+    policy: OnceLock<Policy>,
+}
+
+impl Judging {
+    /// Blocks on decoding.
+    fn verify(&self, rendition: &Bytes, entry: &LadderEntry) -> Result<Report, VerifyError> {
+        let policy = self.policy.get_or_init(|| self.epoch.decide(self.result, self.queued, self.allowed));
+        verify(self.source.get()?, rendition, entry, policy, &self.epoch.seed_for(&self.result))
     }
 }
 
 async fn judge(
     shared: &Arc<Shared>,
-    source: Arc<LazySource>,
+    waiting: Waiting,
+    judging: Arc<Judging>,
     rendition: Bytes,
-    entry: framemill_network::LadderEntry,
-    policy: Policy,
-    seed: [u8; 32],
+    entry: LadderEntry,
 ) -> Result<Report, String> {
     let _slot = shared.verify_slots.acquire().await.map_err(|_| "the broadcaster has ended".to_owned())?;
-    let judging = move || verify(source.get()?, &rendition, &entry, &policy, &seed);
-    match tokio::task::spawn_blocking(judging).await {
+    drop(waiting);
+    match tokio::task::spawn_blocking(move || judging.verify(&rendition, &entry)).await {
         Ok(Ok(report)) => Ok(report),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err("verification ended without a verdict; this is a defect, see the log".to_owned()),

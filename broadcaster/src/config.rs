@@ -1,11 +1,13 @@
 //! What a broadcaster and each of its streams may be told.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use alloy_primitives::Address;
 use framemill_media::SegmenterConfig;
 use framemill_network::{Ladder, PricePerPixel, ServiceAddress};
 use framemill_verification::Policy;
+use framemill_verification::policy::attention::AttentionConfig;
 
 use crate::core::plan::PlanLimits;
 use crate::core::scoreboard::SuspensionPolicy;
@@ -60,6 +62,8 @@ pub struct BroadcasterConfig {
     pub plan: PlanLimits,
     /// Results verified at the same time, over all streams; each takes one core.
     pub verify_parallelism: usize,
+    /// How deep results are looked at where a stream leaves it to the record of each orchestrator.
+    pub sampling: SamplingConfig,
     /// Streams open at the same time.
     pub max_streams: usize,
     /// Evidence of failed verdicts kept in memory; the oldest is dropped.
@@ -79,10 +83,52 @@ impl Default for BroadcasterConfig {
             suspension: SuspensionPolicy::default(),
             plan: PlanLimits::default(),
             verify_parallelism: std::thread::available_parallelism().map_or(1, usize::from),
+            sampling: SamplingConfig::default(),
             max_streams: 256,
             max_evidence: 256,
         }
     }
+}
+
+/// How a broadcaster samples.
+#[derive(Debug, Clone)]
+pub struct SamplingConfig {
+    /// How records turn into rates; its floor is the least that any adaptive stream gets.
+    pub attention: AttentionConfig,
+    /// Renditions that may wait for a core before rates are lowered.
+    pub max_waiting: usize,
+    /// Where the secret, the record of draws and the attention on orchestrators are kept. `None` keeps them in memory: every
+    /// start looks at everybody in full, and past draws cannot be shown.
+    pub folder: Option<PathBuf>,
+}
+
+impl Default for SamplingConfig {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        // A segment is some three renditions: about three whole results for each core.
+        Self { attention: AttentionConfig::default(), max_waiting: cores * 8, folder: None }
+    }
+}
+
+/// How deep the results of a stream are checked before they are published. Receipt, hashes and structure always are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verification {
+    /// At these rates, whoever delivers and however high the load: a result that has to wait may come too late.
+    Fixed(Policy),
+    /// As the record of the orchestrator asks for, and less while verification cannot keep up. What is not drawn is published
+    /// with its picture unseen.
+    Adaptive {
+        /// Rates that this stream gets at least, overload aside.
+        minimum: Policy,
+    },
+}
+
+impl Verification {
+    /// Every frame of every result.
+    pub const FULL: Self = Self::Fixed(Policy::FULL);
+
+    /// As the record of the orchestrator asks for.
+    pub const ADAPTIVE: Self = Self::Adaptive { minimum: Policy::STRUCTURE_ONLY };
 }
 
 /// When a segment must be published at the latest: `factor` times its duration, and no sooner than `floor`.
@@ -140,7 +186,7 @@ pub struct StreamConfig {
     /// Length that segments are cut to, and the playlists' initial target duration.
     pub segment_duration: Duration,
     /// How deep results are checked before they are published.
-    pub verification: Policy,
+    pub verification: Verification,
     /// Publish the source as another rendition, named `source`.
     pub publish_source: bool,
 }
@@ -155,7 +201,7 @@ impl StreamConfig {
             deadline: DeadlinePolicy::default(),
             in_flight: 3,
             segment_duration: Duration::from_secs(2),
-            verification: Policy::FULL,
+            verification: Verification::FULL,
             publish_source: false,
         }
     }

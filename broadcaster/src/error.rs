@@ -1,5 +1,6 @@
 //! Everything that can go wrong on the buying side.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use framemill_media::MediaError;
@@ -27,6 +28,14 @@ pub enum BroadcasterError {
     /// Metrics could not be registered.
     #[error("metrics could not be registered: {0}; give each broadcaster its own registry")]
     Metrics(String),
+    /// The folder of the sampling cannot be used.
+    #[error("sampling cannot be kept in {}: {source}; give a folder that can be written", folder.display())]
+    Sampling {
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong.
+        source: Arc<std::io::Error>,
+    },
 }
 
 /// A stream could not be opened, or takes no more segments.

@@ -3,6 +3,7 @@
 use alloy_primitives::{Address, B256, U256};
 use bytes::Bytes;
 use framemill_network::LadderEntry;
+use framemill_verification::policy::draw::{Epoch, Seed};
 use futures::stream::{Stream, StreamExt};
 use serde::Serialize;
 use tokio::sync::broadcast;
@@ -63,6 +64,20 @@ pub enum StreamEvent {
         reason: String,
         /// For how long.
         millis: u64,
+    },
+    /// A secret seed decides from now on how deep results are looked at.
+    SeedCommitted {
+        /// What it decides.
+        epoch: Epoch,
+        /// What it will be held against.
+        commitment: B256,
+    },
+    /// A seed decides nothing any more, and past draws can be checked with it.
+    SeedRevealed {
+        /// What it decided.
+        epoch: Epoch,
+        /// The seed.
+        seed: Seed,
     },
     /// The reader of these events was too slow and missed some.
     Missed {
@@ -177,8 +192,11 @@ pub struct SegmentReport {
     pub renditions: u32,
     /// Bytes of all renditions.
     pub rendition_bytes: u64,
-    /// Renditions that passed the checks.
+    /// Renditions that passed the checks, as deep as [`SegmentReport::tier`] says.
     pub verified: u32,
+    /// How deep the checks looked: 0 receipt and structure, 1 the first frame, too, 2 every frame; `None` when the segment was
+    /// lost.
+    pub tier: Option<u8>,
     /// All attempts, the one that delivered last.
     pub attempts: Vec<AttemptReport>,
     /// Stages of the attempt that delivered, up to publication.
@@ -230,7 +248,7 @@ pub struct Totals {
     pub published: u64,
     /// Segments lost.
     pub lost: u64,
-    /// Renditions published; every one was verified before.
+    /// Renditions published; every one passed the checks before, as deep as the stream's policy had it drawn.
     pub renditions: u64,
     /// Complete results that failed a check.
     pub rejected: u64,

@@ -24,7 +24,8 @@
 //! # }
 //! ```
 //!
-//! Every rendition of every segment is verified before any of it is published; a late, wrong or failed orchestrator costs a
+//! Receipt, hashes and structure of every rendition are verified before any of it is published, and every frame, too, unless
+//! a stream chooses [`Verification::Adaptive`]: it looks at pictures as often as the orchestrator's record asks for. A late, wrong or failed orchestrator costs a
 //! failover inside the segment's deadline and is suspended. Nothing global is touched: no signal handlers, no listening
 //! sockets, no process-wide state. It ends by [`Broadcaster::shutdown`].
 
@@ -41,6 +42,7 @@ mod ingest;
 mod market;
 mod metrics;
 mod publish;
+mod sampling;
 mod serve;
 mod service;
 mod sessions;
@@ -49,7 +51,8 @@ mod stream;
 
 pub use chain::{SenderBroker, open_payer};
 pub use config::{
-    BroadcasterConfig, DeadlinePolicy, MAX_STREAM_NAME, PlaylistMode, StaticOrchestrator, StreamConfig,
+    BroadcasterConfig, DeadlinePolicy, MAX_STREAM_NAME, PlaylistMode, SamplingConfig, StaticOrchestrator,
+    StreamConfig, Verification,
 };
 pub use directory::{Orchestrator, OrchestratorId};
 pub use error::{BroadcasterError, SegmentError, StoreError, StreamError};

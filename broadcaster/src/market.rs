@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use alloy_primitives::{B256, U256};
 use framemill_network::{Ladder, QuoteRequest, SourceVideo};
+use framemill_verification::policy::attention::Sight;
 use tokio::sync::watch;
 
 use crate::attempt::{Attempt, Blame, Failure, Trace, millis_since};
@@ -16,6 +17,7 @@ use crate::core::select::Merit;
 use crate::error::SegmentError;
 use crate::event::{AttemptOutcome, AttemptReport, Events, StreamEvent};
 use crate::evidence::Evidence;
+use crate::sampling::StreamSampling;
 use crate::service::Shared;
 use crate::sessions::{Session, Sessions};
 use crate::stream::Segment;
@@ -49,6 +51,7 @@ pub(crate) struct Market {
     config: StreamConfig,
     ladder: Ladder,
     sessions: Arc<Sessions>,
+    sampling: StreamSampling,
     events: Events,
 }
 
@@ -81,7 +84,9 @@ impl Market {
         // Random, so that caps per stream and hour follow this run of the stream and nobody can guess it.
         let sessions = Sessions::new(Arc::clone(&shared), request, B256::random());
         sessions.refill(Instant::now());
-        Self { shared, config, ladder, sessions, events }
+        let sampling =
+            StreamSampling::new(Arc::clone(&shared.sampling), sessions.stream_id(), &config, events.clone());
+        Self { shared, config, ladder, sessions, sampling, events }
     }
 
     /// Ends the sessions.
@@ -197,7 +202,7 @@ impl Market {
             segment,
             ladder: &self.ladder,
             source,
-            policy: self.config.verification,
+            epoch: &self.sampling.epoch().await,
             stream_id: self.sessions.stream_id(),
             may_owe,
             lost: self.sessions.lost_to(&session.id(), began),
@@ -267,6 +272,7 @@ impl Market {
         }
         if let AttemptOutcome::Rejected { reason } = &failure.outcome {
             self.shared.count(|totals| totals.rejected += 1);
+            self.shared.sampling.see(&session.account, Sight::Wrong);
             tracing::info!(
                 stream = %self.config.name, sequence = segment.sequence, orchestrator = %session.account, %reason,
                 "result rejected"

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use framemill_verification::Tier;
 use prometheus::core::Collector;
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use crate::error::BroadcasterError;
 use crate::event::AttemptOutcome;
@@ -26,6 +27,11 @@ pub(crate) struct Metrics {
     pub(crate) suspended: IntGauge,
     pub(crate) segment_seconds: Histogram,
     pub(crate) verify_seconds: Histogram,
+    pub(crate) verify_waiting: IntGauge,
+    pub(crate) judged: IntCounterVec,
+    pub(crate) downgraded: IntCounter,
+    pub(crate) suspicions: IntCounterVec,
+    pub(crate) sampling_share: Gauge,
 }
 
 impl Metrics {
@@ -55,10 +61,25 @@ impl Metrics {
             suspended: gauge("suspended_orchestrators", "Orchestrators suspended now.")?,
             segment_seconds: histogram("segment_seconds", "Arrival of a segment to its publication.")?,
             verify_seconds: histogram("verify_seconds", "Checks of one result, all renditions.")?,
+            verify_waiting: gauge("verify_waiting", "Renditions that wait for a core to be judged on.")?,
+            judged: counters("judged_total", "Results judged, by how deep.", "tier")?,
+            downgraded: counter(
+                "downgraded_total",
+                "Results judged less deep than drawn, for lack of cores.",
+            )?,
+            suspicions: counters(
+                "suspicions_total",
+                "Times an orchestrator got full attention, by cause.",
+                "cause",
+            )?,
+            sampling_share: Gauge::new(
+                full("sampling_share_ratio"),
+                "Part of the attention beyond the floor that the load leaves.",
+            )?,
         })
     }
 
-    fn collectors(&self) -> [Box<dyn Collector>; 12] {
+    fn collectors(&self) -> [Box<dyn Collector>; 17] {
         [
             Box::new(self.streams.clone()),
             Box::new(self.segments.clone()),
@@ -72,6 +93,11 @@ impl Metrics {
             Box::new(self.suspended.clone()),
             Box::new(self.segment_seconds.clone()),
             Box::new(self.verify_seconds.clone()),
+            Box::new(self.verify_waiting.clone()),
+            Box::new(self.judged.clone()),
+            Box::new(self.downgraded.clone()),
+            Box::new(self.suspicions.clone()),
+            Box::new(self.sampling_share.clone()),
         ]
     }
 
@@ -84,6 +110,15 @@ impl Metrics {
             AttemptOutcome::Rejected { .. } => "rejected",
         };
         self.attempts.with_label_values(&[label]).inc();
+    }
+
+    pub(crate) fn judged(&self, tier: Tier) {
+        let label = match tier {
+            Tier::Structure => "structure",
+            Tier::FirstFrame => "first_frame",
+            Tier::Whole => "whole",
+        };
+        self.judged.with_label_values(&[label]).inc();
     }
 
     pub(crate) fn segment(&self, published: bool, elapsed: Duration) {

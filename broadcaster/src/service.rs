@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use alloy_primitives::Address;
 use framemill_contracts::ChainClient;
 use framemill_network::{Network, SigningDomain};
+use framemill_verification::Policy;
+use framemill_verification::policy::attention::Sight;
 use futures::stream::{Stream, StreamExt};
 use probabilistic_ticket::Sender;
 use prometheus::Registry;
@@ -23,6 +25,7 @@ use crate::error::{BroadcasterError, StreamError};
 use crate::event::{Events, StreamEvent, Totals};
 use crate::evidence::{Evidence, EvidenceLog};
 use crate::metrics::Metrics;
+use crate::sampling::Sampling;
 use crate::store::Store;
 use crate::stream::{StreamHandle, StreamInner};
 
@@ -97,10 +100,12 @@ impl BroadcasterBuilder {
     /// Starts the broadcaster: reads the registry once and keeps it fresh from then on.
     ///
     /// # Errors
-    /// When a required part is missing or a setting is out of its range. An unreachable chain is not an error.
+    /// When a required part is missing, a setting is out of its range or the sampling's folder cannot be used. An unreachable chain is not an error.
     pub async fn build(self) -> Result<Broadcaster, BroadcasterError> {
         check(&self.config)?;
         let directory = Directory::new(&self.config.orchestrators);
+        let metrics = Metrics::new(self.registry.as_ref())?;
+        let (sampling, keeper) = Sampling::open(&self.config.sampling, metrics.clone())?;
         let shared = Arc::new(Shared {
             network: self.network.ok_or(BroadcasterError::Missing("network"))?,
             store: self.store.ok_or(BroadcasterError::Missing("store"))?,
@@ -110,7 +115,8 @@ impl BroadcasterBuilder {
             board: Mutex::new(Scoreboard::new(self.config.suspension)),
             verify_slots: Semaphore::new(self.config.verify_parallelism),
             evidence: EvidenceLog::new(self.config.max_evidence),
-            metrics: Metrics::new(self.registry.as_ref())?,
+            metrics,
+            sampling: Arc::new(sampling),
             totals: Mutex::new(Totals::default()),
             streams: Mutex::new(HashMap::new()),
             cancel: CancellationToken::new(),
@@ -118,6 +124,9 @@ impl BroadcasterBuilder {
             events: Events::channel(),
             config: self.config,
         });
+        if let Some(keeper) = keeper {
+            shared.tasks.spawn(keeper.run(Arc::clone(&shared.sampling), shared.cancel.clone()));
+        }
         if let Some(chain) = self.chain {
             shared.directory.refresh(&chain).await;
             shared.tasks.spawn(keep_fresh(Arc::clone(&shared), chain));
@@ -179,6 +188,7 @@ pub(crate) struct Shared {
     pub(crate) domain: SigningDomain,
     pub(crate) directory: Directory,
     pub(crate) verify_slots: Semaphore,
+    pub(crate) sampling: Arc<Sampling>,
     pub(crate) evidence: EvidenceLog,
     pub(crate) metrics: Metrics,
     pub(crate) cancel: CancellationToken,
@@ -239,6 +249,9 @@ pub struct OrchestratorView {
     pub standing: Standing,
     /// What is left of its suspension; zero when it is not suspended.
     pub suspended_for: Duration,
+    /// Rates at which its next result is looked at on a stream that leaves it to the record; nothing is known of an account
+    /// that has not quoted yet.
+    pub rates: Option<Policy>,
 }
 
 /// Buys transcoding for any number of streams. Cheap to clone; all clones are one broadcaster.
@@ -288,6 +301,7 @@ impl Broadcaster {
                 performance: board.performance(&orchestrator.id),
                 standing: board.standing(&orchestrator.id, now),
                 suspended_for: board.suspended_for(&orchestrator.id, now),
+                rates: orchestrator.account.map(|account| self.shared.sampling.rates(&account)),
                 orchestrator: orchestrator.clone(),
             })
             .collect()
@@ -336,6 +350,12 @@ impl Broadcaster {
                 (String::new(), StreamEvent::Missed { events })
             })
         })
+    }
+
+    /// Somebody found fault with what an orchestrator delivered: it gets full attention again, on streams that leave it to the
+    /// record. A complaint costs it nothing else; repeat it as often as there is reason to.
+    pub fn complain(&self, orchestrator: Address) {
+        self.shared.sampling.see(&orchestrator, Sight::Complaint);
     }
 
     /// Totals over all streams since the start.

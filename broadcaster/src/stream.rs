@@ -412,6 +412,7 @@ impl Worker {
             renditions: 0,
             rendition_bytes: 0,
             verified: 0,
+            tier: None,
             timeline: attempts.last().map(|attempt| attempt.timeline).unwrap_or_default(),
             attempts,
             tickets,
@@ -458,6 +459,7 @@ impl Worker {
         report.orchestrator = Some(session.account);
         report.renditions = pieces.len() as u32;
         report.verified = ladder.len() as u32;
+        report.tier = delivered.tier.map(|tier| tier as u8);
         report.rendition_bytes = pieces.iter().map(|piece| piece.data.len() as u64).sum();
         let results = ladder.iter().zip(delivered.renditions).zip(&delivered.claims).zip(paths);
         Ok(results

@@ -6,11 +6,12 @@ use alloy::signers::local::PrivateKeySigner;
 use alloy_primitives::{Address, U256};
 use anyhow::Context as _;
 use framemill_broadcaster::{
-    Broadcaster, BroadcasterConfig, DeadlinePolicy, ObjectStorage, StaticOrchestrator, StreamConfig,
-    open_payer,
+    Broadcaster, BroadcasterConfig, DeadlinePolicy, ObjectStorage, SamplingConfig, StaticOrchestrator,
+    StreamConfig, Verification, open_payer,
 };
 use framemill_contracts::ChainClient;
 use framemill_network::{Ladder, Network, PricePerPixel};
+use framemill_verification::{Policy, policy::attention::AttentionConfig};
 use probabilistic_ticket::{EthKey, Sender, SenderCaps, SqliteLedger, Wei};
 use prometheus::Registry;
 
@@ -85,15 +86,38 @@ pub(crate) fn stream_config(config: &Config, name: &str) -> anyhow::Result<Strea
             floor: Duration::from_millis(settings.deadline_ms),
             ..DeadlinePolicy::default()
         },
+        verification: verification(settings)?,
         ..StreamConfig::new(name)
     })
+}
+
+fn verification(settings: &crate::config::Broadcaster) -> anyhow::Result<Verification> {
+    match settings.verification.as_str() {
+        "adaptive" => Ok(Verification::ADAPTIVE),
+        "full" => Ok(Verification::FULL),
+        other => anyhow::bail!("broadcaster.verification: {other:?} is not adaptive or full"),
+    }
 }
 
 fn settings(config: &Config) -> anyhow::Result<BroadcasterConfig> {
     let orchestrators = config.network.peers.iter().map(|text| peer(text)).collect::<Result<_, _>>()?;
     let ceiling = PricePerPixel::new(config.broadcaster.max_price_wei, PRICED_PIXELS)
         .context("broadcaster.max_price_wei")?;
-    Ok(BroadcasterConfig { orchestrators, price_ceiling: Some(ceiling), ..BroadcasterConfig::default() })
+    let floor = Policy {
+        first_frame_ppm: config.broadcaster.min_first_frame_ppm,
+        whole_ppm: config.broadcaster.min_whole_ppm,
+    };
+    let sampling = SamplingConfig {
+        attention: AttentionConfig { floor, ..AttentionConfig::default() },
+        folder: Some(config.data_dir().join("sampling")),
+        ..SamplingConfig::default()
+    };
+    Ok(BroadcasterConfig {
+        orchestrators,
+        price_ceiling: Some(ceiling),
+        sampling,
+        ..BroadcasterConfig::default()
+    })
 }
 
 /// Reads `multiaddr/p2p/PEER`, or `0xACCOUNT@multiaddr/p2p/PEER`.

@@ -30,9 +30,9 @@ pub struct Common {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run a whole market on this machine: chain, orchestrators, transcoders, one live stream
+    /// Run a whole market on this machine, with one live stream
     Demo(DemoArgs),
-    /// Prepare a market on a chain you started: contracts, funded keys, one configuration per role
+    /// Prepare a market on a chain you started: contracts, keys, configurations
     Devnet(DevnetArgs),
     /// Ingest streams, buy renditions, verify and publish them
     Broadcaster,
@@ -44,6 +44,8 @@ pub enum Command {
     Transcode(TranscodeArgs),
     /// Decide whether a rendition is a faithful encode of its source
     Verify(VerifyArgs),
+    /// Prove from its record that a broadcaster looked at what its seeds drew
+    Audit(AuditArgs),
     /// Keys, balances, deposit and reserve
     #[command(subcommand)]
     Wallet(WalletCommand),
@@ -130,6 +132,17 @@ pub struct VerifyArgs {
     #[arg(long)]
     pub ladder: Option<String>,
     /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `framemill audit`
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    /// Parts of a record of draws, oldest first: draws.old.jsonl and draws.jsonl in the data folder's sampling
+    #[arg(required = true)]
+    pub records: Vec<PathBuf>,
+    /// Print the outcome as JSON
     #[arg(long)]
     pub json: bool,
 }

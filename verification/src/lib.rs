@@ -30,7 +30,7 @@ mod judge;
 pub mod nal;
 mod outline;
 pub mod plane;
-mod policy;
+pub mod policy;
 mod quality;
 mod receipt;
 mod register;

@@ -1,8 +1,10 @@
-//! Decisions without I/O: who gets a segment, how long it may take, who is shut out, what the playlists say.
+//! Decisions without I/O: who gets a segment, how long it may take, who is shut out, how much can be checked, what the
+//! playlists say.
 //!
 //! Everything here takes the time and the randomness as arguments, so that a simulation can drive it.
 
 pub mod codecs;
+pub mod governor;
 pub mod plan;
 pub mod playlist;
 pub mod scoreboard;

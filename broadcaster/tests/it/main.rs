@@ -6,4 +6,5 @@ mod clips;
 mod failover;
 mod payment;
 mod push;
+mod sampling;
 mod support;

@@ -12,7 +12,7 @@ use framemill_broadcaster::{
     StreamConfig, StreamEvent, StreamSummary,
 };
 use framemill_media::{
-    ClipSpec, MediaLimits, Rational, Segmenter, SegmenterConfig, SourceSegment, generate_clip,
+    ClipAudio, ClipSpec, MediaLimits, Rational, Segmenter, SegmenterConfig, SourceSegment, generate_clip,
 };
 use framemill_network::{
     IncomingSegment, Ladder, Network, NetworkConfig, PricePerPixel, Quote, QuoteServer, RenditionEnd,
@@ -297,6 +297,7 @@ async fn another_like(source: Bytes) -> Bytes {
         seed: 99,
         start_pts: video.pts[0],
         duration: video.duration,
+        audio: info.audio.first().map(|_| ClipAudio::default()),
         ..ClipSpec::new(video.width, video.height, video.frame_rate, 1)
     };
     tokio::task::spawn_blocking(move || generate_clip(&spec, &MediaLimits::default()).unwrap()).await.unwrap()
@@ -314,8 +315,19 @@ pub(crate) fn clip(seconds: u32) -> Bytes {
 
 /// Its segments of one second.
 pub(crate) fn segments(seconds: u32) -> Vec<SourceSegment> {
+    cut(clip(seconds))
+}
+
+/// Segments of one second without sound: only their pictures can be tampered with.
+pub(crate) fn silent_segments(seconds: u32) -> Vec<SourceSegment> {
+    let spec =
+        ClipSpec { bitrate: 400_000, audio: None, ..ClipSpec::new(320, 180, Rational::new(25, 1), seconds) };
+    cut(generate_clip(&spec, &MediaLimits::default()).unwrap())
+}
+
+fn cut(clip: Bytes) -> Vec<SourceSegment> {
     let config = SegmenterConfig { target: 90_000, ..SegmenterConfig::default() };
-    let segmenter = Segmenter::from_bytes(clip(seconds), config, &MediaLimits::default()).unwrap();
+    let segmenter = Segmenter::from_bytes(clip, config, &MediaLimits::default()).unwrap();
     segmenter.map(Result::unwrap).collect()
 }
 

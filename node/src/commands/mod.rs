@@ -1,5 +1,6 @@
 //! One module per command.
 
+pub(crate) mod audit;
 pub(crate) mod broadcaster;
 pub(crate) mod config;
 pub(crate) mod devices;

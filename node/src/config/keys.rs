@@ -139,6 +139,24 @@ pub const KEYS: &[Key] = &[
         "\"1000000000000000000\"",
         "most expected value one stream may spend in an hour, in wei",
     ),
+    key(
+        "broadcaster.verification",
+        Kind::Choice(&["adaptive", "full"]),
+        "\"adaptive\"",
+        "how deep results are checked before they are published: adaptive: receipt and structure of all, pictures as often as the orchestrator's record asks for; full: every frame",
+    ),
+    key(
+        "broadcaster.min_first_frame_ppm",
+        Kind::Int(0, 1_000_000),
+        "200000",
+        "adaptive: of a million results of an orchestrator with the best record, how many have their first frame compared",
+    ),
+    key(
+        "broadcaster.min_whole_ppm",
+        Kind::Int(0, 1_000_000),
+        "17000",
+        "adaptive: of a million results of an orchestrator with the best record, how many have every frame compared",
+    ),
     key("orchestrator.price_wei", Kind::Wei, "\"1000000\"", "price asked, in wei per 1000 output pixels"),
     key(
         "orchestrator.token_file",

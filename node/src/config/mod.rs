@@ -96,6 +96,9 @@ pub struct Broadcaster {
     pub max_price_wei: U256,
     #[serde(deserialize_with = "decimal")]
     pub max_deposit_per_hour_wei: U256,
+    pub verification: String,
+    pub min_first_frame_ppm: u32,
+    pub min_whole_ppm: u32,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -8,7 +8,7 @@ use std::{
 
 use alloy_primitives::{Address, U256};
 use anyhow::Context as _;
-use framemill_broadcaster::{Pace, StreamConfig, source_of};
+use framemill_broadcaster::{Pace, StreamConfig, Verification, source_of};
 use framemill_contracts::{Anvil, AnvilConfig};
 use framemill_media::{MediaLimits, Segmenter};
 use framemill_network::{Ladder, LadderEntry};
@@ -115,6 +115,8 @@ fn programme(config: &Config, args: &DemoArgs, input: &Path) -> anyhow::Result<P
         stream.ladder = text.parse::<Ladder>().context("--ladder")?;
     }
     stream.deadline.floor = SEGMENT_LIMIT;
+    // The demo ends well only if nothing wrong was published, which sampling does not promise.
+    stream.verification = Verification::FULL;
     let unusable = || format!("{} cannot be played", input.display());
     let file = std::fs::File::open(input).with_context(unusable)?;
     let mut source =

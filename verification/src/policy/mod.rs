@@ -1,4 +1,8 @@
-//! How deep to look, decided by a secret seed after the result is in.
+//! How deep to look: rates of the picture checks, who gets how much attention, and the secret draws that decide.
+
+pub mod attention;
+pub mod draw;
+pub mod journal;
 
 use alloy_primitives::keccak256;
 
@@ -8,7 +12,7 @@ use crate::report::Tier;
 pub const PPM: u32 = 1_000_000;
 
 /// Sampling rates of the picture checks. The structure is always checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Policy {
     /// Of a million results, how many have at least their first frame compared.
     pub first_frame_ppm: u32,
@@ -26,8 +30,25 @@ impl Policy {
     /// The container and the headers only.
     pub const STRUCTURE_ONLY: Self = Self { first_frame_ppm: 0, whole_ppm: 0 };
 
-    /// What an orchestrator with a long clean record may decay to: about 2 % of the ladder's CPU on average.
+    /// What an orchestrator with a long clean record decays to: about a hundredth of the ladder's CPU on average.
     pub const FLOOR: Self = Self { first_frame_ppm: 200_000, whole_ppm: 17_000 };
+
+    /// The deeper of both, rate by rate.
+    #[must_use]
+    pub fn at_least(self, minimum: Self) -> Self {
+        Self {
+            first_frame_ppm: self.first_frame_ppm.max(minimum.first_frame_ppm).min(PPM),
+            whole_ppm: self.whole_ppm.max(minimum.whole_ppm).min(PPM),
+        }
+    }
+
+    /// Both rates times `share_ppm` millionths.
+    #[must_use]
+    pub fn scaled(self, share_ppm: u32) -> Self {
+        // A product of two 32-bit figures; after the division it is at most the rate again.
+        let scale = |rate: u32| (u64::from(rate) * u64::from(share_ppm.min(PPM)) / u64::from(PPM)) as u32;
+        Self { first_frame_ppm: scale(self.first_frame_ppm), whole_ppm: scale(self.whole_ppm) }
+    }
 
     /// The tier this seed draws. One seed per segment keeps the rungs of a ladder at the same tier, so that
     /// the source is decoded once or not at all.
@@ -37,10 +58,16 @@ impl Policy {
         let mut word = [0; 16];
         word.copy_from_slice(&hash[..16]);
         // The bias of a 128-bit draw modulo a million is far below one in 2^100.
-        let drawn = (u128::from_be_bytes(word) % u128::from(PPM)) as u32;
-        if drawn < self.whole_ppm {
+        self.tier_at((u128::from_be_bytes(word) % u128::from(PPM)) as u32)
+    }
+
+    /// The tier at a point drawn evenly from `0..PPM`. Lower points look deeper, so that higher rates look at the same
+    /// results and more.
+    #[must_use]
+    pub fn tier_at(&self, point: u32) -> Tier {
+        if point < self.whole_ppm {
             Tier::Whole
-        } else if drawn < self.first_frame_ppm.max(self.whole_ppm) {
+        } else if point < self.first_frame_ppm.max(self.whole_ppm) {
             Tier::FirstFrame
         } else {
             Tier::Structure
@@ -57,10 +84,16 @@ impl Default for Policy {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn share(policy: Policy, tier: Tier) -> usize {
         (0u32..4000).filter(|i| policy.draw(&keccak256(i.to_be_bytes()).0) == tier).count()
+    }
+
+    fn policies() -> impl Strategy<Value = Policy> {
+        (0..=PPM, 0..=PPM).prop_map(|(first_frame_ppm, whole_ppm)| Policy { first_frame_ppm, whole_ppm })
     }
 
     #[test]
@@ -77,5 +110,19 @@ mod tests {
                 .contains(&(share(Policy::FLOOR, Tier::FirstFrame) + share(Policy::FLOOR, Tier::Whole)))
         );
         assert!((35..110).contains(&share(Policy::FLOOR, Tier::Whole)));
+    }
+
+    proptest! {
+        #[test]
+        fn higher_rates_never_look_less_deep(policy in policies(), minimum in policies(), point in 0..PPM) {
+            prop_assert!(policy.at_least(minimum).tier_at(point) >= policy.tier_at(point));
+        }
+
+        #[test]
+        fn scaling_never_raises_a_rate(policy in policies(), share in 0..=PPM, point in 0..PPM) {
+            let scaled = policy.scaled(share);
+            prop_assert!(scaled.whole_ppm <= policy.whole_ppm && scaled.first_frame_ppm <= policy.first_frame_ppm);
+            prop_assert!(scaled.tier_at(point) <= policy.tier_at(point));
+        }
     }
 }

@@ -1,0 +1,171 @@
+//! One stream's seeds: committed to before the first result they decide is asked for, revealed after the last.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use alloy_primitives::B256;
+use framemill_verification::policy::draw::{Draw, DrawnResult, Epoch, Seed};
+use framemill_verification::policy::journal::Entry;
+use framemill_verification::{PPM, Policy};
+use tokio::sync::Mutex;
+
+use crate::config::{DeadlinePolicy, StreamConfig, Verification};
+use crate::event::{Events, StreamEvent};
+use crate::sampling::Sampling;
+use crate::sessions::unix_ms;
+
+/// How long one seed is used: short enough that a decision can be shown soon, long enough that the record stays small.
+const EPOCH_MS: u64 = 3_600_000;
+
+/// Longest wait for a commitment to be on disk: a live segment waits for no disk that hangs.
+const COMMIT_LIMIT: Duration = Duration::from_secs(1);
+
+/// The sampling of one stream.
+pub(crate) struct StreamSampling {
+    sampling: Arc<Sampling>,
+    stream: B256,
+    verification: Verification,
+    deadline: DeadlinePolicy,
+    events: Events,
+    current: Mutex<Option<Arc<OpenEpoch>>>,
+}
+
+impl StreamSampling {
+    /// `stream` identifies this run of the stream.
+    pub(crate) fn new(sampling: Arc<Sampling>, stream: B256, config: &StreamConfig, events: Events) -> Self {
+        let (verification, deadline) = (config.verification, config.deadline);
+        Self { sampling, stream, verification, deadline, events, current: Mutex::default() }
+    }
+
+    /// The epoch that decides on results that are asked for from now on; its commitment is written down.
+    pub(crate) async fn epoch(&self) -> Arc<OpenEpoch> {
+        self.epoch_at(unix_ms()).await
+    }
+
+    async fn epoch_at(&self, now_ms: u64) -> Arc<OpenEpoch> {
+        let number = now_ms / EPOCH_MS;
+        let mut current = self.current.lock().await;
+        if let Some(open) = current.as_ref().filter(|open| open.epoch.number == number) {
+            return Arc::clone(open);
+        }
+        let open = Arc::new(self.open(Epoch { stream: self.stream, number }));
+        self.commit(&open, now_ms).await;
+        *current = Some(Arc::clone(&open));
+        open
+    }
+
+    fn open(&self, epoch: Epoch) -> OpenEpoch {
+        OpenEpoch {
+            seed: self.sampling.seed(&epoch),
+            sampling: Arc::clone(&self.sampling),
+            epoch,
+            verification: self.verification,
+            deadline: self.deadline,
+            events: self.events.clone(),
+        }
+    }
+
+    async fn commit(&self, open: &Arc<OpenEpoch>, at_ms: u64) {
+        let (epoch, commitment) = (open.epoch, open.seed.commitment(&open.epoch));
+        let minimum = self.sampling.minimum(self.verification);
+        self.sampling.write_durably(Entry::Commit { epoch, commitment, minimum, at_ms }, COMMIT_LIMIT).await;
+        tracing::info!(stream = %epoch.stream, epoch = epoch.number, %commitment, "sampling seed committed");
+        self.events.send(StreamEvent::SeedCommitted { epoch, commitment });
+    }
+}
+
+/// A seed in use. Whoever may still draw from it holds it; when nobody does, it is revealed.
+pub(crate) struct OpenEpoch {
+    sampling: Arc<Sampling>,
+    epoch: Epoch,
+    seed: Seed,
+    verification: Verification,
+    deadline: DeadlinePolicy,
+    events: Events,
+}
+
+impl OpenEpoch {
+    /// The time that a segment of `duration` has in all.
+    pub(crate) fn allows(&self, duration: Duration) -> Duration {
+        self.deadline.allow(duration)
+    }
+
+    /// The seed of one result's own draw.
+    pub(crate) fn seed_for(&self, result: &DrawnResult) -> [u8; 32] {
+        self.seed.for_result(result)
+    }
+
+    /// Decides with what rates a result is looked at, when its judgement starts, and has the decision written down.
+    pub(crate) fn decide(&self, result: DrawnResult, queued: Instant, allowed: Duration) -> Policy {
+        let (share_ppm, wanted, rates) = match self.verification {
+            Verification::Fixed(policy) => (PPM, policy, policy),
+            Verification::Adaptive { minimum } => {
+                let load = self.sampling.started(queued.elapsed(), allowed);
+                let wanted = self.sampling.rates(&result.orchestrator).at_least(minimum);
+                let floor = self.sampling.minimum(self.verification);
+                (load.share_ppm(), wanted, load.lower(wanted, floor))
+            }
+        };
+        let draw = Draw::new(&self.seed, result, rates);
+        if Draw::new(&self.seed, result, wanted).tier > draw.tier {
+            self.sampling.metrics.downgraded.inc();
+        }
+        self.sampling.write(Entry::Draw { epoch: self.epoch, draw, share_ppm });
+        rates
+    }
+}
+
+impl Drop for OpenEpoch {
+    fn drop(&mut self) {
+        let (epoch, seed) = (self.epoch, self.seed);
+        self.sampling.write(Entry::Reveal { epoch, seed });
+        self.events.send(StreamEvent::SeedRevealed { epoch, seed });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{FutureExt, StreamExt};
+
+    use super::*;
+    use crate::config::SamplingConfig;
+    use crate::metrics::Metrics;
+
+    fn stream(events: &Events) -> StreamSampling {
+        let metrics = Metrics::new(None).unwrap();
+        let (sampling, _) = Sampling::open(&SamplingConfig::default(), metrics).unwrap();
+        StreamSampling::new(
+            Arc::new(sampling),
+            B256::repeat_byte(1),
+            &StreamConfig::new("cam"),
+            events.clone(),
+        )
+    }
+
+    #[tokio::test]
+    async fn one_seed_serves_an_hour() {
+        let sampling = stream(&Events::new("cam", Events::channel()));
+        let (first, second) = (sampling.epoch_at(0).await, sampling.epoch_at(EPOCH_MS - 1).await);
+        assert!(Arc::ptr_eq(&first, &second));
+        let next = sampling.epoch_at(EPOCH_MS).await;
+        assert_ne!(next.seed, first.seed);
+    }
+
+    #[tokio::test]
+    async fn an_old_seed_stays_secret_while_a_result_may_be_drawn_from_it() {
+        let events = Events::new("cam", Events::channel());
+        let mut told = events.subscribe();
+        let sampling = stream(&events);
+        let in_flight = sampling.epoch_at(0).await;
+        sampling.epoch_at(EPOCH_MS).await;
+        let mut revealed = 0;
+        while let Some(Some(event)) = told.next().now_or_never() {
+            revealed += u32::from(matches!(event, StreamEvent::SeedRevealed { .. }));
+        }
+        assert_eq!(revealed, 0);
+        let epoch = in_flight.epoch;
+        drop(in_flight);
+        let event = told.next().now_or_never().flatten().unwrap();
+        assert!(matches!(event, StreamEvent::SeedRevealed { epoch: old, .. } if old == epoch), "{event:?}");
+    }
+}

@@ -1,0 +1,211 @@
+//! Sampled verification in running streams: who is looked at how deep, and how it can be shown afterwards.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use framemill_broadcaster::{
+    AttemptOutcome, BroadcasterConfig, SamplingConfig, StreamConfig, StreamEvent, StreamHandle, Verification,
+};
+use framemill_media::SourceSegment;
+use framemill_verification::policy::attention::AttentionConfig;
+use framemill_verification::policy::journal::{Audit, Entry, audit};
+use framemill_verification::{PPM, Policy};
+use prometheus::Registry;
+
+use crate::support::{Act, Peer, Rig, segments, silent_segments, stream_config};
+
+/// Beyond any value that passes: no figure of an honest encode is suspicious here.
+const NEVER_BORDERLINE: u32 = 1_001;
+
+/// Trusts pictures blindly after a single clean look, so that a test sees both ends.
+fn hasty() -> AttentionConfig {
+    AttentionConfig {
+        floor: Policy::STRUCTURE_ONLY,
+        patience: 1,
+        borderline_permille: NEVER_BORDERLINE,
+        ..AttentionConfig::default()
+    }
+}
+
+fn adaptive(name: &str) -> StreamConfig {
+    StreamConfig { verification: Verification::ADAPTIVE, in_flight: 1, ..stream_config(name) }
+}
+
+fn roomy(attention: AttentionConfig, folder: Option<&Path>) -> SamplingConfig {
+    SamplingConfig { attention, max_waiting: 100, folder: folder.map(Path::to_owned) }
+}
+
+async fn rig(peer: &Arc<Peer>, sampling: SamplingConfig, registry: &Registry) -> Rig {
+    let config = BroadcasterConfig {
+        orchestrators: vec![(peer.account, peer.service()).into()],
+        verify_parallelism: 1,
+        sampling,
+        ..BroadcasterConfig::default()
+    };
+    Rig::with(&[], |builder| builder.config(config).registry(registry.clone())).await
+}
+
+/// The value of a broadcaster's metric, with this value of its only label where it has one.
+fn metric(registry: &Registry, name: &str, label: &str) -> f64 {
+    let families = registry.gather();
+    let family = families.iter().find(|family| family.name() == format!("framemill_broadcaster_{name}"));
+    let metrics = family.map(|family| family.get_metric()).unwrap_or_default();
+    let wanted = metrics.iter().find(|metric| metric.get_label().iter().all(|pair| pair.value() == label));
+    wanted.map_or(0.0, |metric| metric.get_counter().get_value() + metric.get_gauge().get_value())
+}
+
+/// Results judged by their structure alone, by first frames, and whole.
+fn looked_at(registry: &Registry) -> [u32; 3] {
+    ["structure", "first_frame", "whole"].map(|tier| metric(registry, "judged_total", tier) as u32)
+}
+
+async fn push(stream: &StreamHandle, segment: SourceSegment) -> bool {
+    stream.push(segment).await.unwrap().outcome().await.is_ok()
+}
+
+fn record(folder: &Path) -> Vec<Entry> {
+    let text = std::fs::read_to_string(folder.join("draws.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_complaint_brings_a_trusted_orchestrator_back_to_full_attention() {
+    let (peer, registry) = (Peer::start(Act::Honest).await, Registry::new());
+    let rig = rig(&peer, roomy(hasty(), None), &registry).await;
+    let stream = rig.broadcaster.stream(adaptive("cam")).unwrap();
+    let mut source = segments(4).into_iter();
+    assert!(push(&stream, source.next().unwrap()).await);
+    assert_eq!(looked_at(&registry), [0, 0, 1], "a new identity is looked at in full");
+    assert!(push(&stream, source.next().unwrap()).await);
+    assert!(push(&stream, source.next().unwrap()).await);
+    assert_eq!(looked_at(&registry), [2, 0, 1]);
+
+    rig.broadcaster.complain(peer.account);
+    assert_eq!(metric(&registry, "suspicions_total", "complaint"), 1.0);
+    assert!(push(&stream, source.next().unwrap()).await);
+    assert_eq!(looked_at(&registry), [2, 0, 2]);
+    stream.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_picture_that_nobody_looks_at_is_caught_once_there_is_suspicion() {
+    let (peer, registry) = (Peer::start(Act::Honest).await, Registry::new());
+    let rig = rig(&peer, roomy(hasty(), None), &registry).await;
+    let stream = rig.broadcaster.stream(adaptive("cam")).unwrap();
+    let mut source = silent_segments(3).into_iter();
+    assert!(push(&stream, source.next().unwrap()).await);
+    peer.act(Act::WrongContent);
+    assert!(push(&stream, source.next().unwrap()).await, "the floor of this test looks at no picture");
+    rig.broadcaster.complain(peer.account);
+    assert!(!push(&stream, source.next().unwrap()).await);
+    assert_eq!(stream.finish().await.totals.rejected, 1);
+    assert_eq!(metric(&registry, "suspicions_total", "wrong"), 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_asks_for_every_frame_gets_it_whatever_the_record() {
+    let (peer, registry) = (Peer::start(Act::Honest).await, Registry::new());
+    let rig = rig(&peer, roomy(hasty(), None), &registry).await;
+    let config = StreamConfig { verification: Verification::FULL, ..adaptive("cam") };
+    rig.run(config, 3).await;
+    assert_eq!(looked_at(&registry), [0, 0, 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_may_ask_for_more_than_the_record_does() {
+    let (peer, registry) = (Peer::start(Act::Honest).await, Registry::new());
+    let rig = rig(&peer, roomy(hasty(), None), &registry).await;
+    let verification = Verification::Adaptive { minimum: Policy::FIRST_FRAMES };
+    let (_, events) = rig.run(StreamConfig { verification, ..adaptive("cam") }, 3).await;
+    assert_eq!(looked_at(&registry), [0, 2, 1]);
+    let told = events.iter().filter_map(|event| match event {
+        StreamEvent::Segment(report) => report.tier,
+        _ => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [2, 1, 1], "whoever publishes is told what nobody looked at");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn overload_lowers_the_rates_of_adaptive_streams_and_says_so() {
+    let (peer, registry) = (Peer::start(Act::Honest).await, Registry::new());
+    let folder = tempfile::tempdir().unwrap();
+    let attention = AttentionConfig { patience: u32::MAX, ..hasty() };
+    // The second rendition of any result waits for the only core, and none may.
+    let sampling = SamplingConfig { max_waiting: 0, ..roomy(attention, Some(folder.path())) };
+    let rig = rig(&peer, sampling, &registry).await;
+    let (summary, _) = rig.run(adaptive("cam"), 3).await;
+    assert_eq!(summary.totals.published, 3);
+    assert!(metric(&registry, "sampling_share_ratio", "") <= 0.5);
+    rig.broadcaster.shutdown(Duration::from_secs(5)).await;
+
+    let lowered = |entry: &Entry| match entry {
+        Entry::Draw { draw, share_ppm, .. } => Some((draw.rates.whole_ppm, *share_ppm)),
+        _ => None,
+    };
+    let lowered: Vec<_> = record(folder.path()).iter().filter_map(lowered).collect();
+    assert_eq!(lowered.len(), 3);
+    assert!(lowered.iter().all(|(rate, share)| rate <= share && *share <= PPM / 2), "{lowered:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn overload_never_lowers_a_fixed_policy() {
+    let (peer, registry) = (Peer::start(Act::Honest).await, Registry::new());
+    let sampling = SamplingConfig { max_waiting: 0, ..roomy(hasty(), None) };
+    let rig = rig(&peer, sampling, &registry).await;
+    rig.run(StreamConfig { verification: Verification::FULL, ..adaptive("cam") }, 3).await;
+    assert_eq!(metric(&registry, "sampling_share_ratio", ""), 1.0);
+    assert_eq!(looked_at(&registry), [0, 0, 3]);
+    assert_eq!(metric(&registry, "downgraded_total", ""), 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_draw_of_an_ended_stream_can_be_proven_from_its_record() {
+    let (peer, registry) = (Peer::start(Act::Honest).await, Registry::new());
+    let folder = tempfile::tempdir().unwrap();
+    let attention = AttentionConfig { patience: 1, ..AttentionConfig::default() };
+    let rig = rig(&peer, roomy(attention, Some(folder.path())), &registry).await;
+    rig.run(adaptive("cam"), 4).await;
+    rig.broadcaster.shutdown(Duration::from_secs(5)).await;
+    assert_eq!(audit(record(folder.path())), Audit { proven: 4, ..Audit::default() });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_seed_is_committed_before_the_first_attempt_and_revealed_after_the_last() {
+    let (peer, registry) = (Peer::start(Act::Honest).await, Registry::new());
+    let rig = rig(&peer, roomy(hasty(), None), &registry).await;
+    let (_, events) = rig.run(adaptive("cam"), 2).await;
+    let order: Vec<_> = events
+        .iter()
+        .filter_map(|event| match event {
+            StreamEvent::SeedCommitted { .. } => Some("committed"),
+            StreamEvent::Attempt(attempt) if attempt.result == AttemptOutcome::Delivered => Some("delivered"),
+            StreamEvent::SeedRevealed { .. } => Some("revealed"),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(order.first(), Some(&"committed"), "{order:?}");
+    assert_eq!(order.last(), Some(&"revealed"), "{order:?}");
+    let commitments = events.iter().filter_map(|event| match event {
+        StreamEvent::SeedCommitted { epoch, commitment } => Some((*epoch, *commitment)),
+        _ => None,
+    });
+    let opened = events.iter().filter_map(|event| match event {
+        StreamEvent::SeedRevealed { epoch, seed } => Some((*epoch, seed.commitment(epoch))),
+        _ => None,
+    });
+    assert!(commitments.eq(opened), "{events:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_goes_on_with_what_is_known_of_each_orchestrator() {
+    let peer = Peer::start(Act::Honest).await;
+    let folder = tempfile::tempdir().unwrap();
+    let sampling = roomy(hasty(), Some(folder.path()));
+    let first = rig(&peer, sampling.clone(), &Registry::new()).await;
+    first.run(adaptive("cam"), 1).await;
+    first.broadcaster.shutdown(Duration::from_secs(5)).await;
+
+    let second = rig(&peer, sampling, &Registry::new()).await;
+    assert_eq!(second.broadcaster.orchestrators()[0].rates, Some(Policy::STRUCTURE_ONLY));
+}
