@@ -7,7 +7,7 @@ INPUT ?=
 ARGS ?=
 FORGE := .tools/bin/forge
 
-.PHONY: help setup demo test check bench fmt abi
+.PHONY: help setup demo test check bench attack-suite fmt abi
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ check: ## format, lints, documentation, licences, contract format and ABI
 bench: ## figures against a peer in the same run: ladder, verification, tickets
 	scripts/setup build browser
 	scripts/bench
+
+attack-suite: ## what verification catches and refuses, beside known metrics; ARGS="--every 4 --rungs 360 --peers" (long)
+	scripts/setup build
+	cargo run --release --locked --package framemill-verification --example attack_suite -- $(ARGS)
 
 fmt: ## format Rust and Solidity
 	scripts/setup chain

@@ -11,7 +11,7 @@ use crate::studio::{Clip, entry};
 use crate::suite::{Suite, judged, source};
 use crate::tamper::Attack;
 
-/// Attacks of which one is judged on a clip; `examples/attack_sweep.rs` judges all.
+/// Attacks of which one is judged on a clip; `make attack-suite` judges all.
 const EVERY: usize = 3;
 
 fn rung() -> LadderEntry {

@@ -21,15 +21,42 @@ pub(crate) enum Attack {
     Rotate180,
     /// By an angle in microradians.
     Turn(i64),
+    /// By a quarter, squeezed into the picture's shape.
+    QuarterTurn,
     Letterbox,
     Crop(usize),
     Brightness(u8),
     Contrast,
+    Gamma,
+    /// Levels of limited range stretched to the full one.
+    Range,
     Grey,
+    /// Colours turned by so many degrees.
+    Hue(i64),
+    /// Colours to so many percent.
+    Saturation(i64),
     SwapChroma,
+    /// The rim darkened by up to a half.
+    Vignette,
+    /// Noise of this strength in levels.
+    Noise(i64),
     Logo {
         permille: usize,
     },
+    /// A logo of 1 % of the area, one fifth opaque.
+    FaintLogo,
+    /// A flat box of so many parts of a million of the area.
+    Box {
+        ppm: usize,
+    },
+    /// A checkerboard whose mean is zero in every lattice cell.
+    HiddenDetail,
+    /// A logo of 5 % on all frames but the first.
+    AfterKeyframe,
+    /// A logo of 5 % on the second half.
+    SecondHalf,
+    DropOnceASecond,
+    RepeatOnceASecond,
     HalfRate,
     Delay(usize),
     Reverse,
@@ -70,15 +97,53 @@ impl Attack {
     ];
 
     /// Attacks whose recall is only reported.
-    #[allow(dead_code, reason = "only the sweep over all attacks judges them")]
-    pub(crate) const WEAK: [Self; 6] = [
+    #[allow(dead_code, reason = "only the whole suite judges them")]
+    pub(crate) const REPORTED: [Self; 24] = [
         Self::Brightness(3),
         Self::Crop(10),
         Self::Delay(1),
         Self::Turn(DEGREE / 5),
+        Self::QuarterTurn,
         Self::Logo { permille: 20 },
         Self::Logo { permille: 5 },
+        Self::FaintLogo,
+        Self::Box { ppm: 20_000 },
+        Self::Box { ppm: 500 },
+        Self::Gamma,
+        Self::Range,
+        Self::Hue(10),
+        Self::Hue(30),
+        Self::Saturation(80),
+        Self::Vignette,
+        Self::Noise(10),
+        Self::Noise(20),
+        Self::HiddenDetail,
+        Self::AfterKeyframe,
+        Self::SecondHalf,
+        Self::DropOnceASecond,
+        Self::RepeatOnceASecond,
+        Self::Shift(1),
     ];
+
+    /// Whether every frame is tampered alike, so that the first one tells.
+    #[allow(dead_code, reason = "only the whole suite asks")]
+    pub(crate) fn is_persistent(self) -> bool {
+        !matches!(
+            self,
+            Self::Frozen
+                | Self::FrozenSecondHalf
+                | Self::BlackFrames(_)
+                | Self::HalfRate
+                | Self::Delay(_)
+                | Self::Shuffle
+                | Self::ReplacedFrame
+                | Self::ReplacedMiddle
+                | Self::AfterKeyframe
+                | Self::SecondHalf
+                | Self::DropOnceASecond
+                | Self::RepeatOnceASecond
+        )
+    }
 
     /// Applies it. `other` is other material of the same length and size, `later` the same scene at another time.
     pub(crate) fn apply(self, clip: &Timed, other: &[Pic], later: &[Pic]) -> Timed {
@@ -93,6 +158,12 @@ impl Attack {
                 Self::BlackFrames(count) if (n / 2..n / 2 + count).contains(&index) => black(&clip[0].1),
                 Self::AllBlack => black(&clip[0].1),
                 Self::HalfRate => at(index / 2 * 2),
+                Self::DropOnceASecond => at((index + index / SECOND).min(n - 1)),
+                Self::RepeatOnceASecond => at(index - index / SECOND),
+                Self::AfterKeyframe if index > 0 => logo(&clip[index].1, 50, FULL),
+                Self::SecondHalf if index >= n / 2 => logo(&clip[index].1, 50, FULL),
+                Self::AfterKeyframe | Self::SecondHalf => at(index),
+                Self::Noise(strength) => noisy(&clip[index].1, strength, index),
                 Self::Delay(by) => at(index.saturating_sub(by)),
                 Self::Reverse => at(n - 1 - index),
                 Self::Shuffle => at((index / 4 * 4 + [2, 0, 3, 1][index % 4]).min(n - 1)),
@@ -143,20 +214,113 @@ impl Attack {
             }),
             Self::Grey => pic.map(|plane, x, y| if plane == 0 { sample(0, x, y) } else { 128 }),
             Self::SwapChroma => pic.map(|plane, x, y| sample([0, 2, 1][plane], x, y)),
-            Self::Logo { permille } => pic.map(|plane, x, y| {
+            Self::QuarterTurn => pic.map(|plane, x, y| {
                 let (width, height) = size(plane);
-                // A box of the frame's shape: its side is the root of its share of the area.
-                let side = (permille * 1000).isqrt();
-                let inside = |v: usize, n: usize| v * 1000 >= n * 50 && v * 1000 < n * (50 + side);
-                if !inside(x, width) || !inside(y, height) {
-                    return sample(plane, x, y);
+                sample(plane, y * width / height, height - 1 - x * height / width)
+            }),
+            Self::Gamma => pic.map(|plane, x, y| {
+                let level = i64::from(sample(plane, x, y)).clamp(16, 235) - 16;
+                // The parabola through both ends that lifts the middle by a tenth.
+                if plane == 0 {
+                    (16 + level + 2 * level * (219 - level) / (5 * 219)) as u8
+                } else {
+                    sample(plane, x, y)
                 }
-                let stripe = x * 40 / width % 2 == 0;
-                [if stripe { 200 } else { 60 }, 100, 170][plane]
+            }),
+            Self::Range => pic.map(|plane, x, y| {
+                let (floor, span) = if plane == 0 { (16, 219) } else { (128, 224) };
+                let middle = if plane == 0 { 0 } else { 128 };
+                let stretched = middle + (i64::from(sample(plane, x, y)) - floor) * 255 / span;
+                stretched.clamp(0, 255) as u8
+            }),
+            Self::Hue(degrees) => colour(pic, |u, v| {
+                let (sine, cosine) = turn(degrees);
+                ((u * cosine - v * sine) / FULL, (u * sine + v * cosine) / FULL)
+            }),
+            Self::Saturation(percent) => colour(pic, |u, v| (u * percent / 100, v * percent / 100)),
+            Self::Vignette => pic.map(|plane, x, y| {
+                let level = i64::from(sample(plane, x, y));
+                if plane > 0 {
+                    return level as u8;
+                }
+                let off = |v: usize, n: usize| (2 * v as i64 - n as i64) * FULL / n as i64;
+                let far = (off(x, w) * off(x, w) + off(y, h) * off(y, h)) / (2 * FULL);
+                (16 + (level - 16) * (2 * FULL - far) / (2 * FULL)).clamp(0, 255) as u8
+            }),
+            Self::Logo { permille } => logo(pic, permille, FULL),
+            Self::FaintLogo => logo(pic, 10, FULL / 5),
+            Self::Box { ppm } => pic.map(|plane, x, y| {
+                let (width, height) = size(plane);
+                let side = ppm.isqrt();
+                let inside = |v: usize, n: usize| v * 1000 >= n * 600 && v * 1000 < n * (600 + side);
+                if inside(x, width) && inside(y, height) {
+                    [180, 110, 150][plane]
+                } else {
+                    sample(plane, x, y)
+                }
+            }),
+            Self::HiddenDetail => pic.map(|plane, x, y| {
+                let level = i64::from(sample(plane, x, y));
+                let sign = if (x + y) % 2 == 0 { 1 } else { -1 };
+                if plane == 0 { (level + sign * 24).clamp(0, 255) as u8 } else { level as u8 }
             }),
             _ => pic.clone(),
         }
     }
+}
+
+/// Opacity and fractions are parts of this.
+const FULL: i64 = 1000;
+
+/// Frames in a second of what is tampered.
+const SECOND: usize = 30;
+
+/// A striped box in a corner, of this share of the area and of this opacity.
+fn logo(pic: &Pic, permille: usize, opacity: i64) -> Pic {
+    pic.map(|plane, x, y| {
+        let width = pic.plane_width(plane);
+        let height = pic.planes[plane].len() / width;
+        let level = i64::from(pic.planes[plane][y * width + x]);
+        // A box of the frame's shape: its side is the root of its share of the area.
+        let side = (permille * 1000).isqrt();
+        let inside = |v: usize, n: usize| v * 1000 >= n * 50 && v * 1000 < n * (50 + side);
+        if !inside(x, width) || !inside(y, height) {
+            return level as u8;
+        }
+        let stripe = (x * 40 / width).is_multiple_of(2);
+        let paint = [if stripe { 200 } else { 60 }, 100, 170][plane];
+        ((level * (FULL - opacity) + paint * opacity) / FULL) as u8
+    })
+}
+
+/// Noise that is new in every frame, about even between both bounds.
+fn noisy(pic: &Pic, strength: i64, frame: usize) -> Pic {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ (frame as u64) << 32;
+    let mut out = pic.clone();
+    for level in &mut out.planes[0] {
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        let noise = (state >> 40) as i64 % (4 * strength + 1) - 2 * strength;
+        *level = (i64::from(*level) + noise).clamp(0, 255) as u8;
+    }
+    out
+}
+
+/// Changes both colour differences of every sample, given and returned around zero.
+fn colour(pic: &Pic, change: impl Fn(i64, i64) -> (i64, i64)) -> Pic {
+    let mut out = pic.clone();
+    let [_, us, vs] = &mut out.planes;
+    for (u, v) in us.iter_mut().zip(vs) {
+        let (new_u, new_v) = change(i64::from(*u) - 128, i64::from(*v) - 128);
+        *u = (128 + new_u).clamp(0, 255) as u8;
+        *v = (128 + new_v).clamp(0, 255) as u8;
+    }
+    out
+}
+
+/// Sine and cosine in thousandths.
+fn turn(degrees: i64) -> (i64, i64) {
+    let angle = degrees as f64 * std::f64::consts::PI / 180.0;
+    ((angle.sin() * FULL as f64).round() as i64, (angle.cos() * FULL as f64).round() as i64)
 }
 
 fn black(like: &Pic) -> Pic {
