@@ -125,20 +125,25 @@ impl Options {
 }
 
 /// Contents that no bound was fitted on: name, what FFmpeg draws, and its format.
-const FRESH: [(&str, &str, [&str; 2]); 4] = [
+const FRESH: [(&str, &str, [&str; 2]); 5] = [
     (
         "game",
         "mandelbrot=s=1280x720:r=30:start_scale=0.05:end_scale=0.001,drawgrid=w=320:h=180:t=3:c=red,\
          drawbox=x=40:y=600:w=300:h=80:c=blue@0.6:t=fill",
         ["-pix_fmt", "yuv420p"],
     ),
-    ("portrait", "gradients=s=720x1280:r=30:n=5:speed=0.05,noise=alls=6:allf=t", ["-pix_fmt", "yuv420p"]),
+    ("portrait", "mandelbrot=s=720x1280:r=30,format=yuv420p,noise=alls=6:allf=t", ["-pix_fmt", "yuv420p"]),
     (
         "interlaced-looking",
-        "testsrc2=s=1280x720:r=60,noise=alls=4:allf=t,tinterlace=mode=interleave_top",
+        "testsrc2=s=1280x720:r=60,format=yuv420p,noise=alls=4:allf=t,tinterlace=mode=interleave_top",
         ["-pix_fmt", "yuv420p"],
     ),
-    ("sierpinski", "sierpinski=s=1280x720:r=30:type=carpet,boxblur=2", ["-pix_fmt", "yuv420p"]),
+    ("carpet", "sierpinski=s=1280x720:r=30:type=carpet,boxblur=2", ["-pix_fmt", "yuv420p"]),
+    (
+        "flickering-dots",
+        "gradients=s=720x1280:r=30:n=5:speed=0.05,noise=alls=6:allf=t",
+        ["-pix_fmt", "yuv420p"],
+    ),
 ];
 
 /// A clip to be judged renditions of.
