@@ -21,12 +21,13 @@ pub(crate) fn sequence(payload: &[u8]) -> Option<Sequence> {
     bits.skip(16)?;
     let id = bits.ue_up_to(31)?;
     let (chroma_format, depth) = if HIGH_PROFILES.contains(&profile) { formats(&mut bits)? } else { (1, 8) };
-    let syntax = slice_syntax(&mut bits)?;
+    let mut syntax = slice_syntax(&mut bits)?;
     bits.skip_ue(1)?;
     bits.skip(1)?;
     let columns = bits.ue_up_to(MAX_SIDE)? + 1;
     let rows = bits.ue_up_to(MAX_SIDE)? + 1;
     let frames_only = bits.flag()?;
+    syntax.fields = !frames_only;
     bits.skip(if frames_only { 1 } else { 2 })?;
     let field_factor = if frames_only { 1 } else { 2 };
     let (width, height) = (columns * MACROBLOCK, rows * MACROBLOCK * field_factor);
@@ -179,12 +180,15 @@ pub(crate) fn slice(head: u8, payload: &[u8], sets: Option<(&SliceSyntax, &Pictu
 /// `no_output_of_prior_pics_flag` of a refreshing picture, whose slices refer to no others.
 fn withholds(bits: &mut BitReader<'_>, syntax: &SliceSyntax, set: &PictureSet) -> Option<bool> {
     bits.skip(syntax.frame_num_bits)?;
+    let field = syntax.fields && bits.flag()?;
+    bits.skip(u32::from(field))?;
     bits.skip_ue(1)?;
+    let bottom = u32::from(set.order_bottom && !field);
     if let Some(order_bits) = syntax.order_bits {
         bits.skip(order_bits)?;
-        bits.skip_ue(u32::from(set.order_bottom))?;
+        bits.skip_ue(bottom)?;
     } else if syntax.order_deltas {
-        bits.skip_ue(1 + u32::from(set.order_bottom))?;
+        bits.skip_ue(1 + bottom)?;
     }
     bits.flag()
 }

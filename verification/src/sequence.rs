@@ -78,6 +78,8 @@ pub struct Sequence {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SliceSyntax {
     pub(crate) frame_num_bits: u32,
+    /// Whether slices say if they are of a field.
+    pub(crate) fields: bool,
     /// Bits of the picture order, none where its type is not 0.
     pub(crate) order_bits: Option<u32>,
     /// Whether slices carry differences of the picture order: type 1.

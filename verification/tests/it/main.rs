@@ -7,6 +7,7 @@ mod determinism;
 mod headers;
 mod honest;
 mod hostile;
+mod outside;
 mod picture;
 mod rewrite;
 mod studio;
