@@ -7,7 +7,7 @@ INPUT ?=
 ARGS ?=
 FORGE := .tools/bin/forge
 
-.PHONY: help setup demo test check bench fmt abi
+.PHONY: help setup demo test check bench fuzz fmt abi
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ check: ## format, lints, documentation, licences, contract format and ABI
 bench: ## figures against a peer in the same run: ladder, verification, tickets
 	scripts/setup build browser
 	scripts/bench
+
+fuzz: ## fuzz what reads strangers' bytes; ARGS="TARGET SECONDS", without them the targets
+	scripts/fuzz $(ARGS)
 
 fmt: ## format Rust and Solidity
 	scripts/setup chain
