@@ -290,8 +290,11 @@ fn every_lie_of_packets_is_seen_by_the_check_that_is_there_for_it() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// Violations after which nothing more is read, and what the reader says of them.
-const VIOLATIONS: &[(&str, fn(&mut Vec<u8>))] = &[
+/// What the reader says of a violation, and the violation.
+type Violation = (&'static str, fn(&mut Vec<u8>));
+
+/// Violations after which nothing more is read.
+const VIOLATIONS: &[Violation] = &[
     ("empty", |b| b.clear()),
     ("not whole packets of 188 bytes", |b| b.push(0x47)),
     ("sync byte missing", |b| *byte(b, VIDEO, 2, 0) = 0x48),
