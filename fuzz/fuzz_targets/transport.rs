@@ -29,14 +29,13 @@ fuzz_target!(|data: &[u8]| {
 /// Writes the checksum of a table section where it says that it ends.
 fn put_right(section: &mut [u8]) {
     let length = 3 + (usize::from(section[1] & 0x0f) << 8 | usize::from(section[2]));
-    if let Some((body, checksum)) =
-        section.get_mut(..length).and_then(|section| section.split_at_mut_checked(length - 4))
-    {
+    let section = section.get_mut(..length).unwrap_or_default();
+    if let Some((body, checksum)) = section.split_last_chunk_mut::<4>() {
         let crc = body.iter().fold(u32::MAX, |crc, &byte| {
             (0..8).fold(crc ^ u32::from(byte) << 24, |crc, _| {
                 (crc << 1) ^ if crc >> 31 == 1 { 0x04c1_1db7 } else { 0 }
             })
         });
-        checksum.copy_from_slice(&crc.to_be_bytes());
+        *checksum = crc.to_be_bytes();
     }
 }

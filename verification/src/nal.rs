@@ -144,11 +144,12 @@ impl<'a> Walker<'a> {
         let mut from = 0;
         let mut start = None;
         loop {
+            let stray = self.out.stray_bytes;
             let mark = self.next_mark(data, from);
             let end = mark.map_or(data.len(), |(at, _)| at);
             match start {
                 Some(start) => self.padded_unit(&data[start..end]),
-                None => self.out.stray_bytes += end as u64,
+                None => self.out.stray_bytes = stray + end as u64,
             }
             let Some((at, run)) = mark else { break };
             // A start code has two zeros, and one more where it begins an access unit or comes with parameter sets.
@@ -454,6 +455,11 @@ mod tests {
     fn counts_what_no_unit_may_contain() {
         assert_eq!(walk_one(&[SPS, PPS, &[0x65, 0x88, 0x84, 0, 0, 2, 9]], Syntax::H264).stray_bytes, 2);
         assert_eq!(walk_one(&[SPS, PPS, &[0x65, 0x88, 0x84, 0, 0, 3, 1]], Syntax::H264).stray_bytes, 0);
+    }
+
+    #[test]
+    fn counts_bytes_outside_units_once() {
+        assert_eq!(walk([[5, 0, 0, 0, 7, 0, 0, 1, 9].as_slice()], Syntax::H264).stray_bytes, 5);
     }
 
     #[test]

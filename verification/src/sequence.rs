@@ -22,7 +22,8 @@ impl Default for Color {
 }
 
 impl Color {
-    /// The same with one number for each meaning: the standard gives some curves and matrices several.
+    /// The same with one number for each meaning: the standard gives some curves and matrices several, and numbers that
+    /// it reserves say nothing.
     #[must_use]
     pub fn canonical(self) -> Self {
         Self {
@@ -30,17 +31,20 @@ impl Color {
             primaries: match self.primaries {
                 // SMPTE 240M has the primaries of SMPTE 170M.
                 7 => 6,
-                other => other,
+                known @ (1 | 4..=12 | 22) => known,
+                _ => 2,
             },
             transfer: match self.transfer {
                 // BT.601, BT.2020 of 10 and of 12 bits use the curve of BT.709.
                 6 | 14 | 15 => 1,
-                other => other,
+                known @ (1 | 4..=18) => known,
+                _ => 2,
             },
             matrix: match self.matrix {
                 // BT.470 BG and SMPTE 170M.
                 5 => 6,
-                other => other,
+                known @ (0 | 1 | 4..=17) => known,
+                _ => 2,
             },
         }
     }
@@ -180,4 +184,18 @@ impl Usability {
 /// Subtracts the cropped pixels; `None` where nothing is left.
 pub(crate) fn shown(coded: u32, first: u32, last: u32) -> Option<u32> {
     coded.checked_sub(first.checked_add(last)?).filter(|&shown| shown > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_one_meaning_are_one_and_reserved_ones_say_nothing() {
+        let color =
+            |primaries, transfer, matrix| Color { full_range: true, primaries, transfer, matrix }.canonical();
+        assert_eq!(color(7, 14, 5), color(6, 1, 6));
+        assert_eq!(color(0, 3, 3), color(2, 2, 2));
+        assert_ne!(color(1, 16, 9), color(9, 1, 1));
+    }
 }
