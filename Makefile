@@ -37,6 +37,7 @@ bench: ## figures against a peer in the same run: ladder, verification, tickets
 	scripts/bench
 
 fuzz: ## fuzz what reads strangers' bytes; ARGS="TARGET SECONDS", without them the targets
+	scripts/setup build
 	scripts/fuzz $(ARGS)
 
 fmt: ## format Rust and Solidity

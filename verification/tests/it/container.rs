@@ -448,3 +448,13 @@ fn the_picture_of_a_broken_container_is_not_looked_at() {
     let report = verify(source, &bytes, entry, &Policy::FULL, &[0; 32]).expect("a verdict");
     assert_eq!(report.tier, Tier::Structure);
 }
+
+#[test]
+fn every_check_is_documented() {
+    let Stage { source, entry, honest } = stage();
+    let page = include_str!("../../../docs/verification.md");
+    let report = verify(source, honest, entry, &Policy::FULL, &[0; 32]).expect("a verdict");
+    let names = report.checks.iter().map(|check| check.name);
+    let missing: Vec<_> = names.filter(|name| !page.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "docs/verification.md does not explain {missing:?}");
+}
