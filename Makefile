@@ -7,10 +7,10 @@ INPUT ?=
 ARGS ?=
 FORGE := .tools/bin/forge
 
-.PHONY: help setup demo test check bench attack-suite fmt abi
+.PHONY: help setup demo test check bench attack-suite fuzz fmt abi
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## a whole market on this machine; INPUT=clip plays your clip, ARGS="--fast --json" are passed on
 	scripts/setup build chain
@@ -39,6 +39,10 @@ bench: ## figures against a peer in the same run: ladder, verification, tickets
 attack-suite: ## what verification catches and refuses, beside known metrics; ARGS="--every 4 --rungs 360 --peers" (long)
 	scripts/setup build
 	cargo run --release --locked --package framemill-verification --example attack_suite -- $(ARGS)
+
+fuzz: ## fuzz what reads strangers' bytes; ARGS="TARGET SECONDS", without them the targets
+	scripts/setup build
+	scripts/fuzz $(ARGS)
 
 fmt: ## format Rust and Solidity
 	scripts/setup chain

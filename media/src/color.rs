@@ -30,6 +30,11 @@ impl ColorInfo {
         self.range == AVColorRange::AVCOL_RANGE_JPEG
     }
 
+    /// Primaries, transfer and matrix as ISO/IEC 23091-2 numbers them; 2 stands for "not said".
+    pub fn code_points(&self) -> [u32; 3] {
+        [self.primaries as u32, self.transfer as u32, self.matrix as u32]
+    }
+
     pub(crate) fn of_parameters(coded: &AVCodecParameters) -> Self {
         Self {
             range: coded.color_range,

@@ -57,3 +57,9 @@ pub use work::{
     WorkCapacity, WorkControl, WorkEvent, WorkHello, WorkServer, WorkSession, WorkToken, WorkerEvent,
     WorkerHandle, WorkerLink,
 };
+
+/// Decodes the bytes as every message of every protocol. There for fuzzing only.
+#[cfg(fuzzing)]
+pub fn decode_every_message(bytes: &bytes::Bytes) {
+    wire::decode_all(bytes);
+}

@@ -21,21 +21,29 @@
 //! # }
 //! ```
 
+mod avc;
+mod bits;
 mod cells;
 mod compare;
 mod error;
 pub mod features;
 mod frames;
+mod hevc;
 mod judge;
 pub mod nal;
 mod outline;
+mod pes;
 pub mod plane;
 pub mod policy;
+mod psi;
 mod quality;
 mod receipt;
 mod register;
 mod report;
 pub mod rules;
+mod sei;
+mod sequence;
+mod sound;
 mod source;
 mod structure;
 mod tempo;

@@ -5,7 +5,7 @@
 use crate::plane::LEVEL;
 
 /// Version of this table and of the rules that read it.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Tolerated difference of a lattice cell, in sixteenths of a level:
 /// `base + (contrast * per_contrast + motion * per_motion) / 256`.
@@ -197,6 +197,31 @@ pub mod structure {
     pub const MAX_RATE_PERCENT: u64 = 400;
     /// Bytes any segment may take on top: its parameter sets and one hard keyframe.
     pub const RATE_ALLOWANCE: u64 = 256 * 1024;
-    /// Most filler and supplemental bytes for every picture.
+    /// Most bytes of filler for every picture, beyond what fills the video up to the agreed rate.
     pub const IDLE_BYTES_PER_PICTURE: u64 = 1024;
+    /// Most bytes of supplemental messages for every picture.
+    pub const MESSAGE_BYTES_PER_PICTURE: u64 = 1024;
+    /// Most bytes of a rendition in percent of its video's bound and its sound: packet headers take 2 %, units that
+    /// fill their last packet by half 20 %.
+    pub const CONTAINER_PERCENT: u64 = 125;
+    /// Bytes on top: a packet for every small unit, and tables.
+    pub const CONTAINER_ALLOWANCE: u64 = 1024 * 1024;
+    /// Most bytes that fill packets up, for every unit: all but one byte of its last packet, and a header.
+    pub const STUFFING_PER_UNIT: u64 = 200;
+    /// The same of any segment.
+    pub const STUFFING_ALLOWANCE: u64 = 16 * 1024;
+    /// Most packets of tables for every unit: muxers repeat three tables at keyframes.
+    pub const TABLES_PER_UNIT: u64 = 3;
+    /// The same of any segment.
+    pub const TABLE_ALLOWANCE: u64 = 16;
+    /// Ticks by which decoding may lead showing, and the clock decoding: ten seconds, the most that ISO/IEC 13818-1 lets
+    /// a decoder wait.
+    pub const MAX_DECODING_LEAD: i64 = 10 * 90_000;
+    /// Most pixels cut off at the right or the bottom: what fills the last macroblock of H.264.
+    pub const CROP_H264: i64 = 15;
+    /// The same of the largest coding block of HEVC.
+    pub const CROP_HEVC: i64 = 63;
+    /// Largest change of the picture's shape where pixels are not square, in thousandths: what rounding 100 lines to even
+    /// sides makes.
+    pub const ASPECT_PERMILLE: i64 = 20;
 }

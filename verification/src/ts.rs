@@ -5,16 +5,19 @@
 
 use thiserror::Error;
 
+use crate::pes;
+pub use crate::psi::StreamKind;
+use crate::psi::{Announced, Tables};
+
 const PACKET: usize = 188;
+const HEADER: usize = 4;
 const SYNC: u8 = 0x47;
 const PID_PAT: u16 = 0;
-/// Service description and network information tables: harmless, and every common muxer writes the first.
-const PIDS_IGNORED: [u16; 2] = [16, 17];
+/// Network information and service description: harmless, and every common muxer writes the latter.
+const PIDS_SERVICE: [u16; 2] = [16, 17];
 const PID_NULL: u16 = 0x1fff;
-/// Longest table section of the standard that is read here.
-const MAX_SECTION: usize = 1024;
-/// Streams a program may announce: one video and the audio tracks, with room to spare.
-const MAX_STREAMS: usize = 32;
+/// Bytes of a clock reference.
+const CLOCK: usize = 6;
 
 /// Why bytes are no transport stream in normal form.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -31,6 +34,8 @@ pub struct TsError {
 pub struct Unit {
     /// Presentation time, 33 bits of 90 kHz.
     pub pts: Option<u64>,
+    /// Decoding time where it is another one.
+    pub dts: Option<u64>,
     /// Where its bytes start in [`Elementary::data`].
     pub start: usize,
 }
@@ -42,22 +47,37 @@ pub struct Elementary {
     pub pid: u16,
     /// `stream_type` of the program map.
     pub stream_type: u8,
+    /// What the program map calls it.
+    pub kind: StreamKind,
     /// The payload of all its packets.
     pub data: Vec<u8>,
     /// The packetised units, in order.
     pub units: Vec<Unit>,
-    continuity: Option<u8>,
+    /// Where the last unit must end, if it said so.
+    end: Option<usize>,
 }
-
-/// Stream types that are video whatever else they say.
-const VIDEO_TYPES: [u8; 8] = [0x01, 0x02, 0x10, 0x1b, 0x24, 0x33, 0x42, 0xea];
 
 impl Elementary {
     /// Whether the program map calls this stream video.
     #[must_use]
     pub fn is_video(&self) -> bool {
-        VIDEO_TYPES.contains(&self.stream_type)
+        self.kind == StreamKind::Video
     }
+
+    /// The bytes of every unit.
+    pub fn unit_data(&self) -> impl Iterator<Item = &[u8]> {
+        let ends = self.units.iter().skip(1).map(|unit| unit.start).chain([self.data.len()]);
+        self.units.iter().zip(ends).map(|(unit, end)| &self.data[unit.start..end])
+    }
+}
+
+/// A reading of the program clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clock {
+    /// 33 bits of 90 kHz.
+    pub base: u64,
+    /// Units of the clock's stream that have begun, the one in the same packet included.
+    pub units: usize,
 }
 
 /// A transport stream with one program.
@@ -65,12 +85,22 @@ impl Elementary {
 pub struct TransportStream {
     /// The streams of the program, in the order of its map.
     pub streams: Vec<Elementary>,
+    /// The identifier whose packets carry the program clock.
+    pub clock_pid: u16,
+    /// The program clock.
+    pub clocks: Vec<Clock>,
     /// Packets on identifiers that no table names.
     pub stray_packets: u64,
     /// Packets whose counter does not follow.
     pub discontinuities: u64,
     /// Packets that carry nothing.
     pub null_packets: u64,
+    /// Packets of tables.
+    pub table_packets: u64,
+    /// Bytes that fill packets and headers up.
+    pub stuffing_bytes: u64,
+    /// Bytes of private data and of anything else that has no business beside the streams.
+    pub private_bytes: u64,
 }
 
 /// Reads a whole segment.
@@ -86,32 +116,21 @@ pub fn parse(bytes: &[u8]) -> Result<TransportStream, TsError> {
     if !bytes.len().is_multiple_of(PACKET) {
         return fail(bytes.len() / PACKET * PACKET, "not whole packets of 188 bytes");
     }
-    let mut reader = Reader::default();
+    let mut reader = Reader { size: bytes.len(), ..Reader::default() };
     for (index, packet) in bytes.chunks_exact(PACKET).enumerate() {
         if let Err(reason) = reader.packet(packet) {
             return fail(index * PACKET, reason);
         }
     }
-    if reader.program_map.is_none() {
-        return fail(0, "no program map");
-    }
-    Ok(reader.stream)
+    reader.finish().map_err(|reason| TsError { offset: bytes.len(), reason })
 }
 
 #[derive(Default)]
 struct Reader {
-    association: Option<Vec<u8>>,
-    map_pid: Option<u16>,
-    program_map: Option<Vec<u8>>,
-    pending: Section,
+    size: usize,
+    tables: Tables,
+    counters: Counters,
     stream: TransportStream,
-}
-
-/// A table section that spans packets.
-#[derive(Default)]
-struct Section {
-    pid: u16,
-    bytes: Vec<u8>,
 }
 
 impl Reader {
@@ -131,110 +150,37 @@ impl Reader {
         if packet[3] & 0xc0 != 0 {
             return Err("scrambled");
         }
-        let payload = match packet[3] >> 4 & 3 {
-            1 => Some(&packet[4..]),
-            3 => Some(packet.get(5 + usize::from(packet[4])..).ok_or("adaptation field leaves the packet")?),
-            2 => None,
-            _ => return Err("reserved adaptation control"),
-        };
-        let counter = packet[3] & 15;
-        match payload {
-            Some(payload) if pid == PID_PAT || Some(pid) == self.map_pid => {
-                self.section(pid, starts, payload)
-            }
-            Some(payload) if !PIDS_IGNORED.contains(&pid) => self.elementary(pid, starts, counter, payload),
-            _ => Ok(()),
+        let (field, payload) = split(packet)?;
+        let field = Field::read(field, &mut self.stream)?;
+        // Packets without a payload do not count.
+        if !payload.is_empty() {
+            let follows = self.counters.follows(pid, packet[3] & 15, field.discontinuity);
+            self.stream.discontinuities += u64::from(!follows);
         }
-    }
-
-    fn section(&mut self, pid: u16, starts: bool, payload: &[u8]) -> Result<(), &'static str> {
-        if starts {
-            let skip = 1 + usize::from(*payload.first().ok_or("empty table packet")?);
-            let body = payload.get(skip..).ok_or("table pointer leaves the packet")?;
-            self.pending = Section { pid, bytes: body.to_vec() };
-        } else if self.pending.pid == pid && !self.pending.bytes.is_empty() {
-            self.pending.bytes.extend_from_slice(payload);
+        let is_map = Some(pid) == self.tables.map_pid;
+        if pid == PID_PAT || is_map {
+            self.stream.table_packets += 1;
+            self.table(pid, is_map, starts, payload)
+        } else if PIDS_SERVICE.contains(&pid) {
+            self.stream.table_packets += 1;
+            Ok(())
         } else {
-            return Err("table continues without a start");
-        }
-        let bytes = &self.pending.bytes;
-        if bytes.len() < 3 {
-            return Ok(());
-        }
-        let length = 3 + (usize::from(bytes[1] & 0x0f) << 8 | usize::from(bytes[2]));
-        if length > MAX_SECTION {
-            return Err("table section too long");
-        }
-        if bytes.len() < length {
-            return Ok(());
-        }
-        let section = bytes[..length].to_vec();
-        self.pending.bytes.clear();
-        if length < 12 || crc32(&section) != 0 {
-            return Err("table section damaged");
-        }
-        match pid {
-            PID_PAT => self.program_association(section),
-            _ => self.program_map(section),
+            self.elementary(pid, starts, &field, payload)
         }
     }
 
-    fn program_association(&mut self, section: Vec<u8>) -> Result<(), &'static str> {
-        if let Some(known) = &self.association {
-            return same_table(known, &section, "program association changes");
-        }
-        if section[0] != 0 {
-            return Err("not a program association table");
-        }
-        let mut map_pid = None;
-        for entry in section[8..section.len() - 4].chunks_exact(4) {
-            let program = u16::from_be_bytes([entry[0], entry[1]]);
-            let pid = u16::from_be_bytes([entry[2] & 0x1f, entry[3]]);
-            if program != 0 && map_pid.replace(pid).is_some() {
-                return Err("more than one program");
+    fn table(&mut self, pid: u16, is_map: bool, starts: bool, payload: &[u8]) -> Result<(), &'static str> {
+        self.tables.packet(pid, is_map, starts, payload)?;
+        if self.stream.streams.is_empty()
+            && let Some(clock_pid) = self.tables.clock_pid
+        {
+            self.stream.clock_pid = clock_pid;
+            self.stream.streams = self.tables.streams.iter().map(Elementary::new).collect();
+            // Nearly all of a segment is video: room for it at once, since growing copies it again.
+            if let Some(video) = self.stream.streams.iter_mut().find(|stream| stream.is_video()) {
+                video.data.reserve_exact(self.size);
             }
         }
-        self.map_pid = Some(map_pid.ok_or("no program")?);
-        self.association = Some(section);
-        Ok(())
-    }
-
-    fn program_map(&mut self, section: Vec<u8>) -> Result<(), &'static str> {
-        if let Some(known) = &self.program_map {
-            return same_table(known, &section, "program map changes");
-        }
-        if section[0] != 2 || section.len() < 16 {
-            return Err("not a program map table");
-        }
-        let info = usize::from(section[10] & 0x0f) << 8 | usize::from(section[11]);
-        let mut rest =
-            section.get(12 + info..section.len() - 4).ok_or("program descriptors leave the table")?;
-        while let [stream_type, hi, lo, len_hi, len_lo, tail @ ..] = rest {
-            let skip = usize::from(len_hi & 0x0f) << 8 | usize::from(*len_lo);
-            self.announce(*stream_type, u16::from_be_bytes([hi & 0x1f, *lo]))?;
-            rest = tail.get(skip..).ok_or("stream descriptors leave the table")?;
-        }
-        if !rest.is_empty() {
-            return Err("program map has trailing bytes");
-        }
-        self.program_map = Some(section);
-        Ok(())
-    }
-
-    fn announce(&mut self, stream_type: u8, pid: u16) -> Result<(), &'static str> {
-        if self.stream.streams.len() == MAX_STREAMS {
-            return Err("too many streams");
-        }
-        if self.stream.streams.iter().any(|stream| stream.pid == pid) {
-            return Err("two streams share an identifier");
-        }
-        self.stream.streams.push(Elementary {
-            pid,
-            stream_type,
-            data: Vec::new(),
-            units: Vec::new(),
-            continuity: None,
-        });
         Ok(())
     }
 
@@ -242,7 +188,7 @@ impl Reader {
         &mut self,
         pid: u16,
         starts: bool,
-        counter: u8,
+        field: &Field,
         payload: &[u8],
     ) -> Result<(), &'static str> {
         let known = self.stream.streams.iter_mut().find(|stream| stream.pid == pid);
@@ -250,53 +196,134 @@ impl Reader {
             self.stream.stray_packets += 1;
             return Ok(());
         };
-        if stream.continuity.is_some_and(|last| (last + 1) & 15 != counter) {
-            self.stream.discontinuities += 1;
-        }
-        stream.continuity = Some(counter);
-        let mut body = payload;
-        if starts {
-            let (pts, header) = packet_header(payload)?;
-            body = payload.get(header..).ok_or("packet header leaves the packet")?;
-            stream.units.push(Unit { pts, start: stream.data.len() });
+        if payload.is_empty() {
+            self.stream.stuffing_bytes += HEADER as u64;
+        } else if starts {
+            stream.check_end()?;
+            let header = pes::header(payload)?;
+            let start = stream.data.len();
+            stream.units.push(Unit { pts: header.pts, dts: header.dts, start });
+            stream.end = header.payload.map(|length| start + length);
+            stream.data.extend_from_slice(&payload[header.length..]);
+            self.stream.stuffing_bytes += header.idle as u64;
         } else if stream.units.is_empty() {
             return Err("elementary stream continues without a start");
+        } else {
+            stream.data.extend_from_slice(payload);
         }
-        stream.data.extend_from_slice(body);
+        if let Some(base) = field.clock.filter(|_| pid == self.stream.clock_pid) {
+            self.stream.clocks.push(Clock { base, units: stream.units.len() });
+        }
         Ok(())
+    }
+
+    fn finish(self) -> Result<TransportStream, &'static str> {
+        if !self.tables.is_complete() {
+            return Err("no program map");
+        }
+        self.stream.streams.iter().try_for_each(Elementary::check_end)?;
+        Ok(self.stream)
     }
 }
 
-fn same_table(known: &[u8], section: &[u8], reason: &'static str) -> Result<(), &'static str> {
-    if known == section { Ok(()) } else { Err(reason) }
+impl Elementary {
+    fn new(announced: &Announced) -> Self {
+        Self {
+            pid: announced.pid,
+            stream_type: announced.stream_type,
+            kind: announced.kind,
+            data: Vec::new(),
+            units: Vec::new(),
+            end: None,
+        }
+    }
+
+    /// Demuxers disagree about a unit that is longer or shorter than it says.
+    fn check_end(&self) -> Result<(), &'static str> {
+        match self.end {
+            Some(end) if end != self.data.len() => Err("unit is not as long as it says"),
+            _ => Ok(()),
+        }
+    }
 }
 
-/// Presentation time and length of the header of a packetised elementary stream packet.
-fn packet_header(payload: &[u8]) -> Result<(Option<u64>, usize), &'static str> {
-    let [0, 0, 1, _, _, _, _, flags, header_data, rest @ ..] = payload else {
-        return Err("malformed packet header");
-    };
-    let pts = match (flags & 0x80, rest) {
-        (0, _) => None,
-        (_, [a, b, c, d, e, ..]) if *header_data >= 5 => Some(
-            u64::from(a >> 1 & 7) << 30
-                | u64::from(*b) << 22
-                | u64::from(c >> 1) << 15
-                | u64::from(*d) << 7
-                | u64::from(e >> 1),
-        ),
-        _ => return Err("timestamp missing from its header"),
-    };
-    Ok((pts, 9 + usize::from(*header_data)))
+/// Adaptation field and payload of a packet.
+fn split(packet: &[u8]) -> Result<(&[u8], &[u8]), &'static str> {
+    let body = &packet[HEADER..];
+    match packet[3] >> 4 & 3 {
+        1 => Ok((&[], body)),
+        control @ (2 | 3) => {
+            let length = usize::from(body[0]);
+            let (field, payload) =
+                body[1..].split_at_checked(length).ok_or("adaptation field leaves the packet")?;
+            if payload.is_empty() == (control == 3) {
+                return Err("adaptation field contradicts the packet");
+            }
+            // A field of no length is a byte of stuffing, and yet a field.
+            Ok((if field.is_empty() { &body[..1] } else { field }, payload))
+        }
+        _ => Err("reserved adaptation control"),
+    }
 }
 
-/// CRC of table sections; zero over a section that includes its own.
-fn crc32(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(u32::MAX, |crc, &byte| {
-        (0..8).fold(crc ^ u32::from(byte) << 24, |crc, _| {
-            (crc << 1) ^ if crc >> 31 == 1 { 0x04c1_1db7 } else { 0 }
-        })
-    })
+/// What an adaptation field says.
+#[derive(Default)]
+struct Field {
+    discontinuity: bool,
+    clock: Option<u64>,
+}
+
+impl Field {
+    fn read(field: &[u8], stream: &mut TransportStream) -> Result<Self, &'static str> {
+        let Some((&flags, mut rest)) = field.split_first() else { return Ok(Self::default()) };
+        let short = "adaptation field shorter than its parts";
+        let mut clock = None;
+        if flags & 0x10 != 0 {
+            let (reference, after) = rest.split_at_checked(CLOCK).ok_or(short)?;
+            clock = Some(clock_base(reference)?);
+            rest = after;
+        }
+        // The original clock, splicing, private data and the extension: nothing that segments use.
+        if flags & 0x0f != 0 {
+            stream.private_bytes += rest.len() as u64;
+        } else {
+            stream.private_bytes += rest.iter().filter(|&&byte| byte != 0xff).count() as u64;
+            stream.stuffing_bytes += rest.len() as u64;
+        }
+        Ok(Self { discontinuity: flags & 0x80 != 0, clock })
+    }
+}
+
+fn clock_base(reference: &[u8]) -> Result<u64, &'static str> {
+    let word = reference.iter().fold(0u64, |word, &byte| word << 8 | u64::from(byte));
+    // 33 bits, 6 reserved, and 9 that count the ticks between.
+    if word & 0x1ff < 300 { Ok(word >> 15) } else { Err("malformed program clock") }
+}
+
+/// Continuity counters by identifier.
+#[derive(Default)]
+struct Counters(Vec<(u16, u8)>);
+
+impl Counters {
+    /// Identifiers that are followed: all streams a program may have, and the tables.
+    const MAX: usize = 64;
+
+    /// Whether this packet follows the one before it of its identifier. Only the first may say that it does not.
+    fn follows(&mut self, pid: u16, counter: u8, discontinuity: bool) -> bool {
+        match self.0.iter_mut().find(|(known, _)| *known == pid) {
+            Some((_, last)) => {
+                let follows = (*last + 1) & 15 == counter && !discontinuity;
+                *last = counter;
+                follows
+            }
+            None => {
+                if self.0.len() < Self::MAX {
+                    self.0.push((pid, counter));
+                }
+                true
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -304,6 +331,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::psi::crc32;
 
     fn packet(pid: u16, starts: bool, counter: u8, payload: &[u8]) -> Vec<u8> {
         let stuffing = PACKET - 4 - payload.len();

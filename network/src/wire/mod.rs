@@ -22,5 +22,19 @@ pub(crate) const MAX_SMALL_MESSAGE: usize = 8 * 1024;
 /// Largest encoded ladder: 16 entries of at most 120 bytes.
 pub(crate) const MAX_LADDER_BYTES: usize = 2 * 1024;
 
+/// Decodes the bytes as every message there is.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn decode_all(bytes: &bytes::Bytes) {
+    use message::WireMessage as _;
+
+    let _ = crate::quote::QuoteRequest::decode(bytes.clone());
+    let _ = QuoteReply::decode(bytes.clone());
+    let _ = crate::segment::SegmentHeader::decode(bytes.clone());
+    let _ = SourceChunk::decode(bytes.clone());
+    let _ = ReplyFrame::decode(bytes.clone());
+    let _ = WorkOpen::decode(bytes.clone());
+    let _ = ControlFrame::decode(bytes.clone());
+}
+
 #[cfg(test)]
 mod tests;

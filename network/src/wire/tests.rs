@@ -215,16 +215,6 @@ proptest! {
     }
 }
 
-fn decode_all(bytes: &Bytes) {
-    let _ = QuoteRequest::decode(bytes.clone());
-    let _ = QuoteReply::decode(bytes.clone());
-    let _ = SegmentHeader::decode(bytes.clone());
-    let _ = SourceChunk::decode(bytes.clone());
-    let _ = ReplyFrame::decode(bytes.clone());
-    let _ = WorkOpen::decode(bytes.clone());
-    let _ = ControlFrame::decode(bytes.clone());
-}
-
 #[test]
 fn an_open_ladder_is_refused() {
     let source = SourceVideo { width: 1920, height: 1080, fps: FrameRate::SOURCE };

@@ -1,161 +1,460 @@
-//! Lies of the container: each rule of the structure is broken once.
+//! Lies of the container: each rule is broken once, and caught by exactly the check that is there for it.
 
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-use framemill_media::MediaLimits;
-use framemill_network::ladder::LadderEntry;
-use framemill_verification::{Policy, Report, SourceReference, Tier, verify};
+use framemill_media::{ClipSpec, MediaLimits, Rational, generate_clip};
+use framemill_network::ladder::{LadderEntry, Profile};
+use framemill_verification::{Policy, Report, SourceReference, Tier, ts, verify};
 
-use crate::studio::{Clip, Recipe, audio_of, encode, entry, honest, mux, scaled, with_sound};
+use crate::rewrite::{PACKET, Parts, association, packet, section};
+use crate::studio::{Clip, Recipe, entry, honest};
 
-const PACKET: usize = 188;
+const VIDEO: u16 = 256;
+const SOUND: u16 = 257;
 
-struct Stage {
-    clip: Clip,
+pub(crate) struct Stage {
     source: SourceReference,
     entry: LadderEntry,
+    honest: Bytes,
 }
 
-fn stage() -> &'static Stage {
+impl Stage {
+    pub(crate) fn new(entry: LadderEntry) -> Self {
+        // A size that whole macroblocks fill, so that no crop hides behind another.
+        let rate = Rational::new(30, 1);
+        let spec = ClipSpec { start_pts: 900_000, ..ClipSpec::new(640, 384, rate, 1) };
+        let data = generate_clip(&spec, &MediaLimits::default()).expect("clip is made");
+        let clip = Clip { name: "generated".into(), data, rate };
+        let honest = honest(&clip, &entry, &Recipe::default());
+        let source = SourceReference::new(clip.data, &MediaLimits::segment()).expect("source is sound");
+        Self { source, entry, honest }
+    }
+
+    fn judge(&self, bytes: Vec<u8>) -> Report {
+        verify(&self.source, &Bytes::from(bytes), &self.entry, &Policy::STRUCTURE_ONLY, &[0; 32])
+            .expect("a verdict")
+    }
+
+    fn parts(&self) -> Parts {
+        Parts::of(&self.honest)
+    }
+}
+
+pub(crate) fn stage() -> &'static Stage {
     static STAGE: OnceLock<Stage> = OnceLock::new();
-    STAGE.get_or_init(|| {
-        let clip = with_sound(1);
-        let source =
-            SourceReference::new(clip.data.clone(), &MediaLimits::segment()).expect("source is sound");
-        Stage { clip, source, entry: entry(320, 180, 300_000) }
-    })
-}
-
-fn judge(bytes: Vec<u8>) -> Report {
-    let Stage { source, entry, .. } = stage();
-    verify(source, &Bytes::from(bytes), entry, &Policy::STRUCTURE_ONLY, &[0; 32]).expect("a verdict")
+    STAGE.get_or_init(|| Stage::new(entry(320, 192, 300_000)))
 }
 
 fn failed(report: &Report) -> Vec<&'static str> {
     report.failures().map(|check| check.name).collect()
 }
 
-fn good() -> Vec<u8> {
-    let Stage { clip, entry, .. } = stage();
-    honest(clip, entry, &Recipe::default()).to_vec()
-}
+/// A lie, and the checks that must see it: one, except where a lie is two by nature.
+pub(crate) type Lie = (&'static str, fn(&mut Parts), &'static [&'static str]);
 
-fn pid(packet: &[u8]) -> u16 {
-    u16::from(packet[1] & 0x1f) << 8 | u16::from(packet[2])
-}
-
-/// Encodes the clip's frames without those at `dropped`, all times moved by `moved`.
-fn remade(dropped: Option<usize>, moved: i64, with_audio: bool) -> Vec<u8> {
-    let Stage { clip, entry, .. } = stage();
-    let recipe = Recipe::default();
-    let mut frames = scaled(clip, entry, recipe.filter);
-    if let Some(index) = dropped {
-        frames.remove(index);
+pub(crate) fn assert_each_is_seen(stage: &Stage, lies: &[Lie]) {
+    assert_eq!(stage.judge(stage.parts().write()).reason(), None, "put together again, it is honest");
+    let mut wrong = Vec::new();
+    for (name, lie, checks) in lies {
+        let mut parts = stage.parts();
+        lie(&mut parts);
+        let found = failed(&stage.judge(parts.write()));
+        if found != *checks {
+            wrong.push(format!("{name}: {found:?}, want {checks:?}"));
+        }
     }
-    let frames: Vec<_> = frames
-        .into_iter()
-        .map(|frame| {
-            let pts = frame.pts().expect("time") + moved;
-            frame.with_pts(pts)
-        })
-        .collect();
-    let mut streams = vec![encode(&frames, entry, clip.rate, &recipe)];
-    if with_audio {
-        streams.extend(audio_of(&clip.data));
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+const CONTAINER_LIES: &[Lie] = &[
+    (
+        "a frame less",
+        |p| {
+            let last = p.last_shown();
+            p.video().remove(last);
+        },
+        &["frames", "pixels"],
+    ),
+    (
+        "a frame without a time",
+        |p| {
+            let last = p.last_shown();
+            let unit = &mut p.video()[last];
+            (unit.pts, unit.dts) = (None, None);
+        },
+        &["frames_without_time"],
+    ),
+    (
+        "a frame two ticks late",
+        |p| {
+            let last = p.last_shown();
+            let pts = &mut p.video()[last].pts;
+            *pts = pts.map(|pts| pts + 2);
+        },
+        &["wrong_times"],
+    ),
+    (
+        "all frames a frame late",
+        |p| {
+            for unit in p.video() {
+                unit.pts = unit.pts.map(|pts| pts + 3000);
+                unit.dts = unit.dts.map(|dts| dts + 3000);
+            }
+        },
+        &["wrong_times"],
+    ),
+    (
+        "a frame decoded after it is shown",
+        |p| {
+            let last = p.last_shown();
+            let unit = &mut p.video()[last];
+            unit.dts = unit.pts.map(|pts| pts + 1);
+        },
+        &["wrong_decoding_times"],
+    ),
+    (
+        "frames decoded at one time",
+        |p| {
+            let before = (p.video()[2].dts.or(p.video()[2].pts), p.video()[2].clock);
+            (p.video()[3].dts, p.video()[3].clock) = before;
+        },
+        &["wrong_decoding_times"],
+    ),
+    (
+        "a clock that jumps ahead",
+        |p| p.video()[5].clock = p.video()[5].pts.map(|pts| pts + 900_000),
+        &["wrong_clock"],
+    ),
+    (
+        "a clock far behind",
+        |p| p.video().iter_mut().for_each(|unit| unit.clock = unit.clock.map(|_| 100)),
+        // The clip starts at ten seconds.
+        &["wrong_clock"],
+    ),
+    ("no clock", |p| p.video().iter_mut().for_each(|unit| unit.clock = None), &["wrong_clock"]),
+    ("the clock of another stream", |p| p.clock_pid = SOUND, &["wrong_clock"]),
+    (
+        "a second video",
+        |p| {
+            let mut other = p.streams[0].clone();
+            (other.pid, other.units) = (300, Vec::new());
+            p.streams.push(other);
+        },
+        &["video_streams"],
+    ),
+    ("sound left out", |p| drop(p.streams.pop()), &["audio_streams", "audio_changed"]),
+    (
+        "sound twice",
+        |p| {
+            let mut other = p.streams[1].clone();
+            other.pid = 300;
+            p.streams.push(other);
+        },
+        &["audio_streams", "audio_changed"],
+    ),
+    (
+        "one altered byte of sound",
+        |p| *p.streams[1].units[3].data.last_mut().expect("a byte") ^= 1,
+        &["audio_changed"],
+    ),
+    (
+        "sound 200 ms late",
+        |p| {
+            for unit in &mut p.streams[1].units {
+                unit.pts = unit.pts.map(|pts| pts + 18_000);
+            }
+        },
+        &["audio_changed"],
+    ),
+    (
+        "one packet of sound late",
+        |p| p.streams[1].units[3].pts = p.streams[1].units[3].pts.map(|pts| pts + 91),
+        &["audio_changed"],
+    ),
+    (
+        "packets of sound in another order",
+        |p| {
+            let other = p.streams[1].units[4].data.clone();
+            p.streams[1].units[4].data = std::mem::replace(&mut p.streams[1].units[5].data, other);
+        },
+        &["audio_changed"],
+    ),
+    (
+        "bytes hidden behind the sound",
+        |p| p.streams[1].units.last_mut().expect("a unit").data.extend([7; 40]),
+        &["audio_changed"],
+    ),
+    ("sound of another type", |p| p.streams[1].stream_type = 0x81, &["audio_changed"]),
+    ("video of another codec", |p| p.streams[0].stream_type = 0x24, &["codec", "pixels"]),
+];
+
+#[test]
+fn every_lie_of_streams_and_times_is_seen_by_the_check_that_is_there_for_it() {
+    assert_each_is_seen(stage(), CONTAINER_LIES);
+}
+
+/// A lie of packets, on the bytes themselves.
+type PacketLie = (&'static str, fn(&mut Vec<u8>), &'static [&'static str]);
+
+fn place(bytes: &[u8], pid: u16, nth: usize) -> usize {
+    let is = |packet: &[u8]| u16::from_be_bytes([packet[1] & 0x1f, packet[2]]) == pid;
+    let found = bytes.chunks_exact(PACKET).enumerate().filter(|(_, packet)| is(packet)).nth(nth);
+    found.expect("such a packet").0 * PACKET
+}
+
+/// A byte of the nth packet of an identifier.
+fn byte(bytes: &mut [u8], pid: u16, nth: usize, offset: usize) -> &mut u8 {
+    let at = place(bytes, pid, nth);
+    &mut bytes[at + offset]
+}
+
+fn table(bytes: &[u8], pid: u16) -> Vec<u8> {
+    bytes[place(bytes, pid, 0)..][..PACKET].to_vec()
+}
+
+const PACKET_LIES: &[PacketLie] = &[
+    (
+        "packets that no table names",
+        |b| b.extend(packet(999, true, 0, None, &[0, 0, 1, 0xe0, 0, 0, 0x80, 0, 0])),
+        &["stray_packets"],
+    ),
+    (
+        "a clock that no table names",
+        |b| b.extend(packet(999, false, 0, Some(900_000), &[])),
+        &["stray_packets"],
+    ),
+    ("a null packet", |b| b.extend(packet(0x1fff, false, 0, None, &[0xff; 184])), &["null_packets"]),
+    ("a counter that jumps", |b| *byte(b, VIDEO, 0, 3) ^= 8, &["discontinuities"]),
+    (
+        "a table's counter that stands still",
+        |b| {
+            let again = table(b, 0);
+            b.extend(again);
+        },
+        &["discontinuities"],
+    ),
+    (
+        "private data",
+        |b| {
+            let at = b.chunks_exact(PACKET).position(|p| p[3] & 0x20 != 0 && p[4] > 20 && p[5] == 0);
+            let field = at.expect("a packet that is filled up") * PACKET + 5;
+            (b[field], b[field + 1]) = (2, 10);
+        },
+        &["private_bytes"],
+    ),
+    (
+        "stuffing that says something",
+        |b| {
+            let at = b.chunks_exact(PACKET).position(|p| p[3] & 0x20 != 0 && p[4] > 20 && p[5] == 0);
+            b[at.expect("a packet that is filled up") * PACKET + 10] = b'x';
+        },
+        &["private_bytes"],
+    ),
+    (
+        "stuffing without end",
+        |b| (0..250).for_each(|_| b.extend(packet(VIDEO, false, 0, None, &[]))),
+        &["stuffing_bytes"],
+    ),
+    (
+        "tables without end",
+        |b| {
+            let mut again = table(b, 0);
+            for counter in 1..400u32 {
+                again[3] = again[3] & 0xf0 | (counter & 15) as u8;
+                b.extend(&again);
+            }
+        },
+        &["table_packets"],
+    ),
+    (
+        "a service description without end",
+        |b| (0..400).for_each(|i| b.extend(packet(17, true, i as u8, None, &[7; 184]))),
+        &["table_packets"],
+    ),
+    ("more bytes than anything allows", |b| b.resize(2_000 * 1024 / PACKET * PACKET, 0x47), &["total_bytes"]),
+];
+
+#[test]
+fn every_lie_of_packets_is_seen_by_the_check_that_is_there_for_it() {
+    let stage = stage();
+    let mut wrong = Vec::new();
+    for (name, lie, checks) in PACKET_LIES {
+        let mut bytes = stage.parts().write();
+        lie(&mut bytes);
+        let found = failed(&stage.judge(bytes));
+        if found != *checks {
+            wrong.push(format!("{name}: {found:?}, want {checks:?}"));
+        }
     }
-    mux(streams).to_vec()
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// What the reader says of a violation, and the violation.
+type Violation = (&'static str, fn(&mut Vec<u8>));
+
+/// Violations after which nothing more is read.
+const VIOLATIONS: &[Violation] = &[
+    ("empty", |b| b.clear()),
+    ("not whole packets of 188 bytes", |b| b.push(0x47)),
+    ("sync byte missing", |b| *byte(b, VIDEO, 2, 0) = 0x48),
+    ("transport error flagged", |b| *byte(b, VIDEO, 2, 1) |= 0x80),
+    ("scrambled", |b| *byte(b, VIDEO, 2, 3) |= 0x80),
+    ("reserved adaptation control", |b| *byte(b, VIDEO, 2, 3) &= 0xcf),
+    ("adaptation field leaves the packet", |b| {
+        let at = place(b, VIDEO, 2);
+        (b[at + 3], b[at + 4]) = (b[at + 3] | 0x30, 200);
+    }),
+    ("more than one program", |b| replace(b, 0, &association(&[(1, 0x1000), (2, 0x1001)]))),
+    ("no program", |b| replace(b, 0, &association(&[]))),
+    ("table section damaged", |b| *byte(b, 0, 0, 12) ^= 1),
+    ("program association changes", |b| append(b, 0, &association(&[(1, 0x1001)]))),
+    ("program map changes", |b| {
+        append(b, 0x1000, &section(2, &[0, 1, 0xc1, 0, 0, 0xe1, 0, 0xf0, 0, 0x1b, 0xe1, 0x2c, 0xf0, 0]));
+    }),
+    ("program map of another program", |b| replace(b, 0, &association(&[(7, 0x1000)]))),
+    ("two streams share an identifier", |b| {
+        let stream = [0x1b, 0xe1, 0, 0xf0, 0];
+        replace(
+            b,
+            0x1000,
+            &section(2, &[&[0, 1, 0xc1, 0, 0, 0xe1, 0, 0xf0, 0][..], &stream, &stream].concat()),
+        );
+    }),
+    ("table of several sections or of later", |b| {
+        replace(b, 0, &section(0, &[0, 1, 0xc0, 0, 0, 0, 1, 0xf0, 0]));
+    }),
+    ("table packet holds more than its table", |b| {
+        let at = place(b, 0, 0);
+        let second = section(0, &[0, 1, 0xc1, 0, 0, 0, 1, 0xf0, 1]);
+        b[at + 60..at + 60 + second.len()].copy_from_slice(&second);
+    }),
+    ("table does not start its packet", |b| *byte(b, 0, 0, 4) = 1),
+    ("no program map", |b| drop(b.splice(place(b, 0x1000, 0)..b.len(), []))),
+    ("unit is not as long as it says", |b| {
+        let at = start_of_sound(b);
+        b[at + 5] -= 1;
+    }),
+    ("unit shorter than its header", |b| {
+        let at = start_of_sound(b);
+        (b[at + 4], b[at + 5]) = (0, 1);
+    }),
+    ("malformed unit header", |b| {
+        let at = start_of_sound(b);
+        b[at + 2] = 2;
+    }),
+    ("scrambled or malformed unit header", |b| {
+        let at = start_of_sound(b);
+        b[at + 6] = 0xb0;
+    }),
+    ("decoding time without presentation time", |b| {
+        let at = start_of_sound(b);
+        b[at + 7] = 0x40;
+    }),
+    ("malformed timestamp", |b| {
+        let at = start_of_sound(b);
+        b[at + 9] &= 0xfe;
+    }),
+];
+
+/// Where the payload of the first packet of sound begins.
+fn start_of_sound(bytes: &[u8]) -> usize {
+    let at = place(bytes, SOUND, 0);
+    if bytes[at + 3] & 0x20 == 0 { at + 4 } else { at + 5 + usize::from(bytes[at + 4]) }
+}
+
+fn table_packet(pid: u16, counter: u8, section: &[u8]) -> Vec<u8> {
+    let mut payload = vec![0];
+    payload.extend(section);
+    payload.resize(PACKET - 4, 0xff);
+    packet(pid, true, counter, None, &payload)
+}
+
+fn replace(bytes: &mut [u8], pid: u16, section: &[u8]) {
+    let at = place(bytes, pid, 0);
+    bytes[at..at + PACKET].copy_from_slice(&table_packet(pid, 0, section));
+}
+
+fn append(bytes: &mut Vec<u8>, pid: u16, section: &[u8]) {
+    bytes.extend(table_packet(pid, 1, section));
 }
 
 #[test]
-fn the_honest_rendition_has_nothing_to_hide() {
-    assert_eq!(judge(good()).reason(), None);
+fn every_violation_of_the_container_ends_the_reading() {
+    let stage = stage();
+    let mut wrong = Vec::new();
+    for (reason, violate) in VIOLATIONS {
+        let mut bytes = stage.parts().write();
+        violate(&mut bytes);
+        let found = ts::parse(&bytes).map_err(|error| error.reason);
+        let verdict = failed(&stage.judge(bytes));
+        if found.as_ref().err() != Some(reason) || verdict != ["transport_stream"] {
+            wrong.push(format!("{reason}: {:?} {verdict:?}", found.err()));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]
-fn notices_a_dropped_frame() {
-    assert!(failed(&judge(remade(Some(7), 0, true))).contains(&"frames"));
+fn a_profile_that_was_not_asked_for_is_refused() {
+    let Stage { source, entry, honest } = stage();
+    for (profile, passes) in [(Profile::High, true), (Profile::Main, false), (Profile::Baseline, false)] {
+        let entry = LadderEntry { profile, ..entry.clone() };
+        let report = verify(source, honest, &entry, &Policy::STRUCTURE_ONLY, &[0; 32]).expect("a verdict");
+        assert_eq!(failed(&report).is_empty(), passes, "{profile:?}: {:?}", failed(&report));
+    }
 }
 
 #[test]
-fn notices_times_that_are_off_by_a_frame() {
-    assert!(failed(&judge(remade(None, 3000, true))).contains(&"wrong_times"));
-}
-
-#[test]
-fn notices_missing_sound() {
-    assert!(failed(&judge(remade(None, 0, false))).contains(&"audio_streams"));
-}
-
-#[test]
-fn notices_one_altered_byte_of_sound() {
-    let mut bytes = good();
-    let audio = bytes.chunks_exact_mut(PACKET).filter(|packet| pid(packet) == 257).nth(3).expect("sound");
-    audio[PACKET - 1] ^= 1;
-    assert_eq!(failed(&judge(bytes)), ["audio_changed"]);
-}
-
-#[test]
-fn notices_a_lost_packet() {
-    let mut bytes = good();
-    let lost = bytes.chunks_exact(PACKET).position(|packet| pid(packet) == 256 && packet[1] & 0x40 == 0);
-    let at = lost.expect("a continuation") * PACKET;
+fn a_lost_packet_is_noticed() {
+    let mut bytes = stage().parts().write();
+    let at = place(&bytes, VIDEO, 3);
     bytes.drain(at..at + PACKET);
-    assert!(failed(&judge(bytes)).contains(&"discontinuities"));
+    assert!(failed(&stage().judge(bytes)).contains(&"discontinuities"));
 }
 
 #[test]
-fn notices_packets_that_no_table_names() {
-    let mut bytes = good();
-    let mut stray = bytes[bytes.len() - PACKET..].to_vec();
-    (stray[1], stray[2]) = (stray[1] & 0xe0 | 0x0f, 0x0f);
-    bytes.extend(stray);
-    assert_eq!(failed(&judge(bytes)), ["stray_packets"]);
-}
-
-#[test]
-fn notices_padding() {
-    let mut bytes = good();
-    let mut null = vec![0xff; PACKET];
-    null[..4].copy_from_slice(&[0x47, 0x1f, 0xff, 0x10]);
-    bytes.extend(null);
-    assert_eq!(failed(&judge(bytes)), ["null_packets"]);
-}
-
-#[test]
-fn notices_another_picture_size() {
-    let Stage { clip, .. } = stage();
-    let report = judge(honest(clip, &entry(256, 144, 300_000), &Recipe::default()).to_vec());
-    let failed = failed(&report);
-    assert!(failed.contains(&"width") || failed.contains(&"readable"), "{failed:?}");
-}
-
-#[test]
-fn notices_another_codec() {
-    let Stage { clip, entry, .. } = stage();
-    let hevc = LadderEntry { codec: framemill_network::ladder::Codec::Hevc, ..entry.clone() };
-    let bytes = honest(clip, &hevc, &Recipe { preset: "ultrafast", ..Recipe::default() });
-    assert!(failed(&judge(bytes.to_vec())).contains(&"codec"));
-}
-
-#[test]
-fn notices_a_rendition_that_is_two_put_together() {
-    let bytes = [good(), good()].concat();
-    let report = judge(bytes);
+fn a_rendition_that_is_two_put_together_is_refused() {
+    let honest = &stage().honest;
+    let report = stage().judge([&honest[..], &honest[..]].concat());
     assert!(failed(&report).contains(&"frames"), "{:?}", failed(&report));
 }
 
 #[test]
-fn notices_bytes_that_are_no_transport_stream() {
+fn bytes_that_are_no_transport_stream_are_refused() {
     for bytes in [Vec::new(), b"not media at all".to_vec(), vec![0x47; PACKET * 4], vec![0; PACKET]] {
-        assert_eq!(failed(&judge(bytes)), ["transport_stream"]);
+        assert_eq!(failed(&stage().judge(bytes)), ["transport_stream"]);
     }
+}
+
+#[test]
+fn sound_in_other_units_is_the_same_sound() {
+    let stage = stage();
+    let mut parts = stage.parts();
+    let mut units = std::mem::take(&mut parts.streams[1].units).into_iter();
+    while let Some(mut unit) = units.next() {
+        unit.data.extend(units.next().map(|next| next.data).unwrap_or_default());
+        parts.streams[1].units.push(unit);
+    }
+    assert_eq!(stage.judge(parts.write()).reason(), None);
 }
 
 #[test]
 fn the_picture_of_a_broken_container_is_not_looked_at() {
     let Stage { source, entry, .. } = stage();
-    let bytes = Bytes::from(remade(Some(7), 0, true));
+    let mut parts = stage().parts();
+    parts.video().pop();
+    let bytes = Bytes::from(parts.write());
     let report = verify(source, &bytes, entry, &Policy::FULL, &[0; 32]).expect("a verdict");
     assert_eq!(report.tier, Tier::Structure);
+}
+
+#[test]
+fn every_check_is_documented() {
+    let Stage { source, entry, honest } = stage();
+    let page = include_str!("../../../docs/verification.md");
+    let report = verify(source, honest, entry, &Policy::FULL, &[0; 32]).expect("a verdict");
+    let names = report.checks.iter().map(|check| check.name);
+    let missing: Vec<_> = names.filter(|name| !page.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "docs/verification.md does not explain {missing:?}");
 }

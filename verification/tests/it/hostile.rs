@@ -8,6 +8,7 @@ use framemill_network::ladder::LadderEntry;
 use framemill_verification::{Policy, Report, SourceReference, verify};
 use proptest::prelude::*;
 
+use crate::rewrite::Parts;
 use crate::studio::{Recipe, entry, honest, with_sound};
 
 struct Stage {
@@ -50,6 +51,41 @@ fn a_rendition_cut_anywhere_fails() {
     let good = &stage().good;
     for tenth in 0..10 {
         assert!(!judge(good[..good.len() * tenth / 10].to_vec()).passed(), "{tenth} tenths pass");
+    }
+}
+
+fn look(bytes: Vec<u8>) -> Report {
+    let Stage { source, entry, .. } = stage();
+    verify(source, &Bytes::from(bytes), entry, &Policy::STRUCTURE_ONLY, &[0; 32]).expect("a verdict")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1024, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_structure_of_changed_bytes_is_read_to_a_verdict(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..32), cut in any::<prop::sample::Index>()) {
+        let mut bytes = stage().good.to_vec();
+        for (at, value) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        // Most are cut between packets, where more is read than of what is cut within one.
+        bytes.truncate(bytes.len() - cut.index(8) * 188);
+        look(bytes);
+    }
+
+    #[test]
+    fn units_that_are_changed_inside_sound_packets_are_read_to_a_verdict(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), prop_oneof![Just(0u8), Just(1), Just(3), any::<u8>()]), 1..32)) {
+        let mut parts = Parts::of(&stage().good);
+        for (unit, at, value) in changes {
+            let unit = unit.index(parts.video().len());
+            let data = &mut parts.video()[unit].data;
+            let at = at.index(data.len().min(200));
+            data[at] = value;
+        }
+        let report = look(parts.write());
+        let container = report.checks.iter().find(|check| check.name == "transport_stream");
+        prop_assert!(container.is_some_and(|check| check.pass()), "the units are reached");
     }
 }
 

@@ -1,0 +1,164 @@
+//! Sound that is passed through: the same bytes at the same times.
+
+use std::sync::OnceLock;
+
+use alloy_primitives::B256;
+use bytes::Bytes;
+use framemill_media::time::wrapped_difference;
+use framemill_media::{Demuxer, MediaError, MediaLimits, Packet};
+
+use crate::outline::sha256;
+use crate::rules::structure::AUDIO_SLACK;
+use crate::ts::{Elementary, StreamKind, TransportStream};
+
+/// One packet of sound as FFmpeg tells them apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct SoundPacket {
+    pts: i64,
+    size: usize,
+    sha256: B256,
+}
+
+/// Packets of every track that has any.
+type Tracks = Vec<Vec<SoundPacket>>;
+
+/// The sound of a source segment.
+#[derive(Debug)]
+pub(crate) struct Sound {
+    data: Bytes,
+    limits: MediaLimits,
+    /// The elementary streams, where the strict reader could take the segment apart.
+    streams: Option<Vec<Elementary>>,
+    /// The packets; read when a rendition's streams are cut up in another way.
+    packets: OnceLock<Result<Tracks, MediaError>>,
+}
+
+impl Sound {
+    /// Of a segment that the strict reader took apart.
+    pub(crate) fn of_streams(data: &Bytes, limits: &MediaLimits, streams: Vec<Elementary>) -> Self {
+        Self { data: data.clone(), limits: limits.clone(), streams: Some(streams), packets: OnceLock::new() }
+    }
+
+    /// Of any other segment.
+    pub(crate) fn of_packets(data: &Bytes, limits: &MediaLimits) -> Result<Self, MediaError> {
+        let packets = read(data, limits)?;
+        Ok(Self {
+            data: data.clone(),
+            limits: limits.clone(),
+            streams: None,
+            packets: OnceLock::from(Ok(packets)),
+        })
+    }
+
+    /// Tracks that carry anything.
+    pub(crate) fn tracks(&self) -> usize {
+        match (&self.streams, self.packets.get()) {
+            (Some(streams), _) => streams.len(),
+            (None, Some(Ok(packets))) => packets.len(),
+            (None, _) => 0,
+        }
+    }
+
+    /// Bytes of all tracks.
+    pub(crate) fn bytes(&self) -> u64 {
+        let bytes = match (&self.streams, self.packets.get()) {
+            (Some(streams), _) => streams.iter().map(|stream| stream.data.len()).sum::<usize>(),
+            (None, Some(Ok(packets))) => packets.iter().flatten().map(|packet| packet.size).sum(),
+            (None, _) => 0,
+        };
+        bytes as u64
+    }
+
+    /// Packets of a rendition that are missing, added, altered or at another time.
+    ///
+    /// Equal streams in equal units are equal, whatever codec they are. A muxer may cut the same stream into other
+    /// units; then FFmpeg tells the packets of both.
+    ///
+    /// # Errors
+    /// What keeps the source from being read.
+    pub(crate) fn changed(
+        &self,
+        rendition: &Bytes,
+        limits: &MediaLimits,
+        shown: &TransportStream,
+    ) -> Result<i64, MediaError> {
+        let shown: Vec<&Elementary> = others(shown).collect();
+        if let Some(streams) = &self.streams
+            && streams.len() == shown.len()
+            && streams.iter().zip(&shown).all(|(source, shown)| same_stream(source, shown))
+        {
+            return Ok(0);
+        }
+        let source = self.packets.get_or_init(|| read(&self.data, &self.limits));
+        let source = source.as_ref().map_err(Clone::clone)?;
+        let read = match read(rendition, limits) {
+            Ok(read) => read,
+            Err(error) if error.is_bad_media() => Tracks::new(),
+            Err(error) => return Err(error),
+        };
+        // Bytes that FFmpeg passes over may be sound to another player.
+        let told: usize = read.iter().flatten().map(|packet| packet.size).sum();
+        let carried: usize = shown.iter().map(|stream| stream.data.len()).sum();
+        Ok(changed(source, &read) + i64::from(told != carried))
+    }
+}
+
+/// The streams beside the video that carry anything.
+pub(crate) fn others(stream: &TransportStream) -> impl Iterator<Item = &Elementary> {
+    stream.streams.iter().filter(|stream| !stream.is_video() && !stream.units.is_empty())
+}
+
+/// Whether the strict reader knows this stream for sound that FFmpeg takes as it is.
+pub(crate) fn is_plain(stream: &Elementary) -> bool {
+    let [first, second, ..] = stream.data[..] else { return false };
+    match stream.kind {
+        StreamKind::Adts => first == 0xff && second & 0xf6 == 0xf0,
+        StreamKind::MpegAudio => first == 0xff && second & 0xe0 == 0xe0,
+        StreamKind::Ac3 => (first, second) == (0x0b, 0x77),
+        StreamKind::Video | StreamKind::Other => false,
+    }
+}
+
+fn same_stream(source: &Elementary, shown: &Elementary) -> bool {
+    let same_time = |a: Option<u64>, b: Option<u64>| match (a, b) {
+        (Some(a), Some(b)) => near(a as i64, b as i64),
+        (a, b) => a == b,
+    };
+    let same_units = source.units.len() == shown.units.len()
+        && source.units.iter().zip(&shown.units).all(|(a, b)| a.start == b.start && same_time(a.pts, b.pts));
+    source.kind == shown.kind && same_units && source.data == shown.data
+}
+
+fn near(a: i64, b: i64) -> bool {
+    wrapped_difference(a, b).abs() <= AUDIO_SLACK
+}
+
+fn read(data: &Bytes, limits: &MediaLimits) -> Result<Tracks, MediaError> {
+    let mut demuxer = Demuxer::from_bytes(data.clone(), limits)?;
+    let indices: Vec<usize> = demuxer.probe().audio.iter().map(|audio| audio.stream).collect();
+    let mut tracks = vec![Vec::new(); indices.len()];
+    while let Some(packet) = demuxer.next_packet()? {
+        let track = indices.iter().position(|&index| index == packet.stream());
+        if let (Some(track), Some(pts)) = (track, time(&packet)) {
+            let data = packet.data();
+            tracks[track].push(SoundPacket { pts, size: data.len(), sha256: sha256(data) });
+        }
+    }
+    tracks.retain(|track| !track.is_empty());
+    Ok(tracks)
+}
+
+fn time(packet: &Packet) -> Option<i64> {
+    packet.pts().or(packet.dts())
+}
+
+fn changed(source: &Tracks, shown: &Tracks) -> i64 {
+    let same = |a: &SoundPacket, b: &SoundPacket| a.sha256 == b.sha256 && near(a.pts, b.pts);
+    let none = Vec::new();
+    let changed = (0..source.len().max(shown.len())).map(|track| {
+        let (a, b) = (source.get(track).unwrap_or(&none), shown.get(track).unwrap_or(&none));
+        let altered = a.iter().zip(b).filter(|(a, b)| !same(a, b)).count();
+        altered + a.len().abs_diff(b.len())
+    });
+    changed.sum::<usize>() as i64
+}
