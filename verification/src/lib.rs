@@ -21,13 +21,17 @@
 //! # }
 //! ```
 
+mod bisection;
 mod cells;
+mod claim;
+mod commitment;
 mod compare;
 mod error;
 pub mod features;
 mod frames;
 mod judge;
 pub mod nal;
+mod opening;
 mod outline;
 pub mod plane;
 mod policy;
@@ -41,8 +45,14 @@ mod structure;
 mod tempo;
 pub mod ts;
 
+pub use bisection::{Answer, Bisection, BisectionError, Question, answer};
+pub use claim::{ClaimReport, RenditionFeatures, check_claim};
+pub use commitment::{
+    BLOCK_BYTES, COMMITMENT_VERSION, Commitment, CommitmentError, FrameBlocks, Shape, commit, open_frame,
+};
 pub use error::VerifyError;
 pub use judge::verify;
+pub use opening::{BadOpening, BlockOpening, Difference, Features, FrameContent, FrameOpening, Opening};
 pub use policy::{PPM, Policy};
 pub use receipt::{Delivery, ReceiptError, pixels_match, verify_receipt};
 pub use report::{Check, Quality, Relation, Report, Tier, Verdict};

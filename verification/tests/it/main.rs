@@ -2,6 +2,7 @@
 
 mod attacks;
 mod clips;
+mod commitment;
 mod container;
 mod determinism;
 mod honest;
