@@ -8,7 +8,7 @@ use framemill_media::MediaLimits;
 use framemill_network::RenditionClaim;
 use serde::Serialize;
 
-use crate::commitment::{Commitment, CommitmentError, FrameBlocks, commit, open_frame};
+use crate::commitment::{COMMITMENT_VERSION, Commitment, CommitmentError, FrameBlocks, commit, open_frame};
 use crate::opening::Features;
 use crate::outline::sha256;
 use crate::report::{Check, Verdict};
@@ -24,34 +24,40 @@ pub struct ClaimReport {
     pub rendition_sha256: B256,
     /// The root that was claimed.
     pub claimed_root: B256,
-    /// The root that the bytes have; none where nothing was decoded or the bytes do not decode cleanly.
+    /// The root that the bytes have; none where they are not those of the claim, where nothing comparable was claimed, or
+    /// where they do not decode cleanly.
     pub true_root: Option<B256>,
+    /// The pixels that the bytes have; none where there is no true root.
+    pub true_pixels: Option<u64>,
     /// The single checks.
     pub checks: Vec<Check>,
 }
 
 impl ClaimReport {
-    fn new(claim: &RenditionClaim, sha256: B256, true_root: Option<B256>, checks: Vec<Check>) -> Self {
+    fn new(
+        claim: &RenditionClaim,
+        sha256: B256,
+        commitment: Option<&Commitment>,
+        checks: Vec<Check>,
+    ) -> Self {
         let verdict = if checks.iter().all(Check::pass) { Verdict::Pass } else { Verdict::Fail };
         Self {
             verdict,
             committed: !claim.feature_root.is_zero(),
             rendition_sha256: sha256,
             claimed_root: claim.feature_root,
-            true_root,
+            true_root: commitment.map(Commitment::root),
+            true_pixels: commitment.map(|commitment| commitment.shape().pixels()),
             checks,
         }
     }
 
-    /// Whether the signed root is proven false: the bytes are those that were signed, decode cleanly, and have another.
+    /// Whether the claimed root is proven false: the bytes are those of the claim, decode cleanly, and have another.
     #[must_use]
     pub fn proves_false_features(&self) -> bool {
-        let signed = self.checks.iter().any(|check| check.name == CLAIMED_HASH && check.pass());
-        signed && self.committed && self.true_root.is_some_and(|root| root != self.claimed_root)
+        self.true_root.is_some_and(|root| root != self.claimed_root)
     }
 }
-
-const CLAIMED_HASH: &str = "claimed_hash";
 
 /// Checks a claim against the bytes it is about. Costs the decoding of the rendition and its features, or next to
 /// nothing where no features are committed.
@@ -66,28 +72,33 @@ pub fn check_claim(
     limits: &MediaLimits,
 ) -> Result<ClaimReport, CommitmentError> {
     let sha256 = sha256(rendition);
-    let hash = Check::is(CLAIMED_HASH, i64::from(sha256 == claim.sha256), 1);
-    if claim.feature_root.is_zero() || !hash.pass() {
+    let hash = Check::is("claimed_hash", i64::from(sha256 == claim.sha256), 1);
+    if claim.feature_root.is_zero() {
         return Ok(ClaimReport::new(claim, sha256, None, vec![hash]));
+    }
+    let version =
+        Check::is("commitment_version", i64::from(claim.feature_root[0]), i64::from(COMMITMENT_VERSION));
+    if !hash.pass() || !version.pass() {
+        return Ok(ClaimReport::new(claim, sha256, None, vec![hash, version]));
     }
     let commitment = match commit(rendition, limits) {
         Ok(commitment) => commitment,
         Err(error) if error.is_nonconforming() => {
             tracing::debug!(%error, "rendition with committed features does not decode");
-            let checks = vec![hash, Check::is("committable", 0, 1)];
+            let checks = vec![hash, version, Check::is("committable", 0, 1)];
             return Ok(ClaimReport::new(claim, sha256, None, checks));
         }
         Err(error) => return Err(error),
     };
-    let root = commitment.root();
     let count = |pixels: u64| i64::try_from(pixels).unwrap_or(i64::MAX);
     let checks = vec![
         hash,
+        version,
         Check::is("committable", 1, 1),
         Check::is("claimed_pixels", count(claim.pixels), count(commitment.shape().pixels())),
-        Check::is("claimed_features", i64::from(root == claim.feature_root), 1),
+        Check::is("claimed_features", i64::from(commitment.root() == claim.feature_root), 1),
     ];
-    Ok(ClaimReport::new(claim, sha256, Some(root), checks))
+    Ok(ClaimReport::new(claim, sha256, Some(&commitment), checks))
 }
 
 /// The features of a rendition that is at hand. Opening a frame decodes the rendition up to it.

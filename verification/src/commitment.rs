@@ -7,9 +7,11 @@
 //! ```text
 //! block = leaf('B' ‖ up to 512 bytes)
 //! frame = leaf('F' ‖ u32 number ‖ u32 bytes ‖ root over blocks)
-//! root  = keccak256(0x02 ‖ "framemill-features" ‖ u32 version ‖ u32 width ‖ u32 height ‖ u32 frames ‖ root over frames)
+//! root  = keccak256(0x02 ‖ "framemill-features" ‖ version ‖ u32 width ‖ u32 height ‖ u32 frames ‖ root over frames),
+//!         its first byte replaced by the version
 //! ```
 //!
+//! The version stands in the root because a judge of another one must not take it for a false root of its own.
 //! `leaf` and the roots are those of [`framemill_network::merkle`]. All counts are bound by the root, so every opening
 //! has one possible place and one possible length. The features come from the rendition alone: its own size lays the
 //! lattice, and times are those of its container. The root is therefore a function of the bytes.
@@ -27,8 +29,9 @@ use crate::features::{FrameFeatures, Lattice};
 use crate::frames::measure;
 use crate::judge::plain;
 
-/// Version of the trees and of the features in them. A root of another version is another statement.
-pub const COMMITMENT_VERSION: u32 = 1;
+/// Version of the trees and of the features in them, never zero: a change of either is a new one. It is the first byte
+/// of every root; roots of another version cannot be compared.
+pub const COMMITMENT_VERSION: u8 = 1;
 
 /// Bytes of a block: 256 cells, a row and a half of the fine lattice. Smaller ones cost more hashing than measuring.
 pub const BLOCK_BYTES: usize = 512;
@@ -108,8 +111,6 @@ impl From<MediaError> for CommitmentError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Shape {
-    /// [`COMMITMENT_VERSION`] of who committed.
-    pub version: u32,
     /// Width of every frame.
     pub width: u32,
     /// Height of every frame.
@@ -125,11 +126,14 @@ impl Shape {
         let mut hasher = Keccak256::new();
         hasher.update([ROOT_PREFIX]);
         hasher.update(ROOT_DOMAIN);
-        for value in [self.version, self.width, self.height, self.frames] {
+        hasher.update([COMMITMENT_VERSION]);
+        for value in [self.width, self.height, self.frames] {
             hasher.update(value.to_be_bytes());
         }
         hasher.update(frames_root);
-        hasher.finalize()
+        let mut root = hasher.finalize();
+        root[0] = COMMITMENT_VERSION;
+        root
     }
 
     /// Pixels of all frames.
@@ -222,10 +226,7 @@ impl Commitment {
     #[must_use]
     pub fn new(width: u32, height: u32, leaves: Vec<B256>) -> Self {
         let frames = u32::try_from(leaves.len()).expect("a rendition's frames are bounded to thousands");
-        Self {
-            shape: Shape { version: COMMITMENT_VERSION, width, height, frames },
-            frames: MerkleTree::new(leaves),
-        }
+        Self { shape: Shape { width, height, frames }, frames: MerkleTree::new(leaves) }
     }
 
     /// Size and number of the frames.
@@ -374,7 +375,7 @@ mod tests {
         let inner = B256::repeat_byte(5);
         let bytes = [[0; 4].as_slice(), &[0; 4], inner.as_slice()].concat();
         assert_ne!(frame_leaf(0, 0, inner), block_leaf(&bytes));
-        let shape = Shape { version: 1, width: 2, height: 3, frames: 1 };
+        let shape = Shape { width: 2, height: 3, frames: 1 };
         assert_ne!(shape.root(inner), merkle::node_hash(inner, inner));
         assert_ne!(shape.root(inner), inner);
     }

@@ -27,6 +27,7 @@ mod claim;
 mod commitment;
 mod compare;
 mod error;
+pub mod evidence;
 pub mod features;
 mod frames;
 mod judge;

@@ -1,12 +1,15 @@
 //! A signed root, opened at one place: what shows that the features behind it are not those of the rendition.
 
 use alloy_primitives::{B256, Bytes as HexBytes};
+use bytes::Bytes;
+use framemill_media::MediaLimits;
 use framemill_network::merkle;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::commitment::{
-    BLOCK_BYTES, Commitment, CommitmentError, FrameBlocks, Shape, block_count, block_leaf, frame_leaf,
+    BLOCK_BYTES, Commitment, CommitmentError, FrameBlocks, Shape, block_count, block_leaf, commit,
+    frame_leaf, open_frame,
 };
 
 /// The true features of a rendition, as far as they are asked for.
@@ -85,7 +88,7 @@ pub struct BadOpening {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "where", rename_all = "snake_case")]
 pub enum Difference {
-    /// Size, number of frames or version.
+    /// Size or number of frames.
     Shape {
         /// What was committed.
         committed: Shape,
@@ -130,17 +133,38 @@ impl Opening {
         if self.shape != found {
             return Ok(Some(Difference::Shape { committed: self.shape, found }));
         }
-        let Some(frame) = &self.frame else {
-            return Ok(None);
-        };
-        if truth.commitment().frames().node(0, frame.index as usize) == Some(frame.leaf) {
-            return Ok(None);
+        match &self.frame {
+            Some(frame) => Ok(frame.difference(&truth.frame(frame.index)?)),
+            None => Ok(None),
         }
-        let whole = Difference::Frame { frame: frame.index };
-        let Some(content) = &frame.content else {
-            return Ok(Some(whole));
-        };
-        Ok(Some(content.difference(&truth.frame(frame.index)?).unwrap_or(whole)))
+    }
+
+    /// Like [`Opening::difference`], from the rendition's bytes: decodes them up to the opened frame and no further where
+    /// that shows the difference.
+    ///
+    /// # Errors
+    /// When the rendition's features cannot be had.
+    pub fn difference_from(
+        &self,
+        rendition: &Bytes,
+        limits: &MediaLimits,
+    ) -> Result<Option<Difference>, CommitmentError> {
+        if let Some(frame) = &self.frame {
+            match open_frame(rendition, frame.index, limits) {
+                Ok(truth) => {
+                    let difference = frame.difference(&truth);
+                    if difference.is_some() {
+                        return Ok(difference);
+                    }
+                }
+                // The rendition ends before: its shape is another one.
+                Err(CommitmentError::NoSuchFrame { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let found = commit(rendition, limits)?.shape();
+        let other = self.shape != found;
+        Ok(other.then_some(Difference::Shape { committed: self.shape, found }))
     }
 }
 
@@ -155,6 +179,15 @@ impl FrameOpening {
             Some(block) => block.verify(content.blocks_root, block_count(content.bytes)),
             None => Ok(()),
         }
+    }
+
+    /// Where the frame differs from the true one of the same number.
+    fn difference(&self, truth: &FrameBlocks) -> Option<Difference> {
+        if truth.leaf() == self.leaf {
+            return None;
+        }
+        let block = self.content.as_ref().and_then(|content| content.difference(truth));
+        Some(block.unwrap_or(Difference::Frame { frame: self.index }))
     }
 }
 

@@ -9,8 +9,9 @@ use framemill_network::RenditionClaim;
 use framemill_verification::features::{FrameFeatures, Lattice, Picture, Range};
 use framemill_verification::plane::Plane;
 use framemill_verification::{
-    Answer, BLOCK_BYTES, Bisection, BisectionError, Commitment, CommitmentError, Difference, Features,
-    FrameBlocks, Opening, Question, RenditionFeatures, answer, check_claim, commit, open_frame,
+    Answer, BLOCK_BYTES, Bisection, BisectionError, COMMITMENT_VERSION, Commitment, CommitmentError,
+    Difference, Features, FrameBlocks, Opening, Question, RenditionFeatures, answer, check_claim, commit,
+    open_frame,
 };
 use sha2::{Digest, Sha256};
 
@@ -18,16 +19,16 @@ use crate::clips::synthetic;
 use crate::picture::Content;
 use crate::studio::{Recipe, entry, honest};
 
-const WIDTH: u32 = 320;
-const HEIGHT: u32 = 180;
+pub(crate) const WIDTH: u32 = 320;
+pub(crate) const HEIGHT: u32 = 180;
 
 /// An honest encode, and its features measured by hand.
-struct Sample {
-    rendition: Bytes,
-    features: Vec<FrameFeatures>,
+pub(crate) struct Sample {
+    pub(crate) rendition: Bytes,
+    pub(crate) features: Vec<FrameFeatures>,
 }
 
-fn sample() -> &'static Sample {
+pub(crate) fn sample() -> &'static Sample {
     static SAMPLE: OnceLock<Sample> = OnceLock::new();
     SAMPLE.get_or_init(|| {
         let clip = synthetic(Content::Landscape, 0, 480, 270);
@@ -56,13 +57,13 @@ fn measured(rendition: &Bytes) -> Vec<FrameFeatures> {
 }
 
 /// Features that somebody says a rendition has.
-struct Stated {
+pub(crate) struct Stated {
     commitment: Commitment,
     frames: Vec<FrameBlocks>,
 }
 
 impl Stated {
-    fn new(features: &[FrameFeatures]) -> Self {
+    pub(crate) fn new(features: &[FrameFeatures]) -> Self {
         let frames: Vec<_> =
             (0..).zip(features).map(|(index, features)| FrameBlocks::new(index, features)).collect();
         let commitment = Commitment::new(WIDTH, HEIGHT, frames.iter().map(FrameBlocks::leaf).collect());
@@ -70,13 +71,13 @@ impl Stated {
     }
 
     /// The true features but for one cell of one frame.
-    fn with_false_cell(frame: usize, change: impl FnOnce(&mut FrameFeatures)) -> Self {
+    pub(crate) fn with_false_cell(frame: usize, change: impl FnOnce(&mut FrameFeatures)) -> Self {
         let mut features = sample().features.clone();
         change(&mut features[frame]);
         Self::new(&features)
     }
 
-    fn root(&self) -> B256 {
+    pub(crate) fn root(&self) -> B256 {
         self.commitment.root()
     }
 }
@@ -93,11 +94,11 @@ impl Features for Stated {
     }
 }
 
-fn truth() -> RenditionFeatures {
+pub(crate) fn truth() -> RenditionFeatures {
     RenditionFeatures::new(sample().rendition.clone(), MediaLimits::segment()).expect("it decodes")
 }
 
-fn claim(feature_root: B256) -> RenditionClaim {
+pub(crate) fn claim(feature_root: B256) -> RenditionClaim {
     let rendition = &sample().rendition;
     RenditionClaim {
         index: 0,
@@ -108,7 +109,7 @@ fn claim(feature_root: B256) -> RenditionClaim {
 }
 
 /// Asks until there is nothing more to ask; returns the opening and how many questions it took.
-fn bisect(accuser: &impl Features, accused: &Stated) -> (Opening, usize) {
+pub(crate) fn bisect(accuser: &impl Features, accused: &Stated) -> (Opening, usize) {
     let mut bisection = Bisection::new(accuser, accused.root()).expect("the roots differ");
     let mut asked = 0;
     while let Some(question) = bisection.question() {
@@ -236,6 +237,8 @@ fn what_was_learned_before_answers_stopped_is_proof_already() {
     opening.verify(liar.root()).expect("it opens what was committed");
     let difference = opening.difference(&accuser).expect("it decodes");
     assert_eq!(difference, Some(Difference::Frame { frame: 31 }));
+    let shown = opening.difference_from(&sample().rendition, &MediaLimits::segment()).expect("it decodes");
+    assert_eq!(shown, difference);
 }
 
 #[test]
@@ -269,7 +272,11 @@ fn a_claim_check_finds_false_features_and_false_pixels() {
     assert_eq!(failed(&honest), Vec::<&str>::new());
     assert_eq!(failed(&RenditionClaim { pixels: honest.pixels + 1, ..honest }), ["claimed_pixels"]);
     assert_eq!(failed(&RenditionClaim { sha256: root, ..honest }), ["claimed_hash"]);
-    let liar = claim(B256::repeat_byte(1));
+    let mut other_version = honest;
+    other_version.feature_root[0] += 1;
+    assert_eq!(failed(&other_version), ["commitment_version"]);
+    assert!(!check(&other_version).proves_false_features());
+    let liar = claim(B256::repeat_byte(COMMITMENT_VERSION));
     assert_eq!(failed(&liar), ["claimed_features"]);
     assert!(check(&liar).proves_false_features());
     let silent = check(&claim(B256::ZERO));
@@ -290,6 +297,6 @@ fn bytes_that_do_not_decode_cleanly_prove_nothing_about_features() {
     };
     let report = check_claim(&broken, &claim, &MediaLimits::segment()).expect("a report");
     let names: Vec<_> = report.checks.iter().map(|check| (check.name, check.pass())).collect();
-    assert_eq!(names, [("claimed_hash", true), ("committable", false)]);
+    assert_eq!(names, [("claimed_hash", true), ("commitment_version", true), ("committable", false)]);
     assert!(!report.proves_false_features());
 }

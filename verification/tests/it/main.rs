@@ -5,6 +5,7 @@ mod clips;
 mod commitment;
 mod container;
 mod determinism;
+mod evidence;
 mod honest;
 mod hostile;
 mod picture;
