@@ -55,6 +55,6 @@ pub use error::VerifyError;
 pub use judge::verify;
 pub use opening::{BadOpening, BlockOpening, Difference, Features, FrameContent, FrameOpening, Opening};
 pub use policy::{PPM, Policy};
-pub use receipt::{Delivery, ReceiptError, pixels_match, verify_receipt};
+pub use receipt::{Delivery, ReceiptError, pixels_match, receipt_signer, verify_receipt};
 pub use report::{Check, Quality, Relation, Report, Tier, Verdict};
 pub use source::SourceReference;

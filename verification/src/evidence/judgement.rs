@@ -170,7 +170,7 @@ impl Bundle {
         let outcome = if faults.is_empty() { Outcome::NoFault } else { Outcome::FaultProven };
         Ok(Judgement {
             outcome,
-            accused: case.orchestrator,
+            accused: case.signer,
             bundle: self.id(),
             faults,
             claim: checked,
@@ -219,7 +219,7 @@ impl Bundle {
             ladder_hash: self.ladder.hash(),
             renditions: claims,
         };
-        let accused = [self.manifest.case.orchestrator];
+        let accused = [self.manifest.case.signer];
         match verify_receipt(signed, &self.domain(), &accused, &delivery) {
             // A fault of its own, and the last thing that is checked.
             Err(ReceiptError::Field { field: "pixels", .. }) | Ok(()) => Ok(()),

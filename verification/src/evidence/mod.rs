@@ -93,8 +93,8 @@ pub struct Case {
     pub chain_id: u64,
     /// `Controller` that the signature is for; zero without a chain.
     pub controller: Address,
-    /// Whose signature the receipt is said to carry.
-    pub orchestrator: Address,
+    /// The account whose signature the receipt is said to carry: an orchestrator's, or the one it delegated to.
+    pub signer: Address,
     /// The receipt.
     pub receipt: ReceiptRecord,
     /// All claims under the receipt's root, in ladder order.

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use framemill_media::MediaLimits;
 use framemill_network::receipt::verify_rendition_branch;
 use framemill_network::{RenditionClaim, SigningDomain};
-use probabilistic_ticket::{KeyError, Signature, recover};
+use probabilistic_ticket::KeyError;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -13,6 +13,7 @@ use super::record::{ClaimRecord, ReceiptRecord};
 use crate::commitment::CommitmentError;
 use crate::opening::{BadOpening, Difference, Opening};
 use crate::outline::sha256;
+use crate::receipt::receipt_signer;
 
 /// A signed receipt, one of its claims, and an opening of that claim's feature root: a few kilobytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,7 +86,7 @@ impl FeatureProof {
     ) -> Result<Difference, ProofError> {
         let length = ProofError::SignatureLength(self.receipt.signature.len());
         let signed = self.receipt.signed().ok_or(length)?;
-        let found = recover(signed.receipt.signing_hash(domain), &Signature::from_bytes(signed.signature)?)?;
+        let found = receipt_signer(&signed, domain)?;
         if found != accused {
             return Err(ProofError::Signer { found, accused });
         }

@@ -93,7 +93,7 @@ impl Delivered {
         Case {
             chain_id: DOMAIN.chain_id,
             controller: DOMAIN.controller,
-            orchestrator: key().address(),
+            signer: key().address(),
             receipt: ReceiptRecord::from(&self.signed()),
             claims: self.claims.iter().map(ClaimRecord::from).collect(),
             accused: 1,
@@ -216,7 +216,7 @@ fn what_the_accused_did_not_sign_cannot_be_judged() {
     let receipt: Expected = |error| matches!(error, Unjudgeable::Receipt(_));
     let missing: Expected = |error| matches!(error, Unjudgeable::NoSuchRendition { .. });
     let cases: [(Bundle, Expected); 7] = [
-        (changed(|case| case.orchestrator = Address::repeat_byte(4)), receipt),
+        (changed(|case| case.signer = Address::repeat_byte(4)), receipt),
         (changed(|case| case.chain_id = 1), receipt),
         (changed(|case| case.receipt.sequence += 1), receipt),
         (changed(|case| case.claims[1].feature_root = B256::repeat_byte(1)), receipt),
