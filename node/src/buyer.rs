@@ -93,7 +93,14 @@ fn settings(config: &Config) -> anyhow::Result<BroadcasterConfig> {
     let orchestrators = config.network.peers.iter().map(|text| peer(text)).collect::<Result<_, _>>()?;
     let ceiling = PricePerPixel::new(config.broadcaster.max_price_wei, PRICED_PIXELS)
         .context("broadcaster.max_price_wei")?;
-    Ok(BroadcasterConfig { orchestrators, price_ceiling: Some(ceiling), ..BroadcasterConfig::default() })
+    Ok(BroadcasterConfig {
+        orchestrators,
+        price_ceiling: Some(ceiling),
+        commitments: config.broadcaster.commitments,
+        claim_checks_ppm: config.broadcaster.claim_checks_ppm,
+        bundles: config.broadcaster.bundles.clone(),
+        ..BroadcasterConfig::default()
+    })
 }
 
 /// Reads `multiaddr/p2p/PEER`, or `0xACCOUNT@multiaddr/p2p/PEER`.

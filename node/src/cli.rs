@@ -30,7 +30,7 @@ pub struct Common {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run a whole market on this machine: chain, orchestrators, transcoders, one live stream
+    /// Run a whole market on this machine, from the chain to one live stream
     Demo(DemoArgs),
     /// Prepare a market on a chain you started: contracts, funded keys, one configuration per role
     Devnet(DevnetArgs),
@@ -44,6 +44,9 @@ pub enum Command {
     Transcode(TranscodeArgs),
     /// Decide whether a rendition is a faithful encode of its source
     Verify(VerifyArgs),
+    /// Pack, show and judge the evidence of a wrong result
+    #[command(subcommand)]
+    Dispute(DisputeCommand),
     /// Keys, balances, deposit and reserve
     #[command(subcommand)]
     Wallet(WalletCommand),
@@ -130,6 +133,49 @@ pub struct VerifyArgs {
     #[arg(long)]
     pub ladder: Option<String>,
     /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `framemill dispute`
+#[derive(Debug, Subcommand)]
+pub enum DisputeCommand {
+    /// Pack a signed result and its media into a folder that anybody can judge
+    Build(DisputeBuildArgs),
+    /// Print what a bundle says, without judging it
+    Show(BundleArgs),
+    /// Judge a bundle again from its bytes alone: exit 0 fault proven, 1 no fault, 2 cannot judge
+    Check(BundleArgs),
+}
+
+/// `framemill dispute build`
+#[derive(Debug, Args)]
+pub struct DisputeBuildArgs {
+    /// Who signed what: JSON as under "case" in a manifest
+    #[arg(long, value_name = "FILE")]
+    pub case: PathBuf,
+    /// The concrete ladder that was asked for, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub ladder: PathBuf,
+    /// The accused rendition as it was received
+    #[arg(long, value_name = "FILE")]
+    pub rendition: PathBuf,
+    /// The source segment as it was sent
+    #[arg(long, value_name = "FILE")]
+    pub source: Option<PathBuf>,
+    /// An opening of the committed features, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub opening: Option<PathBuf>,
+    /// Folder to write the bundle to
+    pub bundle: PathBuf,
+}
+
+/// A bundle and how to print.
+#[derive(Debug, Args)]
+pub struct BundleArgs {
+    /// Folder of the bundle
+    pub bundle: PathBuf,
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
 }

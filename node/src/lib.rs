@@ -48,6 +48,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let sources = sources(&cli.common);
     match &cli.command {
         Command::Verify(args) => return Ok(commands::verify::run(args)),
+        Command::Dispute(command) => return Ok(commands::dispute::run(command)),
         Command::Config(command) => {
             return commands::config::run(command, &sources).map(|()| ExitCode::SUCCESS);
         }
@@ -76,7 +77,9 @@ async fn role(config: &Config, cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Transcode(args) => commands::transcode::run(config, args).await,
         Command::Wallet(command) => commands::wallet::run(config, command).await,
         Command::Devices(output) => commands::devices::run(config, *output).await,
-        Command::Verify(_) | Command::Config(_) => unreachable!("both ended before a runtime was needed"),
+        Command::Verify(_) | Command::Dispute(_) | Command::Config(_) => {
+            unreachable!("these ended before a runtime was needed")
+        }
     }
     .map(|()| ExitCode::SUCCESS)
 }

@@ -96,6 +96,9 @@ pub struct Broadcaster {
     pub max_price_wei: U256,
     #[serde(deserialize_with = "decimal")]
     pub max_deposit_per_hour_wei: U256,
+    pub commitments: bool,
+    pub claim_checks_ppm: u32,
+    pub bundles: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -104,6 +107,8 @@ pub struct Orchestrator {
     #[serde(deserialize_with = "decimal")]
     pub price_wei: U256,
     pub token_file: Option<PathBuf>,
+    pub commitments: bool,
+    pub commitment_surcharge_ppm: u32,
     pub max_sessions: usize,
     pub redeem_gas_share_ppm: u64,
     #[serde(deserialize_with = "decimal")]
