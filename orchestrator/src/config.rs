@@ -56,7 +56,7 @@ pub struct CommitmentOffer {
 impl Default for CommitmentOffer {
     fn default() -> Self {
         Self {
-            surcharge_ppm: 200_000,
+            surcharge_ppm: 150_000,
             parallelism: std::thread::available_parallelism().map_or(1, usize::from),
         }
     }

@@ -34,6 +34,7 @@ mod judge;
 pub mod nal;
 mod opening;
 mod outline;
+mod pay;
 pub mod plane;
 mod policy;
 mod quality;
@@ -54,6 +55,7 @@ pub use commitment::{
 pub use error::VerifyError;
 pub use judge::verify;
 pub use opening::{BadOpening, BlockOpening, Difference, Features, FrameContent, FrameOpening, Opening};
+pub use pay::{DOUBLING, QualityTerms};
 pub use policy::{PPM, Policy};
 pub use receipt::{Delivery, ReceiptError, pixels_match, receipt_signer, verify_receipt};
 pub use report::{Check, Quality, Relation, Report, Tier, Verdict};

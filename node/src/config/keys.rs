@@ -173,7 +173,7 @@ pub const KEYS: &[Key] = &[
     key(
         "orchestrator.commitment_surcharge_ppm",
         Kind::Int(0, 10_000_000),
-        "200000",
+        "150000",
         "what commitments add to the price, in parts per million of it",
     ),
     key("orchestrator.max_sessions", Kind::Int(1, 100_000), "64", "most sessions at a time"),

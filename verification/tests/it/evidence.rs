@@ -1,5 +1,6 @@
 //! Disputed renditions as bundles: judged again from the files alone, whoever wrote them.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -377,4 +378,42 @@ fn a_true_commitment_gives_no_compact_proof() {
         opening: bisect(&accuser, &stated).0,
     };
     assert!(matches!(verified(&proof, &sample().rendition), Err(ProofError::NotFalse)));
+}
+
+/// A bundle's objects in memory, and its manifest.
+fn in_memory(bundle: &Bundle) -> (Vec<u8>, HashMap<B256, Bytes>) {
+    let (folder, manifest) = written(bundle);
+    let objects = bundle
+        .objects()
+        .map(|(_, hash, _)| (hash, Bytes::from(fs::read(object(folder.path(), hash)).expect("the object"))));
+    (manifest.bytes().to_vec(), objects.collect())
+}
+
+#[test]
+fn no_changed_digit_of_a_manifest_accuses_an_honest_signer() {
+    let delivered = Delivered { source: None, ..Delivered::new(&sample().rendition, true_root()) };
+    let (manifest, objects) = in_memory(&delivered.bundle());
+    let digits: Vec<usize> = (0..manifest.len()).filter(|&at| manifest[at].is_ascii_hexdigit()).collect();
+    let mut read = 0;
+    for (turn, &at) in digits.iter().enumerate() {
+        let mut changed = manifest.clone();
+        changed[at] = b"0123456789abcdef"[(turn * 7 + at) % 16];
+        if changed[at] == manifest[at] {
+            continue;
+        }
+        let fetch = |hash, _| {
+            let missing = || std::io::Error::other("missing");
+            objects.get(&hash).cloned().ok_or_else(|| BundleError::Io {
+                action: "read",
+                path: String::new(),
+                source: missing(),
+            })
+        };
+        let Ok(bundle) = Bundle::read(&changed, fetch) else { continue };
+        read += 1;
+        if let Ok(judgement) = bundle.judge(&MediaLimits::segment()) {
+            assert_eq!(judgement.outcome, Outcome::NoFault, "{}", String::from_utf8_lossy(&changed));
+        }
+    }
+    assert!(read > 100, "only {read} changed manifests are well-formed");
 }
