@@ -15,9 +15,9 @@ use framemill_verification::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::clips::synthetic;
+use crate::clips::{real_set, synthetic};
 use crate::picture::Content;
-use crate::studio::{Recipe, entry, honest};
+use crate::studio::{Clip, Recipe, entry, honest, recipes};
 
 pub(crate) const WIDTH: u32 = 320;
 pub(crate) const HEIGHT: u32 = 180;
@@ -299,4 +299,21 @@ fn bytes_that_do_not_decode_cleanly_prove_nothing_about_features() {
     let names: Vec<_> = report.checks.iter().map(|check| (check.name, check.pass())).collect();
     assert_eq!(names, [("claimed_hash", true), ("commitment_version", true), ("committable", false)]);
     assert!(!report.proves_false_features());
+}
+
+#[test]
+fn every_honest_encode_can_be_committed_to() {
+    let synthetic = synthetic(Content::HighMotion, 0, 480, 270);
+    let of = |clip: &Clip, recipe: &Recipe| {
+        let rendition = honest(clip, &entry(WIDTH, HEIGHT, 300_000), recipe);
+        let commitment = commit(&rendition, &MediaLimits::segment()).expect("it decodes cleanly");
+        let hand = Stated::new(&measured(&rendition)).root();
+        assert_eq!(commitment.root(), hand, "{} {recipe:?}", clip.name);
+    };
+    for recipe in &recipes() {
+        of(&synthetic, recipe);
+    }
+    for clip in real_set().iter().take(4) {
+        of(clip, &Recipe::default());
+    }
 }
