@@ -80,6 +80,8 @@ pub(crate) struct Failure {
     pub(crate) blames_source: Option<Blame>,
     /// Reports on a rejected result.
     pub(crate) reports: Vec<framemill_verification::Report>,
+    /// The rendition of a rejected result that is at fault, where it is a single one.
+    pub(crate) accused: Option<u32>,
 }
 
 /// Who says that the source is unusable.
@@ -101,6 +103,7 @@ impl Failure {
             drop_session: false,
             blames_source: None,
             reports: Vec::new(),
+            accused: None,
         }
     }
 
@@ -226,10 +229,9 @@ impl Attempt<'_> {
                 trace.timeline.verified_ms = Some(self.elapsed());
                 Ok(Delivered { tier: Some(tier), ..delivered })
             }
-            Err(Finding::Rejected { reason, reports }) => {
-                let mut failure = Failure::rejected(reason);
-                failure.reports = reports;
-                Err(failure)
+            Err(Finding::Rejected { reason, reports, accused }) => {
+                let failure = Failure::rejected(reason);
+                Err(Failure { reports, accused, ..failure })
             }
             Err(Finding::Unjudgeable(reason)) => {
                 let outcome = AttemptOutcome::Failed { code: "source".into(), reason };

@@ -13,6 +13,7 @@ use framemill_verification::{
 };
 use futures::future::join_all;
 
+use crate::claims;
 use crate::evidence::ReceiptEvidence;
 use crate::sampling::{OpenEpoch, Waiting};
 use crate::service::Shared;
@@ -55,6 +56,8 @@ pub(crate) enum Finding {
         reason: String,
         /// Reports of the renditions that were judged.
         reports: Vec<Report>,
+        /// The rendition that is at fault, where it is a single one.
+        accused: Option<u32>,
     },
     /// The source cannot be judged against, which says nothing about the result.
     Unjudgeable(String),
@@ -79,16 +82,19 @@ pub(crate) async fn check(
         renditions: &delivered.claims,
     };
     let receipt = verify_receipt(&delivered.receipt, &shared.domain, &session.signers(), &delivery);
-    receipt.map_err(|error| Finding::Rejected { reason: error.to_string(), reports: Vec::new() })?;
+    let refused = |reason| Finding::Rejected { reason, reports: Vec::new(), accused: None };
+    receipt.map_err(|error| refused(error.to_string()))?;
+    claims::promised(session.quote.commitment_version, &delivered.claims).map_err(refused)?;
 
+    let result = DrawnResult {
+        orchestrator: session.account,
+        session: session.quote.session,
+        sequence: segment.sequence,
+        result: delivered.receipt.receipt.signing_hash(&shared.domain),
+    };
     let judging = Arc::new(Judging {
         source: Arc::clone(source),
-        result: DrawnResult {
-            orchestrator: session.account,
-            session: session.quote.session,
-            sequence: segment.sequence,
-            result: delivered.receipt.receipt.signing_hash(&shared.domain),
-        },
+        result,
         epoch: Arc::clone(epoch),
         queued: started,
         allowed: epoch.allows(segment.duration()),
@@ -105,8 +111,12 @@ pub(crate) async fn check(
     let reports = judged.into_iter().collect::<Result<Vec<_>, _>>().map_err(Finding::Unjudgeable)?;
     let tier = reports.iter().map(|report| report.tier).max().unwrap_or(Tier::Structure);
     shared.metrics.judged(tier);
-    match first_fault(ladder, &reports, &delivered.claims) {
-        Some(reason) => Err(Finding::Rejected { reason, reports }),
+    let mut fault = first_fault(ladder, &reports, &delivered.claims);
+    if fault.is_none() && claims::drawn(shared.config.claim_checks_ppm, &epoch.seed_for(&result)) {
+        fault = claims::first_false(shared, ladder, delivered).await.map_err(Finding::Unjudgeable)?;
+    }
+    match fault {
+        Some((accused, reason)) => Err(Finding::Rejected { reason, reports, accused: Some(accused) }),
         None => {
             shared.sampling.passed(&session.account, &reports);
             Ok(tier)
@@ -149,13 +159,15 @@ async fn judge(
     }
 }
 
-fn first_fault(ladder: &Ladder, reports: &[Report], claims: &[RenditionClaim]) -> Option<String> {
+/// The first rendition with a fault, and what is wrong with it.
+fn first_fault(ladder: &Ladder, reports: &[Report], claims: &[RenditionClaim]) -> Option<(u32, String)> {
     ladder.iter().zip(reports).zip(claims).find_map(|((entry, report), claim)| {
         let name = &entry.name;
         if let Some(check) = report.failures().next() {
-            return Some(format!("{name}: {} is {}, bound {}", check.name, check.value, check.bound));
+            let reason = format!("{name}: {} is {}, bound {}", check.name, check.value, check.bound);
+            return Some((claim.index, reason));
         }
-        pixels_match(report, claim).err().map(|error| format!("{name}: {error}"))
+        pixels_match(report, claim).err().map(|error| (claim.index, format!("{name}: {error}")))
     })
 }
 

@@ -66,6 +66,15 @@ pub struct BroadcasterConfig {
     pub sampling: SamplingConfig,
     /// Streams open at the same time.
     pub max_streams: usize,
+    /// Asks for receipts with commitments to the renditions' features, and accepts no others. They cost more, and make a
+    /// false statement about a rendition provable to anybody.
+    pub commitments: bool,
+    /// Of a million results with commitments, how many are decoded to compare all features with the committed ones.
+    pub claim_checks_ppm: u32,
+    /// Folder that rejected results are written to as bundles that anybody can judge again; `None` writes none.
+    pub bundles: Option<PathBuf>,
+    /// Bundles in that folder; when it is full no more are written, so that nobody can flush evidence out.
+    pub max_bundles: usize,
     /// Evidence of failed verdicts kept in memory; the oldest is dropped.
     pub max_evidence: usize,
 }
@@ -85,6 +94,10 @@ impl Default for BroadcasterConfig {
             verify_parallelism: std::thread::available_parallelism().map_or(1, usize::from),
             sampling: SamplingConfig::default(),
             max_streams: 256,
+            commitments: false,
+            claim_checks_ppm: 10_000,
+            bundles: None,
+            max_bundles: 64,
             max_evidence: 256,
         }
     }

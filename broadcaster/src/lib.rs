@@ -30,8 +30,10 @@
 //! sockets, no process-wide state. It ends by [`Broadcaster::shutdown`].
 
 mod attempt;
+mod bundles;
 mod chain;
 mod check;
+mod claims;
 mod config;
 pub mod core;
 mod directory;

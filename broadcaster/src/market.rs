@@ -9,6 +9,7 @@ use framemill_verification::policy::attention::Sight;
 use tokio::sync::watch;
 
 use crate::attempt::{Attempt, Blame, Failure, Trace, millis_since};
+use crate::bundles;
 use crate::check::{Delivered, LazySource, hashes, receipt_evidence};
 use crate::config::StreamConfig;
 use crate::core::plan::{GiveUp, SegmentPlan, Step};
@@ -80,6 +81,7 @@ impl Market {
             ladder: ladder.clone(),
             source,
             max_price: shared.config.price_ceiling,
+            commitments: shared.config.commitments,
         };
         // Random, so that caps per stream and hour follow this run of the stream and nobody can guess it.
         let sessions = Sessions::new(Arc::clone(&shared), request, B256::random());
@@ -278,6 +280,7 @@ impl Market {
                 "result rejected"
             );
             if let Some(delivered) = &trace.delivered {
+                bundles::keep(&self.shared, &self.ladder, segment, delivered, &failure);
                 self.shared.evidence.keep(Evidence {
                     stream: self.config.name.clone(),
                     sequence: segment.sequence,

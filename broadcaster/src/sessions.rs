@@ -9,6 +9,7 @@ use alloy_primitives::{Address, B256};
 use framemill_network::{
     NetworkError, PeerId, PricePerPixel, Quote, QuoteRequest, ServiceAddress, SignedQuote,
 };
+use framemill_verification::COMMITMENT_VERSION;
 use futures::stream::{FuturesUnordered, StreamExt};
 use probabilistic_ticket::{MAX_TICKETS, Signature, TicketBatch, TicketParams, Wei, recover};
 use rand::seq::SliceRandom;
@@ -375,6 +376,11 @@ impl Sessions {
         let now_ms = unix_ms();
         if quote.is_expired(now_ms) {
             return Err(Refusal::plain("quote has expired already; check both clocks".into()));
+        }
+        let version = quote.commitment_version;
+        if self.request.commitments && version != u32::from(COMMITMENT_VERSION) {
+            let reason = format!("commits to features of version {version}, want {COMMITMENT_VERSION}");
+            return Err(Refusal::plain(reason));
         }
         let params = self.terms(&quote)?;
         let now = Instant::now();

@@ -32,7 +32,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let source = SourceVideo { width: 1920, height: 1080, fps: FrameRate::new(30, 1)? };
     let ladder = Ladder::default().resolve(&source)?;
     let pixels_per_second = ladder.pixels_per_second(source.fps);
-    let request = QuoteRequest { sender: Address::ZERO, ladder, source, pixels_per_second, max_price: None };
+    let request = QuoteRequest {
+        sender: Address::ZERO,
+        ladder,
+        source,
+        pixels_per_second,
+        max_price: None,
+        commitments: false,
+    };
     for connection in ["cold", "warm"] {
         let started = Instant::now();
         let signed = broadcaster.request_quote(peer, &request, Duration::from_secs(5)).await?;
@@ -58,6 +65,7 @@ fn offer(orchestrator: framemill_network::PeerId, incoming: &IncomingQuote) -> S
         capacity: request.pixels_per_second,
         expires_at_unix_ms: u64::MAX,
         ladder_hash: request.ladder.hash(),
+        commitment_version: 0,
     };
     SignedQuote { quote, signature: [0; 65] }
 }

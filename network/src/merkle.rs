@@ -28,16 +28,50 @@ pub fn root(leaves: &[B256]) -> B256 {
 
 /// The siblings from a leaf up to the root, `None` when there is no such leaf.
 pub fn branch(leaves: &[B256], index: usize) -> Option<Vec<B256>> {
-    if index >= leaves.len() {
-        return None;
+    MerkleTree::new(leaves.to_vec()).branch(index)
+}
+
+/// A tree with all its levels, for who opens it node by node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MerkleTree {
+    /// The leaves first, the root alone last.
+    levels: Vec<Vec<B256>>,
+}
+
+impl MerkleTree {
+    /// The tree over these leaf hashes.
+    pub fn new(leaves: Vec<B256>) -> Self {
+        let mut levels = vec![leaves];
+        while let Some(level) = levels.last().filter(|level| level.len() > 1) {
+            levels.push(next_level(level));
+        }
+        Self { levels }
     }
-    let (mut level, mut position, mut siblings) = (leaves.to_vec(), index, Vec::new());
-    while level.len() > 1 {
-        siblings.extend(level.get(position ^ 1).copied());
-        level = next_level(&level);
-        position /= 2;
+
+    /// The root, zero when there is no leaf.
+    pub fn root(&self) -> B256 {
+        self.node(self.levels.len() - 1, 0).unwrap_or_default()
     }
-    Some(siblings)
+
+    /// The leaves in order.
+    pub fn leaves(&self) -> &[B256] {
+        &self.levels[0]
+    }
+
+    /// A node by its height above the leaves and its place in that level.
+    pub fn node(&self, level: usize, index: usize) -> Option<B256> {
+        self.levels.get(level)?.get(index).copied()
+    }
+
+    /// The siblings from a leaf up to the root, `None` when there is no such leaf.
+    pub fn branch(&self, index: usize) -> Option<Vec<B256>> {
+        self.levels[0].get(index)?;
+        let siblings = self.levels.iter().enumerate().filter_map(|(height, level)| {
+            let position = index >> height;
+            level.get(position ^ 1).copied()
+        });
+        Some(siblings.collect())
+    }
 }
 
 /// True when `branch` proves that `leaf` is at `index` of the `count` leaves under `root`.
@@ -68,7 +102,8 @@ fn next_level(level: &[B256]) -> Vec<B256> {
         .collect()
 }
 
-fn node_hash(left: B256, right: B256) -> B256 {
+/// Hash of an inner node.
+pub fn node_hash(left: B256, right: B256) -> B256 {
     let mut hasher = Keccak256::new();
     hasher.update([NODE_PREFIX]);
     hasher.update(left);
@@ -98,6 +133,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_tree_has_the_root_of_its_leaves_and_every_node_the_hash_of_its_children(count in 0_usize..40) {
+            let tree = MerkleTree::new(leaves(count));
+            prop_assert_eq!(tree.root(), root(&leaves(count)));
+            for (height, level) in tree.levels.iter().enumerate().skip(1) {
+                for (index, &node) in level.iter().enumerate() {
+                    let left = tree.node(height - 1, 2 * index).unwrap();
+                    let joined = tree.node(height - 1, 2 * index + 1).map_or(left, |right| node_hash(left, right));
+                    prop_assert_eq!(node, joined);
+                }
+            }
+        }
+
         #[test]
         fn every_branch_verifies_at_its_own_place_only(count in 1_usize..20, index in 0_usize..20, other in 0_usize..20) {
             let leaves = leaves(count);

@@ -49,6 +49,17 @@ impl PricePerPixel {
         self.pixels
     }
 
+    /// The price with so many millionths of itself added, exactly.
+    ///
+    /// # Errors
+    /// When a part leaves its bounds.
+    pub fn surcharged(&self, ppm: u32) -> Result<Self, PriceError> {
+        const WHOLE: u64 = 1_000_000;
+        let wei = self.wei * U256::from(WHOLE + u64::from(ppm));
+        let error = PriceError { wei, pixels: self.pixels };
+        Self::new(wei, self.pixels.checked_mul(WHOLE).ok_or(error)?)
+    }
+
     /// Wei for a number of pixels, rounded up. Never overflows.
     pub fn cost(&self, pixels: u64) -> U256 {
         (self.wei * U256::from(pixels)).div_ceil(U256::from(self.pixels))
@@ -108,6 +119,14 @@ mod tests {
         let wei = (U256::from(1) << 128) - U256::from(1);
         let largest = PricePerPixel::new(wei, 1).unwrap();
         assert_eq!(largest.cost(u64::MAX), wei * U256::from(u64::MAX));
+    }
+
+    #[test]
+    fn adds_a_share_of_itself_exactly() {
+        assert_eq!(price(1_000, 3).surcharged(130_000).unwrap().cmp_value(&price(1_130, 3)), Ordering::Equal);
+        assert_eq!(price(7, 3).surcharged(0).unwrap().cmp_value(&price(7, 3)), Ordering::Equal);
+        assert!(price(1, u64::MAX).surcharged(1).is_err());
+        assert!(PricePerPixel::new(U256::from(1) << 127, 1).unwrap().surcharged(1).is_err());
     }
 
     #[test]

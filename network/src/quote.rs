@@ -25,6 +25,8 @@ pub struct QuoteRequest {
     pub pixels_per_second: u64,
     /// Highest price the broadcaster would pay; an orchestrator above it may save its answer.
     pub max_price: Option<PricePerPixel>,
+    /// Every rendition must come with a commitment to its features.
+    pub commitments: bool,
 }
 
 /// An orchestrator's offer for one session with one broadcaster.
@@ -50,6 +52,8 @@ pub struct Quote {
     pub expires_at_unix_ms: u64,
     /// Hash of the ladder that the price is for.
     pub ladder_hash: B256,
+    /// Version of the feature commitments that the session's receipts carry; 0 when they carry none.
+    pub commitment_version: u32,
 }
 
 /// A quote with the orchestrator's signature over [`Quote::signing_hash`].
@@ -77,6 +81,7 @@ mod eip712 {
             uint64 capacity;
             uint64 expiresAtUnixMs;
             bytes32 ladderHash;
+            uint32 commitmentVersion;
         }
     }
 }
@@ -97,6 +102,7 @@ impl Quote {
             capacity: self.capacity,
             expiresAtUnixMs: self.expires_at_unix_ms,
             ladderHash: self.ladder_hash,
+            commitmentVersion: self.commitment_version,
         }
         .eip712_signing_hash(&domain.eip712())
     }
@@ -131,6 +137,8 @@ impl Quote {
             "capacity"
         } else if too_dear {
             "price"
+        } else if request.commitments && self.commitment_version == 0 {
+            "feature commitments"
         } else {
             return Ok(());
         };

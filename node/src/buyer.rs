@@ -116,6 +116,9 @@ fn settings(config: &Config) -> anyhow::Result<BroadcasterConfig> {
         orchestrators,
         price_ceiling: Some(ceiling),
         sampling,
+        commitments: config.broadcaster.commitments,
+        claim_checks_ppm: config.broadcaster.claim_checks_ppm,
+        bundles: config.broadcaster.bundles.clone(),
         ..BroadcasterConfig::default()
     })
 }

@@ -166,9 +166,9 @@ impl Workshop<'_> {
     async fn broadcaster(&self) -> anyhow::Result<Member> {
         let (mut broadcaster, client) = self.member("broadcaster").await?;
         client.fund_deposit_and_reserve(self.plan.deposit, self.plan.reserve).await?;
-        let output = self.plan.dir.join("hls");
-        broadcaster.config =
-            self.write_member_config(&broadcaster, vec![("broadcaster.output", text(&output))])?;
+        let folder = |name: &str| text(&self.plan.dir.join(name));
+        let own = vec![("broadcaster.output", folder("hls")), ("broadcaster.bundles", folder("evidence"))];
+        broadcaster.config = self.write_member_config(&broadcaster, own)?;
         Ok(broadcaster)
     }
 

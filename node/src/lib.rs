@@ -49,6 +49,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     match &cli.command {
         Command::Verify(args) => return Ok(commands::verify::run(args)),
         Command::Audit(args) => return commands::audit::run(args),
+        Command::Dispute(command) => return Ok(commands::dispute::run(command)),
         Command::Config(command) => {
             return commands::config::run(command, &sources).map(|()| ExitCode::SUCCESS);
         }
@@ -77,8 +78,8 @@ async fn role(config: &Config, cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Transcode(args) => commands::transcode::run(config, args).await,
         Command::Wallet(command) => commands::wallet::run(config, command).await,
         Command::Devices(output) => commands::devices::run(config, *output).await,
-        Command::Verify(_) | Command::Audit(_) | Command::Config(_) => {
-            unreachable!("they ended before a runtime was needed")
+        Command::Verify(_) | Command::Audit(_) | Command::Dispute(_) | Command::Config(_) => {
+            unreachable!("these ended before a runtime was needed")
         }
     }
     .map(|()| ExitCode::SUCCESS)

@@ -57,6 +57,7 @@ async fn main() -> Result<(), Failure> {
         ladder: ladder.clone(),
         source: picture,
         max_price: None,
+        commitments: false,
     };
     let quote = client.request_quote(service.peer(), &request, PATIENCE).await?;
     let exchange = client.open_segment(service.peer(), header(&quote, ladder.clone(), &source)?).await?;

@@ -18,6 +18,9 @@ pub struct OrchestratorConfig {
     pub segments: SegmentLimits,
     /// How winners are redeemed.
     pub redemption: RedemptionConfig,
+    /// Whether receipts carry commitments to the features of every rendition for clients that ask for them; `None` refuses
+    /// such clients.
+    pub commitments: Option<CommitmentOffer>,
     /// Signed receipts kept as evidence, newest first out of all sessions.
     pub receipts_kept: usize,
     /// How long [`shutdown`](crate::OrchestratorHandle::shutdown) waits for segments in flight.
@@ -31,8 +34,30 @@ impl Default for OrchestratorConfig {
             sessions: SessionLimits::default(),
             segments: SegmentLimits::default(),
             redemption: RedemptionConfig::default(),
+            commitments: Some(CommitmentOffer::default()),
             receipts_kept: 4096,
             drain_deadline: Duration::from_secs(20),
+        }
+    }
+}
+
+/// What feature commitments cost.
+///
+/// For them this orchestrator decodes its own output, which no transcoder shares: `make bench` prints what that takes
+/// beside the transcode.
+#[derive(Debug, Clone, Copy)]
+pub struct CommitmentOffer {
+    /// Millionths of the price that are added to it.
+    pub surcharge_ppm: u32,
+    /// Renditions decoded at once, each on a core of its own; others wait.
+    pub parallelism: usize,
+}
+
+impl Default for CommitmentOffer {
+    fn default() -> Self {
+        Self {
+            surcharge_ppm: 150_000,
+            parallelism: std::thread::available_parallelism().map_or(1, usize::from),
         }
     }
 }
@@ -144,6 +169,9 @@ impl OrchestratorConfig {
         if let Some((field, value)) = checks.into_iter().find(|(_, value)| *value == 0) {
             return Err(OrchestratorError::Config { field, value: value.to_string(), expected: positive });
         }
+        if let Some(offer) = &self.commitments {
+            self.validate_offer(offer)?;
+        }
         if self.segments.max_buffered_bytes < self.segments.max_source_bytes {
             return Err(OrchestratorError::Config {
                 field: "segments.max_buffered_bytes",
@@ -152,6 +180,27 @@ impl OrchestratorConfig {
             });
         }
         Ok(())
+    }
+
+    fn validate_offer(&self, offer: &CommitmentOffer) -> Result<(), OrchestratorError> {
+        let (field, value, expected) = if offer.parallelism == 0 {
+            ("commitments.parallelism", 0, "must be above zero")
+        } else if self.price.surcharged(offer.surcharge_ppm).is_err() {
+            let value = u64::from(offer.surcharge_ppm);
+            ("commitments.surcharge_ppm", value, "must leave the price within 128 bits of wei")
+        } else {
+            return Ok(());
+        };
+        Err(OrchestratorError::Config { field, value: value.to_string(), expected })
+    }
+
+    /// The price for a client that wants commitments or does not; none where they are wanted and not offered.
+    pub(crate) fn price_for(&self, commitments: bool) -> Option<PricePerPixel> {
+        if !commitments {
+            return Some(self.price);
+        }
+        let surcharged = self.price.surcharged(self.commitments?.surcharge_ppm);
+        Some(surcharged.expect("the configuration was checked before the start"))
     }
 }
 
@@ -166,6 +215,27 @@ mod tests {
     #[test]
     fn the_defaults_are_valid() {
         assert!(OrchestratorConfig::default().validate().is_ok());
+    }
+
+    #[test]
+    fn commitments_cost_their_surcharge() {
+        let price = PricePerPixel::new(U256::from(100), 7).expect("a price");
+        let offer = CommitmentOffer { surcharge_ppm: 130_000, parallelism: 1 };
+        let mut config =
+            OrchestratorConfig { price, commitments: Some(offer), ..OrchestratorConfig::default() };
+        assert_eq!(config.price_for(false), Some(price));
+        let dearer = config.price_for(true).expect("they are offered");
+        assert!(dearer.cmp_value(&PricePerPixel::new(U256::from(113), 7).expect("a price")).is_eq());
+        config.commitments = None;
+        assert_eq!(config.price_for(true), None);
+    }
+
+    #[test]
+    fn a_surcharge_beyond_any_price_is_refused() {
+        let price = PricePerPixel::new(U256::MAX >> 128, 1).expect("a price");
+        let config = OrchestratorConfig { price, ..OrchestratorConfig::default() };
+        let error = config.validate().expect_err("it overflows");
+        assert!(error.to_string().contains("surcharge"), "{error}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! before we sign for it. Pure functions over our own limits and our own stored quote.
 
 use framemill_media::SegmentInfo;
-use framemill_network::{LadderEntry, QuoteRequest, SegmentHeader, SourceVideo};
+use framemill_network::{LadderEntry, PricePerPixel, QuoteRequest, SegmentHeader, SourceVideo};
 
 use crate::config::{OrchestratorConfig, SegmentLimits};
 use crate::refusal::Refusal;
@@ -21,13 +21,19 @@ const RATE_SLACK: u64 = 2;
 const DURATION_SLACK_90K: u64 = TICKS / 5;
 
 /// Checks a request for a quote; the pixel rate to reserve.
-pub(crate) fn check_quote(request: &QuoteRequest, config: &OrchestratorConfig) -> Result<u64, Refusal> {
+pub(crate) fn check_quote(
+    request: &QuoteRequest,
+    config: &OrchestratorConfig,
+) -> Result<(u64, PricePerPixel), Refusal> {
     request.ladder.ensure_concrete().map_err(|error| Refusal::BadRequest(error.to_string()))?;
     check_picture(&request.source, &config.segments)?;
+    let price = config.price_for(request.commitments).ok_or_else(|| {
+        Refusal::BadRequest("feature commitments are not offered here; ask without them".into())
+    })?;
     if let Some(ceiling) = request.max_price
-        && config.price.cmp_value(&ceiling).is_gt()
+        && price.cmp_value(&ceiling).is_gt()
     {
-        return Err(Refusal::PriceTooLow { price: config.price, ceiling });
+        return Err(Refusal::PriceTooLow { price, ceiling });
     }
     let own = request.ladder.pixels_per_second(request.source.fps);
     // Without a known frame rate only the client can say how much it is going to send.
@@ -35,7 +41,7 @@ pub(crate) fn check_quote(request: &QuoteRequest, config: &OrchestratorConfig) -
         0 => Err(Refusal::BadRequest(
             "pixel rate is 0; give the source's frame rate or pixels per second".into(),
         )),
-        rate => Ok(rate),
+        rate => Ok((rate, price)),
     }
 }
 

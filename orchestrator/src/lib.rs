@@ -32,7 +32,7 @@ mod service;
 mod session;
 
 pub use chain::ChainBroker;
-pub use config::{OrchestratorConfig, RedemptionConfig, SegmentLimits, SessionLimits};
+pub use config::{CommitmentOffer, OrchestratorConfig, RedemptionConfig, SegmentLimits, SessionLimits};
 pub use error::OrchestratorError;
 pub use events::OrchestratorEvent;
 pub use evidence::KeptReceipt;

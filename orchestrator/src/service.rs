@@ -65,6 +65,8 @@ pub(crate) struct Shared {
     evidence: Mutex<Evidence>,
     /// Source bytes in memory, in units of [`segments::BUFFER_UNIT`].
     buffers: Arc<Semaphore>,
+    /// Renditions that may be decoded for their commitment at once.
+    commitments: Semaphore,
     round: AtomicU64,
     metrics: Metrics,
     events: Events,
@@ -143,6 +145,7 @@ impl Orchestrator {
             buffers: Arc::new(Semaphore::new(
                 segments::buffer_units(config.segments.max_buffered_bytes) as usize
             )),
+            commitments: Semaphore::new(config.commitments.map_or(0, |offer| offer.parallelism)),
             round: AtomicU64::new(0),
             network: deps.network,
             key: deps.key,

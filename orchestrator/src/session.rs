@@ -66,6 +66,8 @@ pub(crate) struct Terms {
     pub(crate) ladder_hash: B256,
     /// The price we quoted; the only one money is computed with.
     pub(crate) price: PricePerPixel,
+    /// Whether its receipts carry commitments to the renditions' features.
+    pub(crate) commitments: bool,
     /// Output pixels per second it holds while it is active.
     pub(crate) pixels_per_second: u64,
 }

@@ -131,6 +131,7 @@ impl Client {
             source: self.segment.source,
             pixels_per_second: self.ladder.pixels_per_second(self.segment.source.fps),
             max_price: None,
+            commitments: false,
         };
         let signed = self.network.request_quote(self.service.peer(), &request, PATIENCE).await?;
         let signer = recover(signed.quote.signing_hash(&self.domain), &Signature(signed.signature))?;

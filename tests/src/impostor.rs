@@ -110,6 +110,7 @@ impl Inner {
             capacity: request.pixels_per_second,
             expires_at_unix_ms: u64::try_from(expires.as_millis())?,
             ladder_hash: ladder(&request.ladder)?.hash(),
+            commitment_version: 0,
         };
         let signature = self.key.sign_digest(quote.signing_hash(&self.domain));
         let signed = proto::SignedQuote {
@@ -220,6 +221,7 @@ fn wire_quote(quote: &Quote) -> proto::Quote {
         capacity: quote.capacity,
         expires_at_unix_ms: quote.expires_at_unix_ms,
         ladder_hash: word(quote.ladder_hash),
+        commitment_version: quote.commitment_version,
     }
 }
 

@@ -13,7 +13,7 @@ use framemill_media::{
 use framemill_network::ladder::{Codec, FrameRate, LadderEntry};
 use framemill_verification::features::{FrameFeatures, Lattice, Picture, Range};
 use framemill_verification::plane::Plane;
-use framemill_verification::{Policy, SourceReference, verify};
+use framemill_verification::{Policy, SourceReference, commit, verify};
 
 const LADDER: [(u32, u32, u32); 3] = [(1280, 720, 3_000_000), (854, 480, 1_500_000), (640, 360, 800_000)];
 const SECONDS: u32 = 4;
@@ -41,10 +41,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     report("structure and first frames", judgement(&source, &renditions, Policy::FIRST_FRAMES)?);
     let whole = judgement(&source, &renditions, Policy::FULL)?;
     report("structure and every frame, the default policy", whole);
-    let decode = timed(|| decode_all(&source, &renditions, &limits))?.1;
+    let decode = timed(|| decode_all(std::iter::once(&source).chain(&renditions), &limits))?.1;
     report("decoding of source and rungs alone", decode);
     report("features and comparison beyond decoding", whole.saturating_sub(decode));
     report("area means of source and rungs", features(&source, &renditions, &limits)?);
+    let decode = timed(|| decode_all(renditions.iter(), &limits))?.1;
+    report("decoding of rungs alone", decode);
+    let committed = timed(|| renditions.iter().try_for_each(|rung| commit(rung, &limits).map(drop)))?.1;
+    report("feature commitments of all rungs, which a claim check repeats", committed);
+    report("feature commitments beyond decoding", committed.saturating_sub(decode));
     println!("{}", serde_json::json!({ "verification_share_of_transcode_percent": shares }));
     Ok(())
 }
@@ -115,8 +120,8 @@ fn judgement(
     Ok(time / REPEATS)
 }
 
-fn decode_all(source: &Bytes, renditions: &[Bytes], limits: &MediaLimits) -> Result<(), MediaError> {
-    for data in std::iter::once(source).chain(renditions) {
+fn decode_all<'a>(segments: impl Iterator<Item = &'a Bytes>, limits: &MediaLimits) -> Result<(), MediaError> {
+    for data in segments {
         let mut reader = VideoReader::open(data.clone(), &DecoderConfig::default(), limits)?;
         while let Some(frame) = reader.next_frame()? {
             black_box(frame);

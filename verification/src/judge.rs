@@ -154,7 +154,7 @@ fn millibits(source: &SourceReference, entry: &LadderEntry, frames: u64) -> u64 
 }
 
 /// Whether the frame's pixels are 4:2:0 in 8 bits, whichever range they are tagged with.
-fn plain(frame: &Frame) -> bool {
+pub(crate) fn plain(frame: &Frame) -> bool {
     frame.format() == RENDITION_FORMAT || frame.format().name() == "yuvj420p"
 }
 

@@ -22,16 +22,22 @@
 //! ```
 
 mod avc;
+mod bisection;
 mod bits;
 mod cells;
+mod claim;
+mod commitment;
 mod compare;
 mod error;
+pub mod evidence;
 pub mod features;
 mod frames;
 mod hevc;
 mod judge;
 pub mod nal;
+mod opening;
 mod outline;
+mod pay;
 mod pes;
 pub mod plane;
 pub mod policy;
@@ -49,9 +55,16 @@ mod structure;
 mod tempo;
 pub mod ts;
 
+pub use bisection::{Answer, Bisection, BisectionError, Question, answer};
+pub use claim::{ClaimReport, RenditionFeatures, check_claim};
+pub use commitment::{
+    BLOCK_BYTES, COMMITMENT_VERSION, Commitment, CommitmentError, FrameBlocks, Shape, commit, open_frame,
+};
 pub use error::VerifyError;
 pub use judge::verify;
+pub use opening::{BadOpening, BlockOpening, Difference, Features, FrameContent, FrameOpening, Opening};
+pub use pay::{DOUBLING, QualityTerms};
 pub use policy::{PPM, Policy};
-pub use receipt::{Delivery, ReceiptError, pixels_match, verify_receipt};
+pub use receipt::{Delivery, ReceiptError, pixels_match, receipt_signer, verify_receipt};
 pub use report::{Check, Quality, Relation, Report, Tier, Verdict};
 pub use source::SourceReference;

@@ -93,7 +93,7 @@ fn psnr_centi_db(mse_milli: u64) -> u32 {
 }
 
 /// Binary logarithm of a positive number in 32.32 fixed point, by repeated squaring.
-fn log2_fixed(value: u64) -> u64 {
+pub(crate) fn log2_fixed(value: u64) -> u64 {
     let whole = u64::from(value.ilog2());
     // The mantissa in 1.63, so in [1, 2).
     let mut mantissa = value << (63 - whole);

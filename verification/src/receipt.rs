@@ -61,8 +61,7 @@ pub fn verify_receipt(
     delivery: &Delivery<'_>,
 ) -> Result<(), ReceiptError> {
     let receipt = &signed.receipt;
-    let signature = Signature::from_bytes(signed.signature)?;
-    let found = recover(receipt.signing_hash(domain), &signature)?;
+    let found = receipt_signer(signed, domain)?;
     if !signers.contains(&found) {
         return Err(ReceiptError::Signer { found, expected: signers.to_vec() });
     }
@@ -73,6 +72,14 @@ pub fn verify_receipt(
     same("renditions root", &receipt.renditions_root, &renditions_root(delivery.renditions))?;
     let pixels = delivery.renditions.iter().fold(0u64, |sum, claim| sum.saturating_add(claim.pixels));
     same("pixels", &receipt.pixels, &pixels)
+}
+
+/// The account that signed a receipt.
+///
+/// # Errors
+/// When the signature is none.
+pub fn receipt_signer(signed: &SignedReceipt, domain: &SigningDomain) -> Result<Address, KeyError> {
+    recover(signed.receipt.signing_hash(domain), &Signature::from_bytes(signed.signature)?)
 }
 
 /// Checks that a rendition holds the pixels that were claimed, and so paid, for it.

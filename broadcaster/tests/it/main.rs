@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod clips;
+mod commitments;
 mod failover;
 mod payment;
 mod push;

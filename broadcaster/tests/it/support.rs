@@ -20,6 +20,7 @@ use framemill_network::{
     TranscodeReceipt, WireCode, WireError, renditions_root,
 };
 use framemill_transcoder::{Engine, Job, Rendition, SoftwareEngine};
+use framemill_verification::{COMMITMENT_VERSION, commit};
 use futures::StreamExt;
 use probabilistic_ticket::{CodecError, EthKey, RecipientSecret, TicketBatch, TicketParams, Wei};
 
@@ -35,6 +36,10 @@ pub(crate) enum Act {
     WrongContent,
     /// Transcodes the right clip at half the size.
     WrongSize,
+    /// Commits to features that the renditions do not have.
+    FalseFeatures,
+    /// Quotes commitments and makes none.
+    NoFeatures,
     /// Signs the receipt with another key.
     WrongSigner,
     /// Takes the segment and never answers.
@@ -62,6 +67,8 @@ pub(crate) struct Books {
     pub(crate) credit: HashMap<B256, Wei>,
     nonces: HashSet<u64>,
     sender: Address,
+    /// Whether commitments were asked for.
+    committed: bool,
 }
 
 /// One scripted orchestrator.
@@ -137,6 +144,7 @@ impl Peer {
             let session = B256::random();
             self.books().credit.insert(session, Wei::ZERO);
             self.books().sender = request.sender;
+            self.books().committed = request.commitments;
             let price = PricePerPixel::new(U256::from(self.price), 1).unwrap();
             let params = (self.price > 0).then(|| self.params(session, request.sender).encode().to_vec());
             let quote = Quote {
@@ -150,6 +158,7 @@ impl Peer {
                 capacity: request.pixels_per_second,
                 expires_at_unix_ms: unix_ms() + 60_000,
                 ladder_hash: request.ladder.hash(),
+                commitment_version: if request.commitments { COMMITMENT_VERSION.into() } else { 0 },
             };
             let signature = self.key.sign_digest(quote.signing_hash(&SigningDomain::default())).0;
             incoming.respond(Ok(SignedQuote { quote, signature }));
@@ -206,15 +215,17 @@ impl Peer {
             _ => {}
         }
         let renditions = self.transcode(act, source, &header.ladder).await;
+        let committed = self.books().committed;
         let mut ends: Vec<RenditionEnd> = Vec::new();
         for (index, rendition) in renditions.into_iter().enumerate() {
             let (index, entry) = (index as u32, &header.ladder.entries()[index]);
             let frames = rendition.summary.frames;
-            if reply.chunk(index, rendition.data).await.is_err() {
+            if reply.chunk(index, rendition.data.clone()).await.is_err() {
                 return;
             }
             let pixels = entry.pixels_per_frame() * frames;
-            let Ok(end) = reply.end(index, pixels, frames as u32).await else { return };
+            let root = if committed { feature_root(act, &rendition.data) } else { B256::ZERO };
+            let Ok(end) = reply.end(index, pixels, frames as u32, root).await else { return };
             ends.push(end);
             if act == Act::FewerRenditions {
                 return;
@@ -287,6 +298,17 @@ impl Peer {
         let job = Job { session: B256::ZERO, sequence: 0, source, ladder, deadline };
         self.engine.transcode(job).collect_all().await.unwrap()
     }
+}
+
+/// What is committed to a rendition's features.
+fn feature_root(act: Act, rendition: &Bytes) -> B256 {
+    let mut root = commit(rendition, &MediaLimits::segment()).unwrap().root();
+    match act {
+        Act::NoFeatures => return B256::ZERO,
+        Act::FalseFeatures => root[31] ^= 1,
+        _ => {}
+    }
+    root
 }
 
 /// A clip with other content at the same times.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use alloy_primitives::B256;
 use bytes::Bytes;
 use libp2p::PeerId;
 use tokio::sync::mpsc;
@@ -120,12 +121,19 @@ impl SegmentReply {
         self.writer.restart(index).await
     }
 
-    /// Ends a rendition. Hash and length are taken from the bytes that were sent.
+    /// Ends a rendition. Hash and length are taken from the bytes that were sent; `feature_root` is the commitment to its
+    /// features, zero without one.
     ///
     /// # Errors
     /// As [`SegmentReply::chunk`], and when frames or pixels are not what the header asks for.
-    pub async fn end(&mut self, index: u32, pixels: u64, frames: u32) -> Result<RenditionEnd, NetworkError> {
-        self.writer.end(index, pixels, frames).await
+    pub async fn end(
+        &mut self,
+        index: u32,
+        pixels: u64,
+        frames: u32,
+        feature_root: B256,
+    ) -> Result<RenditionEnd, NetworkError> {
+        self.writer.end(index, pixels, frames, feature_root).await
     }
 
     /// Sends the receipt and ends the exchange.

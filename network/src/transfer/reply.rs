@@ -1,5 +1,6 @@
 //! The renditions' way, from the side that makes them.
 
+use alloy_primitives::B256;
 use bytes::Bytes;
 use tokio::time::Instant;
 
@@ -43,8 +44,10 @@ impl ReplyWriter {
         index: u32,
         pixels: u64,
         frames: u32,
+        feature_root: B256,
     ) -> Result<RenditionEnd, NetworkError> {
         let end = self.tracker.make_end(index, pixels, frames).map_err(unsendable)?;
+        let end = RenditionEnd { feature_root, ..end };
         self.tracker.end(end).map_err(unsendable)?;
         self.send(&ReplyFrame::End(end)).await?;
         Ok(end)

@@ -144,6 +144,7 @@ impl WireMessage for QuoteRequest {
             },
             pixels_per_second: proto.pixels_per_second,
             max_price: proto.max_price.map(price_from_proto).transpose()?,
+            commitments: proto.commitments,
         })
     }
 
@@ -157,6 +158,7 @@ impl WireMessage for QuoteRequest {
             source_fps_den: self.source.fps.den(),
             pixels_per_second: self.pixels_per_second,
             max_price: self.max_price.as_ref().map(price_to_proto),
+            commitments: self.commitments,
         }
     }
 }
@@ -173,6 +175,7 @@ fn quote_to_proto(quote: &Quote) -> proto::Quote {
         capacity: quote.capacity,
         expires_at_unix_ms: quote.expires_at_unix_ms,
         ladder_hash: bytes_of(&quote.ladder_hash),
+        commitment_version: quote.commitment_version,
     }
 }
 
@@ -188,6 +191,7 @@ fn quote_from_proto(quote: proto::Quote) -> Result<Quote, ProtocolError> {
         capacity: quote.capacity,
         expires_at_unix_ms: quote.expires_at_unix_ms,
         ladder_hash: field::hash("ladder hash", &quote.ladder_hash)?,
+        commitment_version: quote.commitment_version,
     })
 }
 

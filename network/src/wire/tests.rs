@@ -140,19 +140,21 @@ proptest! {
     #[test]
     fn a_quote_request_comes_back(
         sender in address(), ladder in concrete_ladder(), pixels in any::<u64>(), max_price in prop::option::of(price()),
+        commitments in any::<bool>(),
     ) {
         let source = SourceVideo { width: 1920, height: 1080, fps: FrameRate::new(30_000, 1_001).unwrap() };
-        comes_back(&QuoteRequest { sender, ladder, source, pixels_per_second: pixels, max_price });
+        comes_back(&QuoteRequest { sender, ladder, source, pixels_per_second: pixels, max_price, commitments });
     }
 
     #[test]
     fn a_quote_comes_back(
         (session, ladder_hash) in (hash(), hash()), (orchestrator, sender) in (address(), address()), price in price(),
-        ticket_params in some_bytes(500), numbers in any::<(u64, u64)>(), signature in signature(),
+        ticket_params in some_bytes(500), numbers in any::<(u64, u64, u32)>(), signature in signature(),
     ) {
         let quote = Quote {
             session, orchestrator, orchestrator_peer: PeerId::random(), broadcaster_peer: PeerId::random(), sender, price,
             ticket_params, capacity: numbers.0, expires_at_unix_ms: numbers.1, ladder_hash,
+            commitment_version: numbers.2,
         };
         comes_back(&QuoteReply::Quote(Box::new(SignedQuote { quote, signature })));
     }
@@ -210,6 +212,7 @@ proptest! {
         let source = SourceVideo { width: 8_192, height: 8_192, fps: FrameRate::SOURCE };
         let request = QuoteRequest {
             sender: Address::ZERO, ladder: ladder.resolve(&source).unwrap(), source, pixels_per_second: 0, max_price: None,
+            commitments: false,
         };
         prop_assert!(request.to_proto().ladder.len() <= MAX_LADDER_BYTES);
     }
@@ -224,6 +227,7 @@ fn an_open_ladder_is_refused() {
         source,
         pixels_per_second: 0,
         max_price: None,
+        commitments: false,
     };
     assert!(QuoteRequest::decode(request.to_proto().encode_to_vec().into()).is_err());
 }

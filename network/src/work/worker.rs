@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use alloy_primitives::B256;
 use bytes::Bytes;
 use libp2p::PeerId;
 use libp2p::swarm::ConnectionId;
@@ -180,7 +181,7 @@ impl JobReply {
     /// # Errors
     /// As [`JobReply::chunk`], and when frames or pixels are not what the header asks for.
     pub async fn end(&mut self, index: u32, pixels: u64, frames: u32) -> Result<RenditionEnd, NetworkError> {
-        self.writer.end(index, pixels, frames).await
+        self.writer.end(index, pixels, frames, B256::ZERO).await
     }
 
     /// Ends the job.

@@ -50,6 +50,7 @@ pub(crate) fn quote_request() -> QuoteRequest {
         source: source_video(),
         pixels_per_second: ladder().pixels_per_second(source_video().fps),
         max_price: None,
+        commitments: false,
     }
 }
 
@@ -67,6 +68,7 @@ pub(crate) fn quote_for(network: &Network, incoming: &framemill_network::Incomin
             capacity: request.pixels_per_second,
             expires_at_unix_ms: u64::MAX,
             ladder_hash: request.ladder.hash(),
+            commitment_version: 0,
         },
         signature: [7; 65],
     }
@@ -109,7 +111,7 @@ pub(crate) async fn transcode(incoming: IncomingSegment) {
     for index in 0..header.ladder.len() as u32 {
         reply.chunk(index, Bytes::from(vec![index as u8])).await.unwrap();
         reply.chunk(index, source.clone()).await.unwrap();
-        let end = reply.end(index, pixels(&header, index), header.frames).await.unwrap();
+        let end = reply.end(index, pixels(&header, index), header.frames, B256::ZERO).await.unwrap();
         claims.push(end.claim());
     }
     let receipt = TranscodeReceipt {

@@ -5,6 +5,7 @@ pub(crate) mod broadcaster;
 pub(crate) mod config;
 pub(crate) mod devices;
 pub(crate) mod devnet;
+pub(crate) mod dispute;
 pub(crate) mod orchestrator;
 pub(crate) mod transcode;
 pub(crate) mod transcoder;

@@ -8,8 +8,8 @@ use anyhow::Context as _;
 use framemill_contracts::{ChainClient, KeeperConfig, keep_rounds};
 use framemill_network::{PricePerPixel, SigningDomain, WorkToken};
 use framemill_orchestrator::{
-    ChainBroker, Orchestrator, OrchestratorConfig, OrchestratorDeps, OrchestratorEvent, OrchestratorHandle,
-    Payments, RedemptionConfig, SessionLimits,
+    ChainBroker, CommitmentOffer, Orchestrator, OrchestratorConfig, OrchestratorDeps, OrchestratorEvent,
+    OrchestratorHandle, Payments, RedemptionConfig, SessionLimits,
 };
 use probabilistic_ticket::{Domain, EthKey, RecipientConfig, RedeemPolicy, SqliteLedger, Wei};
 use tokio::{sync::broadcast::error::RecvError, time::interval};
@@ -85,6 +85,10 @@ fn settings(config: &Config, paid: bool) -> anyhow::Result<OrchestratorConfig> {
     let price = if paid { settings.price_wei } else { U256::ZERO };
     Ok(OrchestratorConfig {
         price: PricePerPixel::new(price, PRICED_PIXELS).context("orchestrator.price_wei")?,
+        commitments: settings.commitments.then(|| CommitmentOffer {
+            surcharge_ppm: settings.commitment_surcharge_ppm,
+            ..CommitmentOffer::default()
+        }),
         sessions: SessionLimits { max_sessions: settings.max_sessions, ..SessionLimits::default() },
         redemption: RedemptionConfig {
             interval: Duration::from_millis(settings.redeem_interval_ms),

@@ -157,12 +157,42 @@ pub const KEYS: &[Key] = &[
         "17000",
         "adaptive: of a million results of an orchestrator with the best record, how many have every frame compared",
     ),
+    key(
+        "broadcaster.commitments",
+        Kind::Bool,
+        "false",
+        "ask for receipts with commitments to the renditions' features, and accept no others",
+    ),
+    key(
+        "broadcaster.claim_checks_ppm",
+        Kind::Int(0, 1_000_000),
+        "10000",
+        "of a million results with commitments, how many have all features compared with the committed ones",
+    ),
+    key(
+        "broadcaster.bundles",
+        Kind::Path,
+        "",
+        "folder for evidence bundles of rejected results; unset: none are written",
+    ),
     key("orchestrator.price_wei", Kind::Wei, "\"1000000\"", "price asked, in wei per 1000 output pixels"),
     key(
         "orchestrator.token_file",
         Kind::Path,
         "",
         "file with the secret that transcoders prove to know; default: transcoder.token in data_dir, made when missing",
+    ),
+    key(
+        "orchestrator.commitments",
+        Kind::Bool,
+        "true",
+        "offer receipts with commitments to the renditions' features, for which this node decodes what it returns",
+    ),
+    key(
+        "orchestrator.commitment_surcharge_ppm",
+        Kind::Int(0, 10_000_000),
+        "150000",
+        "what commitments add to the price, in parts per million of it",
     ),
     key("orchestrator.max_sessions", Kind::Int(1, 100_000), "64", "most sessions at a time"),
     key(

@@ -99,6 +99,9 @@ pub struct Broadcaster {
     pub verification: String,
     pub min_first_frame_ppm: u32,
     pub min_whole_ppm: u32,
+    pub commitments: bool,
+    pub claim_checks_ppm: u32,
+    pub bundles: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -107,6 +110,8 @@ pub struct Orchestrator {
     #[serde(deserialize_with = "decimal")]
     pub price_wei: U256,
     pub token_file: Option<PathBuf>,
+    pub commitments: bool,
+    pub commitment_surcharge_ppm: u32,
     pub max_sessions: usize,
     pub redeem_gas_share_ppm: u64,
     #[serde(deserialize_with = "decimal")]

@@ -4,6 +4,7 @@
 
 mod audit;
 mod config;
+mod dispute;
 mod verify;
 mod wallet;
 

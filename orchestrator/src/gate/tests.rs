@@ -6,6 +6,7 @@ use framemill_media::{Container, Rational, VideoCodec, VideoTrack};
 use framemill_network::{FrameRate, Ladder, PeerId, PricePerPixel};
 
 use super::*;
+use crate::config::CommitmentOffer;
 
 fn config() -> OrchestratorConfig {
     OrchestratorConfig { price: price(3, 2), ..OrchestratorConfig::default() }
@@ -30,6 +31,7 @@ fn request() -> QuoteRequest {
         source: SourceVideo { width: 200, height: 100, fps: fps(30) },
         pixels_per_second: 0,
         max_price: None,
+        commitments: false,
     }
 }
 
@@ -54,6 +56,7 @@ fn terms(pixels_per_second: u64) -> Terms {
         ladder_hash: ladder().hash(),
         ladder: ladder(),
         price: price(3, 2),
+        commitments: false,
         pixels_per_second,
     }
 }
@@ -82,13 +85,13 @@ fn too_large(refusal: Result<(), Refusal>) -> Option<&'static str> {
 
 #[test]
 fn reserves_the_ladders_rate_whatever_the_client_claims() {
-    assert_eq!(check_quote(&request(), &config()), Ok(100 * 50 * 30));
+    assert_eq!(check_quote(&request(), &config()), Ok((100 * 50 * 30, config().price)));
 }
 
 #[test]
 fn reserves_the_claimed_rate_when_it_is_higher() {
     let request = QuoteRequest { pixels_per_second: 1_000_000, ..request() };
-    assert_eq!(check_quote(&request, &config()), Ok(1_000_000));
+    assert_eq!(check_quote(&request, &config()), Ok((1_000_000, config().price)));
 }
 
 #[test]
@@ -103,6 +106,24 @@ fn compares_prices_by_value() {
     let ceiling = |wei, pixels| QuoteRequest { max_price: Some(price(wei, pixels)), ..request() };
     assert!(check_quote(&ceiling(6, 4), &config()).is_ok());
     assert!(matches!(check_quote(&ceiling(4, 3), &config()), Err(Refusal::PriceTooLow { .. })));
+}
+
+#[test]
+fn holds_the_price_with_commitments_against_the_ceiling() {
+    let offer = CommitmentOffer { surcharge_ppm: 250_000, parallelism: 1 };
+    let config = OrchestratorConfig { commitments: Some(offer), ..config() };
+    let asked = |ceiling| QuoteRequest { commitments: true, max_price: Some(ceiling), ..request() };
+    let price = config.price.surcharged(250_000).expect("a price");
+    assert_eq!(check_quote(&asked(price), &config), Ok((100 * 50 * 30, price)));
+    let refused = check_quote(&asked(config.price), &config);
+    assert!(matches!(refused, Err(Refusal::PriceTooLow { .. })));
+}
+
+#[test]
+fn refuses_commitments_where_none_are_offered() {
+    let config = OrchestratorConfig { commitments: None, ..config() };
+    let request = QuoteRequest { commitments: true, ..request() };
+    assert!(matches!(check_quote(&request, &config), Err(Refusal::BadRequest(_))));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use alloy_primitives::B256;
 use framemill_network::{IncomingQuote, PeerId, Quote, QuoteRequest, QuoteServer, SignedQuote};
+use framemill_verification::COMMITMENT_VERSION;
 use tokio::task::JoinSet;
 use tracing::debug;
 
@@ -49,7 +50,7 @@ async fn quote(shared: &Shared, peer: PeerId, request: &QuoteRequest) -> Result<
     if shared.draining.is_cancelled() {
         return Err(Refusal::ShuttingDown);
     }
-    let pixels_per_second = gate::check_quote(request, &shared.config)?;
+    let (pixels_per_second, price) = gate::check_quote(request, &shared.config)?;
     let admit = |now| shared.sessions().admit(now, peer, pixels_per_second, shared.pool.capacity());
     admit(Instant::now())?;
 
@@ -60,7 +61,8 @@ async fn quote(shared: &Shared, peer: PeerId, request: &QuoteRequest) -> Result<
         peer,
         ladder_hash: request.ladder.hash(),
         ladder: request.ladder.clone(),
-        price: shared.config.price,
+        price,
+        commitments: request.commitments,
         pixels_per_second,
     };
     let ladder_hash = terms.ladder_hash;
@@ -81,11 +83,12 @@ async fn quote(shared: &Shared, peer: PeerId, request: &QuoteRequest) -> Result<
             orchestrator_peer: shared.network.peer_id(),
             broadcaster_peer: peer,
             sender: request.sender,
-            price: shared.config.price,
+            price,
             ticket_params,
             capacity: pixels_per_second,
             expires_at_unix_ms: expires_at_unix_ms(shared),
             ladder_hash,
+            commitment_version: if request.commitments { COMMITMENT_VERSION.into() } else { 0 },
         },
     ))
 }

@@ -12,6 +12,7 @@ use framemill_network::{
     PeerId, RenditionClaim, SegmentAccept, SegmentHeader, SegmentReply, SegmentServer, SignedReceipt,
     SourceReader, SourceWriter, TranscodeReceipt, WireCode, WorkerHandle, renditions_root,
 };
+use framemill_verification::{CommitmentError, VerifyError, commit};
 use probabilistic_ticket::Wei;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
@@ -338,8 +339,9 @@ impl Work<'_> {
                 }
                 JobEvent::End(end) => {
                     let (index, bytes) = relay.whole(end.index)?;
-                    let (frames, pixels) = self.check(index, bytes, pts).await?;
-                    let end = self.to_client(reply.end(index, pixels, frames)).await?;
+                    let (frames, pixels) = self.check(index, bytes.clone(), pts).await?;
+                    let feature_root = self.commit(index, bytes).await?;
+                    let end = self.to_client(reply.end(index, pixels, frames, feature_root)).await?;
                     relay.complete(end.claim());
                 }
             }
@@ -371,6 +373,32 @@ impl Work<'_> {
         let info = inspect(bytes, self.media_limits()).await.map_err(Failed::Segment)?;
         let info = info.map_err(|error| Fault::NotMedia { index, reason: error.to_string() })?;
         Ok(gate::check_rendition(index, entry, pts, &info)?)
+    }
+
+    /// The commitment to a rendition's features, zero where the session has none. What cannot be committed to does not
+    /// decode cleanly, so that another transcoder may do better.
+    async fn commit(&self, index: u32, bytes: Bytes) -> Result<B256, Failed> {
+        if !self.admitted.terms.commitments {
+            return Ok(B256::ZERO);
+        }
+        let internal = |_| Failed::Segment(Refusal::Internal);
+        let _slot =
+            self.shared.commitments.acquire().await.map_err(|_| Failed::Segment(Refusal::ShuttingDown))?;
+        let limits = self.media_limits();
+        let committed = tokio::task::spawn_blocking(move || commit(&bytes, &limits));
+        match committed.await.map_err(internal)? {
+            Ok(commitment) => Ok(commitment.root()),
+            Err(error) if error.is_nonconforming() => {
+                Err(Fault::NotMedia { index, reason: error.to_string() }.into())
+            }
+            Err(CommitmentError::Judge(VerifyError::Judge(MediaError::DeadlineExceeded))) => {
+                Err(Failed::Segment(Refusal::Late))
+            }
+            Err(error) => {
+                warn!(%error, "a rendition's features could not be read");
+                Err(Failed::Segment(Refusal::Internal))
+            }
+        }
     }
 
     fn entry(&self, index: u32) -> Result<&LadderEntry, Fault> {

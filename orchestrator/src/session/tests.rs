@@ -41,6 +41,7 @@ impl Table {
                 ladder_hash: ladder.hash(),
                 ladder,
                 price: PricePerPixel::new(U256::ZERO, 1).unwrap(),
+                commitments: false,
                 pixels_per_second: rate,
             },
         );

@@ -1,5 +1,8 @@
 use alloy_primitives::B256;
+use framemill_media::MediaLimits;
 use framemill_network::{SigningDomain, WireCode, renditions_root};
+use framemill_orchestrator::OrchestratorConfig;
+use framemill_verification::{COMMITMENT_VERSION, Verdict, check_claim};
 use probabilistic_ticket::{Signature, recover};
 
 use crate::support::*;
@@ -32,6 +35,41 @@ async fn delivers_the_whole_ladder_with_a_receipt_it_vouches_for() {
     assert_eq!(signer, Ok(market.orchestrator.address()));
     let kept = market.orchestrator.receipt(quote.quote.session, 0).expect("kept evidence");
     assert_eq!((kept.signed, kept.claims.len()), (result.receipt, 2));
+}
+
+#[tokio::test]
+async fn commits_to_the_features_of_what_it_returns_where_the_quote_says_so() {
+    let mut market = Market::free().await;
+    let _worker = market.software().await;
+    let asked = market.quote_for(&market.client, |request| request.commitments = true).await;
+    let quote = asked.expect("a quote");
+    assert_eq!(quote.quote.commitment_version, u32::from(COMMITMENT_VERSION));
+    let result = market.send(header(&quote, 0), clip()).await.expect("a result");
+    for (rendition, claim) in result.renditions.iter().zip(result.claims()) {
+        let report = check_claim(rendition, &claim, &MediaLimits::segment()).expect("it decodes");
+        assert!(report.committed && report.verdict == Verdict::Pass, "{report:?}");
+    }
+    let kept = market.orchestrator.receipt(quote.quote.session, 0).expect("kept evidence");
+    assert_eq!(kept.claims, result.claims());
+}
+
+#[tokio::test]
+async fn commits_to_nothing_unless_asked() {
+    let mut market = Market::free().await;
+    let _worker = market.software().await;
+    let quote = market.session().await;
+    assert_eq!(quote.quote.commitment_version, 0);
+    let result = market.send(header(&quote, 0), clip()).await.expect("a result");
+    assert!(result.claims().iter().all(|claim| claim.feature_root.is_zero()));
+}
+
+#[tokio::test]
+async fn refuses_to_quote_commitments_it_does_not_offer() {
+    let config = OrchestratorConfig { commitments: None, ..OrchestratorConfig::default() };
+    let mut market = Market::free_with(config).await;
+    let _worker = market.software().await;
+    let quote = market.quote_for(&market.client, |request| request.commitments = true).await;
+    assert_eq!(code(quote), Some(WireCode::BadRequest));
 }
 
 #[tokio::test]

@@ -186,6 +186,7 @@ impl Market {
             source: SourceVideo { width: 320, height: 180, fps },
             pixels_per_second: ladder().pixels_per_second(fps),
             max_price: None,
+            commitments: false,
         };
         change(&mut request);
         client.request_quote(self.network.peer_id(), &request, PATIENCE).await

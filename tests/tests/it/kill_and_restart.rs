@@ -198,6 +198,7 @@ impl Client {
             source: source_video(),
             pixels_per_second: self.ladder.pixels_per_second(source_video().fps),
             max_price: None,
+            commitments: false,
         };
         let quote = self.network.request_quote(self.orchestrator, &request, PATIENCE).await?;
         let session = SenderSession {

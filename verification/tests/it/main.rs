@@ -2,8 +2,10 @@
 
 mod attacks;
 mod clips;
+mod commitment;
 mod container;
 mod determinism;
+mod evidence;
 mod headers;
 mod honest;
 mod hostile;

@@ -1,0 +1,118 @@
+//! What was signed and drawn, in a form that can be written down.
+
+use alloy_primitives::{B256, Bytes as HexBytes};
+use framemill_network::{RenditionClaim, SignedReceipt, TranscodeReceipt};
+use serde::{Deserialize, Serialize};
+
+use crate::policy::Policy;
+
+/// A signed receipt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReceiptRecord {
+    /// Session of the quote.
+    pub session: B256,
+    /// Number of the segment.
+    pub sequence: u64,
+    /// SHA-256 of the source.
+    pub source_sha256: B256,
+    /// Hash of the ladder.
+    pub ladder_hash: B256,
+    /// Merkle root over the claims.
+    pub renditions_root: B256,
+    /// Pixels of all renditions.
+    pub pixels: u64,
+    /// Protocol round.
+    pub round: u32,
+    /// The signature, 65 bytes.
+    pub signature: HexBytes,
+}
+
+impl From<&SignedReceipt> for ReceiptRecord {
+    fn from(signed: &SignedReceipt) -> Self {
+        let receipt = &signed.receipt;
+        Self {
+            session: receipt.session,
+            sequence: receipt.sequence,
+            source_sha256: receipt.source_hash,
+            ladder_hash: receipt.ladder_hash,
+            renditions_root: receipt.renditions_root,
+            pixels: receipt.pixels,
+            round: receipt.round,
+            signature: HexBytes::copy_from_slice(&signed.signature),
+        }
+    }
+}
+
+impl ReceiptRecord {
+    /// The statement and its signature; none where the signature has not 65 bytes.
+    #[must_use]
+    pub fn signed(&self) -> Option<SignedReceipt> {
+        let receipt = TranscodeReceipt {
+            session: self.session,
+            sequence: self.sequence,
+            source_hash: self.source_sha256,
+            ladder_hash: self.ladder_hash,
+            renditions_root: self.renditions_root,
+            pixels: self.pixels,
+            round: self.round,
+        };
+        let signature = self.signature.as_ref().try_into().ok()?;
+        Some(SignedReceipt { receipt, signature })
+    }
+}
+
+/// What a receipt says about one rendition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClaimRecord {
+    /// Position in the ladder.
+    pub index: u32,
+    /// SHA-256 of the rendition.
+    pub sha256: B256,
+    /// Pixels of all its frames.
+    pub pixels: u64,
+    /// Root over its features; zero where none are committed.
+    pub feature_root: B256,
+}
+
+impl From<&RenditionClaim> for ClaimRecord {
+    fn from(claim: &RenditionClaim) -> Self {
+        let RenditionClaim { index, sha256, pixels, feature_root } = *claim;
+        Self { index, sha256, pixels, feature_root }
+    }
+}
+
+impl From<&ClaimRecord> for RenditionClaim {
+    fn from(claim: &ClaimRecord) -> Self {
+        let ClaimRecord { index, sha256, pixels, feature_root } = *claim;
+        Self { index, sha256, pixels, feature_root }
+    }
+}
+
+/// How the depth of a judgement was drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Draw {
+    /// As [`Policy::first_frame_ppm`].
+    pub first_frame_ppm: u32,
+    /// As [`Policy::whole_ppm`].
+    pub whole_ppm: u32,
+    /// The seed, secret until then.
+    pub seed: B256,
+}
+
+impl Draw {
+    /// Writes a draw down.
+    #[must_use]
+    pub fn new(policy: &Policy, seed: &[u8; 32]) -> Self {
+        let Policy { first_frame_ppm, whole_ppm } = *policy;
+        Self { first_frame_ppm, whole_ppm, seed: B256::from(*seed) }
+    }
+
+    /// The rates that were drawn by.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        Policy { first_frame_ppm: self.first_frame_ppm, whole_ppm: self.whole_ppm }
+    }
+}
