@@ -7,7 +7,7 @@ use framemill_network::ladder::LadderEntry;
 use crate::compare::Comparison;
 use crate::error::VerifyError;
 use crate::features::FrameFeatures;
-use crate::frames::{self, KeptLuma, Planes, RENDITION_FORMAT, measure};
+use crate::frames::{self, KeptPicture, Planes, RENDITION_FORMAT, measure};
 use crate::outline::{near, sha256};
 use crate::policy::Policy;
 use crate::quality::QualitySums;
@@ -50,7 +50,7 @@ pub fn verify(
 /// Decodes a rendition and compares it frame by frame.
 struct PictureJudge<'a> {
     source: &'a SourceReference,
-    kept: &'a [KeptLuma],
+    kept: &'a [KeptPicture],
     comparison: Comparison<'a>,
     planes: Planes,
     size: (u32, u32),
@@ -76,6 +76,7 @@ impl<'a> PictureJudge<'a> {
                 source.lattice(),
                 (entry.width, entry.height),
                 millibits(source, entry, frames),
+                source.kernel(),
             ),
             planes: Planes::new(&limits),
             size: (entry.width, entry.height),
@@ -127,10 +128,11 @@ impl<'a> PictureJudge<'a> {
         }
         let pts = frame.pts().map_or(i64::MIN, |pts| near(self.source.origin(), pts));
         let frame = self.planes.readable(frame).map_err(VerifyError::Judge)?;
-        let features: FrameFeatures = measure(&frame, pts, self.source.lattice())?;
+        let kernel = self.source.kernel();
+        let features: FrameFeatures = measure(kernel, &frame, pts, self.source.lattice())?;
         if let Some(kept) = self.kept.iter().find(|kept| kept.pts == pts) {
-            let shown = (&frames::luma(&frame)?, frames::range(&frame));
-            self.quality.add((&kept.plane.as_plane(), kept.range), shown);
+            let source = (&frames::luma(&kept.frame)?, frames::range(&kept.frame));
+            self.quality.add(kernel, source, (&frames::luma(&frame)?, frames::range(&frame)));
         }
         self.comparison.add(features);
         Ok(())

@@ -27,6 +27,7 @@ mod error;
 pub mod features;
 mod frames;
 mod judge;
+mod kernel;
 pub mod nal;
 mod outline;
 pub mod plane;
@@ -43,6 +44,7 @@ pub mod ts;
 
 pub use error::VerifyError;
 pub use judge::verify;
+pub use kernel::Kernel;
 pub use policy::{PPM, Policy};
 pub use receipt::{Delivery, ReceiptError, pixels_match, verify_receipt};
 pub use report::{Check, Quality, Relation, Report, Tier, Verdict};

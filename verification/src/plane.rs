@@ -1,12 +1,16 @@
 //! One plane of a picture as bytes, and exact area means over it.
 
 use crate::error::VerifyError;
+use crate::kernel::{Band, Kernel, SmallDivisor};
 
 /// Widest or tallest plane that is looked at: sums of a column of 16-bit samples then still fit 32 bits.
 pub const MAX_PLANE_SIDE: usize = 65_535;
 
 /// Fixed-point scale of a mean: sixteenths of an 8-bit level.
 pub const LEVEL: u16 = 16;
+
+/// Largest mean: below 256 levels.
+pub(crate) const MAX_MEAN: u16 = 256 * LEVEL - 1;
 
 /// A read-only plane of samples: rows of `width` samples, `stride` bytes apart.
 ///
@@ -64,42 +68,31 @@ impl<'a> Plane<'a> {
         if self.depth > 8 { 2 } else { 1 }
     }
 
+    #[cfg(test)]
     fn row(&self, y: usize) -> &'a [u8] {
         let start = y * self.stride;
         &self.data[start..start + self.width * self.sample_bytes()]
     }
 
-    /// A tightly packed copy, for keeping a picture after its decoder buffer is gone.
-    #[must_use]
-    pub fn to_owned_plane(&self) -> OwnedPlane {
-        let mut data = Vec::with_capacity(self.width * self.height * self.sample_bytes());
-        for y in 0..self.height {
-            data.extend_from_slice(self.row(y));
-        }
-        OwnedPlane { data, width: self.width, height: self.height, depth: self.depth }
-    }
-}
-
-/// A plane that owns its samples, without padding between rows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OwnedPlane {
-    data: Vec<u8>,
-    width: usize,
-    height: usize,
-    depth: u8,
-}
-
-impl OwnedPlane {
-    /// Borrows the samples.
-    #[must_use]
-    pub fn as_plane(&self) -> Plane<'_> {
-        let sample_bytes = if self.depth > 8 { 2 } else { 1 };
-        Plane {
-            data: &self.data,
-            stride: self.width * sample_bytes,
+    /// The rows that row `index` of the cells touches, with their weights.
+    fn band(&self, down: Axis, index: usize) -> Band<'a> {
+        let (top, bottom, [first, last, between]) = down.span(index);
+        let row_bytes = self.width * self.sample_bytes();
+        let next = bottom..(2 * bottom - top).min(self.height);
+        let bytes = |rows: std::ops::Range<usize>| match rows.len() {
+            0 => &[][..],
+            count => &self.data[rows.start * self.stride..][..(count - 1) * self.stride + row_bytes],
+        };
+        Band {
+            data: bytes(top..bottom),
+            stride: self.stride,
             width: self.width,
-            height: self.height,
-            depth: self.depth,
+            sample_bytes: self.sample_bytes(),
+            rows: bottom - top,
+            first: first as u32,
+            last: last as u32,
+            between: between as u32,
+            next: bytes(next),
         }
     }
 }
@@ -131,18 +124,177 @@ impl Grid {
 ///
 /// Cell `i` of `g` over `n` samples covers `[i*n, (i+1)*n)` in units of `1/g` sample, so cells may be larger or smaller
 /// than a sample and need not divide the plane. Sums are exact; each mean is rounded once, halves up. The result
-/// does not depend on the order of additions, hence not on SIMD width or threads.
+/// does not depend on the order of additions, hence not on SIMD width or threads. Samples of more than the plane's
+/// depth, which no decoder makes, count as they are; a mean is 4095 at most.
 #[must_use]
 pub fn area_means(plane: &Plane<'_>, grid: Grid) -> Vec<u16> {
-    let mut out = Vec::with_capacity(grid.cells());
-    let mut columns = ColumnSums::new(plane.width);
-    // Both factors are at most MAX_PLANE_SIDE and the depth adds 8 bits: no overflow in u64.
-    let divisor = Divisor::new(((plane.width * plane.height) as u64) << (plane.depth - 8));
-    for cell_row in 0..grid.rows {
-        columns.sum_rows(plane, cell_row, grid.rows);
-        columns.means_into(grid.cols, &divisor, &mut out);
+    area_means_by(Kernel::detect(), plane, grid)
+}
+
+/// [`area_means`] by a kernel of the caller's choice.
+#[must_use]
+pub fn area_means_by(kernel: Kernel, plane: &Plane<'_>, grid: Grid) -> Vec<u16> {
+    let mut out = vec![0; grid.cells()];
+    if out.is_empty() {
+        return out;
+    }
+    let mut means = AreaMeans::new(kernel, *plane, grid);
+    for (index, row) in out.chunks_exact_mut(grid.cols).enumerate() {
+        means.row(index, row);
     }
     out
+}
+
+/// Area means, one row of cells at a time. The grid has cells.
+pub(crate) struct AreaMeans<'a> {
+    plane: Plane<'a>,
+    kernel: Kernel,
+    across: Axis,
+    down: Axis,
+    sums: Sums,
+}
+
+/// One side of a grid over one side of a plane, without their common factor: `cells` cells lie over `samples` samples,
+/// and the pattern repeats. Weights and divisor are the smaller for it; the rounded mean is the same, because a half
+/// of the larger divisor is met exactly when a half of the smaller one is met or passed.
+#[derive(Clone, Copy)]
+struct Axis {
+    samples: usize,
+    cells: usize,
+}
+
+impl Axis {
+    fn new(samples: usize, cells: usize) -> Self {
+        let factor = gcd(samples, cells);
+        Self { samples: samples / factor, cells: cells / factor }
+    }
+
+    /// The samples that cell `index` touches: the first one, the one after the last, and the weights of the first, of
+    /// the last where there are more, and of those between.
+    fn span(self, index: usize) -> (usize, usize, [usize; 3]) {
+        let (start, end) = (index * self.samples, (index + 1) * self.samples);
+        let (first, after) = (start / self.cells, end.div_ceil(self.cells));
+        let head = ((first + 1) * self.cells).min(end) - start;
+        (first, after, [head, end - (after - 1) * self.cells, self.cells])
+    }
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// How the columns of a row of cells are added up.
+enum Sums {
+    /// In 16 bits, four neighbours together.
+    Quads { columns: Vec<u32>, across: Axis, cells: Vec<u32>, divisor: SmallDivisor },
+    /// In 16 bits.
+    Narrow { columns: Vec<u16>, cells: Vec<u32>, divisor: SmallDivisor },
+    /// In 32 bits, the cells' sums too.
+    Wide { columns: Vec<u32>, cells: Vec<u32>, divisor: SmallDivisor },
+    /// In 32 bits, the cells' sums in 64.
+    Exact { columns: Vec<u32>, divisor: Divisor },
+}
+
+impl Sums {
+    fn new(plane: &Plane<'_>, across: Axis, down: Axis, cells: usize) -> Self {
+        let width = plane.width;
+        // Every factor is at most MAX_PLANE_SIDE and the depth adds 8 bits: no overflow in u64.
+        let divisor = ((across.samples * down.samples) as u64) << (plane.depth - 8);
+        let brightest = if plane.depth > 8 { u64::from(u16::MAX) } else { u64::from(u8::MAX) };
+        let largest = brightest * (across.samples * down.samples) as u64 * u64::from(LEVEL) + divisor / 2;
+        if largest > u64::from(u32::MAX) {
+            return Self::Exact { columns: vec![0; width], divisor: Divisor::new(divisor) };
+        }
+        // What bounds the dividend bounds the divisor.
+        let (cells, divisor) = (vec![0; cells], SmallDivisor::new(divisor as u32));
+        let columns_fit = brightest * down.samples as u64 <= u64::from(u16::MAX);
+        if plane.depth > 8 || !columns_fit {
+            Self::Wide { columns: vec![0; width], cells, divisor }
+        } else if across.cells == 1 && across.samples.is_multiple_of(4) {
+            let across = Axis { samples: across.samples / 4, cells: 1 };
+            Self::Quads { columns: vec![0; width / 4], across, cells, divisor }
+        } else {
+            Self::Narrow { columns: vec![0; width], cells, divisor }
+        }
+    }
+}
+
+impl<'a> AreaMeans<'a> {
+    pub(crate) fn new(kernel: Kernel, plane: Plane<'a>, grid: Grid) -> Self {
+        let across = Axis::new(plane.width, grid.cols);
+        let down = Axis::new(plane.height, grid.rows);
+        let sums = Sums::new(&plane, across, down, grid.cols);
+        Self { plane, kernel, across, down, sums }
+    }
+
+    /// The means of the cells of row `index`.
+    pub(crate) fn row(&mut self, index: usize, out: &mut [u16]) {
+        let band = self.plane.band(self.down, index);
+        match &mut self.sums {
+            Sums::Quads { columns, across, cells, divisor } => {
+                self.kernel.sum_quads(&band, columns);
+                sum_cells(columns, *across, cells);
+                self.kernel.divide(cells, *divisor, out);
+            }
+            Sums::Narrow { columns, cells, divisor } => {
+                self.kernel.sum_columns(&band, columns);
+                sum_cells(columns, self.across, cells);
+                self.kernel.divide(cells, *divisor, out);
+            }
+            Sums::Wide { columns, cells, divisor } => {
+                self.kernel.sum_wide(&band, columns);
+                sum_cells(columns, self.across, cells);
+                self.kernel.divide(cells, *divisor, out);
+            }
+            Sums::Exact { columns, divisor } => {
+                self.kernel.sum_wide(&band, columns);
+                exact_means(columns, self.across, divisor, out);
+            }
+        }
+    }
+}
+
+/// Sums of the columns of every cell, where the largest fits 32 bits.
+fn sum_cells<T: Copy + Into<u32>>(columns: &[T], across: Axis, cells: &mut [u32]) {
+    if across.cells == 1 {
+        for (cell, columns) in cells.iter_mut().zip(columns.chunks_exact(across.samples)) {
+            *cell = columns.iter().map(|&column| column.into()).sum();
+        }
+        return;
+    }
+    // What lies left of each edge between cells, modulo 2^32: the difference of two of them is exact.
+    let parts = across.cells;
+    let (step, rest) = (across.samples / parts, across.samples % parts);
+    let (mut column, mut part) = (0, 0);
+    let (mut left, mut before) = (0u32, 0u32);
+    for cell in cells {
+        let from = column;
+        column += step;
+        part += rest;
+        if part >= parts {
+            part -= parts;
+            column += 1;
+        }
+        let passed = columns[from..column].iter().fold(0u32, |sum, &column| sum.wrapping_add(column.into()));
+        left = left.wrapping_add(passed.wrapping_mul(parts as u32));
+        let cut = if part == 0 { 0 } else { columns[column].into() };
+        let here = left.wrapping_add(cut.wrapping_mul(part as u32));
+        *cell = here.wrapping_sub(before);
+        before = here;
+    }
+}
+
+fn exact_means(columns: &[u32], across: Axis, divisor: &Divisor, out: &mut [u16]) {
+    for (cell, mean) in out.iter_mut().enumerate() {
+        let (first, after, [head, tail, between]) = across.span(cell);
+        let weighted = |column: usize, weight: usize| weight as u64 * u64::from(columns[column]);
+        let mut sum = weighted(first, head);
+        if after > first + 1 {
+            let middle: u64 = columns[first + 1..after - 1].iter().map(|&v| u64::from(v)).sum();
+            sum += middle * between as u64 + weighted(after - 1, tail);
+        }
+        *mean = divisor.mean(sum);
+    }
 }
 
 /// Exact division by one number many times: a multiplication in place of a division.
@@ -157,101 +309,14 @@ impl Divisor {
         Self { value, reciprocal: u64::MAX / value }
     }
 
-    fn divide(&self, dividend: u64) -> u64 {
+    /// `16 * sum / value`, rounded half up.
+    fn mean(&self, sum: u64) -> u16 {
+        let dividend = sum * u64::from(LEVEL) + self.value / 2;
         let estimate = ((u128::from(dividend) * u128::from(self.reciprocal)) >> 64) as u64;
-        // The reciprocal is low by less than two parts in 2^64 per unit of the dividend: the estimate by at most two.
-        let mut rest = dividend - estimate * self.value;
-        let mut quotient = estimate;
-        while rest >= self.value {
-            rest -= self.value;
-            quotient += 1;
-        }
-        quotient
-    }
-}
-
-/// Rows that may be added up in 16 bits before 8-bit samples overflow.
-const ROWS_PER_FLUSH: usize = 257;
-
-/// Weighted sums of the samples of every column over one row of cells.
-struct ColumnSums {
-    weighted: Vec<u32>,
-    whole: Vec<u16>,
-}
-
-impl ColumnSums {
-    fn new(width: usize) -> Self {
-        Self { weighted: vec![0; width], whole: vec![0; width] }
-    }
-
-    fn sum_rows(&mut self, plane: &Plane<'_>, cell_row: usize, rows: usize) {
-        self.weighted.fill(0);
-        let (top, bottom) = (cell_row * plane.height, (cell_row + 1) * plane.height);
-        let mut pending = 0;
-        for y in top / rows..bottom.div_ceil(rows) {
-            let weight = ((y + 1) * rows).min(bottom) - (y * rows).max(top);
-            let row = plane.row(y);
-            if plane.depth > 8 {
-                add_wide(&mut self.weighted, row, weight as u32);
-            } else if weight < rows {
-                add_weighted(&mut self.weighted, row, weight as u32);
-            } else {
-                add_whole(&mut self.whole, row);
-                pending += 1;
-                if pending == ROWS_PER_FLUSH {
-                    self.flush(rows as u32);
-                    pending = 0;
-                }
-            }
-        }
-        if pending > 0 {
-            self.flush(rows as u32);
-        }
-    }
-
-    /// Folds the 16-bit sums of whole rows into the weighted ones.
-    fn flush(&mut self, weight: u32) {
-        for (total, whole) in self.weighted.iter_mut().zip(&mut self.whole) {
-            *total += weight * u32::from(*whole);
-            *whole = 0;
-        }
-    }
-
-    fn means_into(&self, cols: usize, divisor: &Divisor, out: &mut Vec<u16>) {
-        let width = self.weighted.len();
-        for col in 0..cols {
-            let (left, right) = (col * width, (col + 1) * width);
-            let (first, last) = (left / cols, (right - 1) / cols);
-            let sum = if first == last {
-                (right - left) as u64 * u64::from(self.weighted[first])
-            } else {
-                let head = ((first + 1) * cols - left) as u64 * u64::from(self.weighted[first]);
-                let tail = (right - last * cols) as u64 * u64::from(self.weighted[last]);
-                let middle: u64 = self.weighted[first + 1..last].iter().map(|&v| u64::from(v)).sum();
-                head + middle * cols as u64 + tail
-            };
-            let mean = divisor.divide(sum * u64::from(LEVEL) + divisor.value / 2);
-            // A mean of n-bit samples in sixteenths of an 8-bit level is below 256 * 16.
-            out.push(mean as u16);
-        }
-    }
-}
-
-fn add_weighted(totals: &mut [u32], row: &[u8], weight: u32) {
-    for (total, &sample) in totals.iter_mut().zip(row) {
-        *total += weight * u32::from(sample);
-    }
-}
-
-fn add_whole(totals: &mut [u16], row: &[u8]) {
-    for (total, &sample) in totals.iter_mut().zip(row) {
-        *total += u16::from(sample);
-    }
-}
-
-fn add_wide(totals: &mut [u32], row: &[u8], weight: u32) {
-    for (total, sample) in totals.iter_mut().zip(row.chunks_exact(2)) {
-        *total += weight * u32::from(u16::from_le_bytes([sample[0], sample[1]]));
+        // The reciprocal is low by less than one part in 2^64 of the dividend: the estimate by at most one.
+        let rest = dividend - estimate * self.value;
+        let mean = estimate + u64::from(rest >= self.value);
+        mean.min(u64::from(MAX_MEAN)) as u16
     }
 }
 

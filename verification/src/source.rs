@@ -9,13 +9,14 @@ use framemill_media::{DecoderConfig, Demuxer, Frame, MediaError, MediaLimits, Vi
 use crate::compare::SourceFrame;
 use crate::error::VerifyError;
 use crate::features::Lattice;
-use crate::frames::{KeptLuma, Planes, measure};
+use crate::frames::{KeptPicture, Planes, measure};
+use crate::kernel::Kernel;
 use crate::outline::{Outline, near, sha256};
 
 /// A source segment to judge renditions against.
 ///
 /// Construction reads the packets; pictures are decoded when a judgement first needs them. Kept per frame: about
-/// 65 KiB of lattice means, plus three luma planes at full size. Share it behind an `Arc`; judging blocks, so run it
+/// 65 KiB of lattice means, plus three pictures at full size. Share it behind an `Arc`; judging blocks, so run it
 /// off the async threads.
 #[derive(Debug)]
 pub struct SourceReference {
@@ -23,6 +24,7 @@ pub struct SourceReference {
     sha256: B256,
     limits: MediaLimits,
     decoder_threads: u32,
+    kernel: Kernel,
     outline: Outline,
     lattice: Lattice,
     first: OnceLock<Result<DecodedSource, VerifyError>>,
@@ -33,7 +35,7 @@ pub struct SourceReference {
 #[derive(Clone, Debug)]
 pub(crate) struct DecodedSource {
     pub(crate) frames: Vec<SourceFrame>,
-    pub(crate) kept: Vec<KeptLuma>,
+    pub(crate) kept: Vec<KeptPicture>,
 }
 
 impl SourceReference {
@@ -54,6 +56,7 @@ impl SourceReference {
             data,
             limits: limits.clone(),
             decoder_threads: 1,
+            kernel: Kernel::detect(),
             outline,
             first: OnceLock::new(),
             whole: OnceLock::new(),
@@ -65,6 +68,13 @@ impl SourceReference {
     #[must_use]
     pub fn with_decoder_threads(mut self, threads: u32) -> Self {
         self.decoder_threads = threads;
+        self
+    }
+
+    /// Measures with this kernel instead of the machine's fastest; the report is the same.
+    #[must_use]
+    pub fn with_kernel(mut self, kernel: Kernel) -> Self {
+        self.kernel = kernel;
         self
     }
 
@@ -82,6 +92,10 @@ impl SourceReference {
 
     pub(crate) fn outline(&self) -> &Outline {
         &self.outline
+    }
+
+    pub(crate) fn kernel(&self) -> Kernel {
+        self.kernel
     }
 
     pub(crate) fn lattice(&self) -> Lattice {
@@ -160,9 +174,9 @@ impl SourceReference {
         };
         let frame = planes.readable(frame).map_err(VerifyError::Source)?;
         if keep {
-            decoded.kept.push(KeptLuma::of(&frame, pts)?);
+            decoded.kept.push(KeptPicture { pts, frame: frame.clone() });
         }
-        let features = measure(&frame, pts, self.lattice)?;
+        let features = measure(self.kernel, &frame, pts, self.lattice)?;
         let frame = SourceFrame::new(features, decoded.frames.last(), self.lattice);
         decoded.frames.push(frame);
         Ok(())

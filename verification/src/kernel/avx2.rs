@@ -1,0 +1,133 @@
+//! The loops for AVX2. What the compiler vectorises by itself is the scalar code, compiled again for wider registers.
+
+use std::arch::x86_64::{
+    __m256i, _mm_prefetch, _mm256_add_epi16, _mm256_add_epi32, _mm256_and_si256, _mm256_loadu_si256,
+    _mm256_mullo_epi16, _mm256_permute2x128_si256, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_setzero_si256,
+    _mm256_slli_epi16, _mm256_srli_epi16, _mm256_srli_epi32, _mm256_storeu_si256, _mm256_sub_epi16,
+    _mm256_unpackhi_epi16, _mm256_unpacklo_epi16, _MM_HINT_T0,
+};
+
+use super::{Band, SmallDivisor, scalar};
+
+/// Bytes of a register.
+const LANE: usize = 32;
+
+#[target_feature(enable = "avx2")]
+pub(super) fn sum_columns(band: &Band<'_>, out: &mut [u16]) {
+    if band.width < LANE || band.sample_bytes != 1 {
+        return scalar::sum_columns(band, out);
+    }
+    for x in starts(band.width) {
+        let (even, odd) = strip(band, x);
+        let (low, high) = (_mm256_unpacklo_epi16(even, odd), _mm256_unpackhi_epi16(even, odd));
+        store(&mut out[x..x + 16], _mm256_permute2x128_si256::<0x20>(low, high));
+        store(&mut out[x + 16..x + 32], _mm256_permute2x128_si256::<0x31>(low, high));
+    }
+}
+
+#[target_feature(enable = "avx2")]
+pub(super) fn sum_quads(band: &Band<'_>, out: &mut [u32]) {
+    if band.width < LANE || band.sample_bytes != 1 {
+        return scalar::sum_quads(band, out);
+    }
+    for x in starts(band.width) {
+        let (even, odd) = strip(band, x);
+        let quads = _mm256_add_epi32(halves(even), halves(odd));
+        store(&mut out[x / 4..x / 4 + 8], quads);
+    }
+}
+
+/// Where the strips start: the last one may overlap the one before, which gives the same sums again.
+fn starts(width: usize) -> impl Iterator<Item = usize> {
+    let last = width - LANE;
+    (0..last).step_by(LANE).chain([last])
+}
+
+/// Sums of the even and of the odd columns of a strip of 32.
+///
+/// A register of bytes is also one of 16-bit words `even + 256 * odd`. These words are added up modulo 2^16 as they are,
+/// beside their upper halves; what the odd columns put into the words is taken away at the end.
+#[target_feature(enable = "avx2")]
+fn strip(band: &Band<'_>, x: usize) -> (__m256i, __m256i) {
+    let (mut words, mut odd) = (_mm256_setzero_si256(), _mm256_setzero_si256());
+    for y in 1..band.rows.saturating_sub(1) {
+        let row = load(&band.data[y * band.stride + x..]);
+        words = _mm256_add_epi16(words, row);
+        odd = _mm256_add_epi16(odd, _mm256_srli_epi16::<8>(row));
+    }
+    if band.between != 1 {
+        let weight = _mm256_set1_epi16(band.between as i16);
+        words = _mm256_mullo_epi16(words, weight);
+        odd = _mm256_mullo_epi16(odd, weight);
+    }
+    let ends = [(0, band.first), (band.rows - 1, band.last)];
+    for (y, weight) in ends.into_iter().take(band.rows) {
+        let row = load(&band.data[y * band.stride + x..]);
+        let weight = _mm256_set1_epi16(weight as i16);
+        words = _mm256_add_epi16(words, _mm256_mullo_epi16(row, weight));
+        odd = _mm256_add_epi16(odd, _mm256_mullo_epi16(_mm256_srli_epi16::<8>(row), weight));
+    }
+    prefetch(band, x);
+    (_mm256_sub_epi16(words, _mm256_slli_epi16::<8>(odd)), odd)
+}
+
+/// Fetches the rows that come next, once for every line of the cache.
+#[target_feature(enable = "avx2")]
+fn prefetch(band: &Band<'_>, x: usize) {
+    if x.is_multiple_of(2 * LANE) {
+        for row in band.next.get(x..).unwrap_or_default().chunks(band.stride) {
+            _mm_prefetch::<_MM_HINT_T0>(row.as_ptr().cast());
+        }
+    }
+}
+
+/// Adds the two 16-bit halves of every 32-bit word.
+#[target_feature(enable = "avx2")]
+fn halves(words: __m256i) -> __m256i {
+    let low = _mm256_and_si256(words, _mm256_set1_epi32(0xffff));
+    _mm256_add_epi32(low, _mm256_srli_epi32::<16>(words))
+}
+
+#[target_feature(enable = "avx2")]
+fn load(bytes: &[u8]) -> __m256i {
+    let bytes = &bytes[..LANE];
+    // SAFETY: the slice is as long as the register, and the load needs no alignment.
+    unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+}
+
+#[target_feature(enable = "avx2")]
+fn store<T: Integer>(to: &mut [T], value: __m256i) {
+    assert_eq!(size_of_val(to), LANE, "a register's worth of integers");
+    // SAFETY: the slice is as long as the register, any bits are an integer, and the store needs no alignment.
+    unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), value) };
+}
+
+/// Integers of which any bits are a value.
+trait Integer {}
+impl Integer for u16 {}
+impl Integer for u32 {}
+
+#[target_feature(enable = "avx2")]
+pub(super) fn sum_wide(band: &Band<'_>, out: &mut [u32]) {
+    scalar::sum_wide(band, out);
+}
+
+#[target_feature(enable = "avx2")]
+pub(super) fn divide(sums: &[u32], by: SmallDivisor, out: &mut [u16]) {
+    scalar::divide(sums, by, out);
+}
+
+#[target_feature(enable = "avx2")]
+pub(super) fn sum_abs_diff(a: &[u16], b: &[u16]) -> u32 {
+    scalar::sum_abs_diff(a, b)
+}
+
+#[target_feature(enable = "avx2")]
+pub(super) fn square_error(a: &[u16], b: &[u16]) -> u64 {
+    scalar::square_error(a, b)
+}
+
+#[target_feature(enable = "avx2")]
+pub(super) fn haar(upper: &[u16], lower: &[u16]) -> u64 {
+    scalar::haar(upper, lower)
+}
