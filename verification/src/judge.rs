@@ -1,7 +1,7 @@
 //! One judgement: structure first, then as much of the picture as the policy draws.
 
 use bytes::Bytes;
-use framemill_media::{Frame, MediaError, MediaLimits, VideoReader};
+use framemill_media::{Frame, MediaError, MediaLimits};
 use framemill_network::ladder::LadderEntry;
 
 use crate::compare::Comparison;
@@ -12,8 +12,9 @@ use crate::outline::{near, sha256};
 use crate::policy::Policy;
 use crate::quality::QualitySums;
 use crate::report::{Check, Report, Tier};
-use crate::source::{DecodedSource, SourceReference, first_frame};
+use crate::source::{DecodedSource, SourceReference};
 use crate::structure::{self, Structure};
+use crate::track::{Frames, first_frame};
 
 /// Judges a rendition: is it a faithful encode of this source for this ladder entry?
 ///
@@ -113,8 +114,8 @@ impl<'a> PictureJudge<'a> {
     }
 
     fn every_frame(&mut self, rendition: &Bytes, limits: &MediaLimits) -> Result<(), Stop> {
-        let mut reader = VideoReader::open(rendition.clone(), &self.source.strict(), limits)?;
-        while let Some(frame) = reader.next_frame()? {
+        let mut frames = Frames::open(rendition, &self.source.strict(), limits, self.source.origin())?;
+        while let Some(frame) = frames.next_frame()? {
             self.frame(frame).map_err(Stop::Judge)?;
         }
         Ok(())

@@ -40,6 +40,7 @@ pub mod rules;
 mod source;
 mod structure;
 mod tempo;
+mod track;
 pub mod ts;
 
 pub use error::VerifyError;

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use alloy_primitives::B256;
 use bytes::Bytes;
-use framemill_media::{DecoderConfig, Demuxer, Frame, MediaError, MediaLimits, VideoReader};
+use framemill_media::{DecoderConfig, Frame, MediaLimits};
 
 use crate::compare::SourceFrame;
 use crate::error::VerifyError;
@@ -12,6 +12,7 @@ use crate::features::Lattice;
 use crate::frames::{KeptPicture, Planes, measure};
 use crate::kernel::Kernel;
 use crate::outline::{Outline, near, sha256};
+use crate::track::{Frames, first_frame};
 
 /// A source segment to judge renditions against.
 ///
@@ -145,12 +146,23 @@ impl SourceReference {
     }
 
     fn decode_whole(&self) -> Result<DecodedSource, VerifyError> {
-        let mut reader = VideoReader::open(self.data.clone(), &self.lenient(), &self.limits)
-            .map_err(VerifyError::Source)?;
+        let (config, limits) = (self.lenient(), &self.limits);
+        let mut frames =
+            Frames::open(&self.data, &config, limits, self.origin()).map_err(VerifyError::Source)?;
+        match self.decode(&mut frames) {
+            Err(VerifyError::Source(error)) if !error.is_bad_media() => return Err(VerifyError::Source(error)),
+            Ok(decoded) if frames.is_whole() => return Ok(decoded),
+            // Damaged, or interlaced in parts: a transcoder sees what a demuxer makes of it.
+            _ => {}
+        }
+        self.decode(&mut Frames::demuxed(&self.data, &config, limits).map_err(VerifyError::Source)?)
+    }
+
+    fn decode(&self, frames: &mut Frames) -> Result<DecodedSource, VerifyError> {
         let mut planes = Planes::new(&self.limits);
         let mut decoded = DecodedSource { frames: Vec::new(), kept: Vec::new() };
         let middle = self.outline.pts.len() / 2;
-        while let Some(frame) = reader.next_frame().map_err(VerifyError::Source)? {
+        while let Some(frame) = frames.next_frame().map_err(VerifyError::Source)? {
             // Two neighbours in the middle, so that one of them survives a halved frame rate.
             let index = decoded.frames.len();
             let keep = index == 0 || (middle..middle + 2).contains(&index);
@@ -180,31 +192,5 @@ impl SourceReference {
         let frame = SourceFrame::new(features, decoded.frames.last(), self.lattice);
         decoded.frames.push(frame);
         Ok(())
-    }
-}
-
-/// The frame shown first, decoding no more than its packet where that is the first keyframe.
-pub(crate) fn first_frame(
-    data: &Bytes,
-    config: &DecoderConfig,
-    limits: &MediaLimits,
-    origin: i64,
-) -> Result<Option<Frame>, MediaError> {
-    let mut demuxer = Demuxer::from_bytes(data.clone(), limits)?;
-    let video = demuxer.probe().require_video()?.stream;
-    let mut decoder = demuxer.decoder(config)?;
-    while let Some(packet) = demuxer.next_packet()? {
-        if packet.stream() == video && packet.is_key() {
-            decoder.send(&packet)?;
-            decoder.flush()?;
-            break;
-        }
-    }
-    let frame = decoder.receive()?;
-    let shown_first = |frame: &Frame| frame.pts().is_some_and(|pts| near(origin, pts) == origin);
-    match frame {
-        Some(frame) if shown_first(&frame) => Ok(Some(frame)),
-        // Pictures that lead the keyframe, or two fields in two packets: decode in order.
-        _ => VideoReader::open(data.clone(), config, limits)?.next_frame(),
     }
 }
