@@ -150,12 +150,20 @@ impl SourceReference {
         let mut frames =
             Frames::open(&self.data, &config, limits, self.origin()).map_err(VerifyError::Source)?;
         match self.decode(&mut frames) {
-            Err(VerifyError::Source(error)) if !error.is_bad_media() => return Err(VerifyError::Source(error)),
-            Ok(decoded) if frames.is_whole() => return Ok(decoded),
-            // Damaged, or interlaced in parts: a transcoder sees what a demuxer makes of it.
+            Err(VerifyError::Source(error)) if !error.is_bad_media() => {
+                return Err(VerifyError::Source(error));
+            }
+            Ok(decoded) if frames.is_whole() && self.has_times_of(&decoded) => return Ok(decoded),
+            // Damaged, interlaced in parts or oddly timed: a transcoder sees what a demuxer makes of it.
             _ => {}
         }
         self.decode(&mut Frames::demuxed(&self.data, &config, limits).map_err(VerifyError::Source)?)
+    }
+
+    /// Whether the frames stand at the times of the packets.
+    fn has_times_of(&self, decoded: &DecodedSource) -> bool {
+        let wanted = self.outline.pts.iter().map(|&pts| near(self.origin(), pts));
+        decoded.frames.iter().map(|frame| frame.features.pts).eq(wanted)
     }
 
     fn decode(&self, frames: &mut Frames) -> Result<DecodedSource, VerifyError> {

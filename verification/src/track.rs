@@ -6,7 +6,9 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use framemill_media::{Decoder, DecoderConfig, Frame, MediaError, MediaLimits, Packet, VideoCodec, VideoReader};
+use framemill_media::{
+    Decoder, DecoderConfig, Frame, MediaError, MediaLimits, Packet, VideoCodec, VideoReader,
+};
 
 use crate::outline::near;
 use crate::ts::{self, Elementary};
@@ -61,7 +63,7 @@ impl Track {
 /// The frames of a segment in the order of presentation.
 pub(crate) enum Frames {
     /// Of a plain track.
-    Plain(PlainFrames),
+    Plain(Box<PlainFrames>),
     /// Through FFmpeg's demuxer.
     Demuxed(Box<VideoReader>),
 }
@@ -84,7 +86,7 @@ impl Frames {
         match Track::read(data, origin) {
             Some(track) => {
                 let decoder = Decoder::of_units(track.codec.clone(), config, limits)?;
-                Ok(Self::Plain(PlainFrames { track, decoder, sent: 0, delivered: 0 }))
+                Ok(Self::Plain(Box::new(PlainFrames { track, decoder, sent: 0, delivered: 0 })))
             }
             None => Self::demuxed(data, config, limits),
         }
@@ -153,4 +155,83 @@ pub(crate) fn first_frame(
     }
     // Pictures that lead the keyframe, or two fields in two packets: decode in order.
     Frames::demuxed(data, config, limits)?.next_frame()
+}
+
+#[cfg(test)]
+mod tests {
+    use framemill_media::{ClipSpec, Rational, generate_clip};
+
+    use super::*;
+
+    fn clip(spec: &ClipSpec) -> Bytes {
+        generate_clip(spec, &MediaLimits::segment()).expect("a clip")
+    }
+
+    fn spec() -> ClipSpec {
+        ClipSpec::new(192, 108, Rational::new(30, 1), 1)
+    }
+
+    /// First time of a clip whose packets are sound.
+    fn origin(data: &Bytes) -> i64 {
+        let video = ts::parse(data).expect("sound").streams.into_iter().find(Elementary::is_video);
+        let units = video.expect("video").units;
+        let times = units.iter().map(|unit| unit.pts.expect("a time") as i64);
+        // Of a clip that is shorter than half of the clock's range.
+        let some = units[0].pts.expect("a time") as i64;
+        times.min_by_key(|&time| near(some, time)).expect("a unit")
+    }
+
+    /// Times and samples of all frames.
+    fn shown(mut frames: Frames, origin: i64) -> Vec<(i64, Vec<Vec<u8>>)> {
+        let mut out = Vec::new();
+        while let Some(frame) = frames.next_frame().expect("it decodes") {
+            let rows = |index| frame.plane(index).into_iter().flat_map(|plane| plane.iter_rows().flatten());
+            let planes = (0..3).map(|index| rows(index).copied().collect()).collect();
+            out.push((near(origin, frame.pts().expect("a time")), planes));
+        }
+        out
+    }
+
+    #[test]
+    fn units_decode_to_the_frames_that_a_demuxer_finds() {
+        let config = DecoderConfig { threads: 1, strict: true };
+        let limits = MediaLimits::segment();
+        for (start_pts, b_frames) in [(0, 0), (900_000, 3), ((1 << 33) - 50_000, 2)] {
+            let data = clip(&ClipSpec { start_pts, b_frames, ..spec() });
+            let origin = origin(&data);
+            let mut plain = Frames::open(&data, &config, &limits, origin).expect("it opens");
+            assert!(matches!(plain, Frames::Plain(_)));
+            let demuxed = shown(Frames::demuxed(&data, &config, &limits).expect("it opens"), origin);
+            assert_eq!(demuxed.len(), 30);
+            assert!(demuxed.windows(2).all(|pair| pair[0].0 < pair[1].0));
+            let first = first_frame(&data, &config, &limits, origin).expect("it decodes").expect("a frame");
+            assert_eq!(first.pts(), Some(demuxed[0].0));
+            let mut last = None;
+            for wanted in &demuxed {
+                last = plain.next_frame().expect("it decodes");
+                assert_eq!(last.as_ref().and_then(Frame::pts), Some(wanted.0));
+            }
+            assert!(last.is_some() && plain.next_frame().expect("it ends").is_none() && plain.is_whole());
+            let again = Frames::open(&data, &config, &limits, origin).expect("it opens");
+            assert!(shown(again, origin) == demuxed, "samples differ");
+        }
+    }
+
+    #[test]
+    fn a_stream_with_a_gap_goes_through_the_demuxer() {
+        let data = clip(&spec());
+        let origin = origin(&data);
+        let gap = 40 * 188;
+        let torn: Bytes = [&data[..gap], &data[gap + 188..]].concat().into();
+        assert!(Track::read(&data, origin).is_some());
+        assert!(Track::read(&torn, origin).is_none());
+        let frames = Frames::open(&torn, &DecoderConfig::default(), &MediaLimits::segment(), origin);
+        assert!(matches!(frames, Ok(Frames::Demuxed(_))));
+    }
+
+    #[test]
+    fn bytes_that_are_no_transport_stream_have_no_track() {
+        assert!(Track::read(b"", 0).is_none());
+        assert!(Track::read(&[0x47; 376], 0).is_none());
+    }
 }

@@ -1,10 +1,12 @@
 //! The loops for AVX2. What the compiler vectorises by itself is the scalar code, compiled again for wider registers.
 
 use std::arch::x86_64::{
-    __m256i, _mm_prefetch, _mm256_add_epi16, _mm256_add_epi32, _mm256_and_si256, _mm256_loadu_si256,
-    _mm256_mullo_epi16, _mm256_permute2x128_si256, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_setzero_si256,
-    _mm256_slli_epi16, _mm256_srli_epi16, _mm256_srli_epi32, _mm256_storeu_si256, _mm256_sub_epi16,
-    _mm256_unpackhi_epi16, _mm256_unpacklo_epi16, _MM_HINT_T0,
+    __m256i, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch, _mm256_add_epi16, _mm256_add_epi32,
+    _mm256_and_si256, _mm256_cvtepu16_epi32, _mm256_extract_epi32, _mm256_loadu_si256, _mm256_mullo_epi16,
+    _mm256_permute2x128_si256, _mm256_permutevar8x32_epi32, _mm256_set1_epi16, _mm256_set1_epi32,
+    _mm256_setzero_si256, _mm256_shuffle_epi32, _mm256_slli_epi16, _mm256_slli_si256, _mm256_srli_epi16,
+    _mm256_srli_epi32, _mm256_storeu_si256, _mm256_sub_epi16, _mm256_sub_epi32, _mm256_unpackhi_epi16,
+    _mm256_unpacklo_epi16,
 };
 
 use super::{Band, SmallDivisor, scalar};
@@ -50,8 +52,12 @@ fn starts(width: usize) -> impl Iterator<Item = usize> {
 #[target_feature(enable = "avx2")]
 fn strip(band: &Band<'_>, x: usize) -> (__m256i, __m256i) {
     let (mut words, mut odd) = (_mm256_setzero_si256(), _mm256_setzero_si256());
-    for y in 1..band.rows.saturating_sub(1) {
-        let row = load(&band.data[y * band.stride + x..]);
+    let mut rows = band.data[x..].chunks(band.stride);
+    let own = |weight| weight != band.between;
+    let first = if own(band.first) { rows.next() } else { None };
+    let last = if own(band.last) { rows.next_back() } else { None };
+    for row in rows {
+        let row = load(row);
         words = _mm256_add_epi16(words, row);
         odd = _mm256_add_epi16(odd, _mm256_srli_epi16::<8>(row));
     }
@@ -60,10 +66,9 @@ fn strip(band: &Band<'_>, x: usize) -> (__m256i, __m256i) {
         words = _mm256_mullo_epi16(words, weight);
         odd = _mm256_mullo_epi16(odd, weight);
     }
-    let ends = [(0, band.first), (band.rows - 1, band.last)];
-    for (y, weight) in ends.into_iter().take(band.rows) {
-        let row = load(&band.data[y * band.stride + x..]);
-        let weight = _mm256_set1_epi16(weight as i16);
+    for (row, weight) in [(first, band.first), (last, band.last)] {
+        let Some(row) = row else { continue };
+        let (row, weight) = (load(row), _mm256_set1_epi16(weight as i16));
         words = _mm256_add_epi16(words, _mm256_mullo_epi16(row, weight));
         odd = _mm256_add_epi16(odd, _mm256_mullo_epi16(_mm256_srli_epi16::<8>(row), weight));
     }
@@ -110,6 +115,29 @@ impl Integer for u32 {}
 #[target_feature(enable = "avx2")]
 pub(super) fn sum_wide(band: &Band<'_>, out: &mut [u32]) {
     scalar::sum_wide(band, out);
+}
+
+#[target_feature(enable = "avx2")]
+pub(super) fn sum_left(columns: &[u16], lefts: &mut [u32]) -> u32 {
+    let mut sum = _mm256_setzero_si256();
+    let (columns, rest) = columns.as_chunks::<8>();
+    let (lefts, lefts_rest) = lefts.as_chunks_mut::<8>();
+    for (left, columns) in lefts.iter_mut().zip(columns) {
+        // SAFETY: eight 16-bit integers are as long as the register, and the load needs no alignment.
+        let narrow = unsafe { _mm_loadu_si128(columns.as_ptr().cast()) };
+        let own = _mm256_cvtepu16_epi32(narrow);
+        // Sums up to each column: within fours, then the lower four's into the upper.
+        let pairs = _mm256_add_epi32(own, _mm256_slli_si256::<4>(own));
+        let fours = _mm256_add_epi32(pairs, _mm256_slli_si256::<8>(pairs));
+        let lower = _mm256_shuffle_epi32::<0xff>(_mm256_permute2x128_si256::<0x08>(fours, fours));
+        let eights = _mm256_add_epi32(fours, lower);
+        store(left, _mm256_add_epi32(sum, _mm256_sub_epi32(eights, own)));
+        sum = _mm256_add_epi32(sum, _mm256_permutevar8x32_epi32(eights, _mm256_set1_epi32(7)));
+    }
+    let sum = _mm256_extract_epi32::<0>(sum) as u32;
+    let all = scalar::sum_left(rest, lefts_rest);
+    lefts_rest.iter_mut().for_each(|left| *left = left.wrapping_add(sum));
+    all.wrapping_add(sum)
 }
 
 #[target_feature(enable = "avx2")]

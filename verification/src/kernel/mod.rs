@@ -65,6 +65,17 @@ impl Kernel {
         dispatch!(self, sum_wide(band, out));
     }
 
+    /// For every column the sum of those left of it, modulo 2^32; returns that of all.
+    pub(crate) fn sum_left(self, columns: &[u16], lefts: &mut [u32]) -> u32 {
+        debug_assert_eq!(columns.len(), lefts.len(), "one sum for each column");
+        dispatch!(self, sum_left(columns, lefts))
+    }
+
+    /// The same of wide columns. Each sum waits for the one before: no register makes it faster by much.
+    pub(crate) fn sum_left_wide(columns: &[u32], lefts: &mut [u32]) -> u32 {
+        scalar::sum_left(columns, lefts)
+    }
+
     /// Rounded means of sums.
     pub(crate) fn divide(self, sums: &[u32], by: SmallDivisor, out: &mut [u16]) {
         dispatch!(self, divide(sums, by, out));
@@ -150,5 +161,71 @@ impl SmallDivisor {
         let rest = dividend.wrapping_sub(estimate.wrapping_mul(self.value));
         let mean = estimate + u32::from(rest >= self.value);
         mean.min(u32::from(MAX_MEAN)) as u16
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn levels(most: usize) -> impl Strategy<Value = Vec<(u16, u16)>> {
+        let level = prop_oneof![Just(0), Just(MAX_MEAN), 0..=MAX_MEAN];
+        prop::collection::vec((level.clone(), level), 0..most)
+    }
+
+    fn haar_by_definition(upper: &[u16], lower: &[u16]) -> u64 {
+        let squares = upper.chunks_exact(2).zip(lower.chunks_exact(2)).map(|(upper, lower)| {
+            let [a, b, c, d] = [upper[0], upper[1], lower[0], lower[1]].map(i64::from);
+            (a - b + c - d).pow(2) + (a + b - c - d).pow(2) + (a - b - c + d).pow(2)
+        });
+        squares.sum::<i64>() as u64
+    }
+
+    proptest! {
+        #[test]
+        fn levels_are_compared_by_definition_on_every_kernel(pairs in levels(700)) {
+            let (a, b): (Vec<u16>, Vec<u16>) = pairs.into_iter().unzip();
+            let distance = || a.iter().zip(&b).map(|(&a, &b)| u64::from(a.abs_diff(b)));
+            for kernel in [Kernel::SCALAR, Kernel::detect()] {
+                prop_assert_eq!(u64::from(kernel.sum_abs_diff(&a, &b)), distance().sum::<u64>());
+                prop_assert_eq!(kernel.square_error(&a, &b), distance().map(|d| d * d).sum::<u64>());
+                prop_assert_eq!(kernel.haar(&a, &b), haar_by_definition(&a, &b));
+            }
+        }
+
+        #[test]
+        fn what_lies_left_is_summed_on_every_kernel(columns in prop::collection::vec(any::<u16>(), 0..300)) {
+            let wanted: Vec<u32> = (0..=columns.len())
+                .map(|end| columns[..end].iter().map(|&column| u32::from(column)).sum())
+                .collect();
+            for kernel in [Kernel::SCALAR, Kernel::detect()] {
+                let mut lefts = vec![0; columns.len()];
+                let all = kernel.sum_left(&columns, &mut lefts);
+                lefts.push(all);
+                prop_assert_eq!(&lefts, &wanted);
+            }
+        }
+
+        #[test]
+        fn sums_are_divided_exactly_on_every_kernel(
+            value in prop_oneof![1u32..20, 1u32..1_000_000],
+            shares in prop::collection::vec(0u32..=MAX_MEAN.into(), 1..40),
+            past in 0u32..20,
+        ) {
+            let by = SmallDivisor::new(value);
+            // Sums whose dividends stay below 2^32, around the borders of rounding too.
+            let ceiling = (u64::from(u32::MAX) - u64::from(value)) / 16;
+            let sum = |share| (u64::from(share) * u64::from(value) / 16 + u64::from(past)).min(ceiling) as u32;
+            let sums: Vec<u32> = shares.into_iter().map(sum).collect();
+            let mean = |&sum: &u32| (u64::from(sum) * 16 + u64::from(value / 2)) / u64::from(value);
+            let wanted: Vec<u16> = sums.iter().map(mean).map(|mean| mean.min(u64::from(MAX_MEAN)) as u16).collect();
+            for kernel in [Kernel::SCALAR, Kernel::detect()] {
+                let mut out = vec![0; sums.len()];
+                kernel.divide(&sums, by, &mut out);
+                prop_assert_eq!(&out, &wanted);
+            }
+        }
     }
 }

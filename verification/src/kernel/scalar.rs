@@ -65,6 +65,15 @@ pub(super) fn sum_wide(band: &Band<'_>, out: &mut [u32]) {
     }
 }
 
+pub(super) fn sum_left<T: Copy + Into<u32>>(columns: &[T], lefts: &mut [u32]) -> u32 {
+    let mut sum = 0u32;
+    for (left, &column) in lefts.iter_mut().zip(columns) {
+        *left = sum;
+        sum = sum.wrapping_add(column.into());
+    }
+    sum
+}
+
 #[inline(always)]
 pub(super) fn divide(sums: &[u32], by: SmallDivisor, out: &mut [u16]) {
     for (mean, &sum) in out.iter_mut().zip(sums) {
@@ -74,11 +83,11 @@ pub(super) fn divide(sums: &[u32], by: SmallDivisor, out: &mut [u16]) {
 
 #[inline(always)]
 pub(super) fn sum_abs_diff(a: &[u16], b: &[u16]) -> u32 {
-    // Lattices have thousands of cells of at most 4095: far below 32 bits.
+    // Lattices have thousands of cells of at most 2^12: far below 32 bits.
     a.iter().zip(b).map(|(&a, &b)| u32::from(a.abs_diff(b))).sum()
 }
 
-/// Squares of differences of levels, which are below 2^12, that add up to less than 2^32.
+/// Squares of differences of levels, which are at most 2^12, that add up to less than 2^32.
 const SQUARES: usize = 128;
 
 #[inline(always)]
