@@ -28,6 +28,7 @@ pub mod features;
 mod frames;
 mod judge;
 mod kernel;
+mod means;
 pub mod nal;
 mod outline;
 pub mod plane;

@@ -2,7 +2,8 @@
 
 use crate::features::{Range, limited_luma};
 use crate::kernel::Kernel;
-use crate::plane::{AreaMeans, Grid, LEVEL, Plane};
+use crate::means::AreaMeans;
+use crate::plane::{Grid, LEVEL, Plane};
 use crate::report::Quality;
 
 /// Sums over the measured frames, in squared sixteenths of a level.
