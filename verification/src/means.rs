@@ -73,11 +73,33 @@ enum Sums {
     /// In 16 bits, four neighbours together.
     Quads { columns: Vec<u32>, samples: usize, cells: Vec<u32>, divisor: SmallDivisor },
     /// In 16 bits.
-    Narrow { columns: Vec<u16>, lefts: Vec<u32>, cells: Vec<u32>, divisor: SmallDivisor },
+    Narrow { columns: Vec<u16>, edges: Edges, cells: Vec<u32>, divisor: SmallDivisor },
     /// In 32 bits, the cells' sums too.
-    Wide { columns: Vec<u32>, lefts: Vec<u32>, cells: Vec<u32>, divisor: SmallDivisor },
+    Wide { columns: Vec<u32>, edges: Edges, cells: Vec<u32>, divisor: SmallDivisor },
     /// In 32 bits, the cells' sums in 64.
     Exact { columns: Vec<u32>, divisor: Divisor },
+}
+
+/// Where the edges between the cells of a row lie, looked up rather than followed: their pattern is too irregular for a
+/// branch.
+struct Edges {
+    /// The column that each edge cuts, and how many of its parts lie left of it.
+    inner: Vec<(u32, u32)>,
+    /// Parts of a column.
+    parts: u32,
+    /// What lies left of each column.
+    lefts: Vec<u32>,
+}
+
+impl Edges {
+    fn new(across: Axis, width: usize, cells: usize) -> Self {
+        // Columns and parts are at most MAX_PLANE_SIDE, or as many as there are cells in a row.
+        let edge = |index: usize| {
+            let at = index * across.samples;
+            ((at / across.cells) as u32, (at % across.cells) as u32)
+        };
+        Self { inner: (1..cells).map(edge).collect(), parts: across.cells as u32, lefts: vec![0; width] }
+    }
 }
 
 impl Sums {
@@ -97,11 +119,21 @@ impl Sums {
         let (cells, divisor) = (vec![0; cells], SmallDivisor::new(divisor as u32));
         let columns_fit = brightest * down.samples as u64 <= u64::from(u16::MAX);
         if plane.depth() > 8 || !columns_fit {
-            Self::Wide { columns: vec![0; width], lefts: vec![0; width], cells, divisor }
+            Self::Wide {
+                columns: vec![0; width],
+                edges: Edges::new(across, width, cells.len()),
+                cells,
+                divisor,
+            }
         } else if across.cells == 1 && across.samples.is_multiple_of(4) {
             Self::Quads { columns: vec![0; width / 4], samples: across.samples / 4, cells, divisor }
         } else {
-            Self::Narrow { columns: vec![0; width], lefts: vec![0; width], cells, divisor }
+            Self::Narrow {
+                columns: vec![0; width],
+                edges: Edges::new(across, width, cells.len()),
+                cells,
+                divisor,
+            }
         }
     }
 }
@@ -128,15 +160,15 @@ impl<'a> AreaMeans<'a> {
                 sum_chunks(columns, *samples, cells);
                 self.kernel.divide(cells, *divisor, out);
             }
-            Sums::Narrow { columns, lefts, cells, divisor } => {
+            Sums::Narrow { columns, edges, cells, divisor } => {
                 self.kernel.sum_columns(&band, columns);
                 let sum_left = |columns: &[u16], lefts: &mut [u32]| self.kernel.sum_left(columns, lefts);
-                sum_cells(columns, self.across, lefts, sum_left, cells);
+                sum_cells(columns, self.across, edges, sum_left, cells);
                 self.kernel.divide(cells, *divisor, out);
             }
-            Sums::Wide { columns, lefts, cells, divisor } => {
+            Sums::Wide { columns, edges, cells, divisor } => {
                 self.kernel.sum_wide(&band, columns);
-                sum_cells(columns, self.across, lefts, Kernel::sum_left_wide, cells);
+                sum_cells(columns, self.across, edges, Kernel::sum_left_wide, cells);
                 self.kernel.divide(cells, *divisor, out);
             }
             Sums::Exact { columns, divisor } => {
@@ -151,15 +183,15 @@ impl<'a> AreaMeans<'a> {
 fn sum_cells<T: Copy + Into<u32>>(
     columns: &[T],
     across: Axis,
-    lefts: &mut [u32],
+    edges: &mut Edges,
     sum_left: impl FnOnce(&[T], &mut [u32]) -> u32,
     cells: &mut [u32],
 ) {
     if across.cells == 1 {
         sum_chunks(columns, across.samples, cells);
     } else {
-        let all = sum_left(columns, lefts);
-        sum_parts(columns, across, lefts, all, cells);
+        let all = sum_left(columns, &mut edges.lefts);
+        sum_parts(columns, edges, all, cells);
     }
 }
 
@@ -171,25 +203,17 @@ fn sum_chunks<T: Copy + Into<u32>>(columns: &[T], samples: usize, cells: &mut [u
 }
 
 /// Sums of parts of columns for every cell: the difference of what lies left of each edge between cells, of which
-/// `lefts` holds the whole columns and `all` the sum of all. Exact, since the largest cell fits 32 bits.
-fn sum_parts<T: Copy + Into<u32>>(columns: &[T], across: Axis, lefts: &[u32], all: u32, cells: &mut [u32]) {
-    let parts = across.cells;
-    let (step, rest) = (across.samples / parts, across.samples % parts);
-    let (mut column, mut part, mut before) = (0, 0, 0u32);
+/// `edges.lefts` holds the whole columns and `all` the sum of all. Exact, since the largest cell fits 32 bits.
+fn sum_parts<T: Copy + Into<u32>>(columns: &[T], edges: &Edges, all: u32, cells: &mut [u32]) {
+    let mut before = 0u32;
     let (last, inner) = cells.split_last_mut().expect("a grid has cells");
-    for cell in inner {
-        column += step;
-        part += rest;
-        if part >= parts {
-            part -= parts;
-            column += 1;
-        }
-        let cut = (part as u32).wrapping_mul(columns[column].into());
-        let here = lefts[column].wrapping_mul(parts as u32).wrapping_add(cut);
+    for (cell, &(column, part)) in inner.iter_mut().zip(&edges.inner) {
+        let cut = part.wrapping_mul(columns[column as usize].into());
+        let here = edges.lefts[column as usize].wrapping_mul(edges.parts).wrapping_add(cut);
         *cell = here.wrapping_sub(before);
         before = here;
     }
-    *last = all.wrapping_mul(parts as u32).wrapping_sub(before);
+    *last = all.wrapping_mul(edges.parts).wrapping_sub(before);
 }
 
 fn exact_means(columns: &[u32], across: Axis, divisor: &Divisor, out: &mut [u16]) {

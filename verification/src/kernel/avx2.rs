@@ -49,6 +49,7 @@ fn starts(width: usize) -> impl Iterator<Item = usize> {
 ///
 /// A register of bytes is also one of 16-bit words `even + 256 * odd`. These words are added up modulo 2^16 as they are,
 /// beside their upper halves; what the odd columns put into the words is taken away at the end.
+#[inline]
 #[target_feature(enable = "avx2")]
 fn strip(band: &Band<'_>, x: usize) -> (__m256i, __m256i) {
     let (mut words, mut odd) = (_mm256_setzero_si256(), _mm256_setzero_si256());
@@ -77,6 +78,7 @@ fn strip(band: &Band<'_>, x: usize) -> (__m256i, __m256i) {
 }
 
 /// Fetches the rows that come next, once for every line of the cache.
+#[inline]
 #[target_feature(enable = "avx2")]
 fn prefetch(band: &Band<'_>, x: usize) {
     if x.is_multiple_of(2 * LANE) {
@@ -87,12 +89,14 @@ fn prefetch(band: &Band<'_>, x: usize) {
 }
 
 /// Adds the two 16-bit halves of every 32-bit word.
+#[inline]
 #[target_feature(enable = "avx2")]
 fn halves(words: __m256i) -> __m256i {
     let low = _mm256_and_si256(words, _mm256_set1_epi32(0xffff));
     _mm256_add_epi32(low, _mm256_srli_epi32::<16>(words))
 }
 
+#[inline]
 #[target_feature(enable = "avx2")]
 fn load(bytes: &[u8]) -> __m256i {
     let bytes = &bytes[..LANE];
@@ -100,6 +104,7 @@ fn load(bytes: &[u8]) -> __m256i {
     unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
 }
 
+#[inline]
 #[target_feature(enable = "avx2")]
 fn store<T: Integer>(to: &mut [T], value: __m256i) {
     assert_eq!(size_of_val(to), LANE, "a register's worth of integers");
