@@ -19,12 +19,25 @@ pub(super) fn sum_columns(band: &Band<'_>, out: &mut [u16]) {
     if band.width < LANE || band.sample_bytes != 1 {
         return scalar::sum_columns(band, out);
     }
-    for x in starts(band.width) {
-        let (even, odd) = strip(band, x);
-        let (low, high) = (_mm256_unpacklo_epi16(even, odd), _mm256_unpackhi_epi16(even, odd));
-        store(&mut out[x..x + 16], _mm256_permute2x128_si256::<0x20>(low, high));
-        store(&mut out[x + 16..x + 32], _mm256_permute2x128_si256::<0x31>(low, high));
+    let (pairs, singles) = starts(band.width);
+    for x in pairs {
+        for (at, sums) in [x, x + LANE].into_iter().zip(strips::<2>(band, x)) {
+            store_columns(&mut out[at..at + LANE], sums);
+        }
     }
+    for x in singles {
+        let [sums] = strips(band, x);
+        store_columns(&mut out[x..x + LANE], sums);
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn store_columns(out: &mut [u16], (even, odd): (__m256i, __m256i)) {
+    let (low, high) = (_mm256_unpacklo_epi16(even, odd), _mm256_unpackhi_epi16(even, odd));
+    let (left, right) = out.split_at_mut(LANE / 2);
+    store(left, _mm256_permute2x128_si256::<0x20>(low, high));
+    store(right, _mm256_permute2x128_si256::<0x31>(low, high));
 }
 
 #[target_feature(enable = "avx2")]
@@ -32,49 +45,70 @@ pub(super) fn sum_quads(band: &Band<'_>, out: &mut [u32]) {
     if band.width < LANE || band.sample_bytes != 1 {
         return scalar::sum_quads(band, out);
     }
-    for x in starts(band.width) {
-        let (even, odd) = strip(band, x);
-        let quads = _mm256_add_epi32(halves(even), halves(odd));
-        store(&mut out[x / 4..x / 4 + 8], quads);
+    let (pairs, singles) = starts(band.width);
+    for x in pairs {
+        for (at, sums) in [x, x + LANE].into_iter().zip(strips::<2>(band, x)) {
+            store_quads(&mut out[at / 4..at / 4 + 8], sums);
+        }
+    }
+    for x in singles {
+        let [sums] = strips(band, x);
+        store_quads(&mut out[x / 4..x / 4 + 8], sums);
     }
 }
 
-/// Where the strips start: the last one may overlap the one before, which gives the same sums again.
-fn starts(width: usize) -> impl Iterator<Item = usize> {
-    let last = width - LANE;
-    (0..last).step_by(LANE).chain([last])
+#[inline]
+#[target_feature(enable = "avx2")]
+fn store_quads(out: &mut [u32], (even, odd): (__m256i, __m256i)) {
+    store(out, _mm256_add_epi32(halves(even), halves(odd)));
 }
 
-/// Sums of the even and of the odd columns of a strip of 32.
+/// Where pairs of strips start and then single ones: the last may overlap the one before, which gives the same sums
+/// again.
+fn starts(width: usize) -> (impl Iterator<Item = usize>, impl Iterator<Item = usize>) {
+    let paired = width / (2 * LANE) * (2 * LANE);
+    let last = (paired < width).then(|| width - LANE);
+    let whole = (width - paired > LANE).then_some(paired);
+    ((0..paired).step_by(2 * LANE), whole.into_iter().chain(last))
+}
+
+/// Sums of the even and of the odd columns of neighbouring strips of 32.
 ///
 /// A register of bytes is also one of 16-bit words `even + 256 * odd`. These words are added up modulo 2^16 as they are,
 /// beside their upper halves; what the odd columns put into the words is taken away at the end.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn strip(band: &Band<'_>, x: usize) -> (__m256i, __m256i) {
-    let (mut words, mut odd) = (_mm256_setzero_si256(), _mm256_setzero_si256());
+fn strips<const N: usize>(band: &Band<'_>, x: usize) -> [(__m256i, __m256i); N] {
+    let mut sums = [(_mm256_setzero_si256(), _mm256_setzero_si256()); N];
     let mut rows = band.data[x..].chunks(band.stride);
     let own = |weight| weight != band.between;
     let first = if own(band.first) { rows.next() } else { None };
     let last = if own(band.last) { rows.next_back() } else { None };
     for row in rows {
-        let row = load(row);
-        words = _mm256_add_epi16(words, row);
-        odd = _mm256_add_epi16(odd, _mm256_srli_epi16::<8>(row));
+        for (index, (words, odd)) in sums.iter_mut().enumerate() {
+            let row = load(&row[index * LANE..]);
+            *words = _mm256_add_epi16(*words, row);
+            *odd = _mm256_add_epi16(*odd, _mm256_srli_epi16::<8>(row));
+        }
     }
     if band.between != 1 {
         let weight = _mm256_set1_epi16(band.between as i16);
-        words = _mm256_mullo_epi16(words, weight);
-        odd = _mm256_mullo_epi16(odd, weight);
+        for (words, odd) in &mut sums {
+            *words = _mm256_mullo_epi16(*words, weight);
+            *odd = _mm256_mullo_epi16(*odd, weight);
+        }
     }
     for (row, weight) in [(first, band.first), (last, band.last)] {
         let Some(row) = row else { continue };
-        let (row, weight) = (load(row), _mm256_set1_epi16(weight as i16));
-        words = _mm256_add_epi16(words, _mm256_mullo_epi16(row, weight));
-        odd = _mm256_add_epi16(odd, _mm256_mullo_epi16(_mm256_srli_epi16::<8>(row), weight));
+        let weight = _mm256_set1_epi16(weight as i16);
+        for (index, (words, odd)) in sums.iter_mut().enumerate() {
+            let row = load(&row[index * LANE..]);
+            *words = _mm256_add_epi16(*words, _mm256_mullo_epi16(row, weight));
+            *odd = _mm256_add_epi16(*odd, _mm256_mullo_epi16(_mm256_srli_epi16::<8>(row), weight));
+        }
     }
     prefetch(band, x);
-    (_mm256_sub_epi16(words, _mm256_slli_epi16::<8>(odd)), odd)
+    sums.map(|(words, odd)| (_mm256_sub_epi16(words, _mm256_slli_epi16::<8>(odd)), odd))
 }
 
 /// Fetches the rows that come next, once for every line of the cache.
