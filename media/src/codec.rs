@@ -78,6 +78,17 @@ impl VideoCodec {
         }
     }
 
+    /// No decoder has the identifier of an unknown one.
+    pub(crate) fn id(&self) -> AVCodecID {
+        match self {
+            Self::H264 => AVCodecID::AV_CODEC_ID_H264,
+            Self::Hevc => AVCodecID::AV_CODEC_ID_HEVC,
+            Self::Vp9 => AVCodecID::AV_CODEC_ID_VP9,
+            Self::Av1 => AVCodecID::AV_CODEC_ID_AV1,
+            Self::Other(_) => AVCodecID::AV_CODEC_ID_NONE,
+        }
+    }
+
     /// FFmpeg's name of the codec.
     pub fn name(&self) -> &str {
         match self {

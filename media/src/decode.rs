@@ -64,6 +64,31 @@ impl Decoder {
         config: &DecoderConfig,
         limits: &MediaLimits,
     ) -> Result<Self, MediaError> {
+        Self::open(parameters, config, limits, ffi::FF_COMPLIANCE_NORMAL)
+    }
+
+    /// A decoder for packets of [`Packet::of_unit`], of a stream that nobody has probed: its headers stand before its
+    /// pictures. Frames are held back as long as the stream's own bound on reordering says, or where it says none as
+    /// long as its level allows, so that their order does not rest on a guess.
+    ///
+    /// # Errors
+    ///
+    /// As [`Decoder::new`].
+    pub fn of_units(
+        codec: VideoCodec,
+        config: &DecoderConfig,
+        limits: &MediaLimits,
+    ) -> Result<Self, MediaError> {
+        let parameters = StreamParameters::unprobed(codec)?;
+        Self::open(&parameters, config, limits, ffi::FF_COMPLIANCE_STRICT)
+    }
+
+    fn open(
+        parameters: &StreamParameters,
+        config: &DecoderConfig,
+        limits: &MediaLimits,
+        compliance: i32,
+    ) -> Result<Self, MediaError> {
         sys::init();
         let id = parameters.get().codec_id;
         let name = VideoCodec::from_id(id);
@@ -79,6 +104,7 @@ impl Decoder {
         let raw = context.get_mut();
         raw.pkt_timebase = TICK_BASE;
         raw.thread_count = i32::try_from(config.threads).unwrap_or(0);
+        raw.strict_std_compliance = compliance;
         raw.max_pixels = limits.padded_pixels_per_frame();
         // Frames that lean on missing references are handed out too, marked corrupt: a segment must not lose frames.
         raw.flags |= ffi::AV_CODEC_FLAG_OUTPUT_CORRUPT as i32;

@@ -7,6 +7,7 @@ use ffmpeg_next::codec;
 use ffmpeg_next::codec::packet::{Mut as _, Ref as _};
 use ffmpeg_next::ffi::{self, AVCodecParameters, AVMediaType, AVRational};
 
+use crate::codec::VideoCodec;
 use crate::error::MediaError;
 use crate::sys;
 use crate::time::Ticks;
@@ -36,6 +37,15 @@ impl Packet {
             duration: inner.duration().max(0),
             inner: Arc::new(inner),
         }
+    }
+
+    /// One access unit of an elementary stream, its bytes copied.
+    pub fn of_unit(data: &[u8], pts: Ticks, is_key: bool) -> Self {
+        let mut inner = codec::packet::Packet::copy(data);
+        if is_key {
+            inner.set_flags(codec::packet::Flags::KEY);
+        }
+        Self { inner: Arc::new(inner), stream: 0, pts: Some(pts), dts: None, duration: 0 }
     }
 
     /// Index of the stream in its container.
@@ -159,6 +169,17 @@ impl StreamParameters {
         let destination = unsafe { parameters.as_mut_ptr() };
         sys::check(operation, fill(destination))?;
         Ok(Self { inner: Arc::new(OwnedParameters(parameters)) })
+    }
+
+    /// Those of a video stream of which nothing but the codec is known.
+    pub(crate) fn unprobed(codec: VideoCodec) -> Result<Self, MediaError> {
+        Self::filled("describe a video stream", |destination| {
+            // SAFETY: freshly allocated parameters that are exclusively ours.
+            let parameters = unsafe { &mut *destination };
+            parameters.codec_type = AVMediaType::AVMEDIA_TYPE_VIDEO;
+            parameters.codec_id = codec.id();
+            0
+        })
     }
 
     /// Copies parameters that FFmpeg owns.

@@ -29,6 +29,7 @@ use crate::error::VerifyError;
 use crate::features::{FrameFeatures, Lattice};
 use crate::frames::measure;
 use crate::judge::plain;
+use crate::kernel::Kernel;
 
 /// Version of the trees and of the features in them, never zero: a change of either is a new one. It is the first byte
 /// of every root; roots of another version cannot be compared.
@@ -316,7 +317,7 @@ impl Frames {
         }
         let pts = wrapped(frame.pts().ok_or(CommitmentError::UntimedFrame { index })?);
         let lattice = Lattice::for_picture(size.0 as usize, size.1 as usize);
-        measure(&frame, pts, lattice).map(Some).map_err(CommitmentError::Judge)
+        measure(Kernel::detect(), &frame, pts, lattice).map(Some).map_err(CommitmentError::Judge)
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use crate::cells::{ErrorEnergy, outliers, smoothed, smoothing_radius};
 use crate::features::{FrameFeatures, Lattice, NEUTRAL, contrast, spread};
+use crate::kernel::Kernel;
 use crate::plane::Grid;
 use crate::register::Registration;
 use crate::report::{Check, Tier};
@@ -108,7 +109,13 @@ pub(crate) struct Comparison<'a> {
 
 impl<'a> Comparison<'a> {
     /// `size` is that of the rendition's frames, `millibits` what the ladder gives each of their pixels.
-    pub(crate) fn new(source: &'a [SourceFrame], lattice: Lattice, size: (u32, u32), millibits: u64) -> Self {
+    pub(crate) fn new(
+        source: &'a [SourceFrame],
+        lattice: Lattice,
+        size: (u32, u32),
+        millibits: u64,
+        kernel: Kernel,
+    ) -> Self {
         let cells = lattice.coarse.cells();
         let radius = smoothing_radius(lattice.coarse, size);
         let coarse_radius = COARSE_RADIUS * (radius + 1);
@@ -122,7 +129,7 @@ impl<'a> Comparison<'a> {
             near: Registration::new(lattice, 0),
             far: Registration::new(lattice, coarse_radius),
             fine: lattice.fine,
-            tempo: Tempo::default(),
+            tempo: Tempo::new(kernel),
             luma: PlaneSums::new(cells),
             u: PlaneSums::new(cells),
             v: PlaneSums::new(cells),

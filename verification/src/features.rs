@@ -1,6 +1,7 @@
 //! What is remembered of a decoded frame: means on lattices, in sixteenths of an 8-bit level.
 
-use crate::plane::{Grid, LEVEL, Plane, area_means};
+use crate::kernel::Kernel;
+use crate::plane::{Grid, LEVEL, Plane, area_means_by};
 
 /// Cells of the fine luma lattice along the longer and the shorter side of the picture.
 const FINE_LONG: usize = 160;
@@ -73,9 +74,16 @@ impl FrameFeatures {
     /// Measures a picture.
     #[must_use]
     pub fn measure(picture: &Picture<'_>, lattice: Lattice) -> Self {
-        let mut fine = area_means(&picture.y, lattice.fine);
+        Self::measure_by(Kernel::detect(), picture, lattice)
+    }
+
+    /// Measures a picture by a kernel of the caller's choice.
+    #[must_use]
+    pub fn measure_by(kernel: Kernel, picture: &Picture<'_>, lattice: Lattice) -> Self {
+        let means = |plane, grid| area_means_by(kernel, plane, grid);
+        let mut fine = means(&picture.y, lattice.fine);
         let (mut u, mut v) = match &picture.chroma {
-            Some((u, v)) => (area_means(u, lattice.coarse), area_means(v, lattice.coarse)),
+            Some((u, v)) => (means(u, lattice.coarse), means(v, lattice.coarse)),
             None => (vec![NEUTRAL; lattice.coarse.cells()], vec![NEUTRAL; lattice.coarse.cells()]),
         };
         if picture.range == Range::Full {
@@ -170,13 +178,6 @@ fn extend(high: &mut [u16], low: &mut [u16], line: &[u16]) {
         *h = (*h).max(level);
         *l = (*l).min(level);
     }
-}
-
-/// Sum of absolute differences of two planes of features.
-#[must_use]
-pub fn sum_abs_diff(a: &[u16], b: &[u16]) -> u32 {
-    // Lattices have thousands of cells of at most 4095: far below 32 bits.
-    a.iter().zip(b).map(|(&a, &b)| u32::from(a.abs_diff(b))).sum()
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@ use framemill_media::{Frame, MediaError, MediaLimits, PixelFormat, ScaleFilter, 
 
 use crate::error::VerifyError;
 use crate::features::{FrameFeatures, Lattice, Picture, Range};
-use crate::plane::{OwnedPlane, Plane};
+use crate::kernel::Kernel;
+use crate::plane::Plane;
 
 /// Prefixes of the planar formats that are read as they come from the decoder. Anything else (packed, RGB,
 /// semi-planar) is rare in live video and is brought to 4:2:0 first.
@@ -45,13 +46,18 @@ impl Planes {
 }
 
 /// Measures a frame that [`Planes::readable`] returned.
-pub(crate) fn measure(frame: &Frame, pts: i64, lattice: Lattice) -> Result<FrameFeatures, VerifyError> {
+pub(crate) fn measure(
+    kernel: Kernel,
+    frame: &Frame,
+    pts: i64,
+    lattice: Lattice,
+) -> Result<FrameFeatures, VerifyError> {
     let chroma = match (plane(frame, 1)?, plane(frame, 2)?) {
         (Some(u), Some(v)) => Some((u, v)),
         _ => None,
     };
     let picture = Picture { pts, range: range(frame), y: luma(frame)?, chroma };
-    Ok(FrameFeatures::measure(&picture, lattice))
+    Ok(FrameFeatures::measure_by(kernel, &picture, lattice))
 }
 
 /// The luma plane.
@@ -77,18 +83,11 @@ fn plane(frame: &Frame, index: usize) -> Result<Option<Plane<'_>>, VerifyError> 
     Plane::new(raw.data(), raw.stride(), raw.row_bytes() / sample_bytes, raw.rows(), depth).map(Some)
 }
 
-/// A luma plane kept beyond its frame.
+/// A picture kept at full size, to measure the quality of renditions. It shares the decoder's buffer.
 #[derive(Clone, Debug)]
-pub(crate) struct KeptLuma {
+pub(crate) struct KeptPicture {
     pub(crate) pts: i64,
-    pub(crate) range: Range,
-    pub(crate) plane: OwnedPlane,
-}
-
-impl KeptLuma {
-    pub(crate) fn of(frame: &Frame, pts: i64) -> Result<Self, VerifyError> {
-        Ok(Self { pts, range: range(frame), plane: luma(frame)?.to_owned_plane() })
-    }
+    pub(crate) frame: Frame,
 }
 
 /// The only pixel format of a rendition that every player shows.

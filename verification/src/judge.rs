@@ -1,19 +1,20 @@
 //! One judgement: structure first, then as much of the picture as the policy draws.
 
 use bytes::Bytes;
-use framemill_media::{Frame, MediaError, MediaLimits, VideoReader};
+use framemill_media::{Frame, MediaError, MediaLimits};
 use framemill_network::ladder::LadderEntry;
 
 use crate::compare::Comparison;
 use crate::error::VerifyError;
 use crate::features::FrameFeatures;
-use crate::frames::{self, KeptLuma, Planes, RENDITION_FORMAT, measure};
+use crate::frames::{self, KeptPicture, Planes, RENDITION_FORMAT, measure};
 use crate::outline::{near, sha256};
 use crate::policy::Policy;
 use crate::quality::QualitySums;
 use crate::report::{Check, Report, Tier};
-use crate::source::{DecodedSource, SourceReference, first_frame};
+use crate::source::{DecodedSource, SourceReference};
 use crate::structure::{self, Structure};
+use crate::track::{Frames, first_frame};
 
 /// Judges a rendition: is it a faithful encode of this source for this ladder entry?
 ///
@@ -50,7 +51,7 @@ pub fn verify(
 /// Decodes a rendition and compares it frame by frame.
 struct PictureJudge<'a> {
     source: &'a SourceReference,
-    kept: &'a [KeptLuma],
+    kept: &'a [KeptPicture],
     comparison: Comparison<'a>,
     planes: Planes,
     size: (u32, u32),
@@ -76,6 +77,7 @@ impl<'a> PictureJudge<'a> {
                 source.lattice(),
                 (entry.width, entry.height),
                 millibits(source, entry, frames),
+                source.kernel(),
             ),
             planes: Planes::new(&limits),
             size: (entry.width, entry.height),
@@ -112,8 +114,8 @@ impl<'a> PictureJudge<'a> {
     }
 
     fn every_frame(&mut self, rendition: &Bytes, limits: &MediaLimits) -> Result<(), Stop> {
-        let mut reader = VideoReader::open(rendition.clone(), &self.source.strict(), limits)?;
-        while let Some(frame) = reader.next_frame()? {
+        let mut frames = Frames::open(rendition, &self.source.strict(), limits, self.source.origin())?;
+        while let Some(frame) = frames.next_frame()? {
             self.frame(frame).map_err(Stop::Judge)?;
         }
         Ok(())
@@ -127,10 +129,11 @@ impl<'a> PictureJudge<'a> {
         }
         let pts = frame.pts().map_or(i64::MIN, |pts| near(self.source.origin(), pts));
         let frame = self.planes.readable(frame).map_err(VerifyError::Judge)?;
-        let features: FrameFeatures = measure(&frame, pts, self.source.lattice())?;
+        let kernel = self.source.kernel();
+        let features: FrameFeatures = measure(kernel, &frame, pts, self.source.lattice())?;
         if let Some(kept) = self.kept.iter().find(|kept| kept.pts == pts) {
-            let shown = (&frames::luma(&frame)?, frames::range(&frame));
-            self.quality.add((&kept.plane.as_plane(), kept.range), shown);
+            let source = (&frames::luma(&kept.frame)?, frames::range(&kept.frame));
+            self.quality.add(kernel, source, (&frames::luma(&frame)?, frames::range(&frame)));
         }
         self.comparison.add(features);
         Ok(())

@@ -34,6 +34,8 @@ pub mod features;
 mod frames;
 mod hevc;
 mod judge;
+mod kernel;
+mod means;
 pub mod nal;
 mod opening;
 mod outline;
@@ -53,6 +55,7 @@ mod sound;
 mod source;
 mod structure;
 mod tempo;
+mod track;
 pub mod ts;
 
 pub use bisection::{Answer, Bisection, BisectionError, Question, answer};
@@ -62,6 +65,7 @@ pub use commitment::{
 };
 pub use error::VerifyError;
 pub use judge::verify;
+pub use kernel::Kernel;
 pub use opening::{BadOpening, BlockOpening, Difference, Features, FrameContent, FrameOpening, Opening};
 pub use pay::{DOUBLING, QualityTerms};
 pub use policy::{PPM, Policy};

@@ -1,7 +1,9 @@
 //! How close a rendition comes to its source at full size. Figures for the price; no verdict rests on them.
 
 use crate::features::{Range, limited_luma};
-use crate::plane::{Grid, LEVEL, Plane, area_means};
+use crate::kernel::Kernel;
+use crate::means::AreaMeans;
+use crate::plane::{Grid, LEVEL, Plane};
 use crate::report::Quality;
 
 /// Sums over the measured frames, in squared sixteenths of a level.
@@ -15,17 +17,23 @@ pub(crate) struct QualitySums {
 }
 
 impl QualitySums {
-    /// Compares a rendition's luma with the source's, averaged down to the same size.
-    pub(crate) fn add(&mut self, source: (&Plane<'_>, Range), shown: (&Plane<'_>, Range)) {
+    /// Compares a rendition's luma with the source's, averaged down to the same size: two rows at a time, while they
+    /// are in cache.
+    pub(crate) fn add(&mut self, kernel: Kernel, source: (&Plane<'_>, Range), shown: (&Plane<'_>, Range)) {
         let grid = Grid { cols: shown.0.width(), rows: shown.0.height() };
-        let source = levels(source.0, grid, source.1);
-        let shown = levels(shown.0, grid, shown.1);
-        for (&s, &r) in source.iter().zip(&shown) {
-            let error = u64::from(s.abs_diff(r));
-            self.square_error += error * error;
+        let mut source = Levels::new(kernel, source, grid);
+        let mut shown = Levels::new(kernel, shown, grid);
+        for top in (0..grid.rows).step_by(2) {
+            let rows = top..(top + 2).min(grid.rows);
+            for (index, row) in rows.clone().enumerate() {
+                let (source, shown) = (source.read(row, index), shown.read(row, index));
+                self.square_error += kernel.square_error(source, shown);
+            }
+            if rows.len() == 2 {
+                self.source_detail += source.detail(kernel);
+                self.shown_detail += shown.detail(kernel);
+            }
         }
-        self.source_detail += detail(&source, grid);
-        self.shown_detail += detail(&shown, grid);
         self.samples += grid.cells() as u64;
         self.frames += 1;
     }
@@ -52,26 +60,32 @@ fn ratio(numerator: u128, denominator: u128) -> u64 {
     u64::try_from(numerator.checked_div(denominator).unwrap_or(0)).unwrap_or(u64::MAX)
 }
 
-fn levels(plane: &Plane<'_>, grid: Grid, range: Range) -> Vec<u16> {
-    let mut levels = area_means(plane, grid);
-    if range == Range::Full {
-        levels.iter_mut().for_each(|level| *level = limited_luma(*level));
-    }
-    levels
+/// Two rows of a plane's levels at the size of a rendition.
+struct Levels<'a> {
+    means: AreaMeans<'a>,
+    range: Range,
+    rows: [Vec<u16>; 2],
 }
 
-/// Energy of the finest Haar wavelets: what two by two samples differ by.
-fn detail(levels: &[u16], grid: Grid) -> u64 {
-    let mut energy = 0;
-    for rows in levels.chunks_exact(2 * grid.cols) {
-        let (upper, lower) = rows.split_at(grid.cols);
-        for (a, b) in upper.chunks_exact(2).zip(lower.chunks_exact(2)) {
-            let [a, b, c, d] = [a[0], a[1], b[0], b[1]].map(i64::from);
-            let (across, down, diagonal) = (a - b + c - d, a + b - c - d, a - b - c + d);
-            energy += (across * across + down * down + diagonal * diagonal) as u64;
-        }
+impl<'a> Levels<'a> {
+    fn new(kernel: Kernel, (plane, range): (&Plane<'a>, Range), grid: Grid) -> Self {
+        let row = || vec![0; grid.cols];
+        Self { means: AreaMeans::new(kernel, *plane, grid), range, rows: [row(), row()] }
     }
-    energy
+
+    /// Reads row `row` into place `index`.
+    fn read(&mut self, row: usize, index: usize) -> &[u16] {
+        let levels = &mut self.rows[index];
+        self.means.row(row, levels);
+        if self.range == Range::Full {
+            levels.iter_mut().for_each(|level| *level = limited_luma(*level));
+        }
+        levels
+    }
+
+    fn detail(&self, kernel: Kernel) -> u64 {
+        kernel.haar(&self.rows[0], &self.rows[1])
+    }
 }
 
 /// PSNR of a mean square error given in thousandths: `10 log10(255^2 / mse)` in hundredths, in integers.
@@ -127,7 +141,7 @@ mod tests {
         let data: Vec<u8> = (0..64 * 36).map(|i| (i * 7 % 251) as u8).collect();
         let plane = Plane::new(&data, 64, 64, 36, 8).expect("sound plane");
         let mut sums = QualitySums::default();
-        sums.add((&plane, Range::Limited), (&plane, Range::Limited));
+        sums.add(Kernel::detect(), (&plane, Range::Limited), (&plane, Range::Limited));
         let quality = sums.finish(1_000, 90_000);
         assert_eq!((quality.psnr_centi_db, quality.detail_permille), (10_000, 1000));
         assert_eq!(quality.bits_per_second, 8_000);

@@ -4,18 +4,20 @@ use std::sync::OnceLock;
 
 use alloy_primitives::B256;
 use bytes::Bytes;
-use framemill_media::{DecoderConfig, Demuxer, Frame, MediaError, MediaLimits, VideoReader};
+use framemill_media::{DecoderConfig, Frame, MediaLimits};
 
 use crate::compare::SourceFrame;
 use crate::error::VerifyError;
 use crate::features::Lattice;
-use crate::frames::{KeptLuma, Planes, measure};
+use crate::frames::{KeptPicture, Planes, measure};
+use crate::kernel::Kernel;
 use crate::outline::{Outline, near, sha256};
+use crate::track::{Frames, first_frame};
 
 /// A source segment to judge renditions against.
 ///
 /// Construction reads the packets; pictures are decoded when a judgement first needs them. Kept per frame: about
-/// 65 KiB of lattice means, plus three luma planes at full size. Share it behind an `Arc`; judging blocks, so run it
+/// 65 KiB of lattice means, plus three pictures at full size. Share it behind an `Arc`; judging blocks, so run it
 /// off the async threads.
 #[derive(Debug)]
 pub struct SourceReference {
@@ -23,6 +25,7 @@ pub struct SourceReference {
     sha256: B256,
     limits: MediaLimits,
     decoder_threads: u32,
+    kernel: Kernel,
     outline: Outline,
     lattice: Lattice,
     first: OnceLock<Result<DecodedSource, VerifyError>>,
@@ -33,7 +36,7 @@ pub struct SourceReference {
 #[derive(Clone, Debug)]
 pub(crate) struct DecodedSource {
     pub(crate) frames: Vec<SourceFrame>,
-    pub(crate) kept: Vec<KeptLuma>,
+    pub(crate) kept: Vec<KeptPicture>,
 }
 
 impl SourceReference {
@@ -54,6 +57,7 @@ impl SourceReference {
             data,
             limits: limits.clone(),
             decoder_threads: 1,
+            kernel: Kernel::detect(),
             outline,
             first: OnceLock::new(),
             whole: OnceLock::new(),
@@ -65,6 +69,13 @@ impl SourceReference {
     #[must_use]
     pub fn with_decoder_threads(mut self, threads: u32) -> Self {
         self.decoder_threads = threads;
+        self
+    }
+
+    /// Measures with this kernel instead of the machine's fastest; the report is the same.
+    #[must_use]
+    pub fn with_kernel(mut self, kernel: Kernel) -> Self {
+        self.kernel = kernel;
         self
     }
 
@@ -82,6 +93,10 @@ impl SourceReference {
 
     pub(crate) fn outline(&self) -> &Outline {
         &self.outline
+    }
+
+    pub(crate) fn kernel(&self) -> Kernel {
+        self.kernel
     }
 
     pub(crate) fn lattice(&self) -> Lattice {
@@ -131,12 +146,31 @@ impl SourceReference {
     }
 
     fn decode_whole(&self) -> Result<DecodedSource, VerifyError> {
-        let mut reader = VideoReader::open(self.data.clone(), &self.lenient(), &self.limits)
-            .map_err(VerifyError::Source)?;
+        let (config, limits) = (self.lenient(), &self.limits);
+        let mut frames =
+            Frames::open(&self.data, &config, limits, self.origin()).map_err(VerifyError::Source)?;
+        match self.decode(&mut frames) {
+            Err(VerifyError::Source(error)) if !error.is_bad_media() => {
+                return Err(VerifyError::Source(error));
+            }
+            Ok(decoded) if frames.is_whole() && self.has_times_of(&decoded) => return Ok(decoded),
+            // Damaged, interlaced in parts or oddly timed: a transcoder sees what a demuxer makes of it.
+            _ => {}
+        }
+        self.decode(&mut Frames::demuxed(&self.data, &config, limits).map_err(VerifyError::Source)?)
+    }
+
+    /// Whether the frames stand at the times of the packets.
+    fn has_times_of(&self, decoded: &DecodedSource) -> bool {
+        let wanted = self.outline.pts.iter().map(|&pts| near(self.origin(), pts));
+        decoded.frames.iter().map(|frame| frame.features.pts).eq(wanted)
+    }
+
+    fn decode(&self, frames: &mut Frames) -> Result<DecodedSource, VerifyError> {
         let mut planes = Planes::new(&self.limits);
         let mut decoded = DecodedSource { frames: Vec::new(), kept: Vec::new() };
         let middle = self.outline.pts.len() / 2;
-        while let Some(frame) = reader.next_frame().map_err(VerifyError::Source)? {
+        while let Some(frame) = frames.next_frame().map_err(VerifyError::Source)? {
             // Two neighbours in the middle, so that one of them survives a halved frame rate.
             let index = decoded.frames.len();
             let keep = index == 0 || (middle..middle + 2).contains(&index);
@@ -160,37 +194,11 @@ impl SourceReference {
         };
         let frame = planes.readable(frame).map_err(VerifyError::Source)?;
         if keep {
-            decoded.kept.push(KeptLuma::of(&frame, pts)?);
+            decoded.kept.push(KeptPicture { pts, frame: frame.clone() });
         }
-        let features = measure(&frame, pts, self.lattice)?;
+        let features = measure(self.kernel, &frame, pts, self.lattice)?;
         let frame = SourceFrame::new(features, decoded.frames.last(), self.lattice);
         decoded.frames.push(frame);
         Ok(())
-    }
-}
-
-/// The frame shown first, decoding no more than its packet where that is the first keyframe.
-pub(crate) fn first_frame(
-    data: &Bytes,
-    config: &DecoderConfig,
-    limits: &MediaLimits,
-    origin: i64,
-) -> Result<Option<Frame>, MediaError> {
-    let mut demuxer = Demuxer::from_bytes(data.clone(), limits)?;
-    let video = demuxer.probe().require_video()?.stream;
-    let mut decoder = demuxer.decoder(config)?;
-    while let Some(packet) = demuxer.next_packet()? {
-        if packet.stream() == video && packet.is_key() {
-            decoder.send(&packet)?;
-            decoder.flush()?;
-            break;
-        }
-    }
-    let frame = decoder.receive()?;
-    let shown_first = |frame: &Frame| frame.pts().is_some_and(|pts| near(origin, pts) == origin);
-    match frame {
-        Some(frame) if shown_first(&frame) => Ok(Some(frame)),
-        // Pictures that lead the keyframe, or two fields in two packets: decode in order.
-        _ => VideoReader::open(data.clone(), config, limits)?.next_frame(),
     }
 }

@@ -1,6 +1,6 @@
 //! Does the rendition move as the source moves? Frames that repeat, lead, lag or come in another order.
 
-use crate::features::sum_abs_diff;
+use crate::kernel::Kernel;
 use crate::rules::{
     CHANGE_FLOOR, FROZEN_DIVISOR, GRAIN_CEILING, GRAIN_FACTOR, MIN_CHANGING_CELLS, MIN_MOVING_FRAMES,
     MISPLACED_FLOOR, MOTION_FLOOR, NEIGHBOURS, RACE_FLOOR,
@@ -9,6 +9,7 @@ use crate::rules::{
 /// Counts over a segment.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tempo {
+    kernel: Kernel,
     moving: u32,
     misaligned: u32,
     changing: u32,
@@ -16,6 +17,10 @@ pub(crate) struct Tempo {
 }
 
 impl Tempo {
+    pub(crate) fn new(kernel: Kernel) -> Self {
+        Self { kernel, ..Self::default() }
+    }
+
     /// Compares a frame of the rendition with the source's frame of its time and with that frame's neighbours.
     pub(crate) fn place<'a>(
         &mut self,
@@ -25,16 +30,16 @@ impl Tempo {
         shown: &[u16],
     ) {
         let own = source(at);
-        let own_error = sum_abs_diff(own, shown);
+        let own_error = self.kernel.sum_abs_diff(own, shown);
         let (mut nearest, mut farthest, mut best) = (u32::MAX, 0, u32::MAX);
         let around = at.saturating_sub(NEIGHBOURS)..(at + NEIGHBOURS + 1).min(frames);
         for other in around.filter(|&other| other != at) {
-            let change = sum_abs_diff(own, source(other));
+            let change = self.kernel.sum_abs_diff(own, source(other));
             if other.abs_diff(at) == 1 {
                 nearest = nearest.min(change);
             }
             farthest = farthest.max(change);
-            best = best.min(sum_abs_diff(source(other), shown));
+            best = best.min(self.kernel.sum_abs_diff(source(other), shown));
         }
         // Grain differs as much from frame to frame as over many frames; what moves drifts ever farther away.
         let floor = MOTION_FLOOR * own.len() as u32;

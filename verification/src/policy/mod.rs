@@ -21,10 +21,10 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Every frame of every result: about a third of the CPU that made the ladder (`make bench`).
+    /// Every frame of every result: about a quarter of the CPU that made the ladder (`make bench`).
     pub const FULL: Self = Self { first_frame_ppm: PPM, whole_ppm: PPM };
 
-    /// The first frame of every result: about three hundredths of the ladder's CPU; sees no temporal cheat.
+    /// The first frame of every result: about two hundredths of the ladder's CPU; sees no temporal cheat.
     pub const FIRST_FRAMES: Self = Self { first_frame_ppm: PPM, whole_ppm: 0 };
 
     /// The container and the headers only.

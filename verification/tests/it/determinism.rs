@@ -1,30 +1,98 @@
 //! The same bytes get the same report, however the judge's machine decodes them.
 
-use framemill_media::{DecoderConfig, MediaLimits, VideoReader};
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use bytes::Bytes;
+use framemill_media::{DecoderConfig, Frame, MediaLimits, VideoReader};
+use framemill_network::ladder::{Codec, LadderEntry};
 use framemill_verification::features::{FrameFeatures, Lattice, Picture, Range};
 use framemill_verification::plane::Plane;
-use framemill_verification::{Policy, Report, verify};
+use framemill_verification::{Kernel, Policy, Report, verify};
 
-use crate::clips::synthetic_set;
-use crate::studio::{Recipe, entry, honest};
+use crate::clips::{generated, synthetic_set};
+use crate::studio::{Clip, Recipe, entry, honest};
 use crate::suite::source;
 
-#[test]
-fn decoder_threads_leave_the_report_as_it_is() {
-    let clip = &synthetic_set()[0];
+/// Judges an honest rendition of the clip with these numbers of decoder threads and kernels, and compares the reports.
+fn assert_one_report(clip: &Clip, ways: &[(u32, Kernel)]) {
     let entry = entry(426, 240, 400_000);
     let rendition = honest(clip, &entry, &Recipe::default());
-    let judged = |threads: u32, policy: &Policy| -> Report {
-        let source = source(clip).with_decoder_threads(threads);
+    let judged = |threads: u32, kernel: Kernel, policy: &Policy| -> Report {
+        let source = source(clip).with_decoder_threads(threads).with_kernel(kernel);
         verify(&source, &rendition, &entry, policy, &[0; 32]).expect("a verdict")
     };
     for policy in [Policy::FULL, Policy::FIRST_FRAMES] {
-        let single = judged(1, &policy);
-        assert_eq!(single.reason(), None);
-        for threads in [0, 3, 8] {
-            assert_eq!(judged(threads, &policy).hash, single.hash, "{threads} threads");
+        let plain = judged(1, Kernel::SCALAR, &policy);
+        assert_eq!(plain.reason(), None);
+        for &(threads, kernel) in ways {
+            let report = judged(threads, kernel, &policy);
+            assert_eq!(report.hash, plain.hash, "{}: {threads} threads, {kernel:?}", clip.name);
         }
     }
+}
+
+#[test]
+fn decoder_threads_and_kernels_leave_the_report_as_it_is() {
+    let best = Kernel::detect();
+    let ways = [(0, best), (1, best), (3, Kernel::SCALAR), (8, Kernel::SCALAR), (8, best)];
+    assert_one_report(&synthetic_set()[0], &ways);
+}
+
+#[test]
+fn kernels_leave_the_report_of_any_format_as_it_is() {
+    for (format, picture) in [
+        ("yuv420p10le", "testsrc2=s=640x360:r=30"),
+        ("yuv422p", "testsrc2=s=642x362:r=30"),
+        ("yuv444p", "testsrc2=s=641x361:r=30"),
+    ] {
+        let clip = generated(format, picture, &["-pix_fmt", format, "-color_range", "tv"]);
+        assert_one_report(&clip, &[(1, Kernel::detect())]);
+    }
+}
+
+/// The visible samples of a frame, plane after plane.
+fn pixels(frame: &Frame) -> Vec<u8> {
+    let planes = (0..frame.planes()).filter_map(|index| frame.plane(index));
+    planes.flat_map(|plane| plane.iter_rows().flatten().copied().collect::<Vec<u8>>()).collect()
+}
+
+#[test]
+fn a_decoder_without_simd_gives_the_same_samples() {
+    let limited = |format| ["-pix_fmt", format, "-color_range", "tv"];
+    let hevc = LadderEntry { codec: Codec::Hevc, ..entry(320, 180, 400_000) };
+    let recipe = Recipe { preset: "ultrafast", ..Recipe::default() };
+    for (name, data) in [
+        ("8 bits", generated("8 bits", "testsrc2=s=320x180:r=30", &limited("yuv420p")).data),
+        ("10 bits", generated("10 bits", "testsrc2=s=320x180:r=30", &limited("yuv422p10le")).data),
+        ("HEVC", honest(&synthetic_set()[0], &hevc, &recipe)),
+    ] {
+        let config = DecoderConfig { threads: 8, strict: true };
+        let reader = VideoReader::open(data.clone(), &config, &MediaLimits::segment()).expect("clip opens");
+        let ours: Vec<Vec<u8>> = reader.map(|frame| pixels(&frame.expect("clip decodes"))).collect();
+        let plain = decoded_without_simd(&data);
+        assert!(ours.len() > 20, "{name}: {} frames", ours.len());
+        assert_eq!(plain.len(), ours.iter().map(Vec::len).sum::<usize>(), "{name}");
+        for (index, (plain, ours)) in plain.chunks_exact(ours[0].len()).zip(&ours).enumerate() {
+            assert!(plain == ours, "{name}: frame {index} differs");
+        }
+    }
+}
+
+/// What FFmpeg's own command decodes on one thread when it may use no instructions beyond the basic ones.
+fn decoded_without_simd(data: &Bytes) -> Vec<u8> {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "error", "-cpuflags", "0", "-threads", "1", "-i", "-"]);
+    command.args(["-fps_mode", "passthrough", "-f", "rawvideo", "-"]);
+    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = piped.spawn().expect("the ffmpeg command is installed");
+    let mut input = child.stdin.take().expect("a pipe");
+    let data = data.clone();
+    let writer = std::thread::spawn(move || input.write_all(&data));
+    let output = child.wait_with_output().expect("the command ends");
+    writer.join().expect("the writer ends").expect("the clip is read");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
 }
 
 /// Samples of a plane moved to rows that lie `stride` bytes apart, what is between them filled with noise.

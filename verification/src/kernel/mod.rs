@@ -1,0 +1,231 @@
+//! The inner loops over samples and cells: once in plain Rust and once for AVX2, equal bit for bit.
+//!
+//! Every result is an exact integer sum or one defined rounding of it, so the order of additions, and with it the width
+//! of a register, cannot show. Tests choose a kernel; everything else takes [`Kernel::detect`].
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+mod scalar;
+
+use crate::plane::MAX_MEAN;
+
+/// Which instructions do the work. The results are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kernel(Level);
+
+/// Private, so that nobody makes a kernel this machine cannot run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Level {
+    Scalar,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+}
+
+/// Runs a loop on the kernel's level.
+macro_rules! dispatch {
+    ($kernel:expr, $name:ident($($argument:expr),*)) => {
+        match $kernel.0 {
+            Level::Scalar => scalar::$name($($argument),*),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the level is only made by `detect`, which found the instructions on this machine.
+            Level::Avx2 => unsafe { avx2::$name($($argument),*) },
+        }
+    };
+}
+
+impl Kernel {
+    /// Plain Rust: the reference, and what runs where there is nothing wider.
+    pub const SCALAR: Self = Self(Level::Scalar);
+
+    /// The fastest kernel of this machine.
+    #[must_use]
+    pub fn detect() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx2") {
+            return Self(Level::Avx2);
+        }
+        Self::SCALAR
+    }
+
+    /// Weighted sums of the columns of 8-bit rows, modulo 2^16.
+    pub(crate) fn sum_columns(self, band: &Band<'_>, out: &mut [u16]) {
+        debug_assert_eq!(band.width, out.len(), "one sum for each column");
+        dispatch!(self, sum_columns(band, out));
+    }
+
+    /// The same of four neighbouring columns together, none of whose sums passes 16 bits.
+    pub(crate) fn sum_quads(self, band: &Band<'_>, out: &mut [u32]) {
+        debug_assert_eq!(band.width, 4 * out.len(), "one sum for every four columns");
+        dispatch!(self, sum_quads(band, out));
+    }
+
+    /// Weighted sums of the columns of rows of 16-bit samples, or of 8-bit ones beyond 16 bits of sum, modulo 2^32.
+    pub(crate) fn sum_wide(self, band: &Band<'_>, out: &mut [u32]) {
+        debug_assert_eq!(band.width, out.len(), "one sum for each column");
+        dispatch!(self, sum_wide(band, out));
+    }
+
+    /// For every column the sum of those left of it, modulo 2^32; returns that of all.
+    pub(crate) fn sum_left(self, columns: &[u16], lefts: &mut [u32]) -> u32 {
+        debug_assert_eq!(columns.len(), lefts.len(), "one sum for each column");
+        dispatch!(self, sum_left(columns, lefts))
+    }
+
+    /// The same of wide columns. Each sum waits for the one before: no register makes it faster by much.
+    pub(crate) fn sum_left_wide(columns: &[u32], lefts: &mut [u32]) -> u32 {
+        scalar::sum_left(columns, lefts)
+    }
+
+    /// Rounded means of sums.
+    pub(crate) fn divide(self, sums: &[u32], by: SmallDivisor, out: &mut [u16]) {
+        dispatch!(self, divide(sums, by, out));
+    }
+
+    /// Sum of absolute differences of two planes of levels.
+    pub(crate) fn sum_abs_diff(self, a: &[u16], b: &[u16]) -> u32 {
+        dispatch!(self, sum_abs_diff(a, b))
+    }
+
+    /// Sum of squared differences of two rows of levels.
+    pub(crate) fn square_error(self, a: &[u16], b: &[u16]) -> u64 {
+        dispatch!(self, square_error(a, b))
+    }
+
+    /// Energy of the finest Haar wavelets of two rows of levels: what two by two of them differ by.
+    pub(crate) fn haar(self, upper: &[u16], lower: &[u16]) -> u64 {
+        dispatch!(self, haar(upper, lower))
+    }
+}
+
+impl Default for Kernel {
+    fn default() -> Self {
+        Self::detect()
+    }
+}
+
+/// Neighbouring rows of a plane, each with the weight at which it is added up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Band<'a> {
+    /// Whole rows, `stride` bytes apart; the last may end with its samples.
+    pub(crate) data: &'a [u8],
+    pub(crate) stride: usize,
+    /// Samples in a row.
+    pub(crate) width: usize,
+    pub(crate) sample_bytes: usize,
+    pub(crate) rows: usize,
+    /// Weights of the first row, of the last one where there are more, and of those between.
+    pub(crate) first: u32,
+    pub(crate) last: u32,
+    pub(crate) between: u32,
+    /// The rows that are summed next, for the caches to fetch.
+    pub(crate) next: &'a [u8],
+}
+
+impl<'a> Band<'a> {
+    /// A row's bytes.
+    pub(crate) fn row(&self, index: usize) -> &'a [u8] {
+        let start = index * self.stride;
+        &self.data[start..start + self.width * self.sample_bytes]
+    }
+
+    pub(crate) fn weight(&self, index: usize) -> u32 {
+        if index == 0 {
+            self.first
+        } else if index + 1 == self.rows {
+            self.last
+        } else {
+            self.between
+        }
+    }
+}
+
+/// A divisor of sums that stay below 2^32 with sixteen times their value and half the divisor.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SmallDivisor {
+    value: u32,
+    half: u32,
+    reciprocal: u32,
+}
+
+impl SmallDivisor {
+    pub(crate) fn new(value: u32) -> Self {
+        Self { value, half: value / 2, reciprocal: u32::MAX / value }
+    }
+
+    /// `16 * sum / value`, rounded half up.
+    #[inline(always)]
+    pub(crate) fn mean(self, sum: u32) -> u16 {
+        let dividend = sum.wrapping_mul(16).wrapping_add(self.half);
+        // The reciprocal is low by less than one part in 2^32 of the dividend: the estimate by at most one.
+        let estimate = ((u64::from(dividend) * u64::from(self.reciprocal)) >> 32) as u32;
+        let rest = dividend.wrapping_sub(estimate.wrapping_mul(self.value));
+        let mean = estimate + u32::from(rest >= self.value);
+        mean.min(u32::from(MAX_MEAN)) as u16
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn levels(most: usize) -> impl Strategy<Value = Vec<(u16, u16)>> {
+        let level = prop_oneof![Just(0), Just(MAX_MEAN), 0..=MAX_MEAN];
+        prop::collection::vec((level.clone(), level), 0..most)
+    }
+
+    fn haar_by_definition(upper: &[u16], lower: &[u16]) -> u64 {
+        let squares = upper.chunks_exact(2).zip(lower.chunks_exact(2)).map(|(upper, lower)| {
+            let [a, b, c, d] = [upper[0], upper[1], lower[0], lower[1]].map(i64::from);
+            (a - b + c - d).pow(2) + (a + b - c - d).pow(2) + (a - b - c + d).pow(2)
+        });
+        squares.sum::<i64>() as u64
+    }
+
+    proptest! {
+        #[test]
+        fn levels_are_compared_by_definition_on_every_kernel(pairs in levels(700)) {
+            let (a, b): (Vec<u16>, Vec<u16>) = pairs.into_iter().unzip();
+            let distance = || a.iter().zip(&b).map(|(&a, &b)| u64::from(a.abs_diff(b)));
+            for kernel in [Kernel::SCALAR, Kernel::detect()] {
+                prop_assert_eq!(u64::from(kernel.sum_abs_diff(&a, &b)), distance().sum::<u64>());
+                prop_assert_eq!(kernel.square_error(&a, &b), distance().map(|d| d * d).sum::<u64>());
+                prop_assert_eq!(kernel.haar(&a, &b), haar_by_definition(&a, &b));
+            }
+        }
+
+        #[test]
+        fn what_lies_left_is_summed_on_every_kernel(columns in prop::collection::vec(any::<u16>(), 0..300)) {
+            let wanted: Vec<u32> = (0..=columns.len())
+                .map(|end| columns[..end].iter().map(|&column| u32::from(column)).sum())
+                .collect();
+            for kernel in [Kernel::SCALAR, Kernel::detect()] {
+                let mut lefts = vec![0; columns.len()];
+                let all = kernel.sum_left(&columns, &mut lefts);
+                lefts.push(all);
+                prop_assert_eq!(&lefts, &wanted);
+            }
+        }
+
+        #[test]
+        fn sums_are_divided_exactly_on_every_kernel(
+            value in prop_oneof![1u32..20, 1u32..1_000_000],
+            shares in prop::collection::vec(0u32..=MAX_MEAN.into(), 1..40),
+            past in 0u32..20,
+        ) {
+            let by = SmallDivisor::new(value);
+            // Sums whose dividends stay below 2^32, around the borders of rounding too.
+            let ceiling = (u64::from(u32::MAX) - u64::from(value)) / 16;
+            let sum = |share| (u64::from(share) * u64::from(value) / 16 + u64::from(past)).min(ceiling) as u32;
+            let sums: Vec<u32> = shares.into_iter().map(sum).collect();
+            let mean = |&sum: &u32| (u64::from(sum) * 16 + u64::from(value / 2)) / u64::from(value);
+            let wanted: Vec<u16> = sums.iter().map(mean).map(|mean| mean.min(u64::from(MAX_MEAN)) as u16).collect();
+            for kernel in [Kernel::SCALAR, Kernel::detect()] {
+                let mut out = vec![0; sums.len()];
+                kernel.divide(&sums, by, &mut out);
+                prop_assert_eq!(&out, &wanted);
+            }
+        }
+    }
+}

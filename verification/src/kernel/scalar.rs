@@ -1,0 +1,120 @@
+//! The loops in plain Rust, for the compiler to make of them what the machine has.
+
+use super::{Band, SmallDivisor};
+
+/// Columns summed at once: as many as stay in registers.
+const STRIP: usize = 32;
+
+pub(super) fn sum_columns(band: &Band<'_>, out: &mut [u16]) {
+    strips(band.width, |x, width| {
+        if width == STRIP {
+            out[x..x + STRIP].copy_from_slice(&strip::<STRIP>(band, x));
+        } else {
+            out[x] = strip::<1>(band, x)[0];
+        }
+    });
+}
+
+pub(super) fn sum_quads(band: &Band<'_>, out: &mut [u32]) {
+    strips(band.width, |x, width| {
+        if width == STRIP {
+            for (sum, quad) in out[x / 4..].iter_mut().zip(strip::<STRIP>(band, x).chunks_exact(4)) {
+                *sum = quad.iter().map(|&column| u32::from(column)).sum();
+            }
+        } else {
+            let sum = u32::from(strip::<1>(band, x)[0]);
+            out[x / 4] = if x % 4 == 0 { sum } else { out[x / 4] + sum };
+        }
+    });
+}
+
+/// Calls for every strip of the columns and then for every column that is left.
+fn strips(width: usize, mut sum: impl FnMut(usize, usize)) {
+    let whole = width / STRIP * STRIP;
+    (0..whole).step_by(STRIP).for_each(|x| sum(x, STRIP));
+    (whole..width).for_each(|x| sum(x, 1));
+}
+
+#[inline(always)]
+fn strip<const N: usize>(band: &Band<'_>, x: usize) -> [u16; N] {
+    let mut sums = [0u16; N];
+    for y in 0..band.rows {
+        let weight = band.weight(y) as u16;
+        for (sum, &sample) in sums.iter_mut().zip(&band.row(y)[x..x + N]) {
+            *sum = sum.wrapping_add(weight.wrapping_mul(u16::from(sample)));
+        }
+    }
+    sums
+}
+
+#[inline(always)]
+pub(super) fn sum_wide(band: &Band<'_>, out: &mut [u32]) {
+    out.fill(0);
+    for y in 0..band.rows {
+        let weight = band.weight(y);
+        if band.sample_bytes == 1 {
+            for (sum, &sample) in out.iter_mut().zip(band.row(y)) {
+                *sum = sum.wrapping_add(weight.wrapping_mul(u32::from(sample)));
+            }
+        } else {
+            for (sum, sample) in out.iter_mut().zip(band.row(y).chunks_exact(2)) {
+                let sample = u32::from(u16::from_le_bytes([sample[0], sample[1]]));
+                *sum = sum.wrapping_add(weight.wrapping_mul(sample));
+            }
+        }
+    }
+}
+
+pub(super) fn sum_left<T: Copy + Into<u32>>(columns: &[T], lefts: &mut [u32]) -> u32 {
+    let mut sum = 0u32;
+    for (left, &column) in lefts.iter_mut().zip(columns) {
+        *left = sum;
+        sum = sum.wrapping_add(column.into());
+    }
+    sum
+}
+
+#[inline(always)]
+pub(super) fn divide(sums: &[u32], by: SmallDivisor, out: &mut [u16]) {
+    for (mean, &sum) in out.iter_mut().zip(sums) {
+        *mean = by.mean(sum);
+    }
+}
+
+#[inline(always)]
+pub(super) fn sum_abs_diff(a: &[u16], b: &[u16]) -> u32 {
+    // Lattices have thousands of cells of at most 2^12: far below 32 bits.
+    a.iter().zip(b).map(|(&a, &b)| u32::from(a.abs_diff(b))).sum()
+}
+
+/// Squares of differences of levels, which are at most 2^12, that add up to less than 2^32.
+const SQUARES: usize = 128;
+
+#[inline(always)]
+pub(super) fn square_error(a: &[u16], b: &[u16]) -> u64 {
+    let chunks = a.chunks(SQUARES).zip(b.chunks(SQUARES));
+    let part = |(a, b): (&[u16], &[u16])| -> u64 {
+        let squares = a.iter().zip(b).map(|(&a, &b)| u32::from(a.abs_diff(b)) * u32::from(a.abs_diff(b)));
+        u64::from(squares.sum::<u32>())
+    };
+    chunks.map(part).sum()
+}
+
+/// Levels whose wavelets' energy adds up to less than 2^32: 2^27 for every two.
+const WAVES: usize = 32;
+
+#[inline(always)]
+pub(super) fn haar(upper: &[u16], lower: &[u16]) -> u64 {
+    let chunks = upper.chunks(WAVES).zip(lower.chunks(WAVES));
+    let part = |(upper, lower): (&[u16], &[u16])| -> u64 {
+        let mut energy = 0u32;
+        for (a, b) in upper.chunks_exact(2).zip(lower.chunks_exact(2)) {
+            let [a, b, c, d] = [a[0], a[1], b[0], b[1]].map(i32::from);
+            // Down squared and diagonal squared are together twice the squares of both columns' differences.
+            let across = a - b + c - d;
+            energy += (across * across + 2 * ((a - c) * (a - c) + (b - d) * (b - d))) as u32;
+        }
+        u64::from(energy)
+    };
+    chunks.map(part).sum()
+}

@@ -1,0 +1,393 @@
+//! Exact area means over a plane: what every feature is made of.
+
+use crate::kernel::{Kernel, SmallDivisor};
+use crate::plane::{Grid, LEVEL, MAX_MEAN, Plane};
+
+/// Exact area means of the cells of `grid`, row by row, in sixteenths of an 8-bit level ([`LEVEL`]).
+///
+/// Cell `i` of `g` over `n` samples covers `[i*n, (i+1)*n)` in units of `1/g` sample, so cells may be larger or smaller
+/// than a sample and need not divide the plane. Sums are exact; each mean is rounded once, halves up. The result
+/// does not depend on the order of additions, hence not on SIMD width or threads. Samples of more than the plane's
+/// depth, which no decoder makes, count as they are; a mean is 256 levels at most.
+#[must_use]
+pub fn area_means(plane: &Plane<'_>, grid: Grid) -> Vec<u16> {
+    area_means_by(Kernel::detect(), plane, grid)
+}
+
+/// [`area_means`] by a kernel of the caller's choice.
+#[must_use]
+pub fn area_means_by(kernel: Kernel, plane: &Plane<'_>, grid: Grid) -> Vec<u16> {
+    let mut out = vec![0; grid.cells()];
+    if out.is_empty() {
+        return out;
+    }
+    let mut means = AreaMeans::new(kernel, *plane, grid);
+    for (index, row) in out.chunks_exact_mut(grid.cols).enumerate() {
+        means.row(index, row);
+    }
+    out
+}
+
+/// Area means, one row of cells at a time. The grid has cells.
+pub(crate) struct AreaMeans<'a> {
+    plane: Plane<'a>,
+    kernel: Kernel,
+    across: Axis,
+    down: Axis,
+    sums: Sums,
+}
+
+/// One side of a grid over one side of a plane, without their common factor: `cells` cells lie over `samples` samples,
+/// and the pattern repeats. Weights and divisor are the smaller for it; the rounded mean is the same, because a half
+/// of the larger divisor is met exactly when a half of the smaller one is met or passed.
+#[derive(Clone, Copy)]
+pub(crate) struct Axis {
+    samples: usize,
+    cells: usize,
+}
+
+impl Axis {
+    fn new(samples: usize, cells: usize) -> Self {
+        let factor = gcd(samples, cells);
+        Self { samples: samples / factor, cells: cells / factor }
+    }
+
+    /// The samples that cell `index` touches: the first one, the one after the last, and the weights of the first, of
+    /// the last where there are more, and of those between.
+    pub(crate) fn span(self, index: usize) -> (usize, usize, [usize; 3]) {
+        let (start, end) = (index * self.samples, (index + 1) * self.samples);
+        let (first, after) = (start / self.cells, end.div_ceil(self.cells));
+        let head = ((first + 1) * self.cells).min(end) - start;
+        (first, after, [head, end - (after - 1) * self.cells, self.cells])
+    }
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// How the columns of a row of cells are added up.
+enum Sums {
+    /// Not at all: every cell is one sample of 8 bits.
+    Same,
+    /// In 16 bits, four neighbours together.
+    Quads { columns: Vec<u32>, samples: usize, cells: Vec<u32>, divisor: SmallDivisor },
+    /// In 16 bits.
+    Narrow { columns: Vec<u16>, edges: Edges, cells: Vec<u32>, divisor: SmallDivisor },
+    /// In 32 bits, the cells' sums too.
+    Wide { columns: Vec<u32>, edges: Edges, cells: Vec<u32>, divisor: SmallDivisor },
+    /// In 32 bits, the cells' sums in 64.
+    Exact { columns: Vec<u32>, divisor: Divisor },
+}
+
+/// Where the edges between the cells of a row lie, looked up rather than followed: their pattern is too irregular for a
+/// branch.
+struct Edges {
+    /// The column that each edge cuts, and how many of its parts lie left of it.
+    inner: Vec<(u32, u32)>,
+    /// Parts of a column.
+    parts: u32,
+    /// What lies left of each column.
+    lefts: Vec<u32>,
+}
+
+impl Edges {
+    fn new(across: Axis, width: usize, cells: usize) -> Self {
+        // Columns and parts are at most MAX_PLANE_SIDE, or as many as there are cells in a row.
+        let edge = |index: usize| {
+            let at = index * across.samples;
+            ((at / across.cells) as u32, (at % across.cells) as u32)
+        };
+        Self { inner: (1..cells).map(edge).collect(), parts: across.cells as u32, lefts: vec![0; width] }
+    }
+}
+
+impl Sums {
+    fn new(plane: &Plane<'_>, across: Axis, down: Axis, cells: usize) -> Self {
+        let width = plane.width();
+        // Every factor is at most MAX_PLANE_SIDE and the depth adds 8 bits: no overflow in u64.
+        let divisor = ((across.samples * down.samples) as u64) << (plane.depth() - 8);
+        let brightest = if plane.depth() > 8 { u64::from(u16::MAX) } else { u64::from(u8::MAX) };
+        let largest = brightest * (across.samples * down.samples) as u64 * u64::from(LEVEL) + divisor / 2;
+        if largest > u64::from(u32::MAX) {
+            return Self::Exact { columns: vec![0; width], divisor: Divisor::new(divisor) };
+        }
+        if plane.depth() == 8 && [across, down].iter().all(|axis| axis.samples == 1 && axis.cells == 1) {
+            return Self::Same;
+        }
+        // What bounds the dividend bounds the divisor.
+        let (cells, divisor) = (vec![0; cells], SmallDivisor::new(divisor as u32));
+        let columns_fit = brightest * down.samples as u64 <= u64::from(u16::MAX);
+        if plane.depth() > 8 || !columns_fit {
+            Self::Wide {
+                columns: vec![0; width],
+                edges: Edges::new(across, width, cells.len()),
+                cells,
+                divisor,
+            }
+        } else if across.cells == 1 && across.samples.is_multiple_of(4) {
+            Self::Quads { columns: vec![0; width / 4], samples: across.samples / 4, cells, divisor }
+        } else {
+            Self::Narrow {
+                columns: vec![0; width],
+                edges: Edges::new(across, width, cells.len()),
+                cells,
+                divisor,
+            }
+        }
+    }
+}
+
+impl<'a> AreaMeans<'a> {
+    pub(crate) fn new(kernel: Kernel, plane: Plane<'a>, grid: Grid) -> Self {
+        let across = Axis::new(plane.width(), grid.cols);
+        let down = Axis::new(plane.height(), grid.rows);
+        let sums = Sums::new(&plane, across, down, grid.cols);
+        Self { plane, kernel, across, down, sums }
+    }
+
+    /// The means of the cells of row `index`.
+    pub(crate) fn row(&mut self, index: usize, out: &mut [u16]) {
+        let band = self.plane.band(self.down, index);
+        match &mut self.sums {
+            Sums::Same => {
+                for (mean, &sample) in out.iter_mut().zip(band.row(0)) {
+                    *mean = LEVEL * u16::from(sample);
+                }
+            }
+            Sums::Quads { columns, samples, cells, divisor } => {
+                self.kernel.sum_quads(&band, columns);
+                sum_chunks(columns, *samples, cells);
+                self.kernel.divide(cells, *divisor, out);
+            }
+            Sums::Narrow { columns, edges, cells, divisor } => {
+                self.kernel.sum_columns(&band, columns);
+                let sum_left = |columns: &[u16], lefts: &mut [u32]| self.kernel.sum_left(columns, lefts);
+                sum_cells(columns, self.across, edges, sum_left, cells);
+                self.kernel.divide(cells, *divisor, out);
+            }
+            Sums::Wide { columns, edges, cells, divisor } => {
+                self.kernel.sum_wide(&band, columns);
+                sum_cells(columns, self.across, edges, Kernel::sum_left_wide, cells);
+                self.kernel.divide(cells, *divisor, out);
+            }
+            Sums::Exact { columns, divisor } => {
+                self.kernel.sum_wide(&band, columns);
+                exact_means(columns, self.across, divisor, out);
+            }
+        }
+    }
+}
+
+/// Sums of the columns of every cell, where the largest fits 32 bits. `sum_left` sums what lies left of each column.
+fn sum_cells<T: Copy + Into<u32>>(
+    columns: &[T],
+    across: Axis,
+    edges: &mut Edges,
+    sum_left: impl FnOnce(&[T], &mut [u32]) -> u32,
+    cells: &mut [u32],
+) {
+    if across.cells == 1 {
+        sum_chunks(columns, across.samples, cells);
+    } else {
+        let all = sum_left(columns, &mut edges.lefts);
+        sum_parts(columns, edges, all, cells);
+    }
+}
+
+/// Sums of whole columns for every cell.
+fn sum_chunks<T: Copy + Into<u32>>(columns: &[T], samples: usize, cells: &mut [u32]) {
+    for (cell, columns) in cells.iter_mut().zip(columns.chunks_exact(samples)) {
+        *cell = columns.iter().map(|&column| column.into()).sum();
+    }
+}
+
+/// Sums of parts of columns for every cell: the difference of what lies left of each edge between cells, of which
+/// `edges.lefts` holds the whole columns and `all` the sum of all. Exact, since the largest cell fits 32 bits.
+fn sum_parts<T: Copy + Into<u32>>(columns: &[T], edges: &Edges, all: u32, cells: &mut [u32]) {
+    let mut before = 0u32;
+    let (last, inner) = cells.split_last_mut().expect("a grid has cells");
+    for (cell, &(column, part)) in inner.iter_mut().zip(&edges.inner) {
+        let cut = part.wrapping_mul(columns[column as usize].into());
+        let here = edges.lefts[column as usize].wrapping_mul(edges.parts).wrapping_add(cut);
+        *cell = here.wrapping_sub(before);
+        before = here;
+    }
+    *last = all.wrapping_mul(edges.parts).wrapping_sub(before);
+}
+
+fn exact_means(columns: &[u32], across: Axis, divisor: &Divisor, out: &mut [u16]) {
+    for (cell, mean) in out.iter_mut().enumerate() {
+        let (first, after, [head, tail, between]) = across.span(cell);
+        let weighted = |column: usize, weight: usize| weight as u64 * u64::from(columns[column]);
+        let mut sum = weighted(first, head);
+        if after > first + 1 {
+            let middle: u64 = columns[first + 1..after - 1].iter().map(|&v| u64::from(v)).sum();
+            sum += middle * between as u64 + weighted(after - 1, tail);
+        }
+        *mean = divisor.mean(sum);
+    }
+}
+
+/// Exact division by one number many times: a multiplication in place of a division.
+struct Divisor {
+    value: u64,
+    reciprocal: u64,
+}
+
+impl Divisor {
+    fn new(value: u64) -> Self {
+        // The largest number whose product with `value` stays within 2^64.
+        Self { value, reciprocal: u64::MAX / value }
+    }
+
+    /// `16 * sum / value`, rounded half up.
+    fn mean(&self, sum: u64) -> u16 {
+        let dividend = sum * u64::from(LEVEL) + self.value / 2;
+        let estimate = ((u128::from(dividend) * u128::from(self.reciprocal)) >> 64) as u64;
+        // The reciprocal is low by less than one part in 2^64 of the dividend: the estimate by at most one.
+        let rest = dividend - estimate * self.value;
+        let mean = estimate + u64::from(rest >= self.value);
+        mean.min(u64::from(MAX_MEAN)) as u16
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Area means by definition: every sample's overlap with every cell, in 128 bits, over the whole sides.
+    fn reference(plane: &Plane<'_>, grid: Grid) -> Vec<u16> {
+        let overlap = |i: usize, n: usize, s: usize, g: usize| {
+            ((i + 1) * n).min((s + 1) * g).saturating_sub((i * n).max(s * g)) as u128
+        };
+        let touched = |i: usize, n: usize, g: usize| i * n / g..((i + 1) * n).div_ceil(g);
+        let mut out = Vec::new();
+        for j in 0..grid.rows {
+            for i in 0..grid.cols {
+                let mut sum = 0u128;
+                for y in touched(j, plane.height(), grid.rows) {
+                    let down = overlap(j, plane.height(), y, grid.rows);
+                    for x in touched(i, plane.width(), grid.cols) {
+                        sum +=
+                            u128::from(plane.sample(x, y)) * down * overlap(i, plane.width(), x, grid.cols);
+                    }
+                }
+                let den = ((plane.width() * plane.height()) as u128) << (plane.depth() - 8);
+                out.push(((sum * 16 + den / 2) / den) as u16);
+            }
+        }
+        out
+    }
+
+    /// Noise, or the brightest samples there are; what lies between the rows is noise in any case.
+    fn samples(stride: usize, row_bytes: usize, height: usize, depth: u8, seed: u64) -> Vec<u8> {
+        let brightest = seed.is_multiple_of(8);
+        let mut state = seed | 1;
+        let mut data = vec![0u8; stride * height];
+        for (i, byte) in data.iter_mut().enumerate() {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let inside = i % stride < row_bytes;
+            *byte = if brightest && inside { 255 } else { (state >> 56) as u8 };
+            if depth > 8 && inside && (i % stride) % 2 == 1 {
+                *byte &= (u16::MAX >> (16 - depth) >> 8) as u8;
+            }
+        }
+        data
+    }
+
+    fn assert_by_definition((width, height): (usize, usize), pad: usize, depth: u8, grid: Grid, seed: u64) {
+        let row_bytes = width * if depth > 8 { 2 } else { 1 };
+        let data = samples(row_bytes + pad, row_bytes, height, depth, seed);
+        let plane = Plane::new(&data, row_bytes + pad, width, height, depth).expect("sound plane");
+        let wanted = reference(&plane, grid);
+        for kernel in [Kernel::SCALAR, Kernel::detect()] {
+            let got = area_means_by(kernel, &plane, grid);
+            assert_eq!(got, wanted, "{kernel:?}: {width}x{height}+{pad} of {depth} bits on {grid:?}, {seed}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(384))]
+        #[test]
+        fn area_means_equal_their_definition_on_every_kernel(
+            size in (1usize..80, 1usize..40),
+            (factor, pad) in (1usize..6, 0usize..70),
+            depth in prop::sample::select(vec![8u8, 8, 8, 9, 10, 12, 16]),
+            (cols, rows) in (1usize..40, 1usize..20),
+            multiple in any::<bool>(),
+            seed in any::<u64>(),
+        ) {
+            // Planes of whole cells are summed in another way.
+            let size = if multiple { (cols * factor * 2, rows * factor) } else { size };
+            assert_by_definition(size, pad, depth, Grid { cols, rows }, seed);
+        }
+    }
+
+    #[test]
+    fn area_means_equal_their_definition_at_the_sizes_of_video() {
+        let lattices =
+            [Grid { cols: 160, rows: 90 }, Grid { cols: 80, rows: 45 }, Grid { cols: 90, rows: 160 }];
+        let sizes = [
+            (1, 1),
+            (2, 3),
+            (427, 240),
+            (854, 480),
+            (640, 360),
+            (202, 360),
+            (641, 361),
+            (16, 4000),
+            (4000, 16),
+        ];
+        for (index, size) in sizes.into_iter().enumerate() {
+            for (grid, depth) in lattices.into_iter().zip([8, 10, 8]) {
+                assert_by_definition(size, index * 7, depth, grid, index as u64);
+            }
+        }
+        for (cols, rows) in [(640, 360), (427, 240), (854, 480), (641, 359)] {
+            assert_by_definition((960, 540), 64, 8, Grid { cols, rows }, 3);
+        }
+    }
+
+    #[test]
+    fn area_means_equal_their_definition_on_a_hundred_thousand_planes() {
+        let mut state = 1u64;
+        let mut draw = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            ((state >> 33) % below) as usize
+        };
+        for seed in 0..100_000 {
+            let size = (1 + draw(100), 1 + draw(60));
+            let depth = [8, 8, 10, 12][draw(4)];
+            let grid = Grid { cols: 1 + draw(48), rows: 1 + draw(27) };
+            assert_by_definition(size, draw(40), depth, grid, seed);
+        }
+    }
+
+    #[test]
+    fn a_brightest_plane_of_many_rows_does_not_overflow() {
+        let data = vec![255u8; 16 * 40_000];
+        let plane = Plane::new(&data, 16, 16, 40_000, 8).expect("sound plane");
+        let means = area_means(&plane, Grid { cols: 4, rows: 3 });
+        assert!(means.iter().all(|&m| m == 255 * LEVEL));
+    }
+
+    #[test]
+    fn samples_beyond_their_depth_give_the_largest_mean() {
+        let data = vec![255u8; 2 * 64 * 36];
+        let plane = Plane::new(&data, 128, 64, 36, 10).expect("sound plane");
+        for kernel in [Kernel::SCALAR, Kernel::detect()] {
+            for grid in [Grid { cols: 16, rows: 9 }, Grid { cols: 61, rows: 35 }] {
+                assert!(area_means_by(kernel, &plane, grid).iter().all(|&mean| mean == MAX_MEAN));
+            }
+        }
+    }
+
+    #[test]
+    fn a_grid_without_cells_has_no_means() {
+        let plane = Plane::new(&[1, 2, 3, 4], 2, 2, 2, 8).expect("sound plane");
+        assert!(area_means(&plane, Grid { cols: 0, rows: 3 }).is_empty());
+    }
+}
