@@ -25,6 +25,7 @@ test: ## every test: Rust, contracts, chain, browser
 check: ## format, lints, documentation, licences, contract format and ABI
 	scripts/setup build check
 	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets --locked -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --document-private-items --locked
 	cargo deny --all-features --log-level error check licenses bans sources

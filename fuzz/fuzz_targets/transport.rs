@@ -1,5 +1,7 @@
-//! The strict reader of transport streams. Inputs are far from whole packets, so they are cut into packets whose first
-//! byte is put right; checksums of tables are put right as well, else nothing behind them would ever be reached.
+//! The strict reader of transport streams.
+//!
+//! Arbitrary bytes are far from whole packets, so they are cut into packets whose first byte is put right; checksums of
+//! tables are put right as well, else nothing behind them would ever be reached.
 
 #![no_main]
 
