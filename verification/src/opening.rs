@@ -20,7 +20,7 @@ pub trait Features {
     /// One frame, opened.
     ///
     /// # Errors
-    /// As [`open_frame`](crate::open_frame).
+    /// As [`open_frame`].
     fn frame(&self, index: u32) -> Result<FrameBlocks, CommitmentError>;
 }
 
