@@ -23,7 +23,7 @@ use crate::{
     buyer::{self, Buyer},
     cli::DemoArgs,
     config::{Config, Sources},
-    devnet::{self, ETHER, Market, Plan},
+    devnet::{self, ETHER, Market, Member, Plan},
     process::{Launcher, Process},
     runtime::Runtime,
 };
@@ -59,6 +59,8 @@ pub(super) struct Outcome {
 pub(super) struct Stage {
     buyer: Buyer,
     runtime: Runtime,
+    launcher: Launcher,
+    /// By number; none where it is dead.
     orchestrators: Vec<Option<Process>>,
     transcoders: Vec<Process>,
     market: Market,
@@ -89,6 +91,7 @@ pub(super) async fn play(
     let before = client.sender_info(payer).await?;
 
     let mut report = stage.perform(args, input, &programme, &names).await?;
+    stage.revive(&names).await?;
     stage.wait_for_redemption().await?;
     let after = client.sender_info(payer).await?;
     let funds = |info: &framemill_contracts::SenderInfo| info.deposit + info.reserve;
@@ -150,7 +153,9 @@ impl Stage {
         })
         .await?;
         println!("starting {ORCHESTRATORS} orchestrators and their transcoders");
-        let (orchestrators, transcoders) = start(&market, dir, programme.segments / 4).await?;
+        let binary = std::env::current_exe().context("cannot find this program's own file")?;
+        let launcher = Launcher::new(binary, dir.join("logs"))?;
+        let (orchestrators, transcoders) = start(&launcher, &market, programme.segments / 4).await?;
         let runtime = Runtime::start(config, "Framemill demo").await?;
         println!("dashboard: {}", runtime.dashboard());
         let own = Sources { file: Some(market.broadcaster.config.clone()), ..Sources::default() }.load()?;
@@ -160,7 +165,7 @@ impl Stage {
             "the chain's registry does not list {ORCHESTRATORS} active orchestrators"
         );
         runtime.readiness.set(Vec::new());
-        Ok(Self { buyer, runtime, orchestrators, transcoders, market, anvil })
+        Ok(Self { buyer, runtime, launcher, orchestrators, transcoders, market, anvil })
     }
 
     /// What the demo calls each orchestrator.
@@ -210,6 +215,19 @@ impl Stage {
         report.master_playlist =
             PathBuf::from(self.buyer.broadcaster.store().locate(&summary.master_playlist));
         Ok(report)
+    }
+
+    /// Starts who was killed again, as an operator would: the tickets it acknowledged are on its disk.
+    async fn revive(&mut self, names: &BTreeMap<Address, String>) -> anyhow::Result<()> {
+        for (process, seller) in self.orchestrators.iter_mut().zip(&self.market.sellers) {
+            if process.is_none() {
+                let member = &seller.orchestrator;
+                println!("          {} is started again, for what it had won", names[&member.address]);
+                let started = process.insert(orchestrator(&self.launcher, member)?);
+                started.ready(&seller.http).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Waits until the fees on chain have stopped to grow.
@@ -273,17 +291,19 @@ impl Stage {
     }
 }
 
+fn orchestrator(launcher: &Launcher, member: &Member) -> anyhow::Result<Process> {
+    launcher.start(&member.name, &["orchestrator"], &member.config)
+}
+
 async fn start(
+    launcher: &Launcher,
     market: &Market,
-    dir: &Path,
     cheat_from: u64,
 ) -> anyhow::Result<(Vec<Option<Process>>, Vec<Process>)> {
-    let binary = std::env::current_exe().context("cannot find this program's own file")?;
-    let launcher = Launcher::new(binary, dir.join("logs"))?;
     let (mut orchestrators, mut transcoders) = (Vec::new(), Vec::new());
     for (number, seller) in market.sellers.iter().enumerate() {
         let member = &seller.orchestrator;
-        orchestrators.push(launcher.start(&member.name, &["orchestrator"], &member.config)?);
+        orchestrators.push(orchestrator(launcher, member)?);
         let from = cheat_from.to_string();
         let arguments: &[&str] =
             if number == CHEAT { &["transcoder", "--cheat-from", &from] } else { &["transcoder"] };

@@ -127,6 +127,18 @@ async fn demo_plays_a_real_clip() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn demo_of_a_single_segment_redeems_what_the_killed_orchestrator_had_won() -> anyhow::Result<()> {
+    let dir = TempDir::new()?;
+    let source = dir.path().join("source.ts");
+    std::fs::write(&source, synthetic(320, 180, 2))?;
+    let arguments = ["--fast", "--json", "--ladder", "96:100k", source.to_str().context("a plain path")?];
+    let report = report(&finish(demo(&dir.path().join("demo"), &arguments)).await?)?;
+    assert_eq!(number(&report, "/segments"), 1);
+    assert_complete(&report, 1);
+    Ok(())
+}
+
+#[tokio::test]
 async fn demo_of_a_text_file_ends_in_a_clear_error() -> anyhow::Result<()> {
     let dir = TempDir::new()?;
     let text = dir.path().join("notes.txt");
