@@ -37,7 +37,7 @@ const REDEMPTION_LIMIT: Duration = Duration::from_secs(60);
 /// Pause between two looks at what was redeemed.
 const REDEMPTION_POLL: Duration = Duration::from_millis(250);
 /// Fees that stay unchanged for so long are taken as final: redemption has its interval and its block.
-const REDEMPTION_QUIET: Duration = Duration::from_secs(6);
+const REDEMPTION_QUIET: Duration = Duration::from_secs(8);
 /// Winners read from one ledger; far more than a demo makes.
 const WINNERS_READ: u32 = 1_000_000;
 /// Time a segment has. Three transcoders, their orchestrators and the verification share one machine here: a segment that
