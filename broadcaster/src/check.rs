@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use alloy_primitives::{B256, Bytes as HexBytes};
+use alloy_primitives::B256;
 use bytes::Bytes;
 use framemill_media::MediaLimits;
 use framemill_network::{Ladder, LadderEntry, RenditionClaim, SignedReceipt};
@@ -14,7 +14,6 @@ use framemill_verification::{
 use futures::future::join_all;
 
 use crate::claims;
-use crate::evidence::ReceiptEvidence;
 use crate::sampling::{OpenEpoch, Waiting};
 use crate::service::Shared;
 use crate::sessions::Session;
@@ -169,20 +168,6 @@ fn first_fault(ladder: &Ladder, reports: &[Report], claims: &[RenditionClaim]) -
         }
         pixels_match(report, claim).err().map(|error| (claim.index, format!("{name}: {error}")))
     })
-}
-
-/// A receipt in the form of evidence.
-pub(crate) fn receipt_evidence(signed: &SignedReceipt) -> ReceiptEvidence {
-    let receipt = &signed.receipt;
-    ReceiptEvidence {
-        session: receipt.session,
-        source_sha256: receipt.source_hash,
-        ladder_hash: receipt.ladder_hash,
-        renditions_root: receipt.renditions_root,
-        pixels: receipt.pixels,
-        round: receipt.round,
-        signature: HexBytes::copy_from_slice(&signed.signature),
-    }
 }
 
 /// SHA-256 of each rendition received.

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use alloy_primitives::{Address, B256, Bytes};
-use framemill_verification::Report;
+use alloy_primitives::{Address, B256};
+use framemill_verification::{Report, evidence::ReceiptRecord};
 use serde::Serialize;
 
 /// A rejected result with the orchestrator's signed statement about it.
@@ -19,30 +19,11 @@ pub struct Evidence {
     /// The first check that failed.
     pub reason: String,
     /// The receipt as it was signed.
-    pub receipt: ReceiptEvidence,
+    pub receipt: ReceiptRecord,
     /// SHA-256 of what was really received, in ladder order.
     pub renditions: Vec<B256>,
     /// The reports of the renditions that were judged.
     pub reports: Vec<Report>,
-}
-
-/// A signed receipt in a form that can be written down.
-#[derive(Debug, Clone, Serialize)]
-pub struct ReceiptEvidence {
-    /// Session of the quote.
-    pub session: B256,
-    /// SHA-256 of the source.
-    pub source_sha256: B256,
-    /// Hash of the ladder.
-    pub ladder_hash: B256,
-    /// Merkle root over the renditions.
-    pub renditions_root: B256,
-    /// Pixels claimed.
-    pub pixels: u64,
-    /// Protocol round.
-    pub round: u32,
-    /// The signature, 65 bytes.
-    pub signature: Bytes,
 }
 
 /// The newest evidence, bounded.

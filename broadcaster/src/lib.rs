@@ -62,7 +62,7 @@ pub use event::{
     AttemptOutcome, AttemptReport, RenditionResult, SegmentOutcome, SegmentReport, SegmentResult,
     StreamEvent, StreamSummary, Timeline, Totals,
 };
-pub use evidence::{Evidence, ReceiptEvidence};
+pub use evidence::Evidence;
 pub use ingest::auth::{AuthDenied, AuthGrant, AuthRequest, AuthWebhook, PushAuth};
 pub use ingest::push::{PushConfig, PushIngest};
 pub use ingest::reader::Pace;

@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use alloy_primitives::{B256, U256};
 use framemill_network::{Ladder, QuoteRequest, SourceVideo};
+use framemill_verification::evidence::ReceiptRecord;
 use framemill_verification::policy::attention::Sight;
 use tokio::sync::watch;
 
 use crate::attempt::{Attempt, Blame, Failure, Trace, millis_since};
 use crate::bundles;
-use crate::check::{Delivered, LazySource, hashes, receipt_evidence};
+use crate::check::{Delivered, LazySource, hashes};
 use crate::config::StreamConfig;
 use crate::core::plan::{GiveUp, SegmentPlan, Step};
 use crate::core::scoreboard::Standing;
@@ -286,7 +287,7 @@ impl Market {
                     sequence: segment.sequence,
                     orchestrator: session.account,
                     reason: reason.clone(),
-                    receipt: receipt_evidence(&delivered.receipt),
+                    receipt: ReceiptRecord::from(&delivered.receipt),
                     renditions: hashes(delivered),
                     reports: failure.reports,
                 });
