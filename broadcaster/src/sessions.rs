@@ -15,15 +15,13 @@ use probabilistic_ticket::{MAX_TICKETS, Signature, TicketBatch, TicketParams, We
 use rand::seq::SliceRandom;
 use tokio::sync::watch;
 
+use crate::core::freshness::Freshness;
 use crate::core::scoreboard::{Severity, Standing};
 use crate::directory::{Orchestrator, OrchestratorId};
 use crate::service::{Shared, lock};
 
 /// How long value that an orchestrator took for nothing counts against it.
 const LOSS_MEMORY: Duration = Duration::from_secs(600);
-
-/// How long parameters are trusted not to have been replaced, once they were.
-const PARAMS_FRESH: Duration = Duration::from_millis(500);
 
 /// Time between two rounds of quotes of one stream: a round that found nobody is not repeated at once.
 const ROUND_PAUSE: Duration = Duration::from_millis(500);
@@ -63,32 +61,28 @@ pub(crate) struct Terms {
     pub(crate) bound: Wei,
     /// Tickets that were sent and not taken, as far as we know: they are credit only once they arrive.
     pub(crate) unheard: Option<Tickets>,
-    /// When the parameters came.
-    since: Instant,
-    /// Tickets were refused once because the parameters had been replaced.
-    went_stale: bool,
+    freshness: Freshness,
 }
 
 impl Terms {
     fn new(params: Option<TicketParams>) -> Self {
-        Self { params, bound: Wei::ZERO, unheard: None, since: Instant::now(), went_stale: false }
+        Self { params, bound: Wei::ZERO, unheard: None, freshness: Freshness::new(Instant::now()) }
     }
 
     /// Takes newer parameters.
     pub(crate) fn renew(&mut self, params: TicketParams) {
         self.params = Some(params);
-        self.since = Instant::now();
+        self.freshness.renewed(Instant::now());
     }
 
     /// Notes that tickets were refused because the parameters had been replaced.
     pub(crate) fn note_stale(&mut self) {
-        self.went_stale = true;
+        self.freshness.found_stale(Instant::now());
     }
 
-    /// Whether tickets on these parameters would be at risk. An orchestrator may redeem what it refuses, so value is not
-    /// sent on old parameters to one that replaces them often.
+    /// Whether tickets on these parameters would be at risk.
     pub(crate) fn at_risk(&self, now: Instant) -> bool {
-        self.params.is_some() && self.went_stale && now.saturating_duration_since(self.since) >= PARAMS_FRESH
+        self.params.is_some() && self.freshness.at_risk(now)
     }
 }
 

@@ -4,6 +4,7 @@
 //! Everything here takes the time and the randomness as arguments, so that a simulation can drive it.
 
 pub mod codecs;
+pub mod freshness;
 pub mod governor;
 pub mod plan;
 pub mod playlist;
