@@ -1,6 +1,10 @@
 //! The daemon's task: owns the connection and the jobs, and does what [`Link`] decides.
 
-use std::{collections::HashMap, future::pending, time::Instant};
+use std::{
+    collections::HashMap,
+    future::pending,
+    time::{Duration, Instant},
+};
 
 use framemill_network::{
     IncomingJob, Network, NetworkError, PeerId, WireCode, WireError, WorkEvent, WorkHello, WorkSession,
@@ -24,6 +28,9 @@ use crate::Metrics;
 /// Answers to refused jobs that may be under way; further ones are dropped, which tells the orchestrator the same.
 const MAX_REFUSALS: usize = 64;
 
+/// How long a finished job's last bytes may take to leave this machine: no more of them wait than fit a stream's buffers.
+const LINGER: Duration = Duration::from_secs(1);
+
 pub(crate) struct Service {
     config: DaemonConfig,
     network: Network,
@@ -37,6 +44,7 @@ pub(crate) struct Service {
     dial: JoinSet<Result<WorkSession, NetworkError>>,
     jobs: JoinSet<()>,
     tickets: HashMap<Id, Ticket>,
+    last_ended: Option<Instant>,
     refusals: JoinSet<()>,
 }
 
@@ -73,6 +81,7 @@ impl Service {
             dial: JoinSet::new(),
             jobs: JoinSet::new(),
             tickets: HashMap::new(),
+            last_ended: None,
             refusals: JoinSet::new(),
         }
     }
@@ -93,7 +102,10 @@ impl Service {
             match self.link.step(Instant::now(), input, rand::random()) {
                 Some(Output::Dial) => self.start_dial(),
                 Some(Output::AnnounceDrain) => self.announce_drain(),
-                Some(Output::Stop(stop)) => return self.stopped(stop),
+                Some(Output::Stop(stop)) => {
+                    self.linger().await;
+                    return self.stopped(stop);
+                }
                 None => {}
             }
         }
@@ -111,6 +123,14 @@ impl Service {
             Some(_) = self.refusals.join_next() => Wake::Timer,
             () = wait_until(timer) => Wake::Timer,
         }
+    }
+
+    /// Keeps the connection for a moment after the last job: one that ends takes with it what it has not sent yet. Ends
+    /// early when the orchestrator is gone.
+    async fn linger(&mut self) {
+        let Some(ended) = self.last_ended else { return };
+        let orchestrator_gone = async { while next_event(&mut self.session).await.is_ok() {} };
+        let _ = tokio::time::timeout(LINGER.saturating_sub(ended.elapsed()), orchestrator_gone).await;
     }
 
     /// Whether the drain was asked for and the link has not heard of it.
@@ -220,6 +240,7 @@ impl Service {
                 error.id()
             }
         };
+        self.last_ended = Some(Instant::now());
         if let Some(ticket) = self.tickets.remove(&id) {
             self.pool.finish(Instant::now(), ticket);
         }
