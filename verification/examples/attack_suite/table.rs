@@ -51,6 +51,14 @@ impl Judgement {
         }
     }
 
+    /// Everything, as one line of JSON.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "content": self.content, "fitted": self.fitted, "rung": self.rung, "attack": self.attack,
+            "name": self.name, "visible": self.visible, "whole": self.whole, "first": self.first,
+        })
+    }
+
     fn reports(&self) -> impl Iterator<Item = &Report> {
         std::iter::once(&self.whole).chain(&self.first)
     }

@@ -29,7 +29,7 @@ fn missed(clip: &Clip, suite: &Suite<'_>, place: usize, log: &mut String) -> Vec
             .map(|check| format!("{} {}/{}", check.name, check.value, check.bound))
             .collect();
         let _ = writeln!(log, "{:24} {attack:?}: {}", clip.name, reasons.join(", "));
-        if report.verdict == Verdict::Pass && suite.visible(attack) {
+        if report.verdict == Verdict::Pass && suite.visible(attack).at_all {
             missed.push(format!("{attack:?} on {}", clip.name));
         }
     }

@@ -17,8 +17,13 @@ const START: i64 = (1 << 33) - 60_000;
 
 /// A synthetic clip.
 pub(crate) fn synthetic(content: Content, first: usize, width: usize, height: usize) -> Clip {
+    synthetic_at(START, content, first, width, height)
+}
+
+/// The same from this time on.
+pub(crate) fn synthetic_at(start: i64, content: Content, first: usize, width: usize, height: usize) -> Clip {
     let pictures =
-        (0..FRAMES).map(|t| (START + 3000 * t as i64, content.frame(first + t, width, height))).collect();
+        (0..FRAMES).map(|t| (start + 3000 * t as i64, content.frame(first + t, width, height))).collect();
     film(&format!("{content:?}"), &pictures, RATE)
 }
 
@@ -46,7 +51,8 @@ pub(crate) fn real_set() -> &'static [Clip] {
     })
 }
 
-fn folder() -> PathBuf {
+/// Where the real clips lie.
+pub(crate) fn folder() -> PathBuf {
     std::env::var_os("FRAMEMILL_MEDIA")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/media"), PathBuf::from)
 }
@@ -61,7 +67,8 @@ pub(crate) fn file(path: &Path, index: usize) -> Option<Clip> {
     Some(segment(&name, std::fs::read(path).ok()?, index))
 }
 
-fn segment(name: &str, data: Vec<u8>, index: usize) -> Clip {
+/// The segment of this place of a file.
+pub(crate) fn segment(name: &str, data: Vec<u8>, index: usize) -> Clip {
     let mut segmenter =
         Segmenter::from_bytes(data.into(), SegmenterConfig::default(), &MediaLimits::default()).expect(name);
     let segment = segmenter.nth(index).expect("as many segments").expect(name);

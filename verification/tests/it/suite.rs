@@ -34,11 +34,20 @@ impl<'a> Suite<'a> {
         Self { clip, entry, honest, other, later }
     }
 
-    /// Whether a viewer could see what the attack does.
-    pub(crate) fn visible(&self, attack: Attack) -> bool {
-        let changes = frame_changes(&self.honest, &self.tampered(attack));
+    /// What a viewer could see of the attack.
+    pub(crate) fn visible(&self, attack: Attack) -> Visible {
+        let tampered = self.tampered(attack);
+        if attack.is_fine() {
+            let changes = changes_of_samples(&self.honest, &tampered);
+            let mean = changes.iter().sum::<u64>() / changes.len() as u64;
+            return Visible { at_all: mean >= VISIBLE_GRAIN, first: changes[0] >= VISIBLE_GRAIN };
+        }
+        let changes = frame_changes(&self.honest, &tampered);
         let mean = changes.iter().sum::<u64>() / changes.len() as u64;
-        mean >= VISIBLE || changes.iter().any(|&change| change >= VISIBLE_FRAME)
+        Visible {
+            at_all: mean >= VISIBLE || changes.iter().any(|&change| change >= VISIBLE_FRAME),
+            first: changes[0] >= VISIBLE,
+        }
     }
 
     /// The rendition that the attack makes.
@@ -50,6 +59,16 @@ impl<'a> Suite<'a> {
     fn tampered(&self, attack: Attack) -> Timed {
         attack.apply(&self.honest, &self.other, &self.later)
     }
+}
+
+/// Whether what was done can be seen.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Visible {
+    /// In any frame.
+    pub(crate) at_all: bool,
+    /// In the first one.
+    #[allow(dead_code, reason = "only the whole suite judges first frames")]
+    pub(crate) first: bool,
 }
 
 /// The clip as a source to judge against.
@@ -73,6 +92,19 @@ const VISIBLE: u64 = 100;
 
 /// The same for a single frame, which is seen for an instant.
 const VISIBLE_FRAME: u64 = 600;
+
+/// Change of single luma samples, in hundredths of a level, from which noise and other fine patterns count.
+const VISIBLE_GRAIN: u64 = 400;
+
+/// For every frame the mean change of its luma samples, in hundredths of a level.
+fn changes_of_samples(honest: &Timed, tampered: &Timed) -> Vec<u64> {
+    let change = |a: &Pic, b: &Pic| {
+        let (a, b) = (&a.planes[0], &b.planes[0]);
+        let sum: u64 = a.iter().zip(b).map(|(&a, &b)| u64::from(a.abs_diff(b))).sum();
+        100 * sum / a.len() as u64
+    };
+    honest.iter().zip(tampered).map(|((_, a), (_, b))| change(a, b)).collect()
+}
 
 /// For every frame the mean change of any plane's blocks of 16 x 16; grain averages out in them.
 fn frame_changes(honest: &Timed, tampered: &Timed) -> Vec<u64> {

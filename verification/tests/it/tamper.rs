@@ -145,6 +145,11 @@ impl Attack {
         )
     }
 
+    /// Whether it changes samples and not the means of blocks.
+    pub(crate) fn is_fine(self) -> bool {
+        matches!(self, Self::Noise(_) | Self::HiddenDetail)
+    }
+
     /// Applies it. `other` is other material of the same length and size, `later` the same scene at another time.
     pub(crate) fn apply(self, clip: &Timed, other: &[Pic], later: &[Pic]) -> Timed {
         let n = clip.len();
