@@ -1,7 +1,7 @@
 //! Which cells of a lattice differ by more than coding can make them.
 
 use crate::plane::Grid;
-use crate::rules::{ERROR_FLOOR, NOISE_CEILING, NOISE_FACTOR, NOISE_PERMILLE, SMOOTH_PIXELS};
+use crate::rules::{NOISE_CEILING, NOISE_FACTOR, NOISE_PERMILLE, SMOOTH_PIXELS};
 
 /// Cells on each side over which differences are averaged, so that each average covers enough of the rendition's
 /// pixels: a cell of a small rendition holds a few pixels, whose coding noise does not average out.
@@ -46,52 +46,48 @@ pub(crate) fn smoothed(cells: Vec<i32>, grid: Grid, radius: usize) -> Vec<i32> {
     out
 }
 
-/// Cells that differ by more than their bound, which grows with the coding noise of all cells.
-///
-/// The noise is what one cell in ten passes, so that a change of a smaller area does not hide itself; a change of a
-/// larger one raises the bounds no further than [`NOISE_CEILING`].
-pub(crate) fn outliers(differences: &[i32], bounds: &[i32]) -> i64 {
-    let cells = || differences.iter().zip(bounds);
-    if cells().all(|(difference, &bound)| difference.abs() <= bound) {
-        return 0;
-    }
-    // Differences are below 2^12 and bounds above zero.
-    let mut shares: Vec<i32> =
-        cells().map(|(difference, &bound)| 256 * difference.abs() / bound.max(1)).collect();
-    let rank = shares.len() * (1000 - NOISE_PERMILLE) / 1000;
-    let (_, &mut noise, _) = shares.select_nth_unstable(rank);
-    let allowed = (noise * NOISE_FACTOR / 256).clamp(256, NOISE_CEILING);
-    shares.iter().filter(|&&share| share > allowed).count() as i64
+/// Cells that differ by more than coding can make them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Outliers {
+    /// How many pass their bound, which grows with the coding noise of all cells.
+    ///
+    /// The noise is what one cell in ten passes, so that a change of a smaller area does not hide itself; a change of a
+    /// larger one raises the bounds no further than [`NOISE_CEILING`].
+    pub(crate) count: i64,
+    /// Difference of the second of them in hundredths of the bound, however few there are: what is drawn over a picture
+    /// touches at least two.
+    pub(crate) peak: i64,
 }
 
-/// Energy of a difference beside the source's own variation.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct ErrorEnergy {
-    error: i64,
-    variation: i64,
-}
-
-impl ErrorEnergy {
-    pub(crate) fn of(source: &[u16], differences: &[i32]) -> Self {
-        let n = source.len() as i64;
-        let sum: i64 = source.iter().map(|&level| i64::from(level)).sum();
-        let squares: i64 = source.iter().map(|&level| i64::from(level) * i64::from(level)).sum();
+impl Outliers {
+    pub(crate) fn of(differences: &[i32], bounds: &[i32]) -> Self {
+        let cells = || differences.iter().zip(bounds);
+        if cells().all(|(difference, &bound)| difference.abs() <= bound) {
+            return Self::default();
+        }
+        // Differences are below 2^12 and bounds above zero.
+        let mut shares: Vec<i32> =
+            cells().map(|(difference, &bound)| 256 * difference.abs() / bound.max(1)).collect();
+        let rank = shares.len() * (1000 - NOISE_PERMILLE) / 1000;
+        let (_, &mut noise, above) = shares.select_nth_unstable(rank);
+        let mut top = [0; 2];
+        for &share in above.iter() {
+            if share > top[0] {
+                top = [share, top[0]];
+            } else {
+                top[1] = top[1].max(share);
+            }
+        }
+        let allowed = (noise * NOISE_FACTOR / 256).clamp(256, NOISE_CEILING);
         Self {
-            error: differences.iter().map(|&d| i64::from(d) * i64::from(d)).sum(),
-            variation: squares - sum * sum / n + n * ERROR_FLOOR,
+            count: shares.iter().filter(|&&share| share > allowed).count() as i64,
+            peak: i64::from(top[1]) * 100 / 256,
         }
     }
 
-    /// Adds another frame: below 2^36 each, and frames are bounded to thousands.
-    pub(crate) fn add(&mut self, other: Self) {
-        self.error += other.error;
-        self.variation += other.variation;
-    }
-
-    /// Error in thousandths of the variation: a thousand when nothing of the picture is left, two thousand when it is
-    /// another one.
-    pub(crate) fn permille(self) -> i64 {
-        self.error * 1000 / self.variation.max(1)
+    /// The worse of two planes or frames, each figure for itself.
+    pub(crate) fn worse(self, other: Self) -> Self {
+        Self { count: self.count.max(other.count), peak: self.peak.max(other.peak) }
     }
 }
 
@@ -132,24 +128,24 @@ mod tests {
     fn noise_everywhere_hides_what_is_no_larger_and_nothing_else() {
         let bounds = vec![10; 1000];
         let mut noisy: Vec<i32> = (0..1000).map(|i| i % 13 - 6).collect();
-        assert_eq!(outliers(&noisy, &bounds), 0);
+        assert_eq!(Outliers::of(&noisy, &bounds).count, 0);
         noisy.iter_mut().for_each(|cell| *cell *= 2);
-        assert_eq!(outliers(&noisy, &bounds), 0);
+        assert_eq!(Outliers::of(&noisy, &bounds).count, 0);
         noisy[..20].fill(90);
-        assert_eq!(outliers(&noisy, &bounds), 20);
+        assert_eq!(Outliers::of(&noisy, &bounds).count, 20);
     }
 
     #[test]
     fn a_change_of_everything_is_not_taken_for_noise() {
-        assert_eq!(outliers(&[60; 1000], &[10; 1000]), 1000);
+        assert_eq!(Outliers::of(&[60; 1000], &[10; 1000]).count, 1000);
     }
 
     #[test]
-    fn a_lost_picture_leaves_an_error_as_large_as_itself() {
-        let source: Vec<u16> = (0..1000).map(|i| 500 + i % 7 * 300).collect();
-        let mean = source.iter().map(|&level| i32::from(level)).sum::<i32>() / 1000;
-        let grey: Vec<i32> = source.iter().map(|&level| mean - i32::from(level)).collect();
-        assert!((980..=1000).contains(&ErrorEnergy::of(&source, &grey).permille()));
-        assert_eq!(ErrorEnergy::of(&source, &[0; 1000]).permille(), 0);
+    fn a_mark_on_two_cells_stands_out_by_its_strength() {
+        let mut marked = vec![4; 1000];
+        marked[500] = 90;
+        assert_eq!(Outliers::of(&marked, &[10; 1000]), Outliers { count: 1, peak: 39 });
+        marked[501] = -80;
+        assert_eq!(Outliers::of(&marked, &[10; 1000]), Outliers { count: 2, peak: 800 });
     }
 }

@@ -2,15 +2,17 @@
 
 use std::collections::VecDeque;
 
-use crate::cells::{ErrorEnergy, outliers, smoothed, smoothing_radius};
+use crate::cells::{Outliers, smoothed, smoothing_radius};
 use crate::features::{FrameFeatures, Lattice, NEUTRAL, contrast, spread};
+use crate::fit::{Colours, luma_gain};
 use crate::kernel::Kernel;
-use crate::plane::Grid;
+use crate::likeness::Likeness;
+use crate::plane::{Grid, LEVEL};
 use crate::register::Registration;
 use crate::report::{Check, Tier};
 use crate::rules::{
-    self, CHROMA_FLOOR, COARSE_RADIUS, DISPLACED_PIXEL, FROZEN_PER_RADIUS, LONG_STEP, MIN_AVERAGED_FRAMES,
-    OFFSET_PER_CONTRAST, PictureRules, REGISTER_EVERY,
+    self, CHROMA_FLOOR, COARSE_RADIUS, DISPLACED_PIXEL, FLICKER_LOSS, FROZEN_PER_RADIUS, LONG_STEP,
+    MIN_AVERAGED_FRAMES, PictureRules, REGISTER_EVERY, STEADY,
 };
 use crate::tempo::Tempo;
 
@@ -79,6 +81,32 @@ impl PlaneSums {
             *total += u32::from(contrast);
         }
     }
+
+    /// Mean levels of source and rendition.
+    fn means(&self, frames: u32) -> (Vec<u16>, Vec<u16>) {
+        let frames = i64::from(frames.max(1));
+        let sums = self.source.iter().zip(&self.difference);
+        // Means of levels are levels.
+        let mean = |sum: i64| ((sum + frames / 2) / frames) as u16;
+        sums.map(|(&s, &d)| (mean(i64::from(s)), mean(i64::from(s) + i64::from(d)))).unzip()
+    }
+
+    /// Magnitude of the middle cell's mean difference, in thousandths of a level.
+    fn offset(&self, frames: u32) -> i64 {
+        let mut sums = self.difference.clone();
+        let middle = sums.len() / 2;
+        let (_, &mut median, _) = sums.select_nth_unstable(middle);
+        milli_levels(i64::from(median), frames).abs()
+    }
+
+    /// Standard deviation of the cells' mean differences, in thousandths of a level.
+    fn unevenness(&self, frames: u32) -> i64 {
+        let n = self.difference.len() as i64;
+        let mean = self.difference.iter().map(|&d| i64::from(d)).sum::<i64>() / n;
+        let squares: i128 = self.difference.iter().map(|&d| i128::from(i64::from(d) - mean).pow(2)).sum();
+        // Sums of differences of levels stay below 2^31.
+        milli_levels((squares / i128::from(n)).unsigned_abs().isqrt() as i64, frames)
+    }
 }
 
 /// The running comparison of one rendition.
@@ -87,14 +115,16 @@ pub(crate) struct Comparison<'a> {
     near: Registration,
     far: Registration,
     tempo: Tempo,
+    kernel: Kernel,
     luma: PlaneSums,
     u: PlaneSums,
     v: PlaneSums,
     frames: u32,
     unmatched: u32,
-    worst_frame: i64,
+    worst_frame: Outliers,
     worst_error: i64,
-    error: ErrorEnergy,
+    worst_foreign: i64,
+    likeness: Likeness,
     fine: Grid,
     grid: Grid,
     radius: usize,
@@ -130,14 +160,16 @@ impl<'a> Comparison<'a> {
             far: Registration::new(lattice, coarse_radius),
             fine: lattice.fine,
             tempo: Tempo::new(kernel),
+            kernel,
             luma: PlaneSums::new(cells),
             u: PlaneSums::new(cells),
             v: PlaneSums::new(cells),
             frames: 0,
             unmatched: 0,
-            worst_frame: 0,
+            worst_frame: Outliers::default(),
             worst_error: 0,
-            error: ErrorEnergy::default(),
+            worst_foreign: 0,
+            likeness: Likeness::default(),
             recent: VecDeque::with_capacity(LONG_STEP),
         }
     }
@@ -161,9 +193,12 @@ impl<'a> Comparison<'a> {
         let smooth =
             |source: &[u16], shown: &[u16]| smoothed(difference(source, shown), self.grid, self.radius);
         let luma = smooth(&own.features.luma, &shown.luma);
-        let error = ErrorEnergy::of(&own.features.luma, &luma);
-        self.worst_error = self.worst_error.max(error.permille());
-        self.error.add(error);
+        // The first frame changes as the one after it does.
+        let motion = if at == 0 { self.source.get(1).unwrap_or(own) } else { own };
+        let likeness = Likeness::of(&own.features.luma, &luma, &motion.motion);
+        self.worst_error = self.worst_error.max(likeness.error_permille());
+        self.worst_foreign = self.worst_foreign.max(likeness.foreign_permille());
+        self.likeness.add(likeness);
         let planes = [
             (luma, &own.contrast.luma, rules.frame_luma),
             (smooth(&own.features.u, &shown.u), &own.contrast.u, rules.frame_chroma),
@@ -176,9 +211,9 @@ impl<'a> Comparison<'a> {
                     tolerance.bound(i32::from(contrast) * self.sharpness(), i32::from(motion))
                 })
                 .collect();
-            outliers(&differences, &smoothed(bounds, self.grid, self.radius))
+            Outliers::of(&differences, &smoothed(bounds, self.grid, self.radius))
         });
-        self.worst_frame = outside.into_iter().fold(self.worst_frame, i64::max);
+        self.worst_frame = outside.into_iter().fold(self.worst_frame, Outliers::worse);
         self.luma.add(&own.features.luma, &shown.luma, &own.contrast.luma);
         self.u.add(&own.features.u, &shown.u, &own.contrast.u);
         self.v.add(&own.features.v, &shown.v, &own.contrast.v);
@@ -209,14 +244,27 @@ impl<'a> Comparison<'a> {
 
     /// Compares the change since the frame before and since the one a long step back.
     fn step(&mut self, at: usize, own: &[u16], shown: &[u16]) {
+        if self.flickers(at) {
+            return;
+        }
         let long = if at.is_multiple_of(LONG_STEP) { self.recent.front() } else { None };
         for (before, luma) in self.recent.back().into_iter().chain(long) {
             self.tempo.step((&self.source[*before].features.luma, own), (luma, shown));
         }
     }
 
-    /// The checks of the decoded picture.
-    pub(crate) fn checks(&self, tier: Tier) -> Vec<Check> {
+    /// Whether the source changes as much from one frame to the next as over a long step: what moves drifts away.
+    fn flickers(&self, at: usize) -> bool {
+        let source = |index: usize| self.source.get(index).map(|frame| frame.features.luma.as_slice());
+        let own = source(at).unwrap_or_default();
+        let far = at.checked_sub(LONG_STEP).or(Some(at + LONG_STEP)).and_then(source);
+        let near = at.checked_sub(1).or(Some(at + 1)).and_then(source);
+        let Some((near, far)) = near.zip(far) else { return false };
+        3 * self.kernel.sum_abs_diff(own, near) > 2 * self.kernel.sum_abs_diff(own, far)
+    }
+
+    /// The checks of the decoded picture, of which `roughened` thousandths show detail of their own.
+    pub(crate) fn checks(&self, tier: Tier, roughened: i64) -> Vec<Check> {
         let rules = if tier == Tier::Whole && self.frames >= MIN_AVERAGED_FRAMES {
             rules::WHOLE
         } else {
@@ -224,15 +272,35 @@ impl<'a> Comparison<'a> {
         };
         let rules = self.adapted(rules);
         let displacement = self.near.largest_milli_cells().max(self.far.largest_milli_cells());
+        let mean = self.mean_outliers(&rules);
+        let [(y, shown_y), (u, shown_u), (v, shown_v)] =
+            [&self.luma, &self.u, &self.v].map(|sums| sums.means(self.frames));
+        let gain = luma_gain(&y, &shown_y);
+        let colours = Colours::fit((&u, &v), (&shown_u, &shown_v));
         let mut checks = vec![
             Check::is("unmatched_frames", i64::from(self.unmatched), 0),
             Check::min("compared_frames", i64::from(self.frames), 1),
-            Check::max("frame_cells", self.worst_frame, rules.frame_cells),
+            Check::max("frame_cells", self.worst_frame.count, rules.frame_cells),
+            Check::max("frame_peak", self.worst_frame.peak, rules.frame_peak),
             Check::max("frame_error_permille", self.worst_error, rules.frame_error_permille),
-            Check::max("error_permille", self.error.permille(), rules.error_permille),
-            Check::max("mean_cells", self.mean_cells(&rules), rules.mean_cells),
-            Check::max("luma_offset", self.luma_offset(), rules.luma_offset),
+            Check::max("frame_foreign_permille", self.worst_foreign, rules.frame_foreign_permille),
+            Check::max("error_permille", self.likeness.error_permille(), rules.error_permille),
+            Check::max("foreign_permille", self.likeness.foreign_permille(), rules.foreign_permille),
+            Check::max("mean_cells", mean.count, rules.mean_cells),
+            Check::max("mean_peak", mean.peak, rules.mean_peak),
+            Check::max("luma_offset", self.luma.offset(self.frames), rules.luma_offset),
+            Check::max("contrast_gained", gain.max(0), rules.contrast_gained),
+            Check::max("contrast_lost", (-gain).max(0), rules.contrast_lost),
+            Check::max(
+                "colour_offset",
+                self.u.offset(self.frames).max(self.v.offset(self.frames)),
+                rules.colour_offset,
+            ),
+            Check::max("colour_turned", colours.turned.abs(), rules.colour_turned),
+            Check::max("colour_gained", colours.gained.max(0), rules.colour_gained),
+            Check::max("colour_lost", (-colours.gained).max(0), rules.colour_lost),
             Check::max("chroma_permille", self.chroma_permille(), rules.chroma_permille),
+            Check::max("roughened_permille", roughened, rules.roughened_permille),
             Check::max("displacement", displacement, rules.displacement),
         ];
         if tier == Tier::Whole {
@@ -250,17 +318,34 @@ impl<'a> Comparison<'a> {
     fn adapted(&self, rules: PictureRules) -> PictureRules {
         let radius = self.radius as i64;
         let eased = |bound: i64| bound * self.ease / 256;
+        // Small pictures carry their levels and colours less exactly.
+        let coarse = |bound: i64| bound * (radius + 2) / 2;
+        let flicker = self.likeness.flicker_permille();
+        // A mean that is wrong by much everywhere tells of an encoder that broke down.
+        let unsteady = (self.luma.unevenness(self.frames) - STEADY).max(0) * 5 / 4;
+        let unsteady = if self.frames >= MIN_AVERAGED_FRAMES { unsteady } else { 0 };
         // A picture of a few dozen rows loses what its source consists of.
         let shrunk = |bound: i64| bound * (16 + radius * radius) / 16;
         PictureRules {
             frame_cells: eased(rules.frame_cells),
+            frame_peak: eased(shrunk(rules.frame_peak)),
             frame_error_permille: eased(shrunk(rules.frame_error_permille)),
+            frame_foreign_permille: eased(shrunk(rules.frame_foreign_permille)),
             error_permille: eased(shrunk(rules.error_permille)),
+            foreign_permille: eased(shrunk(rules.foreign_permille)),
             // Averages over more cells spread what they find.
             mean_cells: eased(rules.mean_cells * (2 * radius + 1)),
-            luma_offset: eased(rules.luma_offset + self.contrast_milli() / OFFSET_PER_CONTRAST),
-            // Small pictures carry their colours less exactly.
-            chroma_permille: eased(rules.chroma_permille * (radius + 2) / 2),
+            mean_peak: eased(shrunk(rules.mean_peak)),
+            luma_offset: eased(rules.luma_offset + unsteady),
+            // What flickers is lost where bits are short.
+            contrast_lost: eased(coarse(rules.contrast_lost)) + FLICKER_LOSS * flicker,
+            colour_lost: eased(coarse(rules.colour_lost)) + flicker,
+            contrast_gained: eased(coarse(rules.contrast_gained)),
+            colour_offset: eased(coarse(rules.colour_offset)),
+            colour_turned: eased(coarse(rules.colour_turned)),
+            colour_gained: eased(coarse(rules.colour_gained)),
+            chroma_permille: eased(coarse(rules.chroma_permille)),
+            roughened_permille: eased(rules.roughened_permille * (radius + 1)),
             displacement: rules.displacement.max(self.pixel_displacement),
             frozen_permille: rules.frozen_permille + FROZEN_PER_RADIUS * radius,
             ..rules
@@ -273,14 +358,8 @@ impl<'a> Comparison<'a> {
         self.radius as i32 + 1
     }
 
-    /// Mean contrast of the source's luma, in thousandths of a level.
-    fn contrast_milli(&self) -> i64 {
-        let sum: i64 = self.luma.contrast.iter().map(|&sum| i64::from(sum)).sum();
-        sum * 1000 / (16 * i64::from(self.frames.max(1)) * self.luma.contrast.len() as i64)
-    }
-
-    /// Cells whose mean over the frames is outside the tolerance, in the plane with the most of them.
-    fn mean_cells(&self, rules: &PictureRules) -> i64 {
+    /// Cells whose mean over the frames is outside the tolerance, in the worst plane.
+    fn mean_outliers(&self, rules: &PictureRules) -> Outliers {
         // The number of frames is bounded far below 2^31 by the reference's own limit.
         let frames = self.frames.max(1) as i32;
         let planes =
@@ -290,17 +369,9 @@ impl<'a> Comparison<'a> {
             let contrast =
                 sums.contrast.iter().map(|&sum| (sum / self.frames.max(1)) as i32 * self.sharpness());
             let bounds = contrast.map(|contrast| tolerance.bound(contrast, 0)).collect();
-            outliers(&smoothed(mean, self.grid, self.radius), &smoothed(bounds, self.grid, self.radius))
+            Outliers::of(&smoothed(mean, self.grid, self.radius), &smoothed(bounds, self.grid, self.radius))
         });
-        outside.into_iter().fold(0, i64::max)
-    }
-
-    /// Magnitude of the mean luma difference, in thousandths of a level.
-    fn luma_offset(&self) -> i64 {
-        let sum: i64 = self.luma.difference.iter().map(|&d| i64::from(d)).sum();
-        let samples = i64::from(self.frames.max(1)) * self.luma.difference.len() as i64;
-        // Sixteenths to thousandths; the sum stays below 2^45.
-        (sum * 1000 / (16 * samples)).abs()
+        outside.into_iter().fold(Outliers::default(), Outliers::worse)
     }
 
     /// Energy of the mean chroma error, in thousandths of the energy of the source's colour.
@@ -319,6 +390,11 @@ impl<'a> Comparison<'a> {
         // An error beyond a thousand times the colour is a thousand times too much in any case.
         i64::try_from(error * 1000 / (colour + floor)).unwrap_or(i64::MAX)
     }
+}
+
+/// A sum over frames in sixteenths of a level as a mean in thousandths of one.
+fn milli_levels(sum: i64, frames: u32) -> i64 {
+    sum * 1000 / (i64::from(LEVEL) * i64::from(frames.max(1)))
 }
 
 /// Difference of two planes of features.

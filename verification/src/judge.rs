@@ -144,7 +144,7 @@ impl<'a> PictureJudge<'a> {
             Check::is("undecodable_frames", self.undecodable, 0),
             Check::is("odd_frames", self.odd_frames, 0),
         ];
-        checks.extend(self.comparison.checks(tier));
+        checks.extend(self.comparison.checks(tier, self.quality.roughened_permille()));
         checks
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use memchr::memmem::Finder;
 
-use crate::sei::{Message, messages};
+use crate::sei::{Message, messages, said};
 pub use crate::sequence::{Color, Sequence};
 use crate::sequence::{PictureSet, Slice};
 use crate::{avc, hevc};
@@ -290,7 +290,7 @@ impl<'a> Walker<'a> {
             Message::Display => out.display_messages += 1,
             Message::Field => out.field_messages += 1,
             Message::Carried(number, content) if out.carried.len() < MAX_CARRIED => {
-                out.carried.insert((number, content.to_vec()));
+                out.carried.insert((number, said(number, content)));
             }
             Message::Carried(..) | Message::Foreign => out.foreign_messages += 1,
         });

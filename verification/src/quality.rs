@@ -1,5 +1,6 @@
 //! How close a rendition comes to its source at full size. Figures for the price; no verdict rests on them.
 
+use crate::detail::{Blocks, Roughened};
 use crate::features::{Range, limited_luma};
 use crate::kernel::Kernel;
 use crate::means::AreaMeans;
@@ -14,6 +15,7 @@ pub(crate) struct QualitySums {
     square_error: u64,
     source_detail: u64,
     shown_detail: u64,
+    roughened: Roughened,
 }
 
 impl QualitySums {
@@ -23,19 +25,30 @@ impl QualitySums {
         let grid = Grid { cols: shown.0.width(), rows: shown.0.height() };
         let mut source = Levels::new(kernel, source, grid);
         let mut shown = Levels::new(kernel, shown, grid);
+        let mut blocks = [Blocks::new(grid.cols, grid.rows), Blocks::new(grid.cols, grid.rows)];
         for top in (0..grid.rows).step_by(2) {
             let rows = top..(top + 2).min(grid.rows);
             for (index, row) in rows.clone().enumerate() {
-                let (source, shown) = (source.read(row, index), shown.read(row, index));
-                self.square_error += kernel.square_error(source, shown);
+                source.read(row, index);
+                shown.read(row, index);
+                self.square_error += kernel.square_error(&source.rows[index], &shown.rows[index]);
+                source.blocks(kernel, row, index, &mut blocks[0]);
+                shown.blocks(kernel, row, index, &mut blocks[1]);
             }
             if rows.len() == 2 {
                 self.source_detail += source.detail(kernel);
                 self.shown_detail += shown.detail(kernel);
             }
         }
+        let [there, here] = &blocks;
+        here.compare(there, &mut self.roughened);
         self.samples += grid.cells() as u64;
         self.frames += 1;
+    }
+
+    /// Share of the blocks with detail that is not the source's, in thousandths.
+    pub(crate) fn roughened_permille(&self) -> i64 {
+        self.roughened.permille()
     }
 
     pub(crate) fn finish(&self, video_bytes: u64, duration_90k: u64) -> Quality {
@@ -74,13 +87,17 @@ impl<'a> Levels<'a> {
     }
 
     /// Reads row `row` into place `index`.
-    fn read(&mut self, row: usize, index: usize) -> &[u16] {
+    fn read(&mut self, row: usize, index: usize) {
         let levels = &mut self.rows[index];
         self.means.row(row, levels);
         if self.range == Range::Full {
             levels.iter_mut().for_each(|level| *level = limited_luma(*level));
         }
-        levels
+    }
+
+    fn blocks(&self, kernel: Kernel, row: usize, index: usize, blocks: &mut Blocks) {
+        let above = if row == 0 { index } else { 1 - index };
+        blocks.add(kernel, row, &self.rows[above], &self.rows[index]);
     }
 
     fn detail(&self, kernel: Kernel) -> u64 {

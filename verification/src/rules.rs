@@ -5,7 +5,7 @@
 use crate::plane::LEVEL;
 
 /// Version of this table and of the rules that read it.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Tolerated difference of a lattice cell, in sixteenths of a level:
 /// `base + (contrast * per_contrast + motion * per_motion) / 256`.
@@ -49,20 +49,42 @@ pub struct PictureRules {
     pub frame_chroma: Tolerance,
     /// Most cells of any one frame outside it.
     pub frame_cells: i64,
-    /// Largest energy of any one frame's luma difference, in thousandths of the source's variation.
+    /// Largest difference of two of them, in hundredths of the tolerance.
+    pub frame_peak: i64,
+    /// Largest energy of any one frame's luma difference, in thousandths of the source's variation and change.
     pub frame_error_permille: i64,
-    /// The same over all frames.
+    /// Largest energy of what any one frame shows and is no copy of its source, in the same thousandths.
+    pub frame_foreign_permille: i64,
+    /// The first of them over all frames.
     pub error_permille: i64,
+    /// The second of them over all frames.
+    pub foreign_permille: i64,
     /// Tolerance of luma cells averaged over the segment.
     pub mean_luma: Tolerance,
     /// Tolerance of chroma cells averaged over the segment.
     pub mean_chroma: Tolerance,
     /// Most averaged cells outside it.
     pub mean_cells: i64,
-    /// Largest mean luma offset, in thousandths of a level, of a flat source; see [`OFFSET_PER_CONTRAST`].
+    /// Largest difference of two of them, in hundredths of the tolerance.
+    pub mean_peak: i64,
+    /// Largest luma difference of the middle cell, in thousandths of a level.
     pub luma_offset: i64,
+    /// Largest stretch of luma levels, in thousandths.
+    pub contrast_gained: i64,
+    /// Largest loss of luma contrast, in thousandths; see [`FLICKER_LOSS`].
+    pub contrast_lost: i64,
+    /// Largest colour difference of the middle cell, in thousandths of a level.
+    pub colour_offset: i64,
+    /// Sine of the largest turn of colours, in thousandths.
+    pub colour_turned: i64,
+    /// Largest gain of colours, in thousandths.
+    pub colour_gained: i64,
+    /// Largest loss of colours, in thousandths.
+    pub colour_lost: i64,
     /// Largest chroma error energy, in thousandths of the source's chroma energy.
     pub chroma_permille: i64,
+    /// Largest share of blocks with detail that is not the source's, in thousandths.
+    pub roughened_permille: i64,
     /// Largest displacement of a tile, in thousandths of a fine lattice cell.
     pub displacement: i64,
     /// Largest share of moving frames that look like another frame, in thousandths.
@@ -76,14 +98,25 @@ pub const WHOLE: PictureRules = PictureRules {
     frame_luma: Tolerance { base: 6 * LEVEL, per_contrast: 96, per_motion: 160 },
     frame_chroma: Tolerance { base: 7 * LEVEL, per_contrast: 48, per_motion: 96 },
     frame_cells: 100,
-    frame_error_permille: 200,
-    error_permille: 110,
+    frame_peak: 100_000,
+    frame_error_permille: 800,
+    frame_foreign_permille: 300,
+    error_permille: 500,
+    foreign_permille: 200,
     mean_luma: Tolerance { base: 3 * LEVEL, per_contrast: 48, per_motion: 0 },
     mean_chroma: Tolerance { base: 4 * LEVEL, per_contrast: 32, per_motion: 0 },
     mean_cells: 14,
-    luma_offset: 1_500,
+    mean_peak: 100_000,
+    luma_offset: 2_250,
+    contrast_gained: 70,
+    contrast_lost: 120,
+    colour_offset: 100_000,
+    colour_turned: 75,
+    colour_gained: 90,
+    colour_lost: 130,
     chroma_permille: 100,
-    displacement: 150,
+    roughened_permille: 20,
+    displacement: 80,
     misaligned_permille: 150,
     frozen_permille: 250,
 };
@@ -118,9 +151,27 @@ pub(crate) const NOISE_CEILING: i32 = 768;
 /// Variation of the source per cell, in squared sixteenths, below which errors are held against this instead.
 pub(crate) const ERROR_FLOOR: i64 = (3 * LEVEL as i64) * (3 * LEVEL as i64);
 
-/// One in so many parts of the source's mean contrast is added to the bound on the luma offset: what an encoder cuts
-/// off at black and white.
-pub const OFFSET_PER_CONTRAST: i64 = 32;
+/// How many times the source's squared change from frame to frame counts as its variation: bits are short where nothing can
+/// be foretold, and what flickers is lost first.
+pub(crate) const FLICKER_WEIGHT: i64 = 3;
+
+/// Thousandths of contrast that may be lost for every thousandth of the source that flickers.
+pub const FLICKER_LOSS: i64 = 2;
+
+/// Standard deviation of averaged cells, in thousandths of a level, above which means are taken to be unsteady.
+pub const STEADY: i64 = 2_000;
+
+/// Ridge of the fit of luma levels: squared sixteenths.
+pub(crate) const TONE_RIDGE: i64 = (3 * LEVEL as i64) * (3 * LEVEL as i64);
+
+/// Ridge of the fit of colours: squared sixteenths.
+pub(crate) const COLOUR_RIDGE: i64 = (2 * LEVEL as i64) * (2 * LEVEL as i64);
+
+/// Detail of a block that may grow out of the most detailed block around it in the source, in 256ths.
+pub(crate) const DETAIL_FACTOR: u64 = 384;
+
+/// Detail that may stand where there is none: squared sixteenths for each pixel.
+pub(crate) const DETAIL_FLOOR: u64 = 48 * (LEVEL as u64) * (LEVEL as u64);
 
 /// Noise floor of the chroma energy, per cell and plane, in squared sixteenths: a picture with less colour than this
 /// is judged as if it had this much.
@@ -137,13 +188,13 @@ pub const EXPLAINED_DIVISOR: i128 = 2;
 pub(crate) const CORRELATED: i128 = 16;
 
 /// Standard deviations of a displacement that are in doubt.
-pub(crate) const DOUBT_FACTOR: i128 = 1;
+pub(crate) const DOUBT_FACTOR: i128 = 2;
 
 /// Fine cells on each side over which pictures are averaged to find large displacements.
 pub(crate) const COARSE_RADIUS: usize = 2;
 
 /// Largest displacement in thousandths of the rendition's own pixels: scalers place small pictures no better.
-pub(crate) const DISPLACED_PIXEL: i64 = 400;
+pub(crate) const DISPLACED_PIXEL: i64 = 300;
 
 /// Textured tiles from which their middle displacement means something.
 pub const MIN_TILES: usize = 5;

@@ -96,3 +96,72 @@ fn is_frame(message: &[u8], at: PictureStruct) -> bool {
     let mut bits = BitReader::plain(message);
     bits.skip(at.skip).and_then(|()| bits.bits(4)) == Some(0)
 }
+
+/// What a message that belongs to the content says, free of what muxers and encoders write as they please.
+///
+/// Of captions (ATSC A/53 part 4, `cc_data` in registered user data) the flags beside the count, the reserved byte after
+/// it and the marker at the end say nothing: encoders that take captions over write them anew.
+pub(crate) fn said(number: u32, message: &[u8]) -> Vec<u8> {
+    let plain = || message.to_vec();
+    let Some(&[flags, _, ref captions @ ..]) =
+        message.strip_prefix(CAPTIONS).filter(|_| number == REGISTERED)
+    else {
+        return plain();
+    };
+    let length = 3 * usize::from(flags & CAPTION_COUNT);
+    match captions.split_at_checked(length) {
+        Some((triplets, [] | [MARKER])) => [CAPTIONS, &[flags & CAPTION_FLAGS, MARKER], triplets].concat(),
+        _ => plain(),
+    }
+}
+
+/// User data of a registered kind.
+const REGISTERED: u32 = 4;
+/// Country, provider, `GA94` and the type of caption data.
+const CAPTIONS: &[u8] = &[0xb5, 0x00, 0x31, b'G', b'A', b'9', b'4', 0x03];
+/// Bits that count the triplets.
+const CAPTION_COUNT: u8 = 0x1f;
+/// They, and the one that says that captions are to be shown.
+const CAPTION_FLAGS: u8 = 0x5f;
+/// Ends captions, and fills what is reserved.
+const MARKER: u8 = 0xff;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two caption triplets between what is written as one pleases.
+    fn captions(flags: u8, reserved: u8, triplets: [u8; 6], end: &[u8]) -> Vec<u8> {
+        [CAPTIONS, &[flags, reserved], &triplets, end].concat()
+    }
+
+    const SAID: [u8; 6] = [0xfc, 0x94, 0xae, 0xfc, 0x20, 0x41];
+
+    #[test]
+    fn captions_say_the_same_however_they_are_written() {
+        let one = said(REGISTERED, &captions(0x42, 0xff, SAID, &[MARKER]));
+        for other in [
+            captions(0x42, 0x00, SAID, &[MARKER]),
+            captions(0xc2, 0xff, SAID, &[MARKER]),
+            captions(0x42, 0xff, SAID, &[]),
+        ] {
+            assert_eq!(said(REGISTERED, &other), one);
+        }
+    }
+
+    #[test]
+    fn other_captions_say_something_else() {
+        let one = said(REGISTERED, &captions(0x42, 0xff, SAID, &[MARKER]));
+        let [a, b, c, d, e, f] = SAID;
+        for other in [
+            captions(0x42, 0xff, [a, b, c, d, e, f ^ 1], &[MARKER]),
+            captions(0x02, 0xff, SAID, &[MARKER]),
+            captions(0x41, 0xff, SAID, &[MARKER]),
+            captions(0x42, 0xff, SAID, &[MARKER, 7]),
+            captions(0x43, 0xff, SAID, &[MARKER]),
+        ] {
+            assert_ne!(said(REGISTERED, &other), one);
+        }
+        assert_ne!(said(5, &captions(0x42, 0x00, SAID, &[MARKER])), one);
+    }
+}

@@ -54,7 +54,8 @@ impl Tempo {
         }
     }
 
-    /// Compares the change between two frames of the rendition with the source's, in the cells where that changes.
+    /// Compares the change between two frames of the rendition with the source's, in the cells where that changes. Not
+    /// where the source flickers: an encoder that is short of bits leaves that out.
     pub(crate) fn step(&mut self, source: (&[u16], &[u16]), shown: (&[u16], &[u16])) {
         let changes: Vec<u16> = source.0.iter().zip(source.1).map(|(&a, &b)| a.abs_diff(b)).collect();
         let floor = change_floor(&changes);

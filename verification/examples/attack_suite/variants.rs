@@ -98,9 +98,9 @@ const SETTINGS: [(Codec, u32, &str, &str); 24] = [
         "bicubic",
         "-preset veryfast -tune zerolatency -slices 4 -b:v RATEk -x264-params nal-hrd=cbr:vbv-maxrate=RATE:vbv-bufsize=RATE",
     ),
-    (Codec::H264, 100, "bicubic", "-preset veryfast -crf 18"),
-    (Codec::H264, 100, "bicubic", "-preset veryfast -crf 23"),
-    (Codec::H264, 100, "lanczos", "-preset faster -crf 28"),
+    (Codec::H264, 100, "bicubic", "-preset veryfast -crf 18 -maxrate RATEk -bufsize RATEk"),
+    (Codec::H264, 100, "bicubic", "-preset veryfast -crf 23 -maxrate RATEk -bufsize RATEk"),
+    (Codec::H264, 100, "lanczos", "-preset faster -crf 28 -maxrate RATEk -bufsize RATEk"),
     (Codec::H264, 100, "bicubic", "-preset veryfast -tune grain -b:v RATEk"),
     (Codec::H264, 100, "bicubic", "-preset veryfast -tune animation -b:v RATEk"),
     (Codec::H264, 100, "area", "-preset veryfast -b:v RATEk -x264-params aq-mode=0:psy=0"),
@@ -125,7 +125,17 @@ fn transcoded(clip: &Clip, entry: &LadderEntry, filter: &str, settings: &[String
     command.args(["-v", "error", "-copyts", "-f", "mpegts", "-i", "-", "-map", "0", "-c:a", "copy"]);
     command.args(["-vf", &scale, "-vsync", "passthrough", "-enc_time_base", "-1", "-pix_fmt", "yuv420p"]);
     command.args(["-threads", "1", "-c:v", encoder]).args(settings);
-    command.args(["-muxdelay", "0", "-muxpreload", "0", "-f", "mpegts", "-"]);
+    command.args([
+        "-muxdelay",
+        "0",
+        "-muxpreload",
+        "0",
+        "-avoid_negative_ts",
+        "disabled",
+        "-f",
+        "mpegts",
+        "-",
+    ]);
     let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let mut child = piped.expect("the ffmpeg command is installed");
     let mut input = child.stdin.take().expect("piped");

@@ -198,3 +198,8 @@ pub(super) fn square_error(a: &[u16], b: &[u16]) -> u64 {
 pub(super) fn haar(upper: &[u16], lower: &[u16]) -> u64 {
     scalar::haar(upper, lower)
 }
+
+#[target_feature(enable = "avx2")]
+pub(super) fn roughness(above: &[u16], row: &[u16], blocks: &mut [u64]) {
+    scalar::roughness(above, row, blocks);
+}

@@ -95,6 +95,12 @@ impl Kernel {
     pub(crate) fn haar(self, upper: &[u16], lower: &[u16]) -> u64 {
         dispatch!(self, haar(upper, lower))
     }
+
+    /// Adds, for every sixteen samples of a row in sixteenths of a level, the squared differences from their right
+    /// neighbours and from those above.
+    pub(crate) fn roughness(self, above: &[u16], row: &[u16], blocks: &mut [u64]) {
+        dispatch!(self, roughness(above, row, blocks));
+    }
 }
 
 impl Default for Kernel {
@@ -183,6 +189,17 @@ mod tests {
         squares.sum::<i64>() as u64
     }
 
+    /// Added to ones.
+    fn roughness_by_definition(above: &[u16], row: &[u16]) -> Vec<u64> {
+        let square = |a: u16, b: u16| u64::from(a.abs_diff(b)).pow(2);
+        let mut blocks = vec![1; row.len().div_ceil(16)];
+        for (x, &level) in row.iter().enumerate() {
+            let right = row.get(x + 1).map_or(0, |&right| square(level, right));
+            blocks[x / 16] += right + square(level, above[x]);
+        }
+        blocks
+    }
+
     proptest! {
         #[test]
         fn levels_are_compared_by_definition_on_every_kernel(pairs in levels(700)) {
@@ -192,6 +209,9 @@ mod tests {
                 prop_assert_eq!(u64::from(kernel.sum_abs_diff(&a, &b)), distance().sum::<u64>());
                 prop_assert_eq!(kernel.square_error(&a, &b), distance().map(|d| d * d).sum::<u64>());
                 prop_assert_eq!(kernel.haar(&a, &b), haar_by_definition(&a, &b));
+                let mut blocks = vec![1; a.len().div_ceil(16)];
+                kernel.roughness(&a, &b, &mut blocks);
+                prop_assert_eq!(blocks, roughness_by_definition(&a, &b));
             }
         }
 

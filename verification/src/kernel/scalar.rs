@@ -118,3 +118,25 @@ pub(super) fn haar(upper: &[u16], lower: &[u16]) -> u64 {
     };
     chunks.map(part).sum()
 }
+
+/// Samples of a block's row. Levels are at most 2^12: the squared differences of a block's row fit 32 bits.
+const BLOCK: usize = 16;
+
+#[inline(always)]
+pub(super) fn roughness(above: &[u16], row: &[u16], blocks: &mut [u64]) {
+    let energy = |a: &[u16], b: &[u16]| -> u32 {
+        let squares = a.iter().zip(b).map(|(&a, &b)| {
+            let difference = i32::from(a as i16 - b as i16);
+            (difference * difference) as u32
+        });
+        squares.sum()
+    };
+    let right = row.get(1..).unwrap_or(&[]);
+    for (index, (sum, (row, above))) in
+        blocks.iter_mut().zip(row.chunks(BLOCK).zip(above.chunks(BLOCK))).enumerate()
+    {
+        let from = (index * BLOCK).min(right.len());
+        let right = &right[from..(from + BLOCK).min(right.len())];
+        *sum += u64::from(energy(row, above)) + u64::from(energy(row, right));
+    }
+}

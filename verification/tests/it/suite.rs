@@ -42,6 +42,10 @@ impl<'a> Suite<'a> {
             let mean = changes.iter().sum::<u64>() / changes.len() as u64;
             return Visible { at_all: mean >= VISIBLE_GRAIN, first: changes[0] >= VISIBLE_GRAIN };
         }
+        if attack.is_local() {
+            let seen = blocks_changed(&self.honest, &tampered) > 0;
+            return Visible { at_all: seen, first: seen };
+        }
         let changes = frame_changes(&self.honest, &tampered);
         let mean = changes.iter().sum::<u64>() / changes.len() as u64;
         Visible {
@@ -104,6 +108,26 @@ fn changes_of_samples(honest: &Timed, tampered: &Timed) -> Vec<u64> {
         100 * sum / a.len() as u64
     };
     honest.iter().zip(tampered).map(|((_, a), (_, b))| change(a, b)).collect()
+}
+
+/// Change of a block of 16 x 16 of any plane, in levels and on average over the clip, from which a mark on it counts.
+const VISIBLE_MARK: u64 = 8;
+
+/// How many blocks of any plane are changed visibly and for long.
+fn blocks_changed(honest: &Timed, tampered: &Timed) -> usize {
+    let plane = |plane: usize| -> usize {
+        let width = honest[0].1.plane_width(plane);
+        let across = width.div_ceil(16);
+        let mut blocks = vec![0u64; across * honest[0].1.height.div_ceil(16)];
+        for ((_, a), (_, b)) in honest.iter().zip(tampered) {
+            for (i, (&a, &b)) in a.planes[plane].iter().zip(&b.planes[plane]).enumerate() {
+                blocks[i / width / 16 * across + i % width / 16] += u64::from(a.abs_diff(b));
+            }
+        }
+        let bound = VISIBLE_MARK * 256 * honest.len() as u64;
+        blocks.into_iter().filter(|&change| change >= bound).count()
+    };
+    (0..3).map(plane).max().unwrap_or(0)
 }
 
 /// For every frame the mean change of any plane's blocks of 16 x 16; grain averages out in them.

@@ -145,6 +145,11 @@ impl Attack {
         )
     }
 
+    /// Whether it marks a small part of the picture in all frames.
+    pub(crate) fn is_local(self) -> bool {
+        matches!(self, Self::Logo { .. } | Self::FaintLogo | Self::Box { .. })
+    }
+
     /// Whether it changes samples and not the means of blocks.
     pub(crate) fn is_fine(self) -> bool {
         matches!(self, Self::Noise(_) | Self::HiddenDetail)
