@@ -1,7 +1,9 @@
 //! Which cells of a lattice differ by more than coding can make them.
 
 use crate::plane::Grid;
-use crate::rules::{NOISE_CEILING, NOISE_FACTOR, NOISE_PERMILLE, SMOOTH_PIXELS};
+use crate::rules::{
+    CLUSTER_FACTOR, CLUSTER_FLOOR, CLUSTER_RADIUS, NOISE_CEILING, NOISE_FACTOR, NOISE_PERMILLE, SMOOTH_PIXELS,
+};
 
 /// Cells on each side over which differences are averaged, so that each average covers enough of the rendition's
 /// pixels: a cell of a small rendition holds a few pixels, whose coding noise does not average out.
@@ -91,6 +93,28 @@ impl Outliers {
     }
 }
 
+/// Share of the cells of the densest small area that stand out of the noise of all, in thousandths.
+///
+/// What is drawn faintly over a picture passes no bound; but where it lies most cells differ by more than elsewhere, and what
+/// coding does differs from cell to cell.
+pub(crate) fn densest_cluster(differences: &[i32], bounds: &[i32], grid: Grid) -> i64 {
+    let shares: Vec<i32> = differences
+        .iter()
+        .zip(bounds)
+        .map(|(difference, &bound)| 256 * difference.abs() / bound.max(1))
+        .collect();
+    if shares.iter().all(|&share| share <= CLUSTER_FLOOR) {
+        return 0;
+    }
+    let mut sorted = shares.clone();
+    let rank = sorted.len() * (1000 - NOISE_PERMILLE) / 1000;
+    let (_, &mut noise, _) = sorted.select_nth_unstable(rank);
+    let allowed = (noise * CLUSTER_FACTOR / 256).max(CLUSTER_FLOOR);
+    let flags = shares.iter().map(|&share| 1000 * i32::from(share > allowed)).collect();
+    let dense = smoothed(flags, grid, CLUSTER_RADIUS);
+    i64::from(dense.into_iter().max().unwrap_or(0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,5 +171,18 @@ mod tests {
         assert_eq!(Outliers::of(&marked, &[10; 1000]), Outliers { count: 1, peak: 39 });
         marked[501] = -80;
         assert_eq!(Outliers::of(&marked, &[10; 1000]), Outliers { count: 2, peak: 800 });
+    }
+
+    #[test]
+    fn a_faint_mark_is_a_cluster_and_scattered_noise_is_none() {
+        let grid = Grid { cols: 40, rows: 25 };
+        let mut cells: Vec<i32> =
+            (0..1000).map(|i| if i * 7919 % 20 == 0 { 6 } else { i * 31 % 3 - 1 }).collect();
+        assert!(densest_cluster(&cells, &[10; 1000], grid) < 200);
+        for y in 5..12 {
+            cells[y * 40 + 10..y * 40 + 17].fill(-5);
+        }
+        assert!(densest_cluster(&cells, &[10; 1000], grid) > 900);
+        assert_eq!(Outliers::of(&cells, &[10; 1000]), Outliers::default());
     }
 }

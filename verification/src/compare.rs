@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::cells::{Outliers, smoothed, smoothing_radius};
+use crate::cells::{Outliers, densest_cluster, smoothed, smoothing_radius};
 use crate::features::{FrameFeatures, Lattice, NEUTRAL, contrast, spread};
 use crate::fit::{Colours, luma_gain};
 use crate::kernel::Kernel;
@@ -107,6 +107,13 @@ impl PlaneSums {
         // Sums of differences of levels stay below 2^31.
         milli_levels((squares / i128::from(n)).unsigned_abs().isqrt() as i64, frames)
     }
+}
+
+/// What stands out of the averages over the frames.
+struct MeanOutliers {
+    count: i64,
+    peak: i64,
+    cluster: i64,
 }
 
 /// The running comparison of one rendition.
@@ -260,7 +267,7 @@ impl<'a> Comparison<'a> {
         let far = at.checked_sub(LONG_STEP).or(Some(at + LONG_STEP)).and_then(source);
         let near = at.checked_sub(1).or(Some(at + 1)).and_then(source);
         let Some((near, far)) = near.zip(far) else { return false };
-        3 * self.kernel.sum_abs_diff(own, near) > 2 * self.kernel.sum_abs_diff(own, far)
+        2 * self.kernel.sum_abs_diff(own, near) > self.kernel.sum_abs_diff(own, far)
     }
 
     /// The checks of the decoded picture, of which `roughened` thousandths show detail of their own.
@@ -288,6 +295,7 @@ impl<'a> Comparison<'a> {
             Check::max("foreign_permille", self.likeness.foreign_permille(), rules.foreign_permille),
             Check::max("mean_cells", mean.count, rules.mean_cells),
             Check::max("mean_peak", mean.peak, rules.mean_peak),
+            Check::max("mean_cluster", mean.cluster, rules.mean_cluster),
             Check::max("luma_offset", self.luma.offset(self.frames), rules.luma_offset),
             Check::max("contrast_gained", gain.max(0), rules.contrast_gained),
             Check::max("contrast_lost", (-gain).max(0), rules.contrast_lost),
@@ -322,7 +330,7 @@ impl<'a> Comparison<'a> {
         let coarse = |bound: i64| bound * (radius + 2) / 2;
         let flicker = self.likeness.flicker_permille();
         // A mean that is wrong by much everywhere tells of an encoder that broke down.
-        let unsteady = (self.luma.unevenness(self.frames) - STEADY).max(0) * 5 / 4;
+        let unsteady = (self.luma.unevenness(self.frames) - STEADY).max(0) * 2;
         let unsteady = if self.frames >= MIN_AVERAGED_FRAMES { unsteady } else { 0 };
         // A picture of a few dozen rows loses what its source consists of.
         let shrunk = |bound: i64| bound * (16 + radius * radius) / 16;
@@ -336,18 +344,19 @@ impl<'a> Comparison<'a> {
             // Averages over more cells spread what they find.
             mean_cells: eased(rules.mean_cells * (2 * radius + 1)),
             mean_peak: eased(shrunk(rules.mean_peak)),
-            luma_offset: eased(rules.luma_offset + unsteady),
+            mean_cluster: eased(rules.mean_cluster * (radius + 1)),
+            luma_offset: rules.luma_offset + unsteady,
             // What flickers is lost where bits are short.
-            contrast_lost: eased(coarse(rules.contrast_lost)) + FLICKER_LOSS * flicker,
-            colour_lost: eased(coarse(rules.colour_lost)) + flicker,
-            contrast_gained: eased(coarse(rules.contrast_gained)),
-            colour_offset: eased(coarse(rules.colour_offset)),
-            colour_turned: eased(coarse(rules.colour_turned)),
-            colour_gained: eased(coarse(rules.colour_gained)),
+            contrast_lost: coarse(rules.contrast_lost) + FLICKER_LOSS * flicker,
+            colour_lost: coarse(rules.colour_lost),
+            contrast_gained: coarse(rules.contrast_gained),
+            colour_offset: coarse(rules.colour_offset),
+            colour_turned: coarse(rules.colour_turned),
+            colour_gained: coarse(rules.colour_gained),
             chroma_permille: eased(coarse(rules.chroma_permille)),
             roughened_permille: eased(rules.roughened_permille * (radius + 1)),
             displacement: rules.displacement.max(self.pixel_displacement),
-            frozen_permille: rules.frozen_permille + FROZEN_PER_RADIUS * radius,
+            frozen_permille: rules.frozen_permille + FROZEN_PER_RADIUS * radius + FLICKER_LOSS * flicker,
             ..rules
         }
     }
@@ -359,19 +368,23 @@ impl<'a> Comparison<'a> {
     }
 
     /// Cells whose mean over the frames is outside the tolerance, in the worst plane.
-    fn mean_outliers(&self, rules: &PictureRules) -> Outliers {
+    fn mean_outliers(&self, rules: &PictureRules) -> MeanOutliers {
         // The number of frames is bounded far below 2^31 by the reference's own limit.
         let frames = self.frames.max(1) as i32;
         let planes =
             [(&self.luma, rules.mean_luma), (&self.u, rules.mean_chroma), (&self.v, rules.mean_chroma)];
-        let outside = planes.map(|(sums, tolerance)| {
+        let planes = planes.map(|(sums, tolerance)| {
             let mean = sums.difference.iter().map(|&sum| sum / frames).collect();
             let contrast =
                 sums.contrast.iter().map(|&sum| (sum / self.frames.max(1)) as i32 * self.sharpness());
             let bounds = contrast.map(|contrast| tolerance.bound(contrast, 0)).collect();
-            Outliers::of(&smoothed(mean, self.grid, self.radius), &smoothed(bounds, self.grid, self.radius))
+            let mean = smoothed(mean, self.grid, self.radius);
+            let bounds = smoothed(bounds, self.grid, self.radius);
+            (Outliers::of(&mean, &bounds), densest_cluster(&mean, &bounds, self.grid))
         });
-        outside.into_iter().fold(Outliers::default(), Outliers::worse)
+        let worst = planes.iter().fold(Outliers::default(), |worst, (plane, _)| worst.worse(*plane));
+        let cluster = planes.iter().map(|&(_, cluster)| cluster).max().unwrap_or(0);
+        MeanOutliers { count: worst.count, peak: worst.peak, cluster }
     }
 
     /// Energy of the mean chroma error, in thousandths of the energy of the source's colour.

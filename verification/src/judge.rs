@@ -39,7 +39,7 @@ pub fn verify(
     let mut quality = QualitySums::default();
     if tier != Tier::Structure {
         let decoded = if tier == Tier::Whole { source.whole()? } else { source.first()? };
-        let mut judge = PictureJudge::new(source, decoded, entry, structure.frames);
+        let mut judge = PictureJudge::new(source, decoded, tier, entry, structure.frames);
         judge.run(rendition, tier, entry, &structure)?;
         checks.extend(judge.checks(tier));
         quality = judge.quality;
@@ -65,15 +65,18 @@ impl<'a> PictureJudge<'a> {
     fn new(
         source: &'a SourceReference,
         decoded: &'a DecodedSource,
+        tier: Tier,
         entry: &LadderEntry,
         frames: u64,
     ) -> Self {
         let limits = structure::limits(source, entry, frames as usize);
+        // The first frame is judged alone, whether or not others have been decoded.
+        let shown = if tier == Tier::Whole { &decoded.frames[..] } else { &decoded.frames[..1] };
         Self {
             source,
             kept: &decoded.kept,
             comparison: Comparison::new(
-                &decoded.frames,
+                shown,
                 source.lattice(),
                 (entry.width, entry.height),
                 millibits(source, entry, frames),

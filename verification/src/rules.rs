@@ -28,7 +28,7 @@ impl Tolerance {
 }
 
 /// Thousandths of a bit for each pixel below which a rung is starved and shows it.
-const THIN_MILLIBITS: u64 = 110;
+const THIN_MILLIBITS: u64 = 70;
 
 /// The most that bounds are widened for it, in 256ths.
 const MAX_EASE: u64 = 3 * 256;
@@ -67,6 +67,8 @@ pub struct PictureRules {
     pub mean_cells: i64,
     /// Largest difference of two of them, in hundredths of the tolerance.
     pub mean_peak: i64,
+    /// Largest share of the cells of any small area that stand out of the noise of all, in thousandths.
+    pub mean_cluster: i64,
     /// Largest luma difference of the middle cell, in thousandths of a level.
     pub luma_offset: i64,
     /// Largest stretch of luma levels, in thousandths.
@@ -98,24 +100,25 @@ pub const WHOLE: PictureRules = PictureRules {
     frame_luma: Tolerance { base: 6 * LEVEL, per_contrast: 96, per_motion: 160 },
     frame_chroma: Tolerance { base: 7 * LEVEL, per_contrast: 48, per_motion: 96 },
     frame_cells: 100,
-    frame_peak: 100_000,
-    frame_error_permille: 800,
-    frame_foreign_permille: 300,
+    frame_peak: 650,
+    frame_error_permille: 1_000,
+    frame_foreign_permille: 380,
     error_permille: 500,
     foreign_permille: 200,
     mean_luma: Tolerance { base: 3 * LEVEL, per_contrast: 48, per_motion: 0 },
     mean_chroma: Tolerance { base: 4 * LEVEL, per_contrast: 32, per_motion: 0 },
     mean_cells: 14,
-    mean_peak: 100_000,
+    mean_peak: 270,
+    mean_cluster: 370,
     luma_offset: 2_250,
     contrast_gained: 70,
     contrast_lost: 120,
-    colour_offset: 100_000,
+    colour_offset: 3_000,
     colour_turned: 75,
     colour_gained: 90,
     colour_lost: 130,
     chroma_permille: 100,
-    roughened_permille: 20,
+    roughened_permille: 35,
     displacement: 80,
     misaligned_permille: 150,
     frozen_permille: 250,
@@ -125,7 +128,13 @@ pub const WHOLE: PictureRules = PictureRules {
 pub const FIRST_FRAME: PictureRules = PictureRules {
     mean_luma: Tolerance { base: 6 * LEVEL, per_contrast: 96, per_motion: 0 },
     mean_chroma: Tolerance { base: 7 * LEVEL, per_contrast: 48, per_motion: 0 },
+    frame_peak: 200,
+    mean_peak: 200,
+    frame_foreign_permille: 250,
+    foreign_permille: 250,
+    contrast_lost: 175,
     chroma_permille: 200,
+    roughened_permille: 12,
     ..WHOLE
 };
 
@@ -145,6 +154,15 @@ pub(crate) const NOISE_PERMILLE: usize = 100;
 /// How far beyond that noise a cell is no noise any more, in 256ths.
 pub(crate) const NOISE_FACTOR: i32 = 768;
 
+/// How far beyond the noise a cell of a cluster is, in 256ths.
+pub(crate) const CLUSTER_FACTOR: i32 = 1024;
+
+/// Share of its tolerance, in 256ths, that it passes at least.
+pub(crate) const CLUSTER_FLOOR: i32 = 96;
+
+/// Cells on each side of a cluster's middle: a hundredth of the picture in all.
+pub(crate) const CLUSTER_RADIUS: usize = 3;
+
 /// The most that noise widens a tolerance, in 256ths.
 pub(crate) const NOISE_CEILING: i32 = 768;
 
@@ -155,11 +173,11 @@ pub(crate) const ERROR_FLOOR: i64 = (3 * LEVEL as i64) * (3 * LEVEL as i64);
 /// be foretold, and what flickers is lost first.
 pub(crate) const FLICKER_WEIGHT: i64 = 3;
 
-/// Thousandths of contrast that may be lost for every thousandth of the source that flickers.
+/// Thousandths of contrast that may be lost, and of changing frames that may stand still, for every thousandth of the source that flickers.
 pub const FLICKER_LOSS: i64 = 2;
 
 /// Standard deviation of averaged cells, in thousandths of a level, above which means are taken to be unsteady.
-pub const STEADY: i64 = 2_000;
+pub const STEADY: i64 = 1_800;
 
 /// Ridge of the fit of luma levels: squared sixteenths.
 pub(crate) const TONE_RIDGE: i64 = (3 * LEVEL as i64) * (3 * LEVEL as i64);
@@ -232,6 +250,10 @@ pub const LONG_STEP: usize = 8;
 
 /// Moving frames from which shares of them mean something.
 pub const MIN_MOVING_FRAMES: u32 = 8;
+
+/// Where the cells that change show less than one in this many parts of the source's variation, their picture is lost and
+/// not still.
+pub(crate) const FADED_DIVISOR: u64 = 4;
 
 /// A moving frame stands still when it changes by less than one in this many parts of the source's change.
 pub const FROZEN_DIVISOR: u32 = 5;

@@ -1,9 +1,10 @@
 //! Does the rendition move as the source moves? Frames that repeat, lead, lag or come in another order.
 
 use crate::kernel::Kernel;
+use crate::plane::LEVEL;
 use crate::rules::{
-    CHANGE_FLOOR, FROZEN_DIVISOR, GRAIN_CEILING, GRAIN_FACTOR, MIN_CHANGING_CELLS, MIN_MOVING_FRAMES,
-    MISPLACED_FLOOR, MOTION_FLOOR, NEIGHBOURS, RACE_FLOOR,
+    CHANGE_FLOOR, FADED_DIVISOR, FROZEN_DIVISOR, GRAIN_CEILING, GRAIN_FACTOR, MIN_CHANGING_CELLS,
+    MIN_MOVING_FRAMES, MISPLACED_FLOOR, MOTION_FLOOR, NEIGHBOURS, RACE_FLOOR,
 };
 
 /// Counts over a segment.
@@ -60,15 +61,22 @@ impl Tempo {
         let changes: Vec<u16> = source.0.iter().zip(source.1).map(|(&a, &b)| a.abs_diff(b)).collect();
         let floor = change_floor(&changes);
         let (mut cells, mut wanted, mut got) = (0u32, 0u32, 0u32);
-        for (&change, (&c, &d)) in changes.iter().zip(shown.0.iter().zip(shown.1)) {
-            let counts = u32::from(change > floor);
-            cells += counts;
-            wanted += counts * u32::from(change);
-            got += counts * u32::from(c.abs_diff(d));
+        let (mut there, mut here) = (Variation::default(), Variation::default());
+        let levels = source.1.iter().zip(shown.0.iter().zip(shown.1));
+        for (&change, (&own, (&c, &d))) in changes.iter().zip(levels) {
+            if change > floor {
+                cells += 1;
+                wanted += u32::from(change);
+                got += u32::from(c.abs_diff(d));
+                there.add(own);
+                here.add(d);
+            }
         }
         if cells >= MIN_CHANGING_CELLS {
             self.changing += 1;
-            self.frozen += u32::from(FROZEN_DIVISOR * got < wanted);
+            // What was lost to coding does not move either; what stands still is there.
+            let shows = FADED_DIVISOR * here.of(cells) > there.of(cells);
+            self.frozen += u32::from(FROZEN_DIVISOR * got < wanted && shows);
         }
     }
 
@@ -80,6 +88,27 @@ impl Tempo {
     /// Share of changing frames that stand still, in thousandths.
     pub(crate) fn frozen_permille(&self) -> i64 {
         permille(self.frozen, self.changing)
+    }
+}
+
+/// Sums of levels.
+#[derive(Clone, Copy, Default)]
+struct Variation {
+    sum: u64,
+    squares: u64,
+}
+
+impl Variation {
+    fn add(&mut self, level: u16) {
+        self.sum += u64::from(level);
+        self.squares += u64::from(level) * u64::from(level);
+    }
+
+    /// Squared deviations from the mean of so many levels, and a level's worth for each.
+    fn of(self, count: u32) -> u64 {
+        let count = u64::from(count.max(1));
+        let square = u64::from(LEVEL) * u64::from(LEVEL);
+        (self.squares - self.sum * self.sum / count) + count * square
     }
 }
 
