@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::cells::{Outliers, densest_cluster, smoothed, smoothing_radius};
+use crate::detail::Roughened;
 use crate::features::{FrameFeatures, Lattice, NEUTRAL, contrast, spread};
 use crate::fit::{Colours, luma_gain};
 use crate::kernel::Kernel;
@@ -11,8 +12,8 @@ use crate::plane::{Grid, LEVEL};
 use crate::register::Registration;
 use crate::report::{Check, Tier};
 use crate::rules::{
-    self, CHROMA_FLOOR, COARSE_RADIUS, DISPLACED_PIXEL, FLICKER_LOSS, FROZEN_PER_RADIUS, LONG_STEP,
-    MIN_AVERAGED_FRAMES, PictureRules, REGISTER_EVERY, STEADY,
+    self, BURIED, BURIED_EASE, CHROMA_FLOOR, COARSE_RADIUS, DISPLACED_PIXEL, FLICKER_LOSS, FROZEN_PER_RADIUS,
+    LONG_STEP, MIN_AVERAGED_FRAMES, PictureRules, REGISTER_EVERY, STEADY,
 };
 use crate::tempo::Tempo;
 
@@ -270,14 +271,14 @@ impl<'a> Comparison<'a> {
         2 * self.kernel.sum_abs_diff(own, near) > self.kernel.sum_abs_diff(own, far)
     }
 
-    /// The checks of the decoded picture, of which `roughened` thousandths show detail of their own.
-    pub(crate) fn checks(&self, tier: Tier, roughened: i64) -> Vec<Check> {
+    /// The checks of the decoded picture, `detail` of which was found at full size.
+    pub(crate) fn checks(&self, tier: Tier, detail: Roughened) -> Vec<Check> {
         let rules = if tier == Tier::Whole && self.frames >= MIN_AVERAGED_FRAMES {
             rules::WHOLE
         } else {
             rules::FIRST_FRAME
         };
-        let rules = self.adapted(rules);
+        let rules = self.adapted(rules, detail);
         let displacement = self.near.largest_milli_cells().max(self.far.largest_milli_cells());
         let mean = self.mean_outliers(&rules);
         let [(y, shown_y), (u, shown_u), (v, shown_v)] =
@@ -308,7 +309,7 @@ impl<'a> Comparison<'a> {
             Check::max("colour_gained", colours.gained.max(0), rules.colour_gained),
             Check::max("colour_lost", (-colours.gained).max(0), rules.colour_lost),
             Check::max("chroma_permille", self.chroma_permille(), rules.chroma_permille),
-            Check::max("roughened_permille", roughened, rules.roughened_permille),
+            Check::max("roughened_permille", detail.permille(), rules.roughened_permille),
             Check::max("displacement", displacement, rules.displacement),
         ];
         if tier == Tier::Whole {
@@ -323,9 +324,12 @@ impl<'a> Comparison<'a> {
     }
 
     /// The bounds for this source and this rung: what the ladder leaves an honest encoder.
-    fn adapted(&self, rules: PictureRules) -> PictureRules {
+    fn adapted(&self, rules: PictureRules, detail: Roughened) -> PictureRules {
         let radius = self.radius as i64;
-        let eased = |bound: i64| bound * self.ease / 256;
+        // Of a picture that is buried in noise nothing is left on the lattice but what coding makes of it.
+        let buried = self.likeness.source_energy() * BURIED < detail.source_energy();
+        let ease = if buried { self.ease * BURIED_EASE } else { self.ease };
+        let eased = |bound: i64| bound * ease / 256;
         // Small pictures carry their levels and colours less exactly.
         let coarse = |bound: i64| bound * (radius + 2) / 2;
         let flicker = self.likeness.flicker_permille();
@@ -356,7 +360,12 @@ impl<'a> Comparison<'a> {
             chroma_permille: eased(coarse(rules.chroma_permille)),
             roughened_permille: eased(rules.roughened_permille * (radius + 1)),
             displacement: rules.displacement.max(self.pixel_displacement),
-            frozen_permille: rules.frozen_permille + FROZEN_PER_RADIUS * radius + FLICKER_LOSS * flicker,
+            misaligned_permille: if buried { 1_000 } else { rules.misaligned_permille },
+            frozen_permille: if buried {
+                1_000
+            } else {
+                rules.frozen_permille + FROZEN_PER_RADIUS * radius + FLICKER_LOSS * flicker
+            },
             ..rules
         }
     }

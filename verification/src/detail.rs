@@ -53,6 +53,7 @@ impl Blocks {
         found.beyond +=
             self.energy.iter().zip(bounds).filter(|&(&shown, bound)| shown > bound).count() as u64;
         found.blocks += widest.len() as u64;
+        found.source += source.energy.iter().sum::<u64>();
     }
 }
 
@@ -61,6 +62,8 @@ impl Blocks {
 pub(crate) struct Roughened {
     beyond: u64,
     blocks: u64,
+    /// Energy of the source's detail.
+    source: u64,
 }
 
 impl Roughened {
@@ -68,6 +71,13 @@ impl Roughened {
     pub(crate) fn permille(self) -> i64 {
         // At most a thousand.
         (self.beyond * 1000 / self.blocks.max(1)) as i64
+    }
+
+    /// Mean squared differences of the source's pixels from their neighbours, in squared sixteenths of a level.
+    pub(crate) fn source_energy(self) -> i64 {
+        let pixels = self.blocks.max(1) * (BLOCK * BLOCK) as u64;
+        // Two differences a pixel, each below 2^12.
+        (self.source / pixels) as i64
     }
 }
 

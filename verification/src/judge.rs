@@ -147,7 +147,7 @@ impl<'a> PictureJudge<'a> {
             Check::is("undecodable_frames", self.undecodable, 0),
             Check::is("odd_frames", self.odd_frames, 0),
         ];
-        checks.extend(self.comparison.checks(tier, self.quality.roughened_permille()));
+        checks.extend(self.comparison.checks(tier, self.quality.roughened()));
         checks
     }
 }

@@ -74,6 +74,11 @@ impl Likeness {
         self.motion * 1000 / (self.source + self.cells * ERROR_FLOOR).max(1)
     }
 
+    /// Mean variation of the source's cells, in squared sixteenths of a level.
+    pub(crate) fn source_energy(self) -> i64 {
+        self.source / self.cells.max(1)
+    }
+
     fn permille(self, energy: i64) -> i64 {
         energy * 1000 / (self.source + self.cells * ERROR_FLOOR + FLICKER_WEIGHT * self.motion).max(1)
     }

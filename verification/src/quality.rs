@@ -46,9 +46,9 @@ impl QualitySums {
         self.frames += 1;
     }
 
-    /// Share of the blocks with detail that is not the source's, in thousandths.
-    pub(crate) fn roughened_permille(&self) -> i64 {
-        self.roughened.permille()
+    /// What was found of fine detail.
+    pub(crate) fn roughened(&self) -> Roughened {
+        self.roughened
     }
 
     pub(crate) fn finish(&self, video_bytes: u64, duration_90k: u64) -> Quality {

@@ -5,7 +5,7 @@
 //! a zoom and a rotation, which move the rim and not the middle.
 
 use crate::features::Lattice;
-use crate::rules::{CORRELATED, DOUBT_FACTOR, EXPLAINED_DIVISOR, MIN_TILES, TEXTURE_FLOOR};
+use crate::rules::{CORRELATED, DOUBT_PERCENT, EXPLAINED_DIVISOR, MIN_TILES, TEXTURE_FLOOR};
 
 /// Tiles along each side.
 const TILES: usize = 3;
@@ -148,7 +148,7 @@ impl Sums {
         let witnesses = (n / alike.max(1)).max(1);
         let doubt = |across: i128| {
             let variance = ((rest * across) << 16) / determinant / witnesses;
-            DOUBT_FACTOR * ((variance << 16).unsigned_abs().isqrt() as i128)
+            DOUBT_PERCENT * ((variance << 16).unsigned_abs().isqrt() as i128) / 100
         };
         let sure = |value: i128, doubt: i128| value.signum() * (value.abs() - doubt).max(0);
         let milli = |cells: i128| (cells * 2_000 / (1 << 16)) as i64;

@@ -107,7 +107,7 @@ pub const WHOLE: PictureRules = PictureRules {
     foreign_permille: 200,
     mean_luma: Tolerance { base: 3 * LEVEL, per_contrast: 48, per_motion: 0 },
     mean_chroma: Tolerance { base: 4 * LEVEL, per_contrast: 32, per_motion: 0 },
-    mean_cells: 14,
+    mean_cells: 24,
     mean_peak: 270,
     mean_cluster: 370,
     luma_offset: 2_250,
@@ -179,6 +179,13 @@ pub const FLICKER_LOSS: i64 = 2;
 /// Standard deviation of averaged cells, in thousandths of a level, above which means are taken to be unsteady.
 pub const STEADY: i64 = 1_800;
 
+/// A picture whose pixels differ from their neighbours by more than so many times the energy that is left on the lattice is
+/// buried in noise.
+pub(crate) const BURIED: i64 = 16;
+
+/// How many times bounds on coding noise are widened for it; where it moves cannot be told.
+pub(crate) const BURIED_EASE: i64 = 4;
+
 /// Ridge of the fit of luma levels: squared sixteenths.
 pub(crate) const TONE_RIDGE: i64 = (3 * LEVEL as i64) * (3 * LEVEL as i64);
 
@@ -205,8 +212,8 @@ pub const EXPLAINED_DIVISOR: i128 = 2;
 /// Neighbouring cells whose differences count as one witness of a displacement.
 pub(crate) const CORRELATED: i128 = 16;
 
-/// Standard deviations of a displacement that are in doubt.
-pub(crate) const DOUBT_FACTOR: i128 = 2;
+/// Standard deviations of a displacement that are in doubt, in hundredths.
+pub(crate) const DOUBT_PERCENT: i128 = 150;
 
 /// Fine cells on each side over which pictures are averaged to find large displacements.
 pub(crate) const COARSE_RADIUS: usize = 2;

@@ -3,7 +3,7 @@
 //!
 //! Without clips it takes those that bounds were fitted on and others. Prints one line per judgement, then what came of
 //! them: honest renditions refused, and for every attack and rung how many of those that a viewer could see were caught by
-//! all frames (T2) and by the first one (T1). With `--peers`, beside what PSNR, SSIM and the MPEG-7 signature catch when
+//! all frames (T2) and by the first one (T1), and how many lies of the container by reading it (T0). With `--peers`, beside what PSNR, SSIM and the MPEG-7 signature catch when
 //! their thresholds are taken from honest renditions of the other contents. Renditions are kept in the cache folder, so
 //! that a change of the rules is judged without encoding anew; `--every N` makes every N-th attack and variant of a clip,
 //! others for every clip. `--json` writes every judgement with all its figures, a line each.
@@ -24,11 +24,20 @@ use framemill_verification::{Policy, SourceReference};
 #[allow(dead_code, reason = "the tests use the rest")]
 #[path = "../../tests/it/clips.rs"]
 mod clips;
+#[allow(dead_code, unused_imports, reason = "the tests use the rest")]
+#[path = "../../tests/it/container.rs"]
+mod container;
 mod contents;
+#[allow(dead_code, unused_imports, reason = "the tests use the rest")]
+#[path = "../../tests/it/headers.rs"]
+mod headers;
 mod peers;
 #[allow(dead_code, reason = "the tests use the rest")]
 #[path = "../../tests/it/picture.rs"]
 mod picture;
+#[allow(dead_code, reason = "the tests use the rest")]
+#[path = "../../tests/it/rewrite.rs"]
+mod rewrite;
 mod sound;
 #[allow(dead_code, reason = "the tests use the rest")]
 #[path = "../../tests/it/studio.rs"]
@@ -84,6 +93,7 @@ fn main() -> ExitCode {
         }
     });
     run.table.into_inner().expect("no judge has panicked").print();
+    table::print_lies(&[container::judged(), headers::judged()].concat());
     ExitCode::SUCCESS
 }
 

@@ -70,6 +70,14 @@ pub(crate) struct Table {
     all: Vec<Judgement>,
 }
 
+/// Lies of container and headers, every rule broken once.
+pub(crate) fn print_lies(judged: &[(&str, Report)]) {
+    let passed: Vec<&str> =
+        judged.iter().filter(|(_, report)| report.passed()).map(|(name, _)| *name).collect();
+    let caught = judged.len() - passed.len();
+    println!("\ncontainer lies caught by reading alone: {caught}/{} {}", judged.len(), passed.join(", "));
+}
+
 /// Caught and seen.
 #[derive(Clone, Copy, Default)]
 struct Recall(u32, u32);

@@ -35,6 +35,8 @@ pub(crate) enum Attack {
     Hue(i64),
     /// Colours to so many percent.
     Saturation(i64),
+    /// So many levels more of blue and less of red everywhere.
+    Tint(i64),
     SwapChroma,
     /// The rim darkened by up to a half.
     Vignette,
@@ -98,7 +100,7 @@ impl Attack {
 
     /// Attacks whose recall is only reported.
     #[allow(dead_code, reason = "only the whole suite judges them")]
-    pub(crate) const REPORTED: [Self; 24] = [
+    pub(crate) const REPORTED: [Self; 25] = [
         Self::Brightness(3),
         Self::Crop(10),
         Self::Delay(1),
@@ -114,6 +116,7 @@ impl Attack {
         Self::Hue(10),
         Self::Hue(30),
         Self::Saturation(80),
+        Self::Tint(5),
         Self::Vignette,
         Self::Noise(10),
         Self::Noise(20),
@@ -140,6 +143,22 @@ impl Attack {
                 | Self::ReplacedMiddle
                 | Self::AfterKeyframe
                 | Self::SecondHalf
+                | Self::DropOnceASecond
+                | Self::RepeatOnceASecond
+        )
+    }
+
+    /// Whether it shows frames of the scene at other times.
+    pub(crate) fn is_reordering(self) -> bool {
+        matches!(
+            self,
+            Self::ReplayedSegment
+                | Self::Frozen
+                | Self::FrozenSecondHalf
+                | Self::HalfRate
+                | Self::Delay(_)
+                | Self::Reverse
+                | Self::Shuffle
                 | Self::DropOnceASecond
                 | Self::RepeatOnceASecond
         )
@@ -248,6 +267,7 @@ impl Attack {
                 ((u * cosine - v * sine) / FULL, (u * sine + v * cosine) / FULL)
             }),
             Self::Saturation(percent) => colour(pic, |u, v| (u * percent / 100, v * percent / 100)),
+            Self::Tint(by) => colour(pic, |u, v| (u + by, v - by)),
             Self::Vignette => pic.map(|plane, x, y| {
                 let level = i64::from(sample(plane, x, y));
                 if plane > 0 {
