@@ -41,6 +41,13 @@ impl QualityTerms {
         if sound { Ok(self) } else { Err(QualityTermsError(self)) }
     }
 
+    /// Terms around what another encode of the same segment at the same bytes reached: the whole price down to `margin` below
+    /// it, and less over another `slope`.
+    pub fn around(reference_centi_db: u32, margin: u32, slope: u32, least_ppm: u32) -> Self {
+        let full_centi_db = reference_centi_db.saturating_sub(margin);
+        Self { full_centi_db, least_centi_db: full_centi_db.saturating_sub(slope), least_ppm }
+    }
+
     /// Whether any quality is paid in whole, so that none has to be declared.
     pub fn is_whole(&self) -> bool {
         self.full_centi_db == 0 || self.least_ppm >= PPM
@@ -94,6 +101,13 @@ mod tests {
         ];
         assert!(wrong.into_iter().all(|terms| terms.checked().is_err()));
         assert!(TERMS.checked().is_ok() && QualityTerms::WHOLE.checked().is_ok());
+    }
+
+    #[test]
+    fn terms_around_a_reference_leave_a_margin() {
+        let terms = QualityTerms::around(3_900, 150, 400, 500_000);
+        let shares = [3_750, 3_550, 3_350].map(|quality| terms.share_ppm(Some(quality)));
+        assert_eq!(shares, [PPM, 750_000, 500_000]);
     }
 
     proptest! {
