@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use alloy_primitives::U256;
-use framemill_network::PricePerPixel;
+use framemill_network::{PricePerPixel, QualityTerms};
 
 use crate::error::OrchestratorError;
 
@@ -51,13 +51,22 @@ pub struct CommitmentOffer {
     pub surcharge_ppm: u32,
     /// Renditions decoded at once, each on a core of its own; others wait.
     pub parallelism: usize,
+    /// How the price of a rendition follows its quality, which the receipt then declares. For this the source is decoded,
+    /// too, unless any quality is paid in whole ([`QualityTerms::WHOLE`]).
+    pub quality: QualityTerms,
 }
+
+/// Terms that no sound encode falls under: x264 `veryfast` keeps six decibels above them on the hardest contents measured
+/// (small moving text, at a third of its usual bits). Whoever knows its encoder promises more and is preferred for it.
+pub const QUALITY_FLOOR: QualityTerms =
+    QualityTerms { full_centi_db: 2_000, least_centi_db: 1_400, least_ppm: 500_000 };
 
 impl Default for CommitmentOffer {
     fn default() -> Self {
         Self {
             surcharge_ppm: 150_000,
             parallelism: std::thread::available_parallelism().map_or(1, usize::from),
+            quality: QUALITY_FLOOR,
         }
     }
 }
@@ -183,6 +192,7 @@ impl OrchestratorConfig {
     }
 
     fn validate_offer(&self, offer: &CommitmentOffer) -> Result<(), OrchestratorError> {
+        offer.quality.checked()?;
         let (field, value, expected) = if offer.parallelism == 0 {
             ("commitments.parallelism", 0, "must be above zero")
         } else if self.price.surcharged(offer.surcharge_ppm).is_err() {
@@ -192,6 +202,12 @@ impl OrchestratorConfig {
             return Ok(());
         };
         Err(OrchestratorError::Config { field, value: value.to_string(), expected })
+    }
+
+    /// How the price follows the quality for a client that wants commitments or does not.
+    pub(crate) fn quality_for(&self, commitments: bool) -> QualityTerms {
+        let offer = self.commitments.filter(|_| commitments);
+        offer.map_or(QualityTerms::WHOLE, |offer| offer.quality)
     }
 
     /// The price for a client that wants commitments or does not; none where they are wanted and not offered.
@@ -220,7 +236,7 @@ mod tests {
     #[test]
     fn commitments_cost_their_surcharge() {
         let price = PricePerPixel::new(U256::from(100), 7).expect("a price");
-        let offer = CommitmentOffer { surcharge_ppm: 130_000, parallelism: 1 };
+        let offer = CommitmentOffer { surcharge_ppm: 130_000, ..CommitmentOffer::default() };
         let mut config =
             OrchestratorConfig { price, commitments: Some(offer), ..OrchestratorConfig::default() };
         assert_eq!(config.price_for(false), Some(price));
@@ -228,6 +244,21 @@ mod tests {
         assert!(dearer.cmp_value(&PricePerPixel::new(U256::from(113), 7).expect("a price")).is_eq());
         config.commitments = None;
         assert_eq!(config.price_for(true), None);
+    }
+
+    #[test]
+    fn quality_is_priced_only_with_commitments() {
+        let config = OrchestratorConfig::default();
+        assert_eq!(config.quality_for(true), QUALITY_FLOOR);
+        assert_eq!(config.quality_for(false), QualityTerms::WHOLE);
+    }
+
+    #[test]
+    fn quality_terms_that_contradict_themselves_are_refused() {
+        let quality = QualityTerms { least_centi_db: 2_001, ..QUALITY_FLOOR };
+        let offer = CommitmentOffer { quality, ..CommitmentOffer::default() };
+        let config = OrchestratorConfig { commitments: Some(offer), ..OrchestratorConfig::default() };
+        assert!(matches!(config.validate(), Err(OrchestratorError::Quality(_))));
     }
 
     #[test]

@@ -150,6 +150,14 @@ impl SourceReference {
         self.whole.get_or_init(|| self.decode_all(Want::Features)).as_ref().map_err(Clone::clone)
     }
 
+    /// Decodes the pictures that quality is measured on now, rather than with the first rendition.
+    ///
+    /// # Errors
+    /// When the source cannot be decoded.
+    pub fn decode_pictures(&self) -> Result<(), VerifyError> {
+        self.pictures().map(drop)
+    }
+
     /// The pictures that quality is measured on, without the features that only a judgement needs.
     pub(crate) fn pictures(&self) -> Result<&[KeptPicture], VerifyError> {
         let decoded = match self.whole.get() {

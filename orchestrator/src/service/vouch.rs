@@ -1,0 +1,124 @@
+//! What is said of a rendition beside its bytes: the commitment to its features, its quality, and the share of the price
+//! that follows from it.
+
+use std::sync::{Arc, OnceLock};
+
+use alloy_primitives::B256;
+use bytes::Bytes;
+use framemill_media::{MediaError, MediaLimits};
+use framemill_network::{LadderEntry, PPM};
+use framemill_verification::{
+    CommitmentError, SourceReference, VerifyError, commit, declare, price_share_ppm,
+};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tracing::warn;
+
+use super::Shared;
+use super::segments::Failed;
+use crate::refusal::Refusal;
+use crate::relay::Fault;
+use crate::session::Terms;
+
+/// The source of a segment, decoded when the first quality is measured and for all renditions.
+pub(super) struct Original {
+    data: Bytes,
+    limits: MediaLimits,
+    read: OnceLock<Result<SourceReference, VerifyError>>,
+}
+
+impl Original {
+    pub(super) fn new(data: Bytes, limits: MediaLimits) -> Arc<Self> {
+        Arc::new(Self { data, limits, read: OnceLock::new() })
+    }
+
+    /// Decodes the source while transcoders work, so that the first rendition does not wait for it.
+    pub(super) fn decode_ahead(self: &Arc<Self>, shared: &Shared, terms: &Terms) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        if !terms.quality.is_whole() {
+            tasks.spawn(Arc::clone(self).decode_once(Arc::clone(&shared.commitments)));
+        }
+        tasks
+    }
+
+    async fn decode_once(self: Arc<Self>, slots: Arc<Semaphore>) {
+        let Ok(_slot) = slots.acquire().await else { return };
+        let decode = move || self.get()?.decode_pictures().map_err(CommitmentError::Judge);
+        // What goes wrong is found again, and told, with the first rendition.
+        drop(tokio::task::spawn_blocking(decode).await);
+    }
+
+    /// Blocks on reading the first time.
+    fn get(&self) -> Result<&SourceReference, CommitmentError> {
+        let read = || SourceReference::new(self.data.clone(), &self.limits);
+        let read = self.read.get_or_init(read);
+        read.as_ref().map_err(|error| CommitmentError::Judge(error.clone()))
+    }
+}
+
+/// What this orchestrator vouches for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Vouched {
+    /// Zero where the session has no commitments.
+    pub(super) feature_root: B256,
+    /// None where any quality is paid in whole.
+    pub(super) psnr_centi_db: Option<u32>,
+    /// Millionths of the price that it earns.
+    pub(super) share_ppm: u32,
+}
+
+/// Decodes a rendition as far as the session's terms ask for it. What cannot be committed to does not decode cleanly, so
+/// that another transcoder may do better.
+pub(super) async fn vouch(
+    shared: &Shared,
+    terms: &Terms,
+    original: &Arc<Original>,
+    entry: &LadderEntry,
+    (index, rendition): (u32, Bytes),
+) -> Result<Vouched, Failed> {
+    if !terms.commitments {
+        return Ok(Vouched { feature_root: B256::ZERO, psnr_centi_db: None, share_ppm: PPM });
+    }
+    let internal = |_| Failed::Segment(Refusal::Internal);
+    let _slot = shared.commitments.acquire().await.map_err(|_| Failed::Segment(Refusal::ShuttingDown))?;
+    let (quality, original, entry) = (terms.quality, Arc::clone(original), entry.clone());
+    let looked = tokio::task::spawn_blocking(move || {
+        if quality.is_whole() {
+            let feature_root = commit(&rendition, &original.limits)?.root();
+            return Ok(Vouched { feature_root, psnr_centi_db: None, share_ppm: PPM });
+        }
+        let declared = declare(&rendition, original.get()?, &entry, &original.limits)?;
+        let psnr_centi_db = declared.psnr_centi_db();
+        let share_ppm = price_share_ppm(&quality, psnr_centi_db, declared.quality.bits_per_second, &entry);
+        Ok(Vouched { feature_root: declared.commitment.root(), psnr_centi_db, share_ppm })
+    });
+    let vouched = looked.await.map_err(internal)?.map_err(|error| failed(index, error))?;
+    if vouched.share_ppm < PPM {
+        shared.metrics.discounted.inc();
+    }
+    Ok(vouched)
+}
+
+/// Whose fault it is.
+fn failed(index: u32, error: CommitmentError) -> Failed {
+    if error.is_nonconforming() {
+        return Fault::NotMedia { index, reason: error.to_string() }.into();
+    }
+    Failed::Segment(match error {
+        CommitmentError::Judge(VerifyError::Judge(error) | VerifyError::Source(error)) => match error {
+            MediaError::DeadlineExceeded => Refusal::Late,
+            // Nobody could hold the renditions against such a source.
+            error if error.is_bad_media() => Refusal::BadMedia(error.to_string()),
+            error => unread(&error),
+        },
+        CommitmentError::Judge(VerifyError::NoSourcePicture) => {
+            Refusal::BadMedia(VerifyError::NoSourcePicture.to_string())
+        }
+        error => unread(&error),
+    })
+}
+
+fn unread(error: &dyn std::error::Error) -> Refusal {
+    warn!(%error, "a rendition's features or quality could not be read");
+    Refusal::Internal
+}
