@@ -69,7 +69,7 @@ pub use error::VerifyError;
 pub use judge::verify;
 pub use kernel::Kernel;
 pub use opening::{BadOpening, BlockOpening, Difference, Features, FrameContent, FrameOpening, Opening};
-pub use pay::{DOUBLING, price_share_ppm};
+pub use pay::{DOUBLING, price_share_ppm, reached_centi_db};
 pub use policy::{PPM, Policy};
 pub use receipt::{Delivery, ReceiptError, pixels_match, quality_match, receipt_signer, verify_receipt};
 pub use report::{Check, Quality, Relation, Report, Tier, Verdict};

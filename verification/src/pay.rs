@@ -8,13 +8,14 @@ use framemill_network::QualityTerms;
 use framemill_network::ladder::LadderEntry;
 
 use crate::quality::log2_fixed;
+use crate::report::Quality;
 
 /// What a doubling of the bits is worth, in hundredths of a decibel of luma PSNR: more than halving the bits of the
 /// encodes that were measured cost 3.9 dB.
 pub const DOUBLING: u32 = 390;
 
 /// The share of the price, in millionths, for a rendition that is declared to have `psnr_centi_db` and whose video has
-/// [`bits_per_second`](crate::Quality::bits_per_second). What is not declared is paid by the least share.
+/// [`bits_per_second`](Quality::bits_per_second). What is not declared is paid by the least share.
 #[must_use]
 pub fn price_share_ppm(
     terms: &QualityTerms,
@@ -24,6 +25,12 @@ pub fn price_share_ppm(
 ) -> u32 {
     let bought = bought(bits_per_second, entry.bitrate);
     terms.share_ppm(psnr_centi_db.map(|declared| declared.saturating_sub(bought)))
+}
+
+/// Luma PSNR in hundredths of a decibel without what bits beyond the agreed ones bought.
+#[must_use]
+pub fn reached_centi_db(quality: &Quality, entry: &LadderEntry) -> u32 {
+    quality.psnr_centi_db.saturating_sub(bought(quality.bits_per_second, entry.bitrate))
 }
 
 /// Quality that came from bits beyond the agreed ones, in hundredths of a decibel.

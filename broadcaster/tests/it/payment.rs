@@ -66,7 +66,7 @@ async fn payer(folder: &tempfile::TempDir) -> Sender {
     payer_with_books(folder).await.0
 }
 
-async fn payer_with_books(folder: &tempfile::TempDir) -> (Sender, SqliteLedger) {
+pub(crate) async fn payer_with_books(folder: &tempfile::TempDir) -> (Sender, SqliteLedger) {
     let ledger = SqliteLedger::open(folder.path().join("sender.db")).await.unwrap();
     (payer_on(ledger.clone(), Arc::new(StillChain)).await, ledger)
 }
