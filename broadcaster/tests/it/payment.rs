@@ -15,7 +15,7 @@ use probabilistic_ticket::{
 use crate::support::{Act, Peer, Rig, segments, stream_config};
 
 const FACE_VALUE: u64 = 1_000_000_000;
-const TICKET_VALUE: u64 = 10_000_000;
+pub(crate) const TICKET_VALUE: u64 = 10_000_000;
 
 fn domain() -> Domain {
     Domain::new(31_337, Address::repeat_byte(0xb0))

@@ -90,7 +90,7 @@ pub(crate) struct Peer {
     price: u64,
     quality: QualityTerms,
     /// What it booked for each segment it signed for, in wei.
-    pub(crate) earned: Mutex<Vec<Wei>>,
+    earned: Mutex<Vec<Wei>>,
     secret: RecipientSecret,
     serial: Mutex<u64>,
     books: Mutex<Books>,
@@ -151,6 +151,10 @@ impl Peer {
 
     pub(crate) fn books(&self) -> MutexGuard<'_, Books> {
         self.books.lock().unwrap()
+    }
+
+    pub(crate) fn earned(&self) -> Vec<Wei> {
+        self.earned.lock().unwrap().clone()
     }
 
     pub(crate) fn offered(&self) -> u32 {
