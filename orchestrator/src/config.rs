@@ -43,8 +43,8 @@ impl Default for OrchestratorConfig {
 
 /// What feature commitments cost.
 ///
-/// For them this orchestrator decodes its own output, which no transcoder shares: `make bench` prints what that takes
-/// beside the transcode.
+/// For them this orchestrator decodes its own output, and for the quality the source, which no transcoder shares: `make bench`
+/// prints what either takes beside the transcode.
 #[derive(Debug, Clone, Copy)]
 pub struct CommitmentOffer {
     /// Millionths of the price that are added to it.
@@ -64,7 +64,7 @@ pub const QUALITY_FLOOR: QualityTerms =
 impl Default for CommitmentOffer {
     fn default() -> Self {
         Self {
-            surcharge_ppm: 150_000,
+            surcharge_ppm: 300_000,
             parallelism: std::thread::available_parallelism().map_or(1, usize::from),
             quality: QUALITY_FLOOR,
         }

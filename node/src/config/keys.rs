@@ -197,7 +197,7 @@ pub const KEYS: &[Key] = &[
     key(
         "orchestrator.commitment_surcharge_ppm",
         Kind::Int(0, 10_000_000),
-        "150000",
+        "300000",
         "what commitments add to the price, in parts per million of it",
     ),
     key(
