@@ -9,8 +9,8 @@ use alloy_primitives::{Address, B256, U256};
 use anyhow::Context as _;
 use bytes::Bytes;
 use framemill_network::{
-    Codec, FrameRate, Ladder, LadderEntry, PeerId, PricePerPixel, QualityTerms, Quote, RenditionClaim, SigningDomain,
-    TranscodeReceipt, renditions_root,
+    Codec, FrameRate, Ladder, LadderEntry, PeerId, PricePerPixel, QualityTerms, Quote, RenditionClaim,
+    SigningDomain, TranscodeReceipt, renditions_root,
 };
 use futures::StreamExt as _;
 use libp2p::Stream;
@@ -163,7 +163,8 @@ impl Inner {
         let first = ladder.get(0).context("a ladder has an entry")?;
         let sha256 = B256::from_slice(&Sha256::digest(JUNK));
         let pixels = u64::from(header.frames) * first.pixels_per_frame();
-        let claim = RenditionClaim { index: 0, sha256, pixels, feature_root: B256::ZERO, psnr_centi_db: None };
+        let claim =
+            RenditionClaim { index: 0, sha256, pixels, feature_root: B256::ZERO, psnr_centi_db: None };
         let receipt = TranscodeReceipt {
             session: B256::try_from(&header.session[..])?,
             sequence: header.sequence,
