@@ -115,6 +115,9 @@ pub struct SegmentLimits {
     pub max_source_bytes: u64,
     /// Source bytes held in memory by all segments in work.
     pub max_buffered_bytes: u64,
+    /// Bytes of decoded pictures held in memory by all segments in work, where their quality is measured; others wait. One
+    /// segment may take all of it.
+    pub max_picture_bytes: u64,
     /// Length of one segment on the source's timeline.
     pub max_duration: Duration,
     /// Frames of one segment.
@@ -132,6 +135,7 @@ impl Default for SegmentLimits {
         Self {
             max_source_bytes: 64 << 20,
             max_buffered_bytes: 1 << 30,
+            max_picture_bytes: 2 << 30,
             max_duration: Duration::from_secs(30),
             max_frames: 3600,
             max_source_pixels: 8192 * 4320,
@@ -163,11 +167,12 @@ impl OrchestratorConfig {
     /// [`OrchestratorError::Config`] names the first field that is out of range.
     pub fn validate(&self) -> Result<(), OrchestratorError> {
         let positive = "must be above zero";
-        let checks: [(&'static str, u64); 10] = [
+        let checks: [(&'static str, u64); 11] = [
             ("sessions.max_sessions", self.sessions.max_sessions as u64),
             ("sessions.max_sessions_per_peer", self.sessions.max_sessions_per_peer as u64),
             ("sessions.max_in_flight", self.sessions.max_in_flight as u64),
             ("segments.max_source_bytes", self.segments.max_source_bytes),
+            ("segments.max_picture_bytes", self.segments.max_picture_bytes),
             ("segments.max_frames", u64::from(self.segments.max_frames)),
             ("segments.max_source_pixels", self.segments.max_source_pixels),
             ("segments.max_output_pixels", self.segments.max_output_pixels),

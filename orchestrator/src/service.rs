@@ -66,6 +66,8 @@ pub(crate) struct Shared {
     evidence: Mutex<Evidence>,
     /// Source bytes in memory, in units of [`segments::BUFFER_UNIT`].
     buffers: Arc<Semaphore>,
+    /// Bytes of decoded pictures in memory, in units of [`segments::BUFFER_UNIT`].
+    pictures: Arc<Semaphore>,
     /// Sources and renditions that may be decoded for commitments and quality at once.
     commitments: Arc<Semaphore>,
     round: AtomicU64,
@@ -145,6 +147,9 @@ impl Orchestrator {
             evidence: Mutex::new(Evidence::new(config.receipts_kept)),
             buffers: Arc::new(Semaphore::new(
                 segments::buffer_units(config.segments.max_buffered_bytes) as usize
+            )),
+            pictures: Arc::new(Semaphore::new(
+                segments::buffer_units(config.segments.max_picture_bytes) as usize
             )),
             commitments: Arc::new(Semaphore::new(config.commitments.map_or(0, |offer| offer.parallelism))),
             round: AtomicU64::new(0),

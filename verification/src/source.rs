@@ -45,6 +45,9 @@ pub(crate) struct DecodedSource {
 }
 
 impl SourceReference {
+    /// Pictures that are kept at full size, unless more are asked for.
+    pub const KEPT_PICTURES: u64 = 3;
+
     /// Reads the packets of a source segment.
     ///
     /// # Errors

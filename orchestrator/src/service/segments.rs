@@ -269,10 +269,13 @@ impl Work<'_> {
         let uploaded = Instant::now();
         let limits = self.media_limits();
         let info = inspect(source.clone(), limits).await?.map_err(bad_source)?;
+        let pixels = info.video.as_ref().map_or(0, |video| u64::from(video.width) * u64::from(video.height));
         let pts = gate::check_source(info, self.header, self.limits())?;
 
-        let original = Original::new(source.clone(), self.media_limits());
-        let _ahead = original.decode_ahead(self.shared, &self.admitted.terms);
+        let terms = &self.admitted.terms;
+        let (pictures, limits) = ((source.clone(), pixels), self.media_limits());
+        let original = Original::new(self.shared, terms, pictures, limits).await?;
+        let _ahead = original.decode_ahead(self.shared, terms);
         let mut relay = Relay::new(self.admitted.terms.ladder.clone());
         while relay.missing() > 0 {
             let worker = self.admitted.slot.assign()?;

@@ -10,12 +10,12 @@ use framemill_network::{LadderEntry, PPM};
 use framemill_verification::{
     CommitmentError, SourceReference, VerifyError, commit, declare, price_share_ppm,
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tracing::warn;
 
 use super::Shared;
-use super::segments::Failed;
+use super::segments::{Failed, buffer_units};
 use crate::refusal::Refusal;
 use crate::relay::Fault;
 use crate::session::Terms;
@@ -25,11 +25,26 @@ pub(super) struct Original {
     data: Bytes,
     limits: MediaLimits,
     read: OnceLock<Result<SourceReference, VerifyError>>,
+    /// Room for its pictures, where they will be decoded.
+    _room: Option<OwnedSemaphorePermit>,
 }
 
+/// Bytes that a pixel of a kept picture takes: 4:2:0 in 16 bits.
+const BYTES_PER_PIXEL: u64 = 3;
+
 impl Original {
-    pub(super) fn new(data: Bytes, limits: MediaLimits) -> Arc<Self> {
-        Arc::new(Self { data, limits, read: OnceLock::new() })
+    /// Waits for room where pictures of so many pixels are going to be kept. Cancel safe.
+    pub(super) async fn new(
+        shared: &Shared,
+        terms: &Terms,
+        (data, pixels): (Bytes, u64),
+        limits: MediaLimits,
+    ) -> Result<Arc<Self>, Refusal> {
+        let room = match terms.quality.is_whole() {
+            true => None,
+            false => Some(room_for(shared, pixels).await?),
+        };
+        Ok(Arc::new(Self { data, limits, read: OnceLock::new(), _room: room }))
     }
 
     /// Decodes the source while transcoders work, so that the first rendition does not wait for it.
@@ -54,6 +69,13 @@ impl Original {
         let read = self.read.get_or_init(read);
         read.as_ref().map_err(|error| CommitmentError::Judge(error.clone()))
     }
+}
+
+async fn room_for(shared: &Shared, pixels: u64) -> Result<OwnedSemaphorePermit, Refusal> {
+    let kept = pixels.saturating_mul(BYTES_PER_PIXEL * SourceReference::KEPT_PICTURES);
+    let bytes = kept.min(shared.config.segments.max_picture_bytes);
+    let room = Arc::clone(&shared.pictures).acquire_many_owned(buffer_units(bytes)).await;
+    room.map_err(|_| Refusal::ShuttingDown)
 }
 
 /// What this orchestrator vouches for.

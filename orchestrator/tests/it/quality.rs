@@ -120,6 +120,21 @@ async fn an_honest_encode_earns_the_whole_price_at_the_usual_terms() {
     assert_eq!(earned, Wei(quote.quote.price.cost(PIXELS)));
 }
 
+#[tokio::test]
+async fn segments_take_turns_where_there_is_room_for_the_pictures_of_one() {
+    let mut config = offering(QUALITY_FLOOR);
+    config.segments.max_picture_bytes = 1;
+    let mut market = Market::free_with(config).await;
+    let _worker = worker(&mut market, Effort::Honest).await;
+    let quote = market.session_with_commitments().await;
+    let (first, second) =
+        tokio::join!(market.send(header(&quote, 0), clip()), market.send(header(&quote, 1), clip()));
+    for result in [first, second] {
+        let claims = result.expect("a result").claims();
+        assert!(claims.iter().all(|claim| claim.psnr_centi_db.is_some()), "{claims:?}");
+    }
+}
+
 /// The least that an honest encode of the clip reaches on any rung.
 async fn honest_quality() -> u32 {
     let mut market = Market::free_with(offering(QUALITY_FLOOR)).await;
