@@ -57,8 +57,12 @@ impl Original {
     }
 
     async fn decode_once(self: Arc<Self>, slots: Arc<Semaphore>) {
-        let Ok(_slot) = slots.acquire().await else { return };
-        let decode = move || self.get()?.decode_pictures().map_err(CommitmentError::Judge);
+        let Ok(slot) = slots.acquire_owned().await else { return };
+        let decode = move || {
+            // Held for as long as the core is, also when nobody waits any more.
+            let _slot = slot;
+            self.get()?.decode_pictures().map_err(CommitmentError::Judge)
+        };
         // What goes wrong is found again, and told, with the first rendition.
         drop(tokio::task::spawn_blocking(decode).await);
     }
@@ -102,9 +106,11 @@ pub(super) async fn vouch(
         return Ok(Vouched { feature_root: B256::ZERO, psnr_centi_db: None, share_ppm: PPM });
     }
     let internal = |_| Failed::Segment(Refusal::Internal);
-    let _slot = shared.commitments.acquire().await.map_err(|_| Failed::Segment(Refusal::ShuttingDown))?;
+    let slot = Arc::clone(&shared.commitments).acquire_owned().await;
+    let slot = slot.map_err(|_| Failed::Segment(Refusal::ShuttingDown))?;
     let (quality, original, entry) = (terms.quality, Arc::clone(original), entry.clone());
     let looked = tokio::task::spawn_blocking(move || {
+        let _slot = slot;
         if quality.is_whole() {
             let feature_root = commit(&rendition, &original.limits)?.root();
             return Ok(Vouched { feature_root, psnr_centi_db: None, share_ppm: PPM });
