@@ -6,15 +6,16 @@ use std::time::{Duration, Instant};
 use alloy_primitives::U256;
 use bytes::BytesMut;
 use framemill_network::{
-    Ladder, NetworkError, ProtocolError, RenditionClaim, RenditionEnd, Retry, SegmentDownload, SegmentEvent,
-    SegmentExchange, SegmentHeader, SourceWriter, WireCode, WireError,
+    Ladder, NetworkError, PPM, ProtocolError, RenditionClaim, RenditionEnd, Retry, SegmentDownload,
+    SegmentEvent, SegmentExchange, SegmentHeader, SourceWriter, WireCode, WireError,
 };
 use probabilistic_ticket::{LedgerError, Sender, SenderError, SenderSession, TicketBatch, Wei, WorkOutcome};
 
-use crate::check::{Delivered, Finding, LazySource, check};
+use crate::audit;
+use crate::check::{Delivered, Finding, LazySource, Passed, check};
 use crate::core::plan::Setback;
 use crate::core::scoreboard::Severity;
-use crate::event::{AttemptOutcome, Timeline};
+use crate::event::{AttemptOutcome, Events, Timeline};
 use crate::sampling::OpenEpoch;
 use crate::service::Shared;
 use crate::sessions::{Session, Terms, Tickets, decode_params};
@@ -36,6 +37,7 @@ const LOSSES_BORNE: u64 = 2;
 /// What one attempt is about.
 pub(crate) struct Attempt<'a> {
     pub(crate) shared: &'a Arc<Shared>,
+    pub(crate) events: &'a Events,
     pub(crate) session: &'a Session,
     pub(crate) segment: &'a Segment,
     pub(crate) ladder: &'a Ladder,
@@ -61,6 +63,8 @@ pub(crate) struct Trace {
     pub(crate) accepted: bool,
     /// A payment whose work is not settled with the payer yet.
     unsettled: Option<Wei>,
+    /// What the delivered renditions cost, by their quality.
+    owed: Option<Wei>,
     /// How often the payment was made again.
     pub(crate) repaid: u32,
     /// All that was received, once it is complete.
@@ -225,9 +229,12 @@ impl Attempt<'_> {
         let checked =
             check(self.shared, self.session, self.segment, self.ladder, self.source, self.epoch, &delivered);
         match checked.await {
-            Ok(tier) => {
+            Ok(passed) => {
                 trace.timeline.verified_ms = Some(self.elapsed());
-                Ok(Delivered { tier: Some(tier), ..delivered })
+                self.value(&passed, trace);
+                let result = (self.ladder, &delivered);
+                audit::consider(self.shared, self.events, self.session, self.segment, result, passed.seed);
+                Ok(Delivered { tier: Some(passed.tier), ..delivered })
             }
             Err(Finding::Rejected { reason, reports, accused }) => {
                 let failure = Failure::rejected(reason);
@@ -438,9 +445,27 @@ impl Attempt<'_> {
         }
     }
 
+    /// What the orchestrator has earned, by the same integers that it computes with.
+    fn value(&self, passed: &Passed, trace: &mut Trace) {
+        let discounted = passed.parts.iter().filter(|(_, share_ppm)| *share_ppm < PPM).count();
+        if discounted > 0 {
+            self.shared.metrics.discounted.inc_by(discounted as u64);
+            trace.owed = Some(Wei(self.session.quote.price.cost_of_shares(passed.parts.iter().copied())));
+        }
+    }
+
     async fn settle(&self, trace: &mut Trace, outcome: WorkOutcome) {
         let (Some(payer), Some(cost)) = (&self.shared.payer, trace.unsettled.take()) else { return };
-        if let Err(error) = payer.record(self.session.quote.session, cost, outcome).await {
+        let earned = trace.owed.take().filter(|_| outcome == WorkOutcome::Verified).unwrap_or(cost).min(cost);
+        if earned < cost {
+            // What a lower quality leaves is credit again, there as here: the next segment needs fewer tickets.
+            self.book(payer, cost.saturating_sub(earned), WorkOutcome::NotDone).await;
+        }
+        self.book(payer, earned, outcome).await;
+    }
+
+    async fn book(&self, payer: &Sender, amount: Wei, outcome: WorkOutcome) {
+        if let Err(error) = payer.record(self.session.quote.session, amount, outcome).await {
             tracing::warn!(%error, "payer's books could not be updated; the next payment may be refused by its caps");
         }
     }

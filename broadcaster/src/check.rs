@@ -9,7 +9,8 @@ use framemill_media::MediaLimits;
 use framemill_network::{Ladder, LadderEntry, RenditionClaim, SignedReceipt};
 use framemill_verification::policy::draw::DrawnResult;
 use framemill_verification::{
-    Delivery, Policy, Report, SourceReference, Tier, VerifyError, pixels_match, verify, verify_receipt,
+    Delivery, Policy, Report, SourceReference, Tier, VerifyError, pixels_match, price_share_ppm,
+    quality_match, verify, verify_receipt,
 };
 use futures::future::join_all;
 
@@ -47,6 +48,16 @@ pub(crate) struct Delivered {
     pub(crate) tier: Option<Tier>,
 }
 
+/// What the checks came to when they passed.
+pub(crate) struct Passed {
+    /// How deep they looked.
+    pub(crate) tier: Tier,
+    /// Pixels of each rendition, and the millionths of their price that its quality is paid with.
+    pub(crate) parts: Vec<(u64, u32)>,
+    /// The result's own seed, for what else is drawn.
+    pub(crate) seed: [u8; 32],
+}
+
 /// What the checks came to when they did not pass.
 pub(crate) enum Finding {
     /// The result is wrong.
@@ -62,7 +73,7 @@ pub(crate) enum Finding {
     Unjudgeable(String),
 }
 
-/// Checks receipt and renditions; returns how deep it looked. Decoding runs on blocking threads, as many as [`Shared::verify_slots`] allows.
+/// Checks receipt and renditions. Decoding runs on blocking threads, as many as [`Shared::verify_slots`] allows.
 pub(crate) async fn check(
     shared: &Arc<Shared>,
     session: &Session,
@@ -71,7 +82,7 @@ pub(crate) async fn check(
     source: &Arc<LazySource>,
     epoch: &Arc<OpenEpoch>,
     delivered: &Delivered,
-) -> Result<Tier, Finding> {
+) -> Result<Passed, Finding> {
     let started = Instant::now();
     let delivery = Delivery {
         session: session.quote.session,
@@ -111,14 +122,15 @@ pub(crate) async fn check(
     let tier = reports.iter().map(|report| report.tier).max().unwrap_or(Tier::Structure);
     shared.metrics.judged(tier);
     let mut fault = first_fault(ladder, &reports, &delivered.claims);
-    if fault.is_none() && claims::drawn(shared.config.claim_checks_ppm, &epoch.seed_for(&result)) {
+    let seed = epoch.seed_for(&result);
+    if fault.is_none() && claims::drawn(shared.config.claim_checks_ppm, &seed) {
         fault = claims::first_false(shared, ladder, delivered).await.map_err(Finding::Unjudgeable)?;
     }
     match fault {
         Some((accused, reason)) => Err(Finding::Rejected { reason, reports, accused: Some(accused) }),
         None => {
             shared.sampling.passed(&session.account, &reports);
-            Ok(tier)
+            Ok(Passed { tier, parts: parts(session, ladder, &reports, &delivered.claims), seed })
         }
     }
 }
@@ -166,8 +178,24 @@ fn first_fault(ladder: &Ladder, reports: &[Report], claims: &[RenditionClaim]) -
             let reason = format!("{name}: {} is {}, bound {}", check.name, check.value, check.bound);
             return Some((claim.index, reason));
         }
-        pixels_match(report, claim).err().map(|error| (claim.index, format!("{name}: {error}")))
+        let wrong = pixels_match(report, claim).and_then(|()| quality_match(report, claim));
+        wrong.err().map(|error| (claim.index, format!("{name}: {error}")))
     })
+}
+
+/// What each rendition is paid for: pixels, and the share of their price by the quality that was declared.
+fn parts(
+    session: &Session,
+    ladder: &Ladder,
+    reports: &[Report],
+    claims: &[RenditionClaim],
+) -> Vec<(u64, u32)> {
+    let terms = &session.quote.quality;
+    let part = |((entry, report), claim): ((&LadderEntry, &Report), &RenditionClaim)| {
+        let bits = report.quality.bits_per_second;
+        (claim.pixels, price_share_ppm(terms, claim.psnr_centi_db, bits, entry))
+    };
+    ladder.iter().zip(reports).zip(claims).map(part).collect()
 }
 
 /// SHA-256 of each rendition received.

@@ -73,7 +73,7 @@ mod tests {
     fn claim(first: u8) -> RenditionClaim {
         let mut feature_root = B256::repeat_byte(7);
         feature_root[0] = first;
-        RenditionClaim { index: 0, sha256: B256::ZERO, pixels: 1, feature_root }
+        RenditionClaim { index: 0, sha256: B256::ZERO, pixels: 1, feature_root, psnr_centi_db: None }
     }
 
     #[test]

@@ -71,6 +71,9 @@ pub struct BroadcasterConfig {
     pub commitments: bool,
     /// Of a million results with commitments, how many are decoded to compare all features with the committed ones.
     pub claim_checks_ppm: u32,
+    /// Of a million results, how many have a rendition encoded again and compared, which changes who gets work and nothing
+    /// else.
+    pub quality_audits_ppm: u32,
     /// Folder that rejected results are written to as bundles that anybody can judge again; `None` writes none.
     pub bundles: Option<PathBuf>,
     /// Bundles in that folder; when it is full no more are written, so that nobody can flush evidence out.
@@ -96,6 +99,7 @@ impl Default for BroadcasterConfig {
             max_streams: 256,
             commitments: false,
             claim_checks_ppm: 10_000,
+            quality_audits_ppm: 1_000,
             bundles: None,
             max_bundles: 64,
             max_evidence: 256,

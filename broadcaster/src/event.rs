@@ -65,6 +65,8 @@ pub enum StreamEvent {
         /// For how long.
         millis: u64,
     },
+    /// A rendition was held against a second encode. Of consequence for who gets work, never for a verdict.
+    Audit(AuditReport),
     /// A secret seed decides from now on how deep results are looked at.
     SeedCommitted {
         /// What it decides.
@@ -86,6 +88,27 @@ pub enum StreamEvent {
     },
     /// The stream has ended; nothing follows.
     Ended(StreamSummary),
+}
+
+/// A rendition beside a second encode of its segment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AuditReport {
+    /// Number of the segment.
+    pub sequence: u64,
+    /// Account of the orchestrator that delivered the rendition.
+    pub orchestrator: Address,
+    /// Name of the rendition.
+    pub rendition: String,
+    /// Its luma PSNR, in hundredths of a decibel.
+    pub psnr_centi_db: u32,
+    /// Its luma SSIM, in millionths.
+    pub ssim_ppm: u32,
+    /// Luma PSNR of the second encode.
+    pub reference_psnr_centi_db: u32,
+    /// Luma SSIM of the second encode.
+    pub reference_ssim_ppm: u32,
+    /// What the rendition is worth, in millionths of one that is as good.
+    pub worth_ppm: u32,
 }
 
 /// Times of one segment's stages in milliseconds since its arrival; `None` where a stage was not reached.

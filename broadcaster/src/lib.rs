@@ -30,6 +30,7 @@
 //! sockets, no process-wide state. It ends by [`Broadcaster::shutdown`].
 
 mod attempt;
+mod audit;
 mod bundles;
 mod chain;
 mod check;

@@ -179,6 +179,7 @@ impl Market {
             .map(|session| Merit {
                 stake: f64::from(session.orchestrator.stake),
                 price: session.price(),
+                share: self.sessions.expected_share(session),
                 performance: self.shared.performance(&session.id()),
             })
             .collect();
@@ -201,6 +202,7 @@ impl Market {
         let Some(_slot) = self.sessions.reserve(session, may_owe) else { return Ok(None) };
         let attempt = Attempt {
             shared: &self.shared,
+            events: &self.events,
             session,
             segment,
             ladder: &self.ladder,
@@ -226,6 +228,7 @@ impl Market {
         }
         match result {
             Ok(delivered) => {
+                self.sessions.note_quality(&delivered.claims);
                 self.shared.delivered(&session.id(), began.elapsed(), segment.duration());
                 Ok(Some(Purchase { session: Arc::clone(session), delivered }))
             }

@@ -32,6 +32,8 @@ pub(crate) struct Metrics {
     pub(crate) downgraded: IntCounter,
     pub(crate) suspicions: IntCounterVec,
     pub(crate) sampling_share: Gauge,
+    pub(crate) discounted: IntCounter,
+    pub(crate) quality_audits: IntCounterVec,
 }
 
 impl Metrics {
@@ -76,10 +78,19 @@ impl Metrics {
                 full("sampling_share_ratio"),
                 "Part of the attention beyond the floor that the load leaves.",
             )?,
+            discounted: counter(
+                "discounted_renditions_total",
+                "Renditions paid with less than their whole price for their quality.",
+            )?,
+            quality_audits: counters(
+                "quality_audits_total",
+                "Renditions drawn to be held against a second encode, by outcome.",
+                "outcome",
+            )?,
         })
     }
 
-    fn collectors(&self) -> [Box<dyn Collector>; 17] {
+    fn collectors(&self) -> [Box<dyn Collector>; 19] {
         [
             Box::new(self.streams.clone()),
             Box::new(self.segments.clone()),
@@ -98,6 +109,8 @@ impl Metrics {
             Box::new(self.downgraded.clone()),
             Box::new(self.suspicions.clone()),
             Box::new(self.sampling_share.clone()),
+            Box::new(self.discounted.clone()),
+            Box::new(self.quality_audits.clone()),
         ]
     }
 

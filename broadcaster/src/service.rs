@@ -18,6 +18,7 @@ use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::audit::AUDITS_AT_ONCE;
 use crate::config::{BroadcasterConfig, StreamConfig};
 use crate::core::scoreboard::{Performance, Scoreboard, Severity, Standing};
 use crate::directory::{Directory, Orchestrator, OrchestratorId};
@@ -114,6 +115,7 @@ impl BroadcasterBuilder {
             directory,
             board: Mutex::new(Scoreboard::new(self.config.suspension)),
             verify_slots: Semaphore::new(self.config.verify_parallelism),
+            audit_slots: Arc::new(Semaphore::new(AUDITS_AT_ONCE)),
             evidence: EvidenceLog::new(self.config.max_evidence),
             metrics,
             sampling: Arc::new(sampling),
@@ -188,6 +190,7 @@ pub(crate) struct Shared {
     pub(crate) domain: SigningDomain,
     pub(crate) directory: Directory,
     pub(crate) verify_slots: Semaphore,
+    pub(crate) audit_slots: Arc<Semaphore>,
     pub(crate) sampling: Arc<Sampling>,
     pub(crate) evidence: EvidenceLog,
     pub(crate) metrics: Metrics,
@@ -210,6 +213,11 @@ impl Shared {
 
     pub(crate) fn delivered(&self, id: &OrchestratorId, elapsed: Duration, duration: Duration) {
         lock(&self.board).delivered(id, Instant::now(), elapsed, duration);
+    }
+
+    /// Records what a rendition was worth beside a second encode.
+    pub(crate) fn audited(&self, id: &OrchestratorId, worth_ppm: u32) {
+        lock(&self.board).audited(id, Instant::now(), worth_ppm);
     }
 
     /// Records a failure and returns the length of the suspension.

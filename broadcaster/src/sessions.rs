@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use alloy_primitives::{Address, B256};
 use framemill_network::{
-    NetworkError, PeerId, PricePerPixel, Quote, QuoteRequest, ServiceAddress, SignedQuote,
+    NetworkError, PeerId, PricePerPixel, Quote, QuoteRequest, RenditionClaim, ServiceAddress, SignedQuote,
 };
 use framemill_verification::COMMITMENT_VERSION;
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -16,6 +16,7 @@ use rand::seq::SliceRandom;
 use tokio::sync::watch;
 
 use crate::core::freshness::Freshness;
+use crate::core::offers::UsualQuality;
 use crate::core::scoreboard::{Severity, Standing};
 use crate::directory::{Orchestrator, OrchestratorId};
 use crate::service::{Shared, lock};
@@ -162,6 +163,8 @@ pub(crate) struct Sessions {
     request: QuoteRequest,
     stream_id: B256,
     live: Mutex<HashMap<OrchestratorId, Arc<Session>>>,
+    /// The quality that renditions of the stream usually have.
+    usual: Mutex<UsualQuality>,
     /// What was paid for nothing in ended sessions, and when that began.
     losses: Mutex<HashMap<OrchestratorId, (Wei, Instant)>>,
     asking: AtomicBool,
@@ -177,6 +180,7 @@ impl Sessions {
             request,
             stream_id,
             live: Mutex::default(),
+            usual: Mutex::default(),
             losses: Mutex::default(),
             asking: AtomicBool::new(false),
             last_round: Mutex::default(),
@@ -220,6 +224,16 @@ impl Sessions {
     /// Why the last quote that could not be used could not.
     pub(crate) fn last_refusal(&self) -> Option<String> {
         lock(&self.last_refusal).clone()
+    }
+
+    /// Takes in the quality that was declared for a segment.
+    pub(crate) fn note_quality(&self, claims: &[RenditionClaim]) {
+        lock(&self.usual).note(claims.iter().map(|claim| claim.psnr_centi_db));
+    }
+
+    /// The share of its price that a session is likely to cost, 0 to 1; for comparing offers, never for paying.
+    pub(crate) fn expected_share(&self, session: &Session) -> f64 {
+        lock(&self.usual).expected_share(&session.quote.quality)
     }
 
     /// Ends a session on this side.

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use alloy_primitives::{Address, B256, U256};
 use bytes::Bytes;
 use framemill_network::{
-    FrameRate, IncomingQuote, Ladder, Network, NetworkConfig, PricePerPixel, Quote, QuoteRequest,
-    SignedQuote, SourceVideo,
+    FrameRate, IncomingQuote, Ladder, Network, NetworkConfig, PricePerPixel, QualityTerms, Quote,
+    QuoteRequest, SignedQuote, SourceVideo,
 };
 
 #[tokio::main]
@@ -66,6 +66,7 @@ fn offer(orchestrator: framemill_network::PeerId, incoming: &IncomingQuote) -> S
         expires_at_unix_ms: u64::MAX,
         ladder_hash: request.ladder.hash(),
         commitment_version: 0,
+        quality: QualityTerms::WHOLE,
     };
     SignedQuote { quote, signature: [0; 65] }
 }

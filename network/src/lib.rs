@@ -21,6 +21,7 @@ pub mod merkle;
 mod node;
 mod price;
 mod proto;
+mod quality;
 pub mod quote;
 mod quote_service;
 pub mod receipt;
@@ -42,6 +43,7 @@ pub use ladder::{
 };
 pub use node::Network;
 pub use price::{PriceError, PricePerPixel};
+pub use quality::{MAX_CENTI_DB, PPM, QualityTerms, QualityTermsError};
 pub use quote::{MAX_TICKET_PARAMS_BYTES, Quote, QuoteMismatch, QuoteRequest, SignedQuote};
 pub use quote_service::{IncomingQuote, QuoteServer};
 pub use receipt::{RenditionClaim, SignedReceipt, TranscodeReceipt, renditions_root};

@@ -6,6 +6,8 @@ use std::fmt;
 use alloy_primitives::U256;
 use serde::{Deserialize, Serialize};
 
+use crate::quality::PPM;
+
 /// Bits that a price's wei may have, so that a price times any number of pixels fits 256 bits.
 const MAX_WEI_BITS: usize = 128;
 
@@ -54,15 +56,23 @@ impl PricePerPixel {
     /// # Errors
     /// When a part leaves its bounds.
     pub fn surcharged(&self, ppm: u32) -> Result<Self, PriceError> {
-        const WHOLE: u64 = 1_000_000;
-        let wei = self.wei * U256::from(WHOLE + u64::from(ppm));
+        let wei = self.wei * U256::from(u64::from(PPM) + u64::from(ppm));
         let error = PriceError { wei, pixels: self.pixels };
-        Self::new(wei, self.pixels.checked_mul(WHOLE).ok_or(error)?)
+        Self::new(wei, self.pixels.checked_mul(PPM.into()).ok_or(error)?)
     }
 
     /// Wei for a number of pixels, rounded up. Never overflows.
     pub fn cost(&self, pixels: u64) -> U256 {
         (self.wei * U256::from(pixels)).div_ceil(U256::from(self.pixels))
+    }
+
+    /// Wei for parts of which each costs a share of its price: pixels and millionths. The sum is rounded up once, so that
+    /// parts at their whole price cost what their pixels do together. Never overflows for a ladder's renditions.
+    pub fn cost_of_shares(&self, parts: impl IntoIterator<Item = (u64, u32)>) -> U256 {
+        let shares = parts.into_iter().fold(U256::ZERO, |sum, (pixels, ppm)| {
+            sum.saturating_add(U256::from(u128::from(pixels) * u128::from(ppm)))
+        });
+        self.wei.saturating_mul(shares).div_ceil(U256::from(u128::from(self.pixels) * u128::from(PPM)))
     }
 
     /// Compares by value: 2 wei per 4 pixels is the same price as 1 wei per 2.
@@ -127,6 +137,15 @@ mod tests {
         assert_eq!(price(7, 3).surcharged(0).unwrap().cmp_value(&price(7, 3)), Ordering::Equal);
         assert!(price(1, u64::MAX).surcharged(1).is_err());
         assert!(PricePerPixel::new(U256::from(1) << 127, 1).unwrap().surcharged(1).is_err());
+    }
+
+    #[test]
+    fn shares_of_a_price_are_rounded_up_once() {
+        let price = price(10, 3);
+        assert_eq!(price.cost_of_shares([(1, PPM), (1, PPM)]), price.cost(2));
+        assert_eq!(price.cost_of_shares([(300, 500_000), (600, PPM)]), U256::from(2_500));
+        assert_eq!(price.cost_of_shares([(1, 1)]), U256::from(1));
+        assert_eq!(price.cost_of_shares([]), U256::ZERO);
     }
 
     #[test]

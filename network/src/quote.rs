@@ -7,6 +7,7 @@ use libp2p::PeerId;
 
 use crate::ladder::{Ladder, SourceVideo};
 pub use crate::price::{PriceError, PricePerPixel};
+use crate::quality::QualityTerms;
 use crate::signing::{SignatureBytes, SigningDomain};
 
 /// Most bytes of ticket parameters in a quote, an acceptance or an error's details: payments' parameters are a few hundred.
@@ -54,6 +55,9 @@ pub struct Quote {
     pub ladder_hash: B256,
     /// Version of the feature commitments that the session's receipts carry; 0 when they carry none.
     pub commitment_version: u32,
+    /// How the price of a rendition follows the quality that the receipts declare. The whole price for any quality where
+    /// they carry no commitments.
+    pub quality: QualityTerms,
 }
 
 /// A quote with the orchestrator's signature over [`Quote::signing_hash`].
@@ -82,6 +86,9 @@ mod eip712 {
             uint64 expiresAtUnixMs;
             bytes32 ladderHash;
             uint32 commitmentVersion;
+            uint32 fullCentiDb;
+            uint32 leastCentiDb;
+            uint32 leastPpm;
         }
     }
 }
@@ -103,6 +110,9 @@ impl Quote {
             expiresAtUnixMs: self.expires_at_unix_ms,
             ladderHash: self.ladder_hash,
             commitmentVersion: self.commitment_version,
+            fullCentiDb: self.quality.full_centi_db,
+            leastCentiDb: self.quality.least_centi_db,
+            leastPpm: self.quality.least_ppm,
         }
         .eip712_signing_hash(&domain.eip712())
     }
@@ -139,6 +149,9 @@ impl Quote {
             "price"
         } else if request.commitments && self.commitment_version == 0 {
             "feature commitments"
+        } else if self.commitment_version == 0 && !self.quality.is_whole() {
+            // Without commitments no quality is declared: such terms would only ever pay the least.
+            "quality terms"
         } else {
             return Ok(());
         };

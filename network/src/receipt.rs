@@ -85,11 +85,16 @@ pub struct RenditionClaim {
     pub pixels: u64,
     /// Root over the rendition's committed features; zero where none are committed.
     pub feature_root: B256,
+    /// Luma PSNR that the rendition has at least, in hundredths of a decibel; none where no quality is declared.
+    pub psnr_centi_db: Option<u32>,
 }
 
 impl RenditionClaim {
-    /// Bytes of a leaf: index, hash, pixels, feature root, integers big-endian.
-    const LEAF_BYTES: usize = 4 + 32 + 8 + 32;
+    /// Bytes of a leaf: index, hash, pixels, feature root, quality, integers big-endian.
+    const LEAF_BYTES: usize = 4 + 32 + 8 + 32 + 4;
+
+    /// What a leaf has in place of a quality that is not declared: above any PSNR.
+    const UNDECLARED: u32 = u32::MAX;
 
     /// The claim's leaf in the renditions' tree.
     pub fn leaf(&self) -> B256 {
@@ -97,7 +102,8 @@ impl RenditionClaim {
         bytes[..4].copy_from_slice(&self.index.to_be_bytes());
         bytes[4..36].copy_from_slice(self.sha256.as_slice());
         bytes[36..44].copy_from_slice(&self.pixels.to_be_bytes());
-        bytes[44..].copy_from_slice(self.feature_root.as_slice());
+        bytes[44..76].copy_from_slice(self.feature_root.as_slice());
+        bytes[76..].copy_from_slice(&self.psnr_centi_db.unwrap_or(Self::UNDECLARED).to_be_bytes());
         merkle::leaf_hash(&bytes)
     }
 }
@@ -179,19 +185,24 @@ mod tests {
     }
 
     #[test]
-    fn proves_each_rendition_and_no_other_pixel_count() {
+    fn proves_each_rendition_and_no_other_pixels_or_quality() {
         let claims: Vec<_> = (0..3)
             .map(|index| RenditionClaim {
                 index,
                 sha256: B256::repeat_byte(index as u8),
                 pixels: 10,
                 feature_root: B256::ZERO,
+                psnr_centi_db: Some(3_800),
             })
             .collect();
         let root = renditions_root(&claims);
         for (position, claim) in claims.iter().enumerate() {
             let branch = rendition_branch(&claims, position).unwrap();
             assert!(verify_rendition_branch(root, claim, 3, &branch));
+            for psnr_centi_db in [None, Some(0), Some(3_801)] {
+                let other = RenditionClaim { psnr_centi_db, ..*claim };
+                assert!(!verify_rendition_branch(root, &other, 3, &branch));
+            }
             assert!(!verify_rendition_branch(root, &RenditionClaim { pixels: 11, ..*claim }, 3, &branch));
         }
     }

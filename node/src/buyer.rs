@@ -118,6 +118,7 @@ fn settings(config: &Config) -> anyhow::Result<BroadcasterConfig> {
         sampling,
         commitments: config.broadcaster.commitments,
         claim_checks_ppm: config.broadcaster.claim_checks_ppm,
+        quality_audits_ppm: config.broadcaster.quality_audits_ppm,
         bundles: config.broadcaster.bundles.clone(),
         ..BroadcasterConfig::default()
     })

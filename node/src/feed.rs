@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use framemill_broadcaster::{AttemptOutcome, StreamEvent};
+use framemill_network::PPM;
 
 use crate::board::{Board, Picture};
 
@@ -45,6 +46,13 @@ fn draw_on(picture: &mut Picture, stream: &str, event: &StreamEvent, elapsed_ms:
         StreamEvent::Suspended { orchestrator, reason, millis } => {
             picture.orchestrator(&orchestrator.to_string()).note =
                 format!("suspended for {:.1} s: {reason}", *millis as f64 / 1000.0);
+        }
+        StreamEvent::Audit(audit) if audit.worth_ppm < PPM => {
+            picture.orchestrator(&audit.orchestrator.to_string()).note = format!(
+                "worth {} % beside a second encode, {}",
+                audit.worth_ppm / (PPM / 100),
+                audit.rendition
+            );
         }
         StreamEvent::Ended(summary) if !summary.master_playlist.is_empty() => {
             picture.playlists.push(summary.master_playlist.clone());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use alloy_primitives::U256;
-use framemill_network::PricePerPixel;
+use framemill_network::{PricePerPixel, QualityTerms};
 
 use crate::error::OrchestratorError;
 
@@ -43,21 +43,30 @@ impl Default for OrchestratorConfig {
 
 /// What feature commitments cost.
 ///
-/// For them this orchestrator decodes its own output, which no transcoder shares: `make bench` prints what that takes
-/// beside the transcode.
+/// For them this orchestrator decodes its own output, and for the quality the source, which no transcoder shares: `make bench`
+/// prints what either takes beside the transcode.
 #[derive(Debug, Clone, Copy)]
 pub struct CommitmentOffer {
     /// Millionths of the price that are added to it.
     pub surcharge_ppm: u32,
     /// Renditions decoded at once, each on a core of its own; others wait.
     pub parallelism: usize,
+    /// How the price of a rendition follows its quality, which the receipt then declares. For this the source is decoded,
+    /// too, unless any quality is paid in whole ([`QualityTerms::WHOLE`]).
+    pub quality: QualityTerms,
 }
+
+/// Terms that no sound encode falls under: x264 `veryfast` keeps six decibels above them on the hardest contents measured
+/// (small moving text, at a third of its usual bits). Whoever knows its encoder promises more and is preferred for it.
+pub const QUALITY_FLOOR: QualityTerms =
+    QualityTerms { full_centi_db: 2_000, least_centi_db: 1_400, least_ppm: 500_000 };
 
 impl Default for CommitmentOffer {
     fn default() -> Self {
         Self {
-            surcharge_ppm: 150_000,
+            surcharge_ppm: 300_000,
             parallelism: std::thread::available_parallelism().map_or(1, usize::from),
+            quality: QUALITY_FLOOR,
         }
     }
 }
@@ -106,6 +115,9 @@ pub struct SegmentLimits {
     pub max_source_bytes: u64,
     /// Source bytes held in memory by all segments in work.
     pub max_buffered_bytes: u64,
+    /// Bytes of decoded pictures held in memory by all segments in work, where their quality is measured; others wait. One
+    /// segment may take all of it.
+    pub max_picture_bytes: u64,
     /// Length of one segment on the source's timeline.
     pub max_duration: Duration,
     /// Frames of one segment.
@@ -123,6 +135,7 @@ impl Default for SegmentLimits {
         Self {
             max_source_bytes: 64 << 20,
             max_buffered_bytes: 1 << 30,
+            max_picture_bytes: 2 << 30,
             max_duration: Duration::from_secs(30),
             max_frames: 3600,
             max_source_pixels: 8192 * 4320,
@@ -154,11 +167,12 @@ impl OrchestratorConfig {
     /// [`OrchestratorError::Config`] names the first field that is out of range.
     pub fn validate(&self) -> Result<(), OrchestratorError> {
         let positive = "must be above zero";
-        let checks: [(&'static str, u64); 10] = [
+        let checks: [(&'static str, u64); 11] = [
             ("sessions.max_sessions", self.sessions.max_sessions as u64),
             ("sessions.max_sessions_per_peer", self.sessions.max_sessions_per_peer as u64),
             ("sessions.max_in_flight", self.sessions.max_in_flight as u64),
             ("segments.max_source_bytes", self.segments.max_source_bytes),
+            ("segments.max_picture_bytes", self.segments.max_picture_bytes),
             ("segments.max_frames", u64::from(self.segments.max_frames)),
             ("segments.max_source_pixels", self.segments.max_source_pixels),
             ("segments.max_output_pixels", self.segments.max_output_pixels),
@@ -183,6 +197,7 @@ impl OrchestratorConfig {
     }
 
     fn validate_offer(&self, offer: &CommitmentOffer) -> Result<(), OrchestratorError> {
+        offer.quality.checked()?;
         let (field, value, expected) = if offer.parallelism == 0 {
             ("commitments.parallelism", 0, "must be above zero")
         } else if self.price.surcharged(offer.surcharge_ppm).is_err() {
@@ -192,6 +207,12 @@ impl OrchestratorConfig {
             return Ok(());
         };
         Err(OrchestratorError::Config { field, value: value.to_string(), expected })
+    }
+
+    /// How the price follows the quality for a client that wants commitments or does not.
+    pub(crate) fn quality_for(&self, commitments: bool) -> QualityTerms {
+        let offer = self.commitments.filter(|_| commitments);
+        offer.map_or(QualityTerms::WHOLE, |offer| offer.quality)
     }
 
     /// The price for a client that wants commitments or does not; none where they are wanted and not offered.
@@ -220,7 +241,7 @@ mod tests {
     #[test]
     fn commitments_cost_their_surcharge() {
         let price = PricePerPixel::new(U256::from(100), 7).expect("a price");
-        let offer = CommitmentOffer { surcharge_ppm: 130_000, parallelism: 1 };
+        let offer = CommitmentOffer { surcharge_ppm: 130_000, ..CommitmentOffer::default() };
         let mut config =
             OrchestratorConfig { price, commitments: Some(offer), ..OrchestratorConfig::default() };
         assert_eq!(config.price_for(false), Some(price));
@@ -228,6 +249,21 @@ mod tests {
         assert!(dearer.cmp_value(&PricePerPixel::new(U256::from(113), 7).expect("a price")).is_eq());
         config.commitments = None;
         assert_eq!(config.price_for(true), None);
+    }
+
+    #[test]
+    fn quality_is_priced_only_with_commitments() {
+        let config = OrchestratorConfig::default();
+        assert_eq!(config.quality_for(true), QUALITY_FLOOR);
+        assert_eq!(config.quality_for(false), QualityTerms::WHOLE);
+    }
+
+    #[test]
+    fn quality_terms_that_contradict_themselves_are_refused() {
+        let quality = QualityTerms { least_centi_db: 2_001, ..QUALITY_FLOOR };
+        let offer = CommitmentOffer { quality, ..CommitmentOffer::default() };
+        let config = OrchestratorConfig { commitments: Some(offer), ..OrchestratorConfig::default() };
+        assert!(matches!(config.validate(), Err(OrchestratorError::Quality(_))));
     }
 
     #[test]

@@ -26,6 +26,9 @@ pub enum OrchestratorError {
         /// The price.
         price: framemill_network::PricePerPixel,
     },
+    /// The quality terms cannot be quoted.
+    #[error(transparent)]
+    Quality(#[from] framemill_network::QualityTermsError),
     /// The network does not let us serve a protocol.
     #[error("network: {0}")]
     Network(#[from] framemill_network::NetworkError),

@@ -5,7 +5,7 @@
 //! with [`OrchestratorHandle::shutdown`]: no new work, segments in flight end, then everything stops.
 //!
 //! * **Money** is gated on this node's own stored quote, durable before a segment is accepted, and
-//!   settled to the pixels that were made before the receipt is signed. Failed work costs nothing:
+//!   settled to the pixels that were made, and to their quality where it is priced, before the receipt is signed. Failed work costs nothing:
 //!   what was held becomes the client's credit again.
 //! * **Capacity** is what connected transcoders measured. A session reserves its pixel rate once it
 //!   pays; "busy" is said before an upload, never after it.
@@ -32,7 +32,9 @@ mod service;
 mod session;
 
 pub use chain::ChainBroker;
-pub use config::{CommitmentOffer, OrchestratorConfig, RedemptionConfig, SegmentLimits, SessionLimits};
+pub use config::{
+    CommitmentOffer, OrchestratorConfig, QUALITY_FLOOR, RedemptionConfig, SegmentLimits, SessionLimits,
+};
 pub use error::OrchestratorError;
 pub use events::OrchestratorEvent;
 pub use evidence::KeptReceipt;

@@ -23,6 +23,8 @@ pub(crate) struct Metrics {
     pub(crate) reserved: IntGauge,
     /// Output pixels delivered with a receipt.
     pub(crate) pixels: IntCounter,
+    /// Renditions whose quality earned less than their whole price.
+    pub(crate) discounted: IntCounter,
     /// Segments moved to another transcoder.
     pub(crate) retries: IntCounter,
     /// Tickets by outcome: `accepted`, `won` or `refused`.
@@ -57,6 +59,10 @@ impl Metrics {
                 "Output pixels per second held by active sessions.",
             )?,
             pixels: counter("pixels_total", "Output pixels delivered with a receipt.")?,
+            discounted: counter(
+                "discounted_renditions_total",
+                "Renditions that earned less than their whole price for their quality.",
+            )?,
             retries: counter("retries_total", "Segments moved to another transcoder.")?,
             tickets: outcomes("tickets_total", "Tickets by outcome.")?,
             redemptions: outcomes("redemptions_total", "Redemptions by outcome.")?,
@@ -68,7 +74,7 @@ impl Metrics {
         Ok(new)
     }
 
-    fn collectors(&self) -> [Box<dyn Collector>; 13] {
+    fn collectors(&self) -> [Box<dyn Collector>; 14] {
         [
             Box::new(self.quotes.clone()),
             Box::new(self.segments.clone()),
@@ -77,6 +83,7 @@ impl Metrics {
             Box::new(self.capacity.clone()),
             Box::new(self.reserved.clone()),
             Box::new(self.pixels.clone()),
+            Box::new(self.discounted.clone()),
             Box::new(self.retries.clone()),
             Box::new(self.tickets.clone()),
             Box::new(self.redemptions.clone()),

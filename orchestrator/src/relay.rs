@@ -24,12 +24,21 @@ pub(crate) enum Fault {
     Worker(String),
 }
 
+/// A rendition that was delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Made {
+    /// What the receipt says about it.
+    pub(crate) claim: RenditionClaim,
+    /// Millionths of the price that its quality earns.
+    pub(crate) share_ppm: u32,
+}
+
 #[derive(Debug, Default)]
 struct Rendition {
     /// Whether the client holds bytes of it that no end has followed yet.
     forwarded: bool,
     bytes: BytesMut,
-    claim: Option<RenditionClaim>,
+    made: Option<Made>,
 }
 
 /// All renditions of one segment.
@@ -55,7 +64,7 @@ impl Relay {
         let mut restarted = Vec::new();
         let mut entries = Vec::new();
         for ((index, rendition), entry) in (0u32..).zip(&mut self.renditions).zip(&self.ladder) {
-            if rendition.claim.is_some() {
+            if rendition.made.is_some() {
                 continue;
             }
             if std::mem::take(&mut rendition.forwarded) {
@@ -93,27 +102,27 @@ impl Relay {
     }
 
     /// The rendition passed its check and was delivered.
-    pub(crate) fn complete(&mut self, claim: RenditionClaim) {
-        if let Some(rendition) = self.renditions.get_mut(claim.index as usize) {
-            *rendition = Rendition { claim: Some(claim), ..Rendition::default() };
+    pub(crate) fn complete(&mut self, made: Made) {
+        if let Some(rendition) = self.renditions.get_mut(made.claim.index as usize) {
+            *rendition = Rendition { made: Some(made), ..Rendition::default() };
         }
     }
 
     /// Renditions not complete yet.
     pub(crate) fn missing(&self) -> usize {
-        self.renditions.iter().filter(|rendition| rendition.claim.is_none()).count()
+        self.renditions.iter().filter(|rendition| rendition.made.is_none()).count()
     }
 
     /// What was delivered, in ladder order.
-    pub(crate) fn claims(&self) -> Vec<RenditionClaim> {
-        self.renditions.iter().filter_map(|rendition| rendition.claim).collect()
+    pub(crate) fn made(&self) -> Vec<Made> {
+        self.renditions.iter().filter_map(|rendition| rendition.made).collect()
     }
 
     fn rendition(&mut self, index: u32) -> Result<(u32, &mut Rendition), Fault> {
         let unexpected = Fault::Unexpected { index, count: self.attempt.len() };
         let Some(ours) = self.attempt.get(index as usize).copied() else { return Err(unexpected) };
         match self.renditions.get_mut(ours as usize) {
-            Some(rendition) if rendition.claim.is_none() => Ok((ours, rendition)),
+            Some(rendition) if rendition.made.is_none() => Ok((ours, rendition)),
             _ => Err(unexpected),
         }
     }
@@ -122,7 +131,7 @@ impl Relay {
 #[cfg(test)]
 mod tests {
     use alloy_primitives::B256;
-    use framemill_network::{Codec, FrameRate, LadderEntry};
+    use framemill_network::{Codec, FrameRate, LadderEntry, PPM};
 
     use super::*;
 
@@ -135,15 +144,17 @@ mod tests {
         Relay::new(Ladder::new(entries).unwrap())
     }
 
-    fn claim(index: u32) -> RenditionClaim {
-        RenditionClaim { index, sha256: B256::ZERO, pixels: 1, feature_root: B256::ZERO }
+    fn made(index: u32) -> Made {
+        let (sha256, feature_root) = (B256::ZERO, B256::ZERO);
+        let claim = RenditionClaim { index, sha256, pixels: 1, feature_root, psnr_centi_db: None };
+        Made { claim, share_ppm: PPM }
     }
 
     fn finish(relay: &mut Relay, index: u32) {
         relay.chunk(index, &DATA).unwrap();
         let (ours, bytes) = relay.whole(index).unwrap();
         assert_eq!(bytes, DATA);
-        relay.complete(claim(ours));
+        relay.complete(made(ours));
     }
 
     #[test]
@@ -152,7 +163,7 @@ mod tests {
         assert_eq!(relay.begin_attempt().1, Vec::<u32>::new());
         finish(&mut relay, 1);
         finish(&mut relay, 0);
-        assert_eq!((relay.missing(), relay.claims()), (0, vec![claim(0), claim(1)]));
+        assert_eq!((relay.missing(), relay.made()), (0, vec![made(0), made(1)]));
     }
 
     #[test]
@@ -165,7 +176,7 @@ mod tests {
         assert_eq!((heights, restarted), (vec![100, 104], vec![]));
         finish(&mut relay, 0);
         finish(&mut relay, 1);
-        assert_eq!(relay.claims(), vec![claim(0), claim(1), claim(2)]);
+        assert_eq!(relay.made(), vec![made(0), made(1), made(2)]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod pool;
 mod quotes;
 mod segments;
+mod vouch;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -65,8 +66,10 @@ pub(crate) struct Shared {
     evidence: Mutex<Evidence>,
     /// Source bytes in memory, in units of [`segments::BUFFER_UNIT`].
     buffers: Arc<Semaphore>,
-    /// Renditions that may be decoded for their commitment at once.
-    commitments: Semaphore,
+    /// Bytes of decoded pictures in memory, in units of [`segments::BUFFER_UNIT`].
+    pictures: Arc<Semaphore>,
+    /// Sources and renditions that may be decoded for commitments and quality at once.
+    commitments: Arc<Semaphore>,
     round: AtomicU64,
     metrics: Metrics,
     events: Events,
@@ -145,7 +148,10 @@ impl Orchestrator {
             buffers: Arc::new(Semaphore::new(
                 segments::buffer_units(config.segments.max_buffered_bytes) as usize
             )),
-            commitments: Semaphore::new(config.commitments.map_or(0, |offer| offer.parallelism)),
+            pictures: Arc::new(Semaphore::new(
+                segments::buffer_units(config.segments.max_picture_bytes) as usize
+            )),
+            commitments: Arc::new(Semaphore::new(config.commitments.map_or(0, |offer| offer.parallelism))),
             round: AtomicU64::new(0),
             network: deps.network,
             key: deps.key,

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use alloy_primitives::B256;
-use framemill_network::{Ladder, PeerId, PricePerPixel};
+use framemill_network::{Ladder, PeerId, PricePerPixel, QualityTerms};
 
 use crate::config::SessionLimits;
 use crate::refusal::Refusal;
@@ -68,6 +68,8 @@ pub(crate) struct Terms {
     pub(crate) price: PricePerPixel,
     /// Whether its receipts carry commitments to the renditions' features.
     pub(crate) commitments: bool,
+    /// How the price follows the quality; the whole price where there are no commitments.
+    pub(crate) quality: QualityTerms,
     /// Output pixels per second it holds while it is active.
     pub(crate) pixels_per_second: u64,
 }

@@ -9,8 +9,8 @@ use alloy_primitives::{Address, B256, U256};
 use anyhow::Context as _;
 use bytes::Bytes;
 use framemill_network::{
-    Codec, FrameRate, Ladder, LadderEntry, PeerId, PricePerPixel, Quote, RenditionClaim, SigningDomain,
-    TranscodeReceipt, renditions_root,
+    Codec, FrameRate, Ladder, LadderEntry, PeerId, PricePerPixel, QualityTerms, Quote, RenditionClaim,
+    SigningDomain, TranscodeReceipt, renditions_root,
 };
 use futures::StreamExt as _;
 use libp2p::Stream;
@@ -111,6 +111,7 @@ impl Inner {
             expires_at_unix_ms: u64::try_from(expires.as_millis())?,
             ladder_hash: ladder(&request.ladder)?.hash(),
             commitment_version: 0,
+            quality: QualityTerms::WHOLE,
         };
         let signature = self.key.sign_digest(quote.signing_hash(&self.domain));
         let signed = proto::SignedQuote {
@@ -162,7 +163,8 @@ impl Inner {
         let first = ladder.get(0).context("a ladder has an entry")?;
         let sha256 = B256::from_slice(&Sha256::digest(JUNK));
         let pixels = u64::from(header.frames) * first.pixels_per_frame();
-        let claim = RenditionClaim { index: 0, sha256, pixels, feature_root: B256::ZERO };
+        let claim =
+            RenditionClaim { index: 0, sha256, pixels, feature_root: B256::ZERO, psnr_centi_db: None };
         let receipt = TranscodeReceipt {
             session: B256::try_from(&header.session[..])?,
             sequence: header.sequence,
@@ -180,6 +182,7 @@ impl Inner {
             pixels,
             frames: header.frames,
             feature_root: word(B256::ZERO),
+            psnr_centi_db: None,
         };
         let signed = proto::SignedReceipt {
             session: header.session.clone(),
@@ -222,6 +225,7 @@ fn wire_quote(quote: &Quote) -> proto::Quote {
         expires_at_unix_ms: quote.expires_at_unix_ms,
         ladder_hash: word(quote.ladder_hash),
         commitment_version: quote.commitment_version,
+        quality: None,
     }
 }
 

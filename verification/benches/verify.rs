@@ -15,7 +15,7 @@ use framemill_media::{
 use framemill_network::ladder::{Codec, FrameRate, LadderEntry};
 use framemill_verification::features::{FrameFeatures, Lattice, Picture, Range};
 use framemill_verification::plane::Plane;
-use framemill_verification::{Kernel, PPM, Policy, SourceReference, commit, verify};
+use framemill_verification::{Kernel, PPM, Policy, SourceReference, commit, declare, verify};
 
 const LADDER: [(u32, u32, u32); 3] = [(1280, 720, 3_000_000), (854, 480, 1_500_000), (640, 360, 800_000)];
 /// As long as a usual segment.
@@ -65,6 +65,9 @@ fn main() -> Result<(), Failure> {
     let committed = least(|| renditions.iter().try_for_each(|rung| commit(rung, &limits).map(drop)))?;
     report("feature commitments of all rungs, which a claim check repeats", committed);
     report("feature commitments beyond decoding", committed.saturating_sub(decode_rungs));
+    let declared = least(|| declaration(&source, &renditions))?;
+    report("feature commitments and quality of all rungs", declared);
+    report("quality beyond the commitments, decoding of the source in", declared.saturating_sub(committed));
     filters(&source, &renditions, &mut report)?;
     println!("judging every frame takes {:.2} times decoding", whole.as_secs_f64() / decode.as_secs_f64());
     println!("{}", serde_json::json!({ "verification_share_of_transcode_percent": shares }));
@@ -139,6 +142,16 @@ fn judgement(source: &Bytes, renditions: &[Bytes], policy: Policy) -> Result<(),
         if let Some(reason) = report.reason() {
             return Err(format!("an honest rendition is refused: {reason}").into());
         }
+    }
+    Ok(())
+}
+
+/// What an orchestrator does whose price follows the quality.
+fn declaration(source: &Bytes, renditions: &[Bytes]) -> Result<(), Failure> {
+    let limits = MediaLimits::segment();
+    let reference = SourceReference::new(source.clone(), &limits)?;
+    for (rendition, rung) in renditions.iter().zip(LADDER) {
+        declare(rendition, &reference, &entry(rung), &limits)?;
     }
     Ok(())
 }

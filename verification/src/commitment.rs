@@ -258,9 +258,19 @@ impl Commitment {
 /// When the rendition has no features that everybody sees ([`CommitmentError::is_nonconforming`]), or a limit of the
 /// work itself, such as its deadline, was passed.
 pub fn commit(rendition: &Bytes, limits: &MediaLimits) -> Result<Commitment, CommitmentError> {
+    commit_watched(rendition, limits, |_| Ok(()))
+}
+
+/// As [`commit`], and shows every frame to `watch`.
+pub(crate) fn commit_watched(
+    rendition: &Bytes,
+    limits: &MediaLimits,
+    mut watch: impl FnMut(&Frame) -> Result<(), VerifyError>,
+) -> Result<Commitment, CommitmentError> {
     let mut leaves = Vec::new();
     let mut frames = Frames::open(rendition, limits)?;
-    while let Some(features) = frames.next()? {
+    while let Some((features, frame)) = frames.next()? {
+        watch(&frame).map_err(CommitmentError::Judge)?;
         leaves.push(FrameBlocks::new(frames.seen - 1, &features).leaf());
     }
     let (width, height) = frames.size;
@@ -277,7 +287,7 @@ pub fn open_frame(
     limits: &MediaLimits,
 ) -> Result<FrameBlocks, CommitmentError> {
     let mut frames = Frames::open(rendition, limits)?;
-    while let Some(features) = frames.next()? {
+    while let Some((features, _)) = frames.next()? {
         if frames.seen > index {
             return Ok(FrameBlocks::new(index, &features));
         }
@@ -299,7 +309,7 @@ impl Frames {
         Ok(Self { reader, size: (0, 0), seen: 0 })
     }
 
-    fn next(&mut self) -> Result<Option<FrameFeatures>, CommitmentError> {
+    fn next(&mut self) -> Result<Option<(FrameFeatures, Frame)>, CommitmentError> {
         let Some(frame) = self.reader.next_frame()? else {
             return Ok(None);
         };
@@ -317,7 +327,8 @@ impl Frames {
         }
         let pts = wrapped(frame.pts().ok_or(CommitmentError::UntimedFrame { index })?);
         let lattice = Lattice::for_picture(size.0 as usize, size.1 as usize);
-        measure(Kernel::detect(), &frame, pts, lattice).map(Some).map_err(CommitmentError::Judge)
+        let features = measure(Kernel::detect(), &frame, pts, lattice).map_err(CommitmentError::Judge)?;
+        Ok(Some((features, frame)))
     }
 }
 

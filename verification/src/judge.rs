@@ -7,7 +7,7 @@ use framemill_network::ladder::LadderEntry;
 use crate::compare::Comparison;
 use crate::error::VerifyError;
 use crate::features::FrameFeatures;
-use crate::frames::{self, KeptPicture, Planes, RENDITION_FORMAT, measure};
+use crate::frames::{KeptPicture, Planes, RENDITION_FORMAT, measure};
 use crate::outline::{near, sha256};
 use crate::policy::Policy;
 use crate::quality::QualitySums;
@@ -44,7 +44,7 @@ pub fn verify(
         checks.extend(judge.checks(tier));
         quality = judge.quality;
     }
-    let quality = quality.finish(structure.video_bytes, source.outline().duration());
+    let quality = quality.finish(structure.video_bytes, source.outline().duration(), entry.bitrate);
     Ok(Report::new(tier, source.sha256(), sha256(rendition), structure.pixels, checks, quality))
 }
 
@@ -135,8 +135,7 @@ impl<'a> PictureJudge<'a> {
         let kernel = self.source.kernel();
         let features: FrameFeatures = measure(kernel, &frame, pts, self.source.lattice())?;
         if let Some(kept) = self.kept.iter().find(|kept| kept.pts == pts) {
-            let source = (&frames::luma(&kept.frame)?, frames::range(&kept.frame));
-            self.quality.add(kernel, source, (&frames::luma(&frame)?, frames::range(&frame)));
+            self.quality.add_frames(kernel, &kept.frame, &frame)?;
         }
         self.comparison.add(features);
         Ok(())

@@ -28,6 +28,7 @@ mod cells;
 mod claim;
 mod commitment;
 mod compare;
+mod declare;
 mod detail;
 mod error;
 pub mod evidence;
@@ -66,12 +67,13 @@ pub use claim::{ClaimReport, RenditionFeatures, check_claim};
 pub use commitment::{
     BLOCK_BYTES, COMMITMENT_VERSION, Commitment, CommitmentError, FrameBlocks, Shape, commit, open_frame,
 };
+pub use declare::{Declared, declare};
 pub use error::VerifyError;
 pub use judge::verify;
 pub use kernel::Kernel;
 pub use opening::{BadOpening, BlockOpening, Difference, Features, FrameContent, FrameOpening, Opening};
-pub use pay::{DOUBLING, QualityTerms};
+pub use pay::{DOUBLING, price_share_ppm, reached_centi_db};
 pub use policy::{PPM, Policy};
-pub use receipt::{Delivery, ReceiptError, pixels_match, receipt_signer, verify_receipt};
+pub use receipt::{Delivery, ReceiptError, pixels_match, quality_match, receipt_signer, verify_receipt};
 pub use report::{Check, Quality, Relation, Report, Tier, Verdict};
 pub use source::SourceReference;

@@ -91,6 +91,24 @@ pub fn pixels_match(report: &crate::Report, claim: &RenditionClaim) -> Result<()
     same("rendition pixels", &claim.pixels, &report.pixels)
 }
 
+/// Checks that a rendition is at least as good as was declared, and so paid, for it. Exact where every frame was looked
+/// at; a shallower judgement measures other frames and says nothing.
+///
+/// # Errors
+/// When it is worse.
+pub fn quality_match(report: &crate::Report, claim: &RenditionClaim) -> Result<(), ReceiptError> {
+    same("rendition hash", &claim.sha256, &report.rendition_sha256)?;
+    let (found, measured) = (report.quality.psnr_centi_db, report.measures_quality());
+    match claim.psnr_centi_db.filter(|&declared| measured && declared > found) {
+        None => Ok(()),
+        Some(declared) => Err(ReceiptError::Field {
+            field: "declared quality",
+            found: declared.to_string(),
+            expected: format!("at most {found}"),
+        }),
+    }
+}
+
 fn same<T: PartialEq + ToString>(field: &'static str, found: &T, expected: &T) -> Result<(), ReceiptError> {
     if found == expected {
         return Ok(());
@@ -113,6 +131,7 @@ mod tests {
             sha256: B256::repeat_byte(index as u8 + 1),
             pixels: 1_000,
             feature_root: B256::ZERO,
+            psnr_centi_db: None,
         })
     }
 

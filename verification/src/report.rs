@@ -106,10 +106,14 @@ pub struct Quality {
     pub psnr_centi_db: u32,
     /// Energy of the finest detail, in thousandths of that of the downscaled source.
     pub detail_permille: u32,
+    /// Luma SSIM over 8 x 8 blocks against the area-downscaled source, in millionths; 0 where there is no whole block.
+    pub ssim_ppm: u32,
     /// Bytes of the rendition's video elementary stream.
     pub video_bytes: u64,
     /// The video's bits per second.
     pub bits_per_second: u64,
+    /// The same in millionths of the ladder entry's.
+    pub rate_ppm: u64,
 }
 
 /// The outcome of judging one rendition. The same input gives the same report, byte for byte, on every machine.
@@ -166,6 +170,12 @@ impl Report {
         self.verdict == Verdict::Pass
     }
 
+    /// Whether the quality figures are those that an orchestrator declares: of a judgement of every frame that measured some.
+    #[must_use]
+    pub fn measures_quality(&self) -> bool {
+        self.tier == Tier::Whole && self.quality.frames > 0
+    }
+
     /// The checks that failed.
     pub fn failures(&self) -> impl Iterator<Item = &Check> {
         self.checks.iter().filter(|check| !check.pass())
@@ -208,8 +218,10 @@ impl Report {
         out.extend_from_slice(&quality.mse_milli.to_be_bytes());
         out.extend_from_slice(&quality.psnr_centi_db.to_be_bytes());
         out.extend_from_slice(&quality.detail_permille.to_be_bytes());
+        out.extend_from_slice(&quality.ssim_ppm.to_be_bytes());
         out.extend_from_slice(&quality.video_bytes.to_be_bytes());
         out.extend_from_slice(&quality.bits_per_second.to_be_bytes());
+        out.extend_from_slice(&quality.rate_ppm.to_be_bytes());
         out
     }
 

@@ -30,16 +30,24 @@ pub struct SourceReference {
     lattice: Lattice,
     first: OnceLock<Result<DecodedSource, VerifyError>>,
     whole: OnceLock<Result<DecodedSource, VerifyError>>,
+    pictures: OnceLock<Result<DecodedSource, VerifyError>>,
+    /// Indices of frames kept beside the usual ones.
+    also_kept: Vec<usize>,
 }
 
 /// Decoded frames of the source, measured.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct DecodedSource {
+    /// Empty where only pictures are wanted.
     pub(crate) frames: Vec<SourceFrame>,
+    times: Vec<i64>,
     pub(crate) kept: Vec<KeptPicture>,
 }
 
 impl SourceReference {
+    /// Pictures that are kept at full size, unless more are asked for.
+    pub const KEPT_PICTURES: u64 = 3;
+
     /// Reads the packets of a source segment.
     ///
     /// # Errors
@@ -61,6 +69,8 @@ impl SourceReference {
             outline,
             first: OnceLock::new(),
             whole: OnceLock::new(),
+            pictures: OnceLock::new(),
+            also_kept: Vec::new(),
         })
     }
 
@@ -76,6 +86,14 @@ impl SourceReference {
     #[must_use]
     pub fn with_kernel(mut self, kernel: Kernel) -> Self {
         self.kernel = kernel;
+        self
+    }
+
+    /// Measures the quality of renditions on these frames, too, by their index; none of them can be foreseen where they
+    /// are drawn after the result.
+    #[must_use]
+    pub fn with_frames_kept(mut self, indices: Vec<usize>) -> Self {
+        self.also_kept = indices;
         self
     }
 
@@ -132,7 +150,24 @@ impl SourceReference {
 
     /// Every frame, measured.
     pub(crate) fn whole(&self) -> Result<&DecodedSource, VerifyError> {
-        self.whole.get_or_init(|| self.decode_whole()).as_ref().map_err(Clone::clone)
+        self.whole.get_or_init(|| self.decode_all(Want::Features)).as_ref().map_err(Clone::clone)
+    }
+
+    /// Decodes the pictures that quality is measured on now, rather than with the first rendition.
+    ///
+    /// # Errors
+    /// When the source cannot be decoded.
+    pub fn decode_pictures(&self) -> Result<(), VerifyError> {
+        self.pictures().map(drop)
+    }
+
+    /// The pictures that quality is measured on, without the features that only a judgement needs.
+    pub(crate) fn pictures(&self) -> Result<&[KeptPicture], VerifyError> {
+        let decoded = match self.whole.get() {
+            Some(whole) => whole,
+            None => self.pictures.get_or_init(|| self.decode_all(Want::Pictures)),
+        };
+        decoded.as_ref().map(|decoded| decoded.kept.as_slice()).map_err(Clone::clone)
     }
 
     fn decode_first(&self) -> Result<DecodedSource, VerifyError> {
@@ -140,16 +175,16 @@ impl SourceReference {
             .map_err(VerifyError::Source)?
             .ok_or(VerifyError::NoSourcePicture)?;
         let mut planes = Planes::new(&self.limits);
-        let mut decoded = DecodedSource { frames: Vec::with_capacity(1), kept: Vec::with_capacity(1) };
-        self.push(&mut decoded, &mut planes, frame, true)?;
+        let mut decoded = DecodedSource::default();
+        self.push(&mut decoded, &mut planes, frame, Want::Features)?;
         Ok(decoded)
     }
 
-    fn decode_whole(&self) -> Result<DecodedSource, VerifyError> {
+    fn decode_all(&self, want: Want) -> Result<DecodedSource, VerifyError> {
         let (config, limits) = (self.lenient(), &self.limits);
         let mut frames =
             Frames::open(&self.data, &config, limits, self.origin()).map_err(VerifyError::Source)?;
-        match self.decode(&mut frames) {
+        match self.decode(&mut frames, want) {
             Err(VerifyError::Source(error)) if !error.is_bad_media() => {
                 return Err(VerifyError::Source(error));
             }
@@ -157,26 +192,22 @@ impl SourceReference {
             // Damaged, interlaced in parts or oddly timed: a transcoder sees what a demuxer makes of it.
             _ => {}
         }
-        self.decode(&mut Frames::demuxed(&self.data, &config, limits).map_err(VerifyError::Source)?)
+        self.decode(&mut Frames::demuxed(&self.data, &config, limits).map_err(VerifyError::Source)?, want)
     }
 
     /// Whether the frames stand at the times of the packets.
     fn has_times_of(&self, decoded: &DecodedSource) -> bool {
         let wanted = self.outline.pts.iter().map(|&pts| near(self.origin(), pts));
-        decoded.frames.iter().map(|frame| frame.features.pts).eq(wanted)
+        decoded.times.iter().copied().eq(wanted)
     }
 
-    fn decode(&self, frames: &mut Frames) -> Result<DecodedSource, VerifyError> {
+    fn decode(&self, frames: &mut Frames, want: Want) -> Result<DecodedSource, VerifyError> {
         let mut planes = Planes::new(&self.limits);
-        let mut decoded = DecodedSource { frames: Vec::new(), kept: Vec::new() };
-        let middle = self.outline.pts.len() / 2;
+        let mut decoded = DecodedSource::default();
         while let Some(frame) = frames.next_frame().map_err(VerifyError::Source)? {
-            // Two neighbours in the middle, so that one of them survives a halved frame rate.
-            let index = decoded.frames.len();
-            let keep = index == 0 || (middle..middle + 2).contains(&index);
-            self.push(&mut decoded, &mut planes, frame, keep)?;
+            self.push(&mut decoded, &mut planes, frame, want)?;
         }
-        if decoded.frames.is_empty() {
+        if decoded.times.is_empty() {
             return Err(VerifyError::NoSourcePicture);
         }
         Ok(decoded)
@@ -187,18 +218,42 @@ impl SourceReference {
         decoded: &mut DecodedSource,
         planes: &mut Planes,
         frame: Frame,
-        keep: bool,
+        want: Want,
     ) -> Result<(), VerifyError> {
         let Some(pts) = frame.pts().map(|pts| near(self.origin(), pts)) else {
             return Ok(());
         };
+        let keep = self.keeps(decoded.times.len());
+        decoded.times.push(pts);
+        if !keep && want == Want::Pictures {
+            return Ok(());
+        }
         let frame = planes.readable(frame).map_err(VerifyError::Source)?;
         if keep {
             decoded.kept.push(KeptPicture { pts, frame: frame.clone() });
+        }
+        if want == Want::Pictures {
+            return Ok(());
         }
         let features = measure(self.kernel, &frame, pts, self.lattice)?;
         let frame = SourceFrame::new(features, decoded.frames.last(), self.lattice);
         decoded.frames.push(frame);
         Ok(())
     }
+
+    /// Whether the picture of a frame is kept: the first and, so that one of them survives a halved frame rate, two
+    /// neighbours in the middle.
+    fn keeps(&self, index: usize) -> bool {
+        let middle = self.outline.pts.len() / 2;
+        index == 0 || (middle..middle + 2).contains(&index) || self.also_kept.contains(&index)
+    }
+}
+
+/// What a source is decoded for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Want {
+    /// A judgement.
+    Features,
+    /// The pictures that are kept.
+    Pictures,
 }

@@ -6,6 +6,7 @@
 pub mod codecs;
 pub mod freshness;
 pub mod governor;
+pub mod offers;
 pub mod plan;
 pub mod playlist;
 pub mod scoreboard;

@@ -4,11 +4,16 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
+use framemill_verification::PPM;
+
 /// Orchestrators remembered at once; more than an active set holds, few enough to scan for every segment.
 pub const MAX_REMEMBERED: usize = 1_024;
 
 /// Weight that the newest outcome gets in the averages: about the last ten segments count.
 const NEWEST_WEIGHT: f64 = 0.1;
+
+/// The same for what renditions were worth: audits are rare, so about the last four count.
+const NEWEST_AUDIT_WEIGHT: f64 = 0.25;
 
 /// Outcomes after which an orchestrator counts as known.
 const KNOWN_AFTER: u32 = 3;
@@ -77,6 +82,8 @@ pub struct Performance {
     pub success: f64,
     /// Time taken by a delivered segment over the segment's duration; below 1 is faster than real time.
     pub slowness: f64,
+    /// What audited renditions were worth beside a second encode, 0 to 1.
+    pub worth: f64,
 }
 
 impl Performance {
@@ -89,7 +96,7 @@ impl Performance {
 impl Default for Performance {
     // Optimistic: a newcomer starts as an ordinary one would stand, so that it gets its share of work to prove itself.
     fn default() -> Self {
-        Self { delivered: 0, failed: 0, success: 1.0, slowness: 1.0 }
+        Self { delivered: 0, failed: 0, success: 1.0, slowness: 1.0, worth: 1.0 }
     }
 }
 
@@ -139,17 +146,27 @@ impl<K: Clone + Eq + Hash> Scoreboard<K> {
     pub fn delivered(&mut self, key: &K, now: Instant, elapsed: Duration, duration: Duration) {
         let slowness = elapsed.as_secs_f64() / duration.as_secs_f64().max(1e-3);
         let performance = &mut self.entry(key, now).performance;
-        performance.slowness =
-            if performance.delivered == 0 { slowness } else { blend(performance.slowness, slowness) };
-        performance.success = blend(performance.success, 1.0);
+        performance.slowness = if performance.delivered == 0 {
+            slowness
+        } else {
+            blend(performance.slowness, slowness, NEWEST_WEIGHT)
+        };
+        performance.success = blend(performance.success, 1.0, NEWEST_WEIGHT);
         performance.delivered = performance.delivered.saturating_add(1);
+    }
+
+    /// Records what an audited rendition was worth, in millionths.
+    pub fn audited(&mut self, key: &K, now: Instant, worth_ppm: u32) {
+        let performance = &mut self.entry(key, now).performance;
+        let worth = f64::from(worth_ppm.min(PPM)) / f64::from(PPM);
+        performance.worth = blend(performance.worth, worth, NEWEST_AUDIT_WEIGHT);
     }
 
     /// Records a failure and returns for how long the orchestrator is suspended.
     pub fn failed(&mut self, key: &K, now: Instant, severity: Severity) -> Duration {
         let policy = self.policy;
         let entry = self.entry(key, now);
-        entry.performance.success = blend(entry.performance.success, 0.0);
+        entry.performance.success = blend(entry.performance.success, 0.0, NEWEST_WEIGHT);
         entry.performance.failed = entry.performance.failed.saturating_add(1);
 
         entry.strikes = (entry.decayed_strikes(now, policy.half_life) + severity.strikes()).min(MAX_STRIKES);
@@ -224,8 +241,8 @@ impl<K: Clone + Eq + Hash> Scoreboard<K> {
     }
 }
 
-fn blend(old: f64, new: f64) -> f64 {
-    old + (new - old) * NEWEST_WEIGHT
+fn blend(old: f64, new: f64, weight: f64) -> f64 {
+    old + (new - old) * weight
 }
 
 #[cfg(test)]
@@ -270,6 +287,18 @@ mod tests {
         board.failed(&1, now, Severity::Dishonest);
         board.failed(&1, now + Duration::from_secs(1), Severity::Unavailable);
         assert_eq!(board.standing(&1, now + Duration::from_secs(2)), Standing::Barred);
+    }
+
+    #[test]
+    fn quality_changes_the_worth_and_nothing_else() {
+        let (mut board, now) = board();
+        board.delivered(&1, now, SEGMENT, SEGMENT);
+        let before = board.performance(&1);
+        board.audited(&1, now, PPM / 2);
+        assert_eq!(board.performance(&1), Performance { worth: 0.875, ..before });
+        assert_eq!(board.standing(&1, now), Standing::Good);
+        board.audited(&1, now, PPM);
+        assert!(board.performance(&1).worth > 0.875);
     }
 
     #[test]

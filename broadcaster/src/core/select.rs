@@ -23,8 +23,16 @@ pub struct Merit {
     pub stake: f64,
     /// Price per pixel in any unit, the same for all; 0 is free.
     pub price: f64,
+    /// Share of that price that is likely to be paid, 0 to 1, where the price follows the quality.
+    pub share: f64,
     /// How it did so far.
     pub performance: Performance,
+}
+
+impl Merit {
+    fn likely_price(&self) -> f64 {
+        finite(self.price) * finite(self.share)
+    }
 }
 
 /// How much each merit counts, as exponents: 0 ignores it, 1 is proportional.
@@ -38,11 +46,13 @@ pub struct SelectionPolicy {
     pub success: f64,
     /// Exponent of speed.
     pub speed: f64,
+    /// Exponent of what audited renditions were worth: what the price would have to be divided by.
+    pub worth: f64,
 }
 
 impl Default for SelectionPolicy {
     fn default() -> Self {
-        Self { stake: 1.0, price: 1.0, success: 3.0, speed: 1.0 }
+        Self { stake: 1.0, price: 1.0, success: 3.0, speed: 1.0, worth: 1.0 }
     }
 }
 
@@ -51,19 +61,20 @@ impl SelectionPolicy {
     pub fn weights(&self, merits: &[Merit]) -> Vec<f64> {
         let largest = merits.iter().map(|m| finite(m.stake)).fold(0.0, f64::max);
         let cheapest =
-            merits.iter().map(|m| finite(m.price)).filter(|price| *price > 0.0).fold(f64::INFINITY, f64::min);
+            merits.iter().map(Merit::likely_price).filter(|price| *price > 0.0).fold(f64::INFINITY, f64::min);
         merits
             .iter()
             .map(|merit| {
                 let stake =
                     if largest > 0.0 { (finite(merit.stake) / largest).max(MIN_STAKE_SHARE) } else { 1.0 };
-                let price = finite(merit.price);
+                let price = merit.likely_price();
                 let thrift = if price > 0.0 { cheapest / price } else { 1.0 };
                 let speed = 1.0 / (0.1 + finite(merit.performance.slowness));
                 let weight = stake.powf(self.stake)
                     * thrift.powf(self.price)
                     * finite(merit.performance.success).powf(self.success)
-                    * speed.powf(self.speed);
+                    * speed.powf(self.speed)
+                    * finite(merit.performance.worth).powf(self.worth);
                 finite(weight).max(MIN_WEIGHT)
             })
             .collect()
@@ -106,7 +117,8 @@ mod tests {
     use super::super::scoreboard::{Scoreboard, Severity, Standing, SuspensionPolicy};
     use super::*;
 
-    const KNOWN: Performance = Performance { delivered: 100, failed: 0, success: 1.0, slowness: 0.5 };
+    const KNOWN: Performance =
+        Performance { delivered: 100, failed: 0, success: 1.0, slowness: 0.5, worth: 1.0 };
 
     fn share(merits: &[Merit], index: usize) -> f64 {
         let mut rng = StdRng::seed_from_u64(11);
@@ -116,10 +128,21 @@ mod tests {
     }
 
     #[test]
+    fn a_price_that_pays_less_for_less_and_work_of_worth_get_more_work() {
+        let plain = Merit { stake: 1.0, price: 2.0, share: 1.0, performance: KNOWN };
+        assert!((share(&[plain, Merit { share: 0.5, ..plain }], 1) - 2.0 / 3.0).abs() < 0.02);
+        let lazy = Merit { performance: Performance { worth: 0.5, ..KNOWN }, ..plain };
+        assert!((share(&[plain, lazy], 1) - 1.0 / 3.0).abs() < 0.02);
+        // Where the work is free, too.
+        let [plain, lazy] = [plain, lazy].map(|merit| Merit { price: 0.0, ..merit });
+        assert!((share(&[plain, lazy], 1) - 1.0 / 3.0).abs() < 0.02);
+    }
+
+    #[test]
     fn work_is_shared_by_stake() {
         let merits = [
-            Merit { stake: 300.0, price: 1.0, performance: KNOWN },
-            Merit { stake: 100.0, price: 1.0, performance: KNOWN },
+            Merit { stake: 300.0, price: 1.0, share: 1.0, performance: KNOWN },
+            Merit { stake: 100.0, price: 1.0, share: 1.0, performance: KNOWN },
         ];
         assert!((share(&merits, 0) - 0.75).abs() < 0.02);
     }
@@ -127,8 +150,8 @@ mod tests {
     #[test]
     fn a_newcomer_with_little_stake_gets_tried() {
         let merits = [
-            Merit { stake: 1e6, price: 1.0, performance: KNOWN },
-            Merit { stake: 1.0, price: 1.0, performance: Performance::default() },
+            Merit { stake: 1e6, price: 1.0, share: 1.0, performance: KNOWN },
+            Merit { stake: 1.0, price: 1.0, share: 1.0, performance: Performance::default() },
         ];
         assert!(share(&merits, 1) > 0.1);
     }
@@ -136,15 +159,15 @@ mod tests {
     #[test]
     fn the_cheaper_of_two_equals_gets_more() {
         let merits = [
-            Merit { stake: 1.0, price: 1.0, performance: KNOWN },
-            Merit { stake: 1.0, price: 3.0, performance: KNOWN },
+            Merit { stake: 1.0, price: 1.0, share: 1.0, performance: KNOWN },
+            Merit { stake: 1.0, price: 3.0, share: 1.0, performance: KNOWN },
         ];
         assert!((share(&merits, 0) - 0.75).abs() < 0.02);
     }
 
     #[test]
     fn peers_without_stake_share_evenly() {
-        let merits = [Merit { stake: 0.0, price: 0.0, performance: KNOWN }; 4];
+        let merits = [Merit { stake: 0.0, price: 0.0, share: 1.0, performance: KNOWN }; 4];
         assert!((share(&merits, 2) - 0.25).abs() < 0.02);
     }
 
@@ -169,7 +192,7 @@ mod tests {
             let open: Vec<usize> = (0..10).filter(|key| board.standing(key, now) == Standing::Good).collect();
             let merits: Vec<Merit> = open
                 .iter()
-                .map(|key| Merit { stake: 10.0, price: 1.0, performance: board.performance(key) })
+                .map(|key| Merit { stake: 10.0, price: 1.0, share: 1.0, performance: board.performance(key) })
                 .collect();
             let key = open[policy.choose(&merits, &mut rng).expect("seven never fail")];
             match key {
@@ -194,15 +217,16 @@ mod tests {
     proptest! {
         #[test]
         fn any_merit_has_a_usable_weight(
-            raw in prop::collection::vec((any::<f64>(), any::<f64>(), any::<f64>(), any::<f64>(), 0u32..9), 1..20),
+            raw in prop::collection::vec((any::<[f64; 6]>(), 0u32..9), 1..20),
             seed in any::<u64>(),
         ) {
             let merits: Vec<Merit> = raw
                 .into_iter()
-                .map(|(stake, price, success, slowness, outcomes)| Merit {
+                .map(|([stake, price, share, success, slowness, worth], outcomes)| Merit {
                     stake,
                     price,
-                    performance: Performance { delivered: outcomes, failed: 0, success, slowness },
+                    share,
+                    performance: Performance { delivered: outcomes, failed: 0, success, slowness, worth },
                 })
                 .collect();
             let policy = SelectionPolicy::default();

@@ -79,6 +79,11 @@ impl Sampling {
         Waiting(Arc::clone(self))
     }
 
+    /// Whether judgements wait for a core.
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) > 0
+    }
+
     /// The rates that the record of `who` asks for.
     pub(crate) fn rates(&self, who: &Address) -> Policy {
         lock(&self.book).rates(who, unix_ms() / 1000)

@@ -7,5 +7,6 @@ mod commitments;
 mod failover;
 mod payment;
 mod push;
+mod quality;
 mod sampling;
 mod support;

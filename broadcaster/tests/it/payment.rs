@@ -15,7 +15,7 @@ use probabilistic_ticket::{
 use crate::support::{Act, Peer, Rig, segments, stream_config};
 
 const FACE_VALUE: u64 = 1_000_000_000;
-const TICKET_VALUE: u64 = 10_000_000;
+pub(crate) const TICKET_VALUE: u64 = 10_000_000;
 
 fn domain() -> Domain {
     Domain::new(31_337, Address::repeat_byte(0xb0))
@@ -66,7 +66,7 @@ async fn payer(folder: &tempfile::TempDir) -> Sender {
     payer_with_books(folder).await.0
 }
 
-async fn payer_with_books(folder: &tempfile::TempDir) -> (Sender, SqliteLedger) {
+pub(crate) async fn payer_with_books(folder: &tempfile::TempDir) -> (Sender, SqliteLedger) {
     let ledger = SqliteLedger::open(folder.path().join("sender.db")).await.unwrap();
     (payer_on(ledger.clone(), Arc::new(StillChain)).await, ledger)
 }

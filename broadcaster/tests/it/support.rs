@@ -15,12 +15,12 @@ use framemill_media::{
     ClipAudio, ClipSpec, MediaLimits, Rational, Segmenter, SegmenterConfig, SourceSegment, generate_clip,
 };
 use framemill_network::{
-    IncomingSegment, Ladder, Network, NetworkConfig, PricePerPixel, Quote, QuoteServer, RenditionEnd,
-    SegmentAccept, SegmentServer, ServiceAddress, SignedQuote, SignedReceipt, SigningDomain,
-    TranscodeReceipt, WireCode, WireError, renditions_root,
+    IncomingSegment, Ladder, LadderEntry, Network, NetworkConfig, PPM, PricePerPixel, QualityTerms, Quote,
+    QuoteServer, RenditionEnd, SegmentAccept, SegmentServer, ServiceAddress, SignedQuote, SignedReceipt,
+    SigningDomain, TranscodeReceipt, WireCode, WireError, renditions_root,
 };
-use framemill_transcoder::{Engine, Job, Rendition, SoftwareEngine};
-use framemill_verification::{COMMITMENT_VERSION, commit};
+use framemill_transcoder::{Engine, Job, Preset, Rendition, SoftwareConfig, SoftwareEngine};
+use framemill_verification::{COMMITMENT_VERSION, SourceReference, commit, declare, price_share_ppm};
 use futures::StreamExt;
 use probabilistic_ticket::{CodecError, EthKey, RecipientSecret, TicketBatch, TicketParams, Wei};
 
@@ -40,6 +40,10 @@ pub(crate) enum Act {
     FalseFeatures,
     /// Quotes commitments and makes none.
     NoFeatures,
+    /// Encodes with half the effort and half the bits, and says so.
+    Lazy,
+    /// Does the same and declares a quality that it does not have.
+    Boastful,
     /// Signs the receipt with another key.
     WrongSigner,
     /// Takes the segment and never answers.
@@ -77,12 +81,16 @@ pub(crate) struct Peer {
     pub(crate) account: Address,
     key: EthKey,
     engine: SoftwareEngine,
+    lazy: SoftwareEngine,
     script: Mutex<Act>,
     pub(crate) offered: AtomicU32,
     pub(crate) served: AtomicU32,
     /// Tickets received in accepted payments.
     pub(crate) tickets: AtomicU32,
     price: u64,
+    quality: QualityTerms,
+    /// What it booked for each segment it signed for, in wei.
+    earned: Mutex<Vec<Wei>>,
     secret: RecipientSecret,
     serial: Mutex<u64>,
     books: Mutex<Books>,
@@ -98,6 +106,11 @@ impl Peer {
 
     /// Starts an orchestrator that takes `price` wei per pixel.
     pub(crate) async fn start_at(act: Act, price: u64) -> Arc<Self> {
+        Self::start_with(act, price, QualityTerms::WHOLE).await
+    }
+
+    /// Starts an orchestrator whose price follows the quality.
+    pub(crate) async fn start_with(act: Act, price: u64, quality: QualityTerms) -> Arc<Self> {
         let network = Network::start(NetworkConfig::loopback()).await.unwrap();
         let quotes = network.serve_quotes(QUEUE).unwrap();
         let segments = network.serve_segments(QUEUE).unwrap();
@@ -107,11 +120,17 @@ impl Peer {
             key,
             network,
             engine: SoftwareEngine::default(),
+            lazy: SoftwareEngine::new(SoftwareConfig {
+                preset: Preset::Ultrafast,
+                ..SoftwareConfig::default()
+            }),
             script: Mutex::new(act),
             offered: AtomicU32::new(0),
             served: AtomicU32::new(0),
             tickets: AtomicU32::new(0),
             price,
+            quality,
+            earned: Mutex::default(),
             secret: RecipientSecret::from_bytes([7; 32]),
             serial: Mutex::new(1),
             books: Mutex::default(),
@@ -132,6 +151,10 @@ impl Peer {
 
     pub(crate) fn books(&self) -> MutexGuard<'_, Books> {
         self.books.lock().unwrap()
+    }
+
+    pub(crate) fn earned(&self) -> Vec<Wei> {
+        self.earned.lock().unwrap().clone()
     }
 
     pub(crate) fn offered(&self) -> u32 {
@@ -159,6 +182,7 @@ impl Peer {
                 expires_at_unix_ms: unix_ms() + 60_000,
                 ladder_hash: request.ladder.hash(),
                 commitment_version: if request.commitments { COMMITMENT_VERSION.into() } else { 0 },
+                quality: if request.commitments { self.quality } else { QualityTerms::WHOLE },
             };
             let signature = self.key.sign_digest(quote.signing_hash(&SigningDomain::default())).0;
             incoming.respond(Ok(SignedQuote { quote, signature }));
@@ -214,9 +238,11 @@ impl Peer {
             }
             _ => {}
         }
+        let original = SourceReference::new(source.clone(), &MediaLimits::segment()).unwrap();
         let renditions = self.transcode(act, source, &header.ladder).await;
         let committed = self.books().committed;
         let mut ends: Vec<RenditionEnd> = Vec::new();
+        let mut parts = Vec::new();
         for (index, rendition) in renditions.into_iter().enumerate() {
             let (index, entry) = (index as u32, &header.ladder.entries()[index]);
             let frames = rendition.summary.frames;
@@ -225,12 +251,18 @@ impl Peer {
             }
             let pixels = entry.pixels_per_frame() * frames;
             let root = if committed { feature_root(act, &rendition.data) } else { B256::ZERO };
-            let Ok(end) = reply.end(index, pixels, frames as u32, root).await else { return };
+            let (quality, share_ppm) = match committed && !self.quality.is_whole() {
+                true => declared(act, &self.quality, &original, entry, &rendition.data),
+                false => (None, PPM),
+            };
+            parts.push((pixels, share_ppm));
+            let Ok(end) = reply.end(index, pixels, frames as u32, root, quality).await else { return };
             ends.push(end);
             if act == Act::FewerRenditions {
                 return;
             }
         }
+        self.book(header.session, header.expected_pixels(), parts);
         let claims: Vec<_> = ends.iter().map(RenditionEnd::claim).collect();
         let receipt = TranscodeReceipt {
             session: header.session,
@@ -247,6 +279,16 @@ impl Peer {
         if reply.finish(SignedReceipt { receipt, signature }).await.is_ok() {
             self.served.fetch_add(1, Ordering::SeqCst);
         }
+    }
+
+    /// Gives back what was held beyond the price of the quality.
+    fn book(&self, session: B256, expected: u64, parts: Vec<(u64, u32)>) {
+        let price = PricePerPixel::new(U256::from(self.price), 1).unwrap();
+        let (held, earned) = (Wei(price.cost(expected)), Wei(price.cost_of_shares(parts)));
+        let mut books = self.books();
+        let credit = books.credit.entry(session).or_default();
+        *credit = credit.saturating_add(held.saturating_sub(earned));
+        self.earned.lock().unwrap().push(earned);
     }
 
     /// Checks parameters, nonces and credit as a recipient would; signatures are the payment crate's own tests' business.
@@ -294,10 +336,31 @@ impl Peer {
             entries[0].width /= 2;
             ladder = Ladder::new(entries).unwrap();
         }
+        let lazy = matches!(act, Act::Lazy | Act::Boastful);
+        if lazy {
+            let halved =
+                ladder.iter().map(|entry| LadderEntry { bitrate: entry.bitrate / 2, ..entry.clone() });
+            ladder = Ladder::new(halved.collect()).unwrap();
+        }
         let deadline = Instant::now() + Duration::from_secs(60);
         let job = Job { session: B256::ZERO, sequence: 0, source, ladder, deadline };
-        self.engine.transcode(job).collect_all().await.unwrap()
+        let engine = if lazy { &self.lazy } else { &self.engine };
+        engine.transcode(job).collect_all().await.unwrap()
     }
+}
+
+/// The quality that is declared, and the share of the price that follows.
+fn declared(
+    act: Act,
+    terms: &QualityTerms,
+    original: &SourceReference,
+    entry: &LadderEntry,
+    rendition: &Bytes,
+) -> (Option<u32>, u32) {
+    let declared = declare(rendition, original, entry, &MediaLimits::segment()).unwrap();
+    let boast = if act == Act::Boastful { 500 } else { 0 };
+    let quality = declared.psnr_centi_db().map(|true_one| true_one + boast);
+    (quality, price_share_ppm(terms, quality, declared.quality.bits_per_second, entry))
 }
 
 /// What is committed to a rendition's features.
@@ -357,8 +420,8 @@ pub(crate) fn ladder() -> Ladder {
     Ladder::new(vec![rung(144, 200_000), rung(72, 100_000)]).unwrap()
 }
 
-fn rung(height: u32, bitrate: u32) -> framemill_network::LadderEntry {
-    use framemill_network::{Codec, FrameRate, LadderEntry};
+fn rung(height: u32, bitrate: u32) -> LadderEntry {
+    use framemill_network::{Codec, FrameRate};
     LadderEntry::from_height(height, FrameRate::SOURCE, bitrate, Codec::H264)
 }
 

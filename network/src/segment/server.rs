@@ -122,7 +122,7 @@ impl SegmentReply {
     }
 
     /// Ends a rendition. Hash and length are taken from the bytes that were sent; `feature_root` is the commitment to its
-    /// features, zero without one.
+    /// features, zero without one, `psnr_centi_db` the quality that is declared.
     ///
     /// # Errors
     /// As [`SegmentReply::chunk`], and when frames or pixels are not what the header asks for.
@@ -132,8 +132,9 @@ impl SegmentReply {
         pixels: u64,
         frames: u32,
         feature_root: B256,
+        psnr_centi_db: Option<u32>,
     ) -> Result<RenditionEnd, NetworkError> {
-        self.writer.end(index, pixels, frames, feature_root).await
+        self.writer.end(index, pixels, frames, (feature_root, psnr_centi_db)).await
     }
 
     /// Sends the receipt and ends the exchange.

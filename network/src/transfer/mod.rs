@@ -50,6 +50,9 @@ pub struct RenditionEnd {
     pub frames: u32,
     /// Root over its committed features; zero where none are.
     pub feature_root: B256,
+    /// Luma PSNR it has at least, in hundredths of a decibel, at most [`MAX_CENTI_DB`](crate::MAX_CENTI_DB); none where no
+    /// quality is declared.
+    pub psnr_centi_db: Option<u32>,
 }
 
 impl RenditionEnd {
@@ -60,6 +63,7 @@ impl RenditionEnd {
             sha256: self.sha256,
             pixels: self.pixels,
             feature_root: self.feature_root,
+            psnr_centi_db: self.psnr_centi_db,
         }
     }
 }

@@ -44,10 +44,10 @@ impl ReplyWriter {
         index: u32,
         pixels: u64,
         frames: u32,
-        feature_root: B256,
+        (feature_root, psnr_centi_db): (B256, Option<u32>),
     ) -> Result<RenditionEnd, NetworkError> {
         let end = self.tracker.make_end(index, pixels, frames).map_err(unsendable)?;
-        let end = RenditionEnd { feature_root, ..end };
+        let end = RenditionEnd { feature_root, psnr_centi_db, ..end };
         self.tracker.end(end).map_err(unsendable)?;
         self.send(&ReplyFrame::End(end)).await?;
         Ok(end)

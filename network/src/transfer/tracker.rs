@@ -133,6 +133,7 @@ impl RenditionTracker {
             pixels,
             frames,
             feature_root: B256::ZERO,
+            psnr_centi_db: None,
         })
     }
 

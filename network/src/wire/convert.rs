@@ -15,6 +15,7 @@ use crate::error::ProtocolError;
 use crate::ladder::{Codec, FrameRate, Gop, Ladder, LadderEntry, Profile, SourceVideo};
 use crate::price::PricePerPixel;
 use crate::proto;
+use crate::quality::{MAX_CENTI_DB, QualityTerms};
 use crate::quote::{MAX_TICKET_PARAMS_BYTES, Quote, QuoteRequest, SignedQuote};
 use crate::receipt::{SignedReceipt, TranscodeReceipt};
 use crate::segment::{MAX_PAYMENT_BYTES, SegmentAccept, SegmentHeader};
@@ -163,6 +164,22 @@ impl WireMessage for QuoteRequest {
     }
 }
 
+fn terms_to_proto(terms: &QualityTerms) -> Option<proto::QualityTerms> {
+    let QualityTerms { full_centi_db, least_centi_db, least_ppm } = *terms;
+    let sent = proto::QualityTerms { full_centi_db, least_centi_db, least_ppm };
+    (*terms != QualityTerms::WHOLE).then_some(sent)
+}
+
+fn terms_from_proto(terms: proto::QualityTerms) -> Result<QualityTerms, ProtocolError> {
+    let proto::QualityTerms { full_centi_db, least_centi_db, least_ppm } = terms;
+    let terms = QualityTerms { full_centi_db, least_centi_db, least_ppm };
+    terms.checked().map_err(|error| ProtocolError::Field {
+        field: "quality terms",
+        value: error.to_string(),
+        expected: "must be usable",
+    })
+}
+
 fn quote_to_proto(quote: &Quote) -> proto::Quote {
     proto::Quote {
         session: bytes_of(&quote.session),
@@ -176,6 +193,7 @@ fn quote_to_proto(quote: &Quote) -> proto::Quote {
         expires_at_unix_ms: quote.expires_at_unix_ms,
         ladder_hash: bytes_of(&quote.ladder_hash),
         commitment_version: quote.commitment_version,
+        quality: terms_to_proto(&quote.quality),
     }
 }
 
@@ -192,6 +210,7 @@ fn quote_from_proto(quote: proto::Quote) -> Result<Quote, ProtocolError> {
         expires_at_unix_ms: quote.expires_at_unix_ms,
         ladder_hash: field::hash("ladder hash", &quote.ladder_hash)?,
         commitment_version: quote.commitment_version,
+        quality: quote.quality.map(terms_from_proto).transpose()?.unwrap_or(QualityTerms::WHOLE),
     })
 }
 
@@ -335,6 +354,9 @@ fn receipt_from_proto(receipt: proto::SignedReceipt) -> Result<SignedReceipt, Pr
 }
 
 fn end_from_proto(end: proto::RenditionEnd) -> Result<RenditionEnd, ProtocolError> {
+    if let Some(psnr) = end.psnr_centi_db {
+        field::in_range("quality", psnr.into(), 0..=MAX_CENTI_DB.into())?;
+    }
     Ok(RenditionEnd {
         index: end.index,
         sha256: field::hash("rendition hash", &end.sha256)?,
@@ -342,6 +364,7 @@ fn end_from_proto(end: proto::RenditionEnd) -> Result<RenditionEnd, ProtocolErro
         pixels: end.pixels,
         frames: end.frames,
         feature_root: field::hash("feature root", &end.feature_root)?,
+        psnr_centi_db: end.psnr_centi_db,
     })
 }
 
@@ -353,6 +376,7 @@ fn end_to_proto(end: &RenditionEnd) -> proto::RenditionEnd {
         pixels: end.pixels,
         frames: end.frames,
         feature_root: bytes_of(&end.feature_root),
+        psnr_centi_db: end.psnr_centi_db,
     }
 }
 

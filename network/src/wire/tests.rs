@@ -11,6 +11,7 @@ use super::message::WireMessage;
 use super::*;
 use crate::ladder::{FrameRate, Ladder, SourceVideo, tests::any_ladder};
 use crate::price::PricePerPixel;
+use crate::quality::{MAX_CENTI_DB, PPM, QualityTerms};
 use crate::quote::{Quote, QuoteRequest, SignedQuote};
 use crate::receipt::{SignedReceipt, TranscodeReceipt};
 use crate::segment::{SegmentAccept, SegmentHeader};
@@ -61,16 +62,26 @@ fn wire_error() -> impl Strategy<Value = WireError> {
 }
 
 fn end() -> impl Strategy<Value = RenditionEnd> {
-    (0..16_u32, hash(), any::<u64>(), any::<u64>(), any::<u32>(), hash()).prop_map(
-        |(index, sha256, bytes, pixels, frames, feature_root)| RenditionEnd {
+    let quality = prop::option::of(0..=MAX_CENTI_DB);
+    (0..16_u32, hash(), any::<u64>(), any::<u64>(), any::<u32>(), hash(), quality).prop_map(
+        |(index, sha256, bytes, pixels, frames, feature_root, psnr_centi_db)| RenditionEnd {
             index,
             sha256,
             bytes,
             pixels,
             frames,
             feature_root,
+            psnr_centi_db,
         },
     )
+}
+
+fn terms() -> impl Strategy<Value = QualityTerms> {
+    (0..=MAX_CENTI_DB, 0..=MAX_CENTI_DB, 0..=PPM).prop_map(|(one, other, least_ppm)| QualityTerms {
+        full_centi_db: one.max(other),
+        least_centi_db: one.min(other),
+        least_ppm,
+    })
 }
 
 fn receipt() -> impl Strategy<Value = SignedReceipt> {
@@ -134,6 +145,39 @@ fn control_frame() -> impl Strategy<Value = ControlFrame> {
     ]
 }
 
+/// A reply with these terms, and nothing else of interest.
+fn offer(quality: QualityTerms) -> QuoteReply {
+    let quote = Quote {
+        session: B256::ZERO,
+        orchestrator: Address::ZERO,
+        orchestrator_peer: PeerId::random(),
+        broadcaster_peer: PeerId::random(),
+        sender: Address::ZERO,
+        price: PricePerPixel::new(U256::from(1), 1).unwrap(),
+        ticket_params: Bytes::new(),
+        capacity: 1,
+        expires_at_unix_ms: 1,
+        ladder_hash: B256::ZERO,
+        commitment_version: 1,
+        quality,
+    };
+    QuoteReply::Quote(Box::new(SignedQuote { quote, signature: [0; 65] }))
+}
+
+#[test]
+fn quality_terms_that_cannot_be_computed_with_are_refused() {
+    let sound = QualityTerms { full_centi_db: 4_000, least_centi_db: 3_000, least_ppm: 500_000 };
+    comes_back(&offer(sound));
+    let wrong = [
+        QualityTerms { full_centi_db: MAX_CENTI_DB + 1, ..sound },
+        QualityTerms { least_centi_db: 4_001, ..sound },
+        QualityTerms { least_ppm: PPM + 1, ..sound },
+    ];
+    for terms in wrong {
+        assert!(QuoteReply::decode(offer(terms).to_proto().encode_to_vec().into()).is_err(), "{terms:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -150,11 +194,12 @@ proptest! {
     fn a_quote_comes_back(
         (session, ladder_hash) in (hash(), hash()), (orchestrator, sender) in (address(), address()), price in price(),
         ticket_params in some_bytes(500), numbers in any::<(u64, u64, u32)>(), signature in signature(),
+        quality in prop_oneof![terms(), Just(QualityTerms::WHOLE)],
     ) {
         let quote = Quote {
             session, orchestrator, orchestrator_peer: PeerId::random(), broadcaster_peer: PeerId::random(), sender, price,
             ticket_params, capacity: numbers.0, expires_at_unix_ms: numbers.1, ladder_hash,
-            commitment_version: numbers.2,
+            commitment_version: numbers.2, quality,
         };
         comes_back(&QuoteReply::Quote(Box::new(SignedQuote { quote, signature })));
     }

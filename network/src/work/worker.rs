@@ -181,7 +181,7 @@ impl JobReply {
     /// # Errors
     /// As [`JobReply::chunk`], and when frames or pixels are not what the header asks for.
     pub async fn end(&mut self, index: u32, pixels: u64, frames: u32) -> Result<RenditionEnd, NetworkError> {
-        self.writer.end(index, pixels, frames, B256::ZERO).await
+        self.writer.end(index, pixels, frames, (B256::ZERO, None)).await
     }
 
     /// Ends the job.

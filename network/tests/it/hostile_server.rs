@@ -59,6 +59,7 @@ fn end(index: u32, data: &[u8]) -> proto::ReplyFrame {
         pixels: pixels(&header, index),
         frames: header.frames,
         feature_root: vec![0; 32].into(),
+        psnr_centi_db: None,
     }))
 }
 

@@ -125,7 +125,7 @@ async fn a_restarted_rendition_replaces_what_came_of_it() {
         reply.restart_rendition(0).await.unwrap();
         reply.chunk(0, Bytes::from_static(b"anew")).await.unwrap();
         let header = header(&source());
-        reply.end(0, pixels(&header, 0), header.frames, Default::default()).await.unwrap()
+        reply.end(0, pixels(&header, 0), header.frames, Default::default(), None).await.unwrap()
     };
     let buying = async {
         let mut exchange = broadcaster.open_segment(orchestrator.peer_id(), header(&source())).await.unwrap();

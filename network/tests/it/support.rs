@@ -5,8 +5,9 @@ use std::time::Duration;
 use alloy_primitives::{Address, B256, U256};
 use bytes::Bytes;
 use framemill_network::{
-    FrameRate, IncomingSegment, Ladder, Network, NetworkConfig, PricePerPixel, Quote, QuoteRequest,
-    SegmentAccept, SegmentHeader, SignedQuote, SignedReceipt, SourceVideo, TranscodeReceipt, renditions_root,
+    FrameRate, IncomingSegment, Ladder, Network, NetworkConfig, PricePerPixel, QualityTerms, Quote,
+    QuoteRequest, SegmentAccept, SegmentHeader, SignedQuote, SignedReceipt, SourceVideo, TranscodeReceipt,
+    renditions_root,
 };
 use sha2::{Digest, Sha256};
 
@@ -69,6 +70,7 @@ pub(crate) fn quote_for(network: &Network, incoming: &framemill_network::Incomin
             expires_at_unix_ms: u64::MAX,
             ladder_hash: request.ladder.hash(),
             commitment_version: 0,
+            quality: QualityTerms::WHOLE,
         },
         signature: [7; 65],
     }
@@ -111,7 +113,7 @@ pub(crate) async fn transcode(incoming: IncomingSegment) {
     for index in 0..header.ladder.len() as u32 {
         reply.chunk(index, Bytes::from(vec![index as u8])).await.unwrap();
         reply.chunk(index, source.clone()).await.unwrap();
-        let end = reply.end(index, pixels(&header, index), header.frames, B256::ZERO).await.unwrap();
+        let end = reply.end(index, pixels(&header, index), header.frames, B256::ZERO, None).await.unwrap();
         claims.push(end.claim());
     }
     let receipt = TranscodeReceipt {

@@ -132,6 +132,9 @@ fn describe(fault: &Fault) -> String {
                 format!("the features of frame {frame} are false in block {block}")
             }
         },
+        Fault::FalseQuality { claimed, found } => {
+            format!("luma PSNR of {claimed} hundredths of a decibel claimed, {found} delivered")
+        }
         Fault::Unfaithful { reason } => format!("no faithful encode: {reason}"),
     }
 }

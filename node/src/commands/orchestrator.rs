@@ -6,7 +6,7 @@ use alloy::signers::local::PrivateKeySigner;
 use alloy_primitives::U256;
 use anyhow::Context as _;
 use framemill_contracts::{ChainClient, KeeperConfig, keep_rounds};
-use framemill_network::{PricePerPixel, SigningDomain, WorkToken};
+use framemill_network::{PricePerPixel, QualityTerms, SigningDomain, WorkToken};
 use framemill_orchestrator::{
     ChainBroker, CommitmentOffer, Orchestrator, OrchestratorConfig, OrchestratorDeps, OrchestratorEvent,
     OrchestratorHandle, Payments, RedemptionConfig, SessionLimits,
@@ -87,6 +87,7 @@ fn settings(config: &Config, paid: bool) -> anyhow::Result<OrchestratorConfig> {
         price: PricePerPixel::new(price, PRICED_PIXELS).context("orchestrator.price_wei")?,
         commitments: settings.commitments.then(|| CommitmentOffer {
             surcharge_ppm: settings.commitment_surcharge_ppm,
+            quality: quality(settings),
             ..CommitmentOffer::default()
         }),
         sessions: SessionLimits { max_sessions: settings.max_sessions, ..SessionLimits::default() },
@@ -96,6 +97,16 @@ fn settings(config: &Config, paid: bool) -> anyhow::Result<OrchestratorConfig> {
         },
         ..OrchestratorConfig::default()
     })
+}
+
+/// How the price follows the quality.
+fn quality(settings: &crate::config::Orchestrator) -> QualityTerms {
+    let terms = QualityTerms {
+        full_centi_db: settings.quality_full_centi_db,
+        least_centi_db: settings.quality_least_centi_db,
+        least_ppm: settings.quality_least_ppm,
+    };
+    if terms.is_whole() { QualityTerms::WHOLE } else { terms }
 }
 
 async fn payments(

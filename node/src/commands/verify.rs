@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use framemill_media::{MediaLimits, segment_info};
 use framemill_network::ladder::{FrameRate, Ladder, LadderEntry, SourceVideo};
-use framemill_verification::{Policy, Report, SourceReference, Verdict, verify};
+use framemill_verification::{PPM, Policy, Quality, Report, SourceReference, Verdict, verify};
 use serde_json::json;
 
 use crate::cli::VerifyArgs;
@@ -78,9 +78,26 @@ fn print(report: &Report) {
         let word = if check.pass() { "pass" } else { "FAIL" };
         println!("{word}  {:<28} {:>12}  bound {}", check.name, check.value, check.bound);
     }
+    print_quality(&report.quality);
     let verdict = match report.verdict {
         Verdict::Pass => "pass: a faithful encode",
         Verdict::Fail => "fail: not a faithful encode",
     };
     println!("{verdict} (report {})", report.hash);
+}
+
+/// What the rendition is worth rather than whether it is right.
+fn print_quality(quality: &Quality) {
+    let share = |value: u64, whole: u32| value as f64 / f64::from(whole);
+    if quality.frames > 0 {
+        println!(
+            "quality: PSNR {:.2} dB, SSIM {:.4}, detail {:.1} %, over {} frames",
+            share(quality.psnr_centi_db.into(), 100),
+            share(quality.ssim_ppm.into(), PPM),
+            share(quality.detail_permille.into(), 10),
+            quality.frames,
+        );
+    }
+    let rate = share(quality.rate_ppm, PPM / 100);
+    println!("video: {} bit/s, {rate:.1} % of the agreed rate", quality.bits_per_second);
 }

@@ -170,6 +170,12 @@ pub const KEYS: &[Key] = &[
         "of a million results with commitments, how many have all features compared with the committed ones",
     ),
     key(
+        "broadcaster.quality_audits_ppm",
+        Kind::Int(0, 1_000_000),
+        "1000",
+        "of a million results, how many have one rendition encoded again and compared; that changes who gets work, and nothing else",
+    ),
+    key(
         "broadcaster.bundles",
         Kind::Path,
         "",
@@ -191,8 +197,26 @@ pub const KEYS: &[Key] = &[
     key(
         "orchestrator.commitment_surcharge_ppm",
         Kind::Int(0, 10_000_000),
-        "150000",
+        "300000",
         "what commitments add to the price, in parts per million of it",
+    ),
+    key(
+        "orchestrator.quality_full_centi_db",
+        Kind::Int(0, 10_000),
+        "2000",
+        "with commitments: luma PSNR, in hundredths of a decibel, from which on a rendition costs its whole price; 0: whatever its quality, which is then not measured",
+    ),
+    key(
+        "orchestrator.quality_least_centi_db",
+        Kind::Int(0, 10_000),
+        "1400",
+        "with commitments: luma PSNR, in hundredths of a decibel, down to which the price of a rendition falls",
+    ),
+    key(
+        "orchestrator.quality_least_ppm",
+        Kind::Int(0, 1_000_000),
+        "500000",
+        "with commitments: what is left of the price there, in parts per million of it",
     ),
     key("orchestrator.max_sessions", Kind::Int(1, 100_000), "64", "most sessions at a time"),
     key(

@@ -101,6 +101,7 @@ pub struct Broadcaster {
     pub min_whole_ppm: u32,
     pub commitments: bool,
     pub claim_checks_ppm: u32,
+    pub quality_audits_ppm: u32,
     pub bundles: Option<PathBuf>,
 }
 
@@ -112,6 +113,9 @@ pub struct Orchestrator {
     pub token_file: Option<PathBuf>,
     pub commitments: bool,
     pub commitment_surcharge_ppm: u32,
+    pub quality_full_centi_db: u32,
+    pub quality_least_centi_db: u32,
+    pub quality_least_ppm: u32,
     pub max_sessions: usize,
     pub redeem_gas_share_ppm: u64,
     #[serde(deserialize_with = "decimal")]

@@ -33,7 +33,13 @@ fn write_parts(folder: &Path, root: impl FnOnce(B256) -> B256) {
     let found = commit(&rendition, &limits).expect("it decodes");
     let pixels = found.shape().pixels();
     let feature_root = root(found.root());
-    let blank = RenditionClaim { index: 0, sha256: B256::ZERO, pixels, feature_root: B256::ZERO };
+    let blank = RenditionClaim {
+        index: 0,
+        sha256: B256::ZERO,
+        pixels,
+        feature_root: B256::ZERO,
+        psnr_centi_db: None,
+    };
     let sha256 = check_claim(&rendition, &blank, &limits).expect("a report").rendition_sha256;
     let claims = [RenditionClaim { sha256, feature_root, ..blank }];
     let receipt = TranscodeReceipt {

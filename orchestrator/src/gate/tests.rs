@@ -3,7 +3,7 @@ use std::time::Duration;
 use alloy_primitives::{Address, B256, U256};
 use bytes::Bytes;
 use framemill_media::{Container, Rational, VideoCodec, VideoTrack};
-use framemill_network::{FrameRate, Ladder, PeerId, PricePerPixel};
+use framemill_network::{FrameRate, Ladder, PeerId, PricePerPixel, QualityTerms};
 
 use super::*;
 use crate::config::CommitmentOffer;
@@ -57,6 +57,7 @@ fn terms(pixels_per_second: u64) -> Terms {
         ladder: ladder(),
         price: price(3, 2),
         commitments: false,
+        quality: QualityTerms::WHOLE,
         pixels_per_second,
     }
 }
@@ -110,7 +111,7 @@ fn compares_prices_by_value() {
 
 #[test]
 fn holds_the_price_with_commitments_against_the_ceiling() {
-    let offer = CommitmentOffer { surcharge_ppm: 250_000, parallelism: 1 };
+    let offer = CommitmentOffer { surcharge_ppm: 250_000, ..CommitmentOffer::default() };
     let config = OrchestratorConfig { commitments: Some(offer), ..config() };
     let asked = |ceiling| QuoteRequest { commitments: true, max_price: Some(ceiling), ..request() };
     let price = config.price.surcharged(250_000).expect("a price");

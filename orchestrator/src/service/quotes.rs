@@ -63,9 +63,10 @@ async fn quote(shared: &Shared, peer: PeerId, request: &QuoteRequest) -> Result<
         ladder: request.ladder.clone(),
         price,
         commitments: request.commitments,
+        quality: shared.config.quality_for(request.commitments),
         pixels_per_second,
     };
-    let ladder_hash = terms.ladder_hash;
+    let (ladder_hash, quality) = (terms.ladder_hash, terms.quality);
     match open(shared, terms) {
         Ok(None) => {}
         Ok(Some(evicted)) => shared.end(evicted.id).await,
@@ -89,6 +90,7 @@ async fn quote(shared: &Shared, peer: PeerId, request: &QuoteRequest) -> Result<
             expires_at_unix_ms: expires_at_unix_ms(shared),
             ladder_hash,
             commitment_version: if request.commitments { COMMITMENT_VERSION.into() } else { 0 },
+            quality,
         },
     ))
 }

@@ -12,13 +12,13 @@ use framemill_network::{
     PeerId, RenditionClaim, SegmentAccept, SegmentHeader, SegmentReply, SegmentServer, SignedReceipt,
     SourceReader, SourceWriter, TranscodeReceipt, WireCode, WorkerHandle, renditions_root,
 };
-use framemill_verification::{CommitmentError, VerifyError, commit};
 use probabilistic_ticket::Wei;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
 use super::pool::Slot;
+use super::vouch::{Original, Vouched, vouch};
 use super::{Shared, locked};
 use crate::config::SegmentLimits;
 use crate::dispatch::{Demand, MAX_JOBS};
@@ -27,7 +27,7 @@ use crate::evidence::KeptReceipt;
 use crate::gate;
 use crate::payments::Held;
 use crate::refusal::Refusal;
-use crate::relay::{Fault, Relay};
+use crate::relay::{Fault, Made, Relay};
 use crate::session::{SegmentEnd, SegmentKey, Terms};
 
 /// Segments looked at at once: those in work, and as many again that are being refused.
@@ -178,10 +178,11 @@ async fn run(
     let produced = tokio::time::timeout_at(deadline, work.produce(reader, &mut reply)).await;
     let owed = if work.client_awaited.into_inner() { admitted.held.amount } else { Wei::ZERO };
     let failure = match produced.unwrap_or(Err(Refusal::Late)) {
-        Ok(claims) => match charge(shared, &admitted, &claims).await {
+        Ok(made) => match charge(shared, &admitted, &made).await {
             Ok(earned) => {
                 // From here on no other receipt for this sequence may ever be signed.
                 admitted.begun.end = SegmentEnd::Signed;
+                let claims = made.into_iter().map(|made| made.claim).collect();
                 deliver(shared, &header, &admitted, claims, earned, reply).await;
                 return Ok(());
             }
@@ -193,9 +194,10 @@ async fn run(
     Err(failure)
 }
 
-/// Books what the segment earned: its real pixels, never more than what was held for it.
-async fn charge(shared: &Shared, admitted: &Admitted, claims: &[RenditionClaim]) -> Result<Wei, Refusal> {
-    let earned = Wei(admitted.terms.price.cost(pixels_of(claims))).min(admitted.held.amount);
+/// Books what the segment earned: its real pixels at the shares of their quality, never more than what was held for it.
+async fn charge(shared: &Shared, admitted: &Admitted, made: &[Made]) -> Result<Wei, Refusal> {
+    let parts = made.iter().map(|made| (made.claim.pixels, made.share_ppm));
+    let earned = Wei(admitted.terms.price.cost_of_shares(parts)).min(admitted.held.amount);
     shared.till.settle(admitted.terms.id, admitted.held, earned).await?;
     Ok(earned)
 }
@@ -238,7 +240,7 @@ async fn deliver(
 }
 
 /// Why an attempt on one transcoder ended.
-enum Failed {
+pub(super) enum Failed {
     /// The transcoder's fault: another one may do it.
     Transcoder(Fault),
     /// The segment is over.
@@ -261,22 +263,23 @@ struct Work<'a> {
 
 impl Work<'_> {
     /// Reads the source and delivers every rendition, over as many transcoders as it takes.
-    async fn produce(
-        &self,
-        reader: SourceReader,
-        reply: &mut SegmentReply,
-    ) -> Result<Vec<RenditionClaim>, Refusal> {
+    async fn produce(&self, reader: SourceReader, reply: &mut SegmentReply) -> Result<Vec<Made>, Refusal> {
         let started = Instant::now();
         let source = reader.read_all().await.map_err(|error| Refusal::Wire(error.to_wire()))?;
         let uploaded = Instant::now();
         let limits = self.media_limits();
         let info = inspect(source.clone(), limits).await?.map_err(bad_source)?;
+        let pixels = info.video.as_ref().map_or(0, |video| u64::from(video.width) * u64::from(video.height));
         let pts = gate::check_source(info, self.header, self.limits())?;
 
+        let terms = &self.admitted.terms;
+        let (pictures, limits) = ((source.clone(), pixels), self.media_limits());
+        let original = Original::new(self.shared, terms, pictures, limits).await?;
+        let _ahead = original.decode_ahead(self.shared, terms);
         let mut relay = Relay::new(self.admitted.terms.ladder.clone());
         while relay.missing() > 0 {
             let worker = self.admitted.slot.assign()?;
-            match self.attempt(&worker, &source, &pts, &mut relay, reply).await {
+            match self.attempt(&worker, (&source, &original), &pts, &mut relay, reply).await {
                 Ok(()) => {}
                 Err(Failed::Segment(refusal)) => return Err(refusal),
                 Err(Failed::Transcoder(fault)) => {
@@ -288,14 +291,14 @@ impl Work<'_> {
         }
         self.shared.metrics.upload_seconds.observe((uploaded - started).as_secs_f64());
         self.shared.metrics.transcode_seconds.observe(uploaded.elapsed().as_secs_f64());
-        Ok(relay.claims())
+        Ok(relay.made())
     }
 
     /// Has one transcoder make what is missing.
     async fn attempt(
         &self,
         worker: &WorkerHandle,
-        source: &Bytes,
+        (source, original): (&Bytes, &Arc<Original>),
         pts: &[i64],
         relay: &mut Relay,
         reply: &mut SegmentReply,
@@ -307,7 +310,7 @@ impl Work<'_> {
         let JobExchange { upload, download } =
             worker.open_job(self.job(ladder)).await.map_err(worker_failed)?;
         let mut upload = std::pin::pin!(push(upload, source.clone()));
-        let mut pull = std::pin::pin!(self.pull(download, pts, relay, reply));
+        let mut pull = std::pin::pin!(self.pull(download, (pts, original), relay, reply));
         let mut uploaded = false;
         loop {
             tokio::select! {
@@ -322,7 +325,7 @@ impl Work<'_> {
     async fn pull(
         &self,
         mut download: JobDownload,
-        pts: &[i64],
+        (pts, original): (&[i64], &Arc<Original>),
         relay: &mut Relay,
         reply: &mut SegmentReply,
     ) -> Result<(), Failed> {
@@ -340,9 +343,12 @@ impl Work<'_> {
                 JobEvent::End(end) => {
                     let (index, bytes) = relay.whole(end.index)?;
                     let (frames, pixels) = self.check(index, bytes.clone(), pts).await?;
-                    let feature_root = self.commit(index, bytes).await?;
-                    let end = self.to_client(reply.end(index, pixels, frames, feature_root)).await?;
-                    relay.complete(end.claim());
+                    let (terms, entry) = (&self.admitted.terms, self.entry(index)?);
+                    let vouched = vouch(self.shared, terms, original, entry, (index, bytes)).await?;
+                    let Vouched { feature_root, psnr_centi_db, share_ppm } = vouched;
+                    let sending = reply.end(index, pixels, frames, feature_root, psnr_centi_db);
+                    let claim = self.to_client(sending).await?.claim();
+                    relay.complete(Made { claim, share_ppm });
                 }
             }
         }
@@ -373,32 +379,6 @@ impl Work<'_> {
         let info = inspect(bytes, self.media_limits()).await.map_err(Failed::Segment)?;
         let info = info.map_err(|error| Fault::NotMedia { index, reason: error.to_string() })?;
         Ok(gate::check_rendition(index, entry, pts, &info)?)
-    }
-
-    /// The commitment to a rendition's features, zero where the session has none. What cannot be committed to does not
-    /// decode cleanly, so that another transcoder may do better.
-    async fn commit(&self, index: u32, bytes: Bytes) -> Result<B256, Failed> {
-        if !self.admitted.terms.commitments {
-            return Ok(B256::ZERO);
-        }
-        let internal = |_| Failed::Segment(Refusal::Internal);
-        let _slot =
-            self.shared.commitments.acquire().await.map_err(|_| Failed::Segment(Refusal::ShuttingDown))?;
-        let limits = self.media_limits();
-        let committed = tokio::task::spawn_blocking(move || commit(&bytes, &limits));
-        match committed.await.map_err(internal)? {
-            Ok(commitment) => Ok(commitment.root()),
-            Err(error) if error.is_nonconforming() => {
-                Err(Fault::NotMedia { index, reason: error.to_string() }.into())
-            }
-            Err(CommitmentError::Judge(VerifyError::Judge(MediaError::DeadlineExceeded))) => {
-                Err(Failed::Segment(Refusal::Late))
-            }
-            Err(error) => {
-                warn!(%error, "a rendition's features could not be read");
-                Err(Failed::Segment(Refusal::Internal))
-            }
-        }
     }
 
     fn entry(&self, index: u32) -> Result<&LadderEntry, Fault> {

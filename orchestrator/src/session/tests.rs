@@ -1,6 +1,7 @@
 use std::collections::HashSet;
 
 use alloy_primitives::U256;
+use framemill_network::QualityTerms;
 use proptest::prelude::*;
 
 use super::*;
@@ -42,6 +43,7 @@ impl Table {
                 ladder,
                 price: PricePerPixel::new(U256::ZERO, 1).unwrap(),
                 commitments: false,
+                quality: QualityTerms::WHOLE,
                 pixels_per_second: rate,
             },
         );

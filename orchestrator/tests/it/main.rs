@@ -4,6 +4,7 @@ mod chain;
 mod hostile;
 mod lifecycle;
 mod money;
+mod quality;
 mod rescue;
 mod segments;
 mod support;

@@ -98,6 +98,16 @@ impl Market {
         Self::with_bank(bank, payments, SigningDomain::default(), interval).await
     }
 
+    /// One wei per pixel, paid in tickets worth `ticket` wei, and otherwise as configured.
+    pub(crate) async fn paid_with(ticket: u64, config: OrchestratorConfig) -> Self {
+        let (bank, payments) = memory_bank(ticket).await;
+        let price = PricePerPixel::new(U256::from(1), 1).expect("a price");
+        let config = OrchestratorConfig { price, ..config };
+        let mut market = Self::start(config, SigningDomain::default(), Some(payments)).await;
+        market.bank = Some(bank);
+        market
+    }
+
     /// One wei per pixel, paid through this bank.
     pub(crate) async fn with_bank(
         bank: Bank,
@@ -194,7 +204,16 @@ impl Market {
 
     /// A quote, and the sender's session for it.
     pub(crate) async fn session(&self) -> SignedQuote {
-        let signed = self.quote().await.expect("a quote");
+        self.opened(self.quote().await.expect("a quote")).await
+    }
+
+    /// The same for receipts with commitments.
+    pub(crate) async fn session_with_commitments(&self) -> SignedQuote {
+        let quote = self.quote_for(&self.client, |request| request.commitments = true).await;
+        self.opened(quote.expect("a quote")).await
+    }
+
+    async fn opened(&self, signed: SignedQuote) -> SignedQuote {
         if let Some(bank) = &self.bank {
             let session = SenderSession {
                 id: signed.quote.session,

@@ -8,6 +8,7 @@ mod kill_and_restart;
 mod long_run;
 mod lose_a_transcoder;
 mod lose_the_chain;
+mod pay_by_quality;
 mod refused_broadcasters;
 mod separate_processes;
 mod unusable_input;

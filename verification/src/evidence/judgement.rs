@@ -57,6 +57,13 @@ pub enum Fault {
         /// Where they part, where the root was opened.
         difference: Option<Difference>,
     },
+    /// The rendition is worse than was declared, and paid, for it. Exact: no threshold. Quality itself is no fault.
+    FalseQuality {
+        /// Luma PSNR in the claim, in hundredths of a decibel.
+        claimed: u32,
+        /// That of the rendition.
+        found: u32,
+    },
     /// The rendition is no faithful encode by the rules. Thresholds are involved: stake is at risk only for wide margins
     /// on two independent segments.
     Unfaithful {
@@ -166,6 +173,7 @@ impl Bundle {
             faults.extend(report.reason().map(|reason| Fault::Unfaithful { reason }));
             let counted = checked.true_pixels.is_some() || !report.passed();
             faults.extend(other_pixels(&claim, report.pixels).filter(|_| !counted));
+            faults.extend(false_quality(&claim, report));
         }
         let outcome = if faults.is_empty() { Outcome::NoFault } else { Outcome::FaultProven };
         Ok(Judgement {
@@ -280,6 +288,11 @@ impl Bundle {
         };
         Ok((Some(report), reproduced))
     }
+}
+
+fn false_quality(claim: &RenditionClaim, report: &Report) -> Option<Fault> {
+    let (claimed, found) = (claim.psnr_centi_db?, report.quality.psnr_centi_db);
+    (report.measures_quality() && claimed > found).then_some(Fault::FalseQuality { claimed, found })
 }
 
 fn other_pixels(claim: &RenditionClaim, found: u64) -> Option<Fault> {

@@ -74,19 +74,21 @@ pub struct ClaimRecord {
     pub pixels: u64,
     /// Root over its features; zero where none are committed.
     pub feature_root: B256,
+    /// Luma PSNR it has at least, in hundredths of a decibel; none where no quality is declared.
+    pub psnr_centi_db: Option<u32>,
 }
 
 impl From<&RenditionClaim> for ClaimRecord {
     fn from(claim: &RenditionClaim) -> Self {
-        let RenditionClaim { index, sha256, pixels, feature_root } = *claim;
-        Self { index, sha256, pixels, feature_root }
+        let RenditionClaim { index, sha256, pixels, feature_root, psnr_centi_db } = *claim;
+        Self { index, sha256, pixels, feature_root, psnr_centi_db }
     }
 }
 
 impl From<&ClaimRecord> for RenditionClaim {
     fn from(claim: &ClaimRecord) -> Self {
-        let ClaimRecord { index, sha256, pixels, feature_root } = *claim;
-        Self { index, sha256, pixels, feature_root }
+        let ClaimRecord { index, sha256, pixels, feature_root, psnr_centi_db } = *claim;
+        Self { index, sha256, pixels, feature_root, psnr_centi_db }
     }
 }
 

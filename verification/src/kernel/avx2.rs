@@ -2,14 +2,14 @@
 
 use std::arch::x86_64::{
     __m256i, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch, _mm256_add_epi16, _mm256_add_epi32,
-    _mm256_and_si256, _mm256_cvtepu16_epi32, _mm256_extract_epi32, _mm256_loadu_si256, _mm256_mullo_epi16,
-    _mm256_permute2x128_si256, _mm256_permutevar8x32_epi32, _mm256_set1_epi16, _mm256_set1_epi32,
-    _mm256_setzero_si256, _mm256_shuffle_epi32, _mm256_slli_epi16, _mm256_slli_si256, _mm256_srli_epi16,
-    _mm256_srli_epi32, _mm256_storeu_si256, _mm256_sub_epi16, _mm256_sub_epi32, _mm256_unpackhi_epi16,
-    _mm256_unpacklo_epi16,
+    _mm256_and_si256, _mm256_cvtepu16_epi32, _mm256_extract_epi32, _mm256_hadd_epi32, _mm256_loadu_si256,
+    _mm256_madd_epi16, _mm256_mullo_epi16, _mm256_permute2x128_si256, _mm256_permutevar8x32_epi32,
+    _mm256_set1_epi16, _mm256_set1_epi32, _mm256_setzero_si256, _mm256_shuffle_epi32, _mm256_slli_epi16,
+    _mm256_slli_si256, _mm256_srli_epi16, _mm256_srli_epi32, _mm256_storeu_si256, _mm256_sub_epi16,
+    _mm256_sub_epi32, _mm256_unpackhi_epi16, _mm256_unpacklo_epi16,
 };
 
-use super::{Band, SmallDivisor, scalar};
+use super::{Band, MOMENT_SIDE, Moments, SmallDivisor, scalar};
 
 /// Bytes of a register.
 const LANE: usize = 32;
@@ -197,6 +197,55 @@ pub(super) fn square_error(a: &[u16], b: &[u16]) -> u64 {
 #[target_feature(enable = "avx2")]
 pub(super) fn haar(upper: &[u16], lower: &[u16]) -> u64 {
     scalar::haar(upper, lower)
+}
+
+/// Two blocks at a time, each in its half of the registers. Levels are below 2^15 and the sums below 2^31, so that signed
+/// arithmetic is exact.
+#[target_feature(enable = "avx2")]
+pub(super) fn moments(source: &[u16], shown: &[u16], stride: usize, out: &mut [Moments]) {
+    let (pairs, last) = out.as_chunks_mut::<2>();
+    let paired = pairs.len() * 2 * MOMENT_SIDE;
+    for (index, pair) in pairs.iter_mut().enumerate() {
+        let x = index * 2 * MOMENT_SIDE;
+        *pair = pair_moments(&source[x..], &shown[x..], stride);
+    }
+    for moments in last {
+        *moments = scalar::block_moments(&source[paired..], &shown[paired..], stride);
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn pair_moments(source: &[u16], shown: &[u16], stride: usize) -> [Moments; 2] {
+    let ones = _mm256_set1_epi16(1);
+    let mut sums = [_mm256_setzero_si256(); 5];
+    for (source, shown) in source.chunks(stride).zip(shown.chunks(stride)).take(MOMENT_SIDE) {
+        let (a, b) = (load_levels(source), load_levels(shown));
+        for (sum, (left, right)) in sums.iter_mut().zip([(a, ones), (b, ones), (a, a), (b, b), (a, b)]) {
+            *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(left, right));
+        }
+    }
+    let [a, b, aa, bb, ab] = sums;
+    let four = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(aa, bb));
+    let products = _mm256_hadd_epi32(ab, ab);
+    let (mut first, mut second) = ([0u32; 8], [0u32; 8]);
+    store(&mut first, four);
+    store(&mut second, _mm256_hadd_epi32(products, products));
+    [0, 4].map(|half| Moments {
+        source: first[half],
+        shown: first[half + 1],
+        source_squares: first[half + 2],
+        shown_squares: first[half + 3],
+        products: second[half],
+    })
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load_levels(levels: &[u16]) -> __m256i {
+    let levels = &levels[..LANE / 2];
+    // SAFETY: the slice is as long as the register, and the load needs no alignment.
+    unsafe { _mm256_loadu_si256(levels.as_ptr().cast()) }
 }
 
 #[target_feature(enable = "avx2")]

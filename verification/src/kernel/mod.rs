@@ -91,6 +91,16 @@ impl Kernel {
         dispatch!(self, square_error(a, b))
     }
 
+    /// Moments of 8 x 8 blocks of two bands of eight rows of levels, `stride` apart; columns beyond the last whole block are
+    /// left out.
+    pub(crate) fn moments(self, source: &[u16], shown: &[u16], stride: usize, out: &mut [Moments]) {
+        debug_assert!(
+            out.len() * MOMENT_SIDE <= stride && source.len() == shown.len(),
+            "blocks within the rows"
+        );
+        dispatch!(self, moments(source, shown, stride, out));
+    }
+
     /// Energy of the finest Haar wavelets of two rows of levels: what two by two of them differ by.
     pub(crate) fn haar(self, upper: &[u16], lower: &[u16]) -> u64 {
         dispatch!(self, haar(upper, lower))
@@ -107,6 +117,20 @@ impl Default for Kernel {
     fn default() -> Self {
         Self::detect()
     }
+}
+
+/// Columns and rows of a block whose moments are taken.
+pub(crate) const MOMENT_SIDE: usize = 8;
+
+/// Sums over a block of a picture and another one: of levels, their squares and products. Of 64 levels of at most 2^12:
+/// below 2^31.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Moments {
+    pub(crate) source: u32,
+    pub(crate) shown: u32,
+    pub(crate) source_squares: u32,
+    pub(crate) shown_squares: u32,
+    pub(crate) products: u32,
 }
 
 /// Neighbouring rows of a plane, each with the weight at which it is added up.
@@ -201,6 +225,39 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn moments_are_sums_by_definition_on_every_kernel(
+            blocks in 0usize..20, rest in 0usize..8, seed in any::<u64>(), brightest in any::<bool>(),
+        ) {
+            let stride = blocks * MOMENT_SIDE + rest;
+            let mut state = seed | 1;
+            let mut level = || {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                if brightest { MAX_MEAN } else { ((state >> 40) % (u64::from(MAX_MEAN) + 1)) as u16 }
+            };
+            let mut plane = || (0..stride * MOMENT_SIDE).map(|_| level()).collect::<Vec<u16>>();
+            let (source, shown) = (plane(), plane());
+            let sum = |block: usize, of: fn(u64, u64) -> u64| {
+                let places = (0..MOMENT_SIDE * MOMENT_SIDE)
+                    .map(|i| i / MOMENT_SIDE * stride + block * MOMENT_SIDE + i % MOMENT_SIDE);
+                places.map(|at| of(source[at].into(), shown[at].into())).sum::<u64>() as u32
+            };
+            let wanted: Vec<Moments> = (0..blocks)
+                .map(|block| Moments {
+                    source: sum(block, |a, _| a),
+                    shown: sum(block, |_, b| b),
+                    source_squares: sum(block, |a, _| a * a),
+                    shown_squares: sum(block, |_, b| b * b),
+                    products: sum(block, |a, b| a * b),
+                })
+                .collect();
+            for kernel in [Kernel::SCALAR, Kernel::detect()] {
+                let mut out = vec![Moments::default(); blocks];
+                kernel.moments(&source, &shown, stride, &mut out);
+                prop_assert_eq!(&out, &wanted);
+            }
+        }
+
         #[test]
         fn levels_are_compared_by_definition_on_every_kernel(pairs in levels(700)) {
             let (a, b): (Vec<u16>, Vec<u16>) = pairs.into_iter().unzip();

@@ -1,6 +1,6 @@
 //! The loops in plain Rust, for the compiler to make of them what the machine has.
 
-use super::{Band, SmallDivisor};
+use super::{Band, MOMENT_SIDE, Moments, SmallDivisor};
 
 /// Columns summed at once: as many as stay in registers.
 const STRIP: usize = 32;
@@ -117,6 +117,28 @@ pub(super) fn haar(upper: &[u16], lower: &[u16]) -> u64 {
         u64::from(energy)
     };
     chunks.map(part).sum()
+}
+
+pub(super) fn moments(source: &[u16], shown: &[u16], stride: usize, out: &mut [Moments]) {
+    for (index, moments) in out.iter_mut().enumerate() {
+        *moments = block_moments(&source[index * MOMENT_SIDE..], &shown[index * MOMENT_SIDE..], stride);
+    }
+}
+
+pub(super) fn block_moments(source: &[u16], shown: &[u16], stride: usize) -> Moments {
+    let mut sums = Moments::default();
+    let rows = source.chunks(stride).zip(shown.chunks(stride));
+    for (source, shown) in rows.take(MOMENT_SIDE) {
+        for (&a, &b) in source[..MOMENT_SIDE].iter().zip(&shown[..MOMENT_SIDE]) {
+            let (a, b) = (u32::from(a), u32::from(b));
+            sums.source += a;
+            sums.shown += b;
+            sums.source_squares += a * a;
+            sums.shown_squares += b * b;
+            sums.products += a * b;
+        }
+    }
+    sums
 }
 
 /// Samples of a block's row. Levels are at most 2^12: the squared differences of a block's row fit 32 bits.

@@ -5,11 +5,9 @@ pub mod draw;
 pub mod journal;
 
 use alloy_primitives::keccak256;
+pub use framemill_network::PPM;
 
 use crate::report::Tier;
-
-/// One in a million: the unit of the sampling rates.
-pub const PPM: u32 = 1_000_000;
 
 /// Sampling rates of the picture checks. The structure is always checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -105,6 +105,7 @@ pub(crate) fn claim(feature_root: B256) -> RenditionClaim {
         sha256: B256::from_slice(&Sha256::digest(rendition)),
         pixels: u64::from(WIDTH * HEIGHT) * sample().features.len() as u64,
         feature_root,
+        psnr_centi_db: None,
     }
 }
 

@@ -64,8 +64,14 @@ impl Delivered {
     /// What was delivered, with this root signed for its features.
     fn new(rendition: &Bytes, feature_root: B256) -> Self {
         let pixels = u64::from(WIDTH * HEIGHT) * 45;
-        let other = RenditionClaim { index: 0, sha256: B256::ZERO, pixels: 7, feature_root: B256::ZERO };
-        let accused = RenditionClaim { index: 1, sha256: hash(rendition), pixels, feature_root };
+        let other = RenditionClaim {
+            index: 0,
+            sha256: B256::ZERO,
+            pixels: 7,
+            feature_root: B256::ZERO,
+            psnr_centi_db: None,
+        };
+        let accused = RenditionClaim { index: 1, sha256: hash(rendition), pixels, feature_root, ..other };
         Self {
             rendition: rendition.clone(),
             claims: [other, accused],
@@ -136,6 +142,22 @@ fn judged(bundle: &Bundle) -> Result<Judgement, Unjudgeable> {
     let read = Bundle::open(folder.path()).expect("the bundle is read");
     assert_eq!(read.id(), bundle.id());
     read.judge(&MediaLimits::segment())
+}
+
+#[test]
+fn a_declared_quality_above_the_true_one_is_proven_and_one_up_to_it_is_no_fault() {
+    let source =
+        SourceReference::new(source().data.clone(), &MediaLimits::segment()).expect("a sound source");
+    let rendition = &sample().rendition;
+    let report = verify(&source, rendition, &ladder().entries()[1], &Policy::FULL, &SEED).expect("a verdict");
+    let found = report.quality.psnr_centi_db;
+    let faults = |psnr_centi_db| {
+        let mut delivered = Delivered::new(rendition, true_root());
+        delivered.claims[1].psnr_centi_db = psnr_centi_db;
+        judged(&delivered.bundle()).expect("a verdict").faults
+    };
+    assert_eq!(faults(Some(found + 1)), [Fault::FalseQuality { claimed: found + 1, found }]);
+    assert!([None, Some(0), Some(found)].into_iter().all(|honest| faults(honest).is_empty()));
 }
 
 #[test]

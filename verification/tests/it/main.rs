@@ -11,6 +11,7 @@ mod honest;
 mod hostile;
 mod outside;
 mod picture;
+mod quality;
 mod rewrite;
 mod studio;
 mod suite;
