@@ -67,6 +67,7 @@ macro_rules! dispatch {
             Level::Scalar => scalar::$name($($argument),*),
             #[cfg(target_arch = "aarch64")]
             // SAFETY: the level is only made by `available`, which found the instructions on this machine.
+            #[allow(unused_unsafe, reason = "some loops are the scalar ones")]
             Level::Neon => unsafe { neon::$name($($argument),*) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the level is only made by `available`, which found the instructions on this machine.
