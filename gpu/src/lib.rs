@@ -8,6 +8,7 @@
 
 mod device;
 mod error;
+pub mod lattice;
 mod library;
 
 pub use device::{Device, Inventory, Version, list_devices};

@@ -17,3 +17,4 @@ mod rewrite;
 mod studio;
 mod suite;
 mod tamper;
+mod twin;
