@@ -39,7 +39,7 @@ fn works() -> Vec<(Work, Vec<u8>)> {
         shape(107, 432, Samples::HighWords(10), 2),
         shape(201, 416, Samples::Words(12), 1),
     ];
-    let noise = |work: &Work| (0..work.plane_bytes()).map(|i| (i * 2_654_435_761 >> 13) as u8).collect();
+    let noise = |work: &Work| (0..work.plane_bytes()).map(|i| ((i * 2_654_435_761) >> 13) as u8).collect();
     let works = shapes.map(|shape| Work::new(shape, Cells { cols: 80, rows: 45 }).expect("it fits"));
     works.into_iter().map(|work| (work, noise(&work))).collect()
 }

@@ -1,5 +1,5 @@
 //! The loops for AVX-512 with VNNI, whose dot products add four 8-bit or two 16-bit samples to a 32-bit sum at once.
-//! What runs over cells rather than samples stays on AVX2.
+//! Most of what runs over cells rather than samples stays on AVX2.
 
 use std::arch::x86_64::{
     __m512i, _mm512_add_epi16, _mm512_add_epi32, _mm512_dpbusd_epi32, _mm512_dpwssd_epi32,
@@ -8,10 +8,8 @@ use std::arch::x86_64::{
     _mm512_srli_epi16, _mm512_storeu_si512, _mm512_sub_epi16, _mm512_xor_si512,
 };
 
-pub(super) use super::avx2::{
-    divide, haar, square_error, sum_abs_diff, sum_chunks, sum_left, sum_parts, sum_wide,
-};
-use super::{Band, avx2, starts};
+pub(super) use super::avx2::{haar, square_error, sum_abs_diff, sum_left, sum_parts, sum_wide};
+use super::{Band, SmallDivisor, avx2, scalar, starts};
 
 /// Bytes of a register, and of a line of the cache.
 const LANE: usize = 64;
@@ -93,6 +91,16 @@ fn wide_quads(band: &Band<'_>, x: usize) -> __m512i {
     let odd = _mm512_permutex2var_epi32(left, ODDS.register(), right);
     let missing = _mm512_set1_epi32(weights.wrapping_mul(4 << 15) as i32);
     _mm512_add_epi32(_mm512_add_epi32(even, odd), missing)
+}
+
+#[target_feature(enable = "avx2,avx512bw,avx512vnni")]
+pub(super) fn sum_chunks(columns: &[u32], samples: usize, cells: &mut [u32]) {
+    scalar::sum_chunks(columns, samples, cells);
+}
+
+#[target_feature(enable = "avx2,avx512bw,avx512vnni")]
+pub(super) fn divide(sums: &[u32], by: SmallDivisor, out: &mut [u16]) {
+    scalar::divide(sums, by, out);
 }
 
 #[target_feature(enable = "avx2,avx512bw,avx512vnni")]

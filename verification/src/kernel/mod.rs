@@ -12,6 +12,8 @@ mod neon;
 mod scalar;
 
 use std::fmt;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use std::slice::Chunks;
 
 use crate::plane::MAX_MEAN;
 
@@ -202,6 +204,10 @@ pub(crate) struct Band<'a> {
     pub(crate) next: &'a [u8],
 }
 
+/// A row that has a weight of its own, if there is one, and that weight.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+type Weighted<'a> = (Option<&'a [u8]>, u32);
+
 impl<'a> Band<'a> {
     /// A row's bytes.
     pub(crate) fn row(&self, index: usize) -> &'a [u8] {
@@ -222,7 +228,7 @@ impl<'a> Band<'a> {
     /// Its rows from byte `x` on, those of the weight between apart from the first and the last where theirs is another.
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     #[inline(always)]
-    fn rows_from(&self, x: usize) -> (std::slice::Chunks<'a, u8>, [(Option<&'a [u8]>, u32); 2]) {
+    fn rows_from(&self, x: usize) -> (Chunks<'a, u8>, [Weighted<'a>; 2]) {
         let mut rows = self.data[x..].chunks(self.stride);
         let own = |weight| weight != self.between;
         let first = if own(self.first) { rows.next() } else { None };
