@@ -7,7 +7,7 @@ INPUT ?=
 ARGS ?=
 FORGE := .tools/bin/forge
 
-.PHONY: help setup demo test check bench attack-suite fuzz fmt abi
+.PHONY: help setup demo test check bench attack-suite determinism kernels fuzz fmt abi
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,7 @@ check: ## format, lints, documentation, licences, contract format and ABI
 	scripts/setup build check
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
+	cargo fmt --manifest-path verification/cross/Cargo.toml --check
 	cargo clippy --workspace --all-targets --locked -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --document-private-items --locked
 	cargo deny --all-features --log-level error check licenses bans sources
@@ -40,6 +41,13 @@ bench: ## figures against a peer in the same run: ladder, verification, tickets
 attack-suite: ## what verification catches and refuses, beside known metrics; ARGS="--every 4 --rungs 360 --peers" (long)
 	scripts/setup build
 	cargo run --release --locked --package framemill-verification --example attack_suite -- $(ARGS)
+
+determinism: ## the same features and reports of 100,000 fuzzed frames in every way, 64-bit ARM emulated; ARGS=FRAMES (long)
+	scripts/setup build browser
+	scripts/determinism $(ARGS)
+
+kernels: ## rebuild the committed PTX of the CUDA kernels
+	scripts/kernels
 
 fuzz: ## fuzz what reads strangers' bytes; ARGS="TARGET SECONDS", without them the targets
 	scripts/setup build

@@ -105,7 +105,7 @@ fn unpack_driver_version(packed: u32) -> Version {
     Version { major: packed / 1000, minor: packed % 1000 / 10 }
 }
 
-fn refused(call: &'static str, error: DriverError) -> GpuError {
+pub(crate) fn refused(call: &'static str, error: DriverError) -> GpuError {
     match error.0 {
         sys::CUresult::CUDA_ERROR_NO_DEVICE => GpuError::NoDevice,
         code => GpuError::Driver { call, reason: format!("{code:?}") },

@@ -21,4 +21,16 @@ pub enum GpuError {
         "the CUDA driver sees no device; check CUDA_VISIBLE_DEVICES and that the card is passed into this container"
     )]
     NoDevice,
+    /// The kernels do not take such a plane or grid.
+    #[error("no kernel takes {value} {what}: want {least} to {most}; measure it on the CPU")]
+    Unfit {
+        /// What was counted.
+        what: &'static str,
+        /// The count.
+        value: u32,
+        /// The least that is taken.
+        least: u32,
+        /// The most that is taken.
+        most: u32,
+    },
 }

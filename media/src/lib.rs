@@ -69,4 +69,5 @@ pub use probe::{AudioInfo, Probe, VideoInfo, probe};
 pub use repair::repair_timestamps;
 pub use scale::{ScaleFilter, Scaler, ScalerConfig};
 pub use segment::{Segmenter, SegmenterConfig, SourceSegment};
+pub use sys::use_plain_instructions;
 pub use time::{Rational, TICKS_PER_SECOND, Ticks};

@@ -21,6 +21,14 @@ pub(crate) fn init() {
     });
 }
 
+/// Makes FFmpeg do without the instructions that not every processor of this kind has, in the whole process and for
+/// whatever is opened from now on. Slow: for showing that decoding does not depend on them.
+pub fn use_plain_instructions() {
+    init();
+    // SAFETY: sets process-wide flags, which FFmpeg reads atomically; callable at any time.
+    unsafe { ffi::av_force_cpu_flags(0) };
+}
+
 /// The error of a negative FFmpeg status.
 pub(crate) fn check(operation: &'static str, status: c_int) -> Result<c_int, MediaError> {
     if status < 0 { Err(failure(operation, status)) } else { Ok(status) }

@@ -56,8 +56,8 @@ fn main() -> Result<(), Failure> {
     report("the sampling floor on average", whole_work.mul_f64(floor / 100.0));
     report("decoding of source and rungs alone", decode);
     report("features and comparison beyond decoding", whole.saturating_sub(decode));
-    for (name, kernel) in [("", Kernel::detect()), (", plain Rust", Kernel::SCALAR)] {
-        let name = format!("features of source and rungs, chroma included{name}");
+    for kernel in Kernel::available() {
+        let name = format!("features of source and rungs, chroma included, {kernel}");
         report(&name, features(&source, &renditions, &limits, kernel)?);
     }
     let decode_rungs = least(|| decode_all(renditions.iter(), &limits))?;

@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::plane::BadPlane;
+
 /// No verdict: the judge lacks something, which says nothing about the rendition.
 ///
 /// What is wrong with a rendition is never an error but a failed check in its [`Report`](crate::Report).
@@ -28,19 +30,6 @@ pub enum VerifyError {
     #[error("source segment has no decodable video frame; nothing to compare a rendition with")]
     NoSourcePicture,
     /// A plane's figures contradict its buffer.
-    #[error(
-        "plane of {width}x{height} samples, {depth} bits, stride {stride} does not fit {bytes} bytes; pass the decoder's own figures"
-    )]
-    BadPlane {
-        /// Samples in a row.
-        width: usize,
-        /// Rows.
-        height: usize,
-        /// Bytes from row to row.
-        stride: usize,
-        /// Bits per sample.
-        depth: u8,
-        /// Length of the buffer.
-        bytes: usize,
-    },
+    #[error(transparent)]
+    BadPlane(#[from] BadPlane),
 }

@@ -80,7 +80,8 @@ fn plane(frame: &Frame, index: usize) -> Result<Option<Plane<'_>>, VerifyError> 
     };
     let depth = frame.format().bit_depth();
     let sample_bytes = if depth > 8 { 2 } else { 1 };
-    Plane::new(raw.data(), raw.stride(), raw.row_bytes() / sample_bytes, raw.rows(), depth).map(Some)
+    let plane = Plane::new(raw.data(), raw.stride(), raw.row_bytes() / sample_bytes, raw.rows(), depth)?;
+    Ok(Some(plane))
 }
 
 /// A picture kept at full size, to measure the quality of renditions. It shares the decoder's buffer.

@@ -42,7 +42,9 @@ pub fn verify(
         let mut judge = PictureJudge::new(source, decoded, tier, entry, structure.frames);
         judge.run(rendition, tier, entry, &structure)?;
         checks.extend(judge.checks(tier));
-        quality = judge.quality;
+        if judge.undecodable == 0 {
+            quality = judge.quality;
+        }
     }
     let quality = quality.finish(structure.video_bytes, source.outline().duration(), entry.bitrate);
     Ok(Report::new(tier, source.sha256(), sha256(rendition), structure.pixels, checks, quality))
@@ -112,7 +114,9 @@ impl<'a> PictureJudge<'a> {
             Ok(()) => {}
         }
         let expected = if tier == Tier::FirstFrame { 1 } else { structure.frames };
-        self.undecodable += i64::try_from(expected.saturating_sub(self.decoded)).unwrap_or(i64::MAX);
+        if self.undecodable > 0 || self.decoded < expected {
+            self.undecodable = i64::try_from(expected.max(1)).unwrap_or(i64::MAX);
+        }
         Ok(())
     }
 
@@ -141,11 +145,14 @@ impl<'a> PictureJudge<'a> {
         Ok(())
     }
 
+    /// Nothing is said of the pictures of a stream that does not decode cleanly: how much of it is seen before it breaks, and
+    /// what is made of the rest, is the decoder's affair.
     fn checks(&self, tier: Tier) -> Vec<Check> {
-        let mut checks = vec![
-            Check::is("undecodable_frames", self.undecodable, 0),
-            Check::is("odd_frames", self.odd_frames, 0),
-        ];
+        let undecodable = Check::is("undecodable_frames", self.undecodable, 0);
+        if self.undecodable > 0 {
+            return vec![undecodable];
+        }
+        let mut checks = vec![undecodable, Check::is("odd_frames", self.odd_frames, 0)];
         checks.extend(self.comparison.checks(tier, self.quality.roughened()));
         checks
     }

@@ -70,7 +70,7 @@ fn gcd(a: usize, b: usize) -> usize {
 enum Sums {
     /// Not at all: every cell is one sample of 8 bits.
     Same,
-    /// In 16 bits, four neighbours together.
+    /// Four neighbours together, in 16 bits those of 8.
     Quads { columns: Vec<u32>, samples: usize, cells: Vec<u32>, divisor: SmallDivisor },
     /// In 16 bits.
     Narrow { columns: Vec<u16>, edges: Edges, cells: Vec<u32>, divisor: SmallDivisor },
@@ -80,25 +80,36 @@ enum Sums {
     Exact { columns: Vec<u32>, divisor: Divisor },
 }
 
-/// Where the edges between the cells of a row lie, looked up rather than followed: their pattern is too irregular for a
-/// branch.
+/// Where the cells of a row end, looked up rather than followed: their pattern is too irregular for a branch.
 struct Edges {
-    /// The column that each edge cuts, and how many of its parts lie left of it.
-    inner: Vec<(u32, u32)>,
+    /// The column in which each cell ends.
+    columns: Vec<u32>,
+    /// How many of the column's parts lie left of that end, one at least.
+    cuts: Vec<u32>,
     /// Parts of a column.
     parts: u32,
-    /// What lies left of each column.
+    /// What lies left of each column, and left of the end.
     lefts: Vec<u32>,
 }
 
 impl Edges {
     fn new(across: Axis, width: usize, cells: usize) -> Self {
+        let column = |cell: usize| (cell * across.samples - 1) / across.cells;
         // Columns and parts are at most MAX_PLANE_SIDE, or as many as there are cells in a row.
-        let edge = |index: usize| {
-            let at = index * across.samples;
-            ((at / across.cells) as u32, (at % across.cells) as u32)
-        };
-        Self { inner: (1..cells).map(edge).collect(), parts: across.cells as u32, lefts: vec![0; width] }
+        let cut = |cell: usize| (cell * across.samples - column(cell) * across.cells) as u32;
+        Self {
+            columns: (1..=cells).map(|cell| column(cell) as u32).collect(),
+            cuts: (1..=cells).map(cut).collect(),
+            parts: across.cells as u32,
+            lefts: vec![0; width + 1],
+        }
+    }
+
+    /// Sums of parts of columns for every cell. `sum_left` sums what lies left of each column and returns the sum of all.
+    fn sum(&mut self, kernel: Kernel, sum_left: impl FnOnce(&mut [u32]) -> u32, cells: &mut [u32]) {
+        let (end, lefts) = self.lefts.split_last_mut().expect("one more than the columns");
+        *end = sum_left(lefts);
+        kernel.sum_parts(&self.lefts, (&self.columns, &self.cuts), self.parts, cells);
     }
 }
 
@@ -118,15 +129,16 @@ impl Sums {
         // What bounds the dividend bounds the divisor.
         let (cells, divisor) = (vec![0; cells], SmallDivisor::new(divisor as u32));
         let columns_fit = brightest * down.samples as u64 <= u64::from(u16::MAX);
-        if plane.depth() > 8 || !columns_fit {
+        let quads = across.cells == 1 && across.samples.is_multiple_of(4);
+        if quads && (plane.depth() > 8 || columns_fit) {
+            Self::Quads { columns: vec![0; width / 4], samples: across.samples / 4, cells, divisor }
+        } else if plane.depth() > 8 || !columns_fit {
             Self::Wide {
                 columns: vec![0; width],
                 edges: Edges::new(across, width, cells.len()),
                 cells,
                 divisor,
             }
-        } else if across.cells == 1 && across.samples.is_multiple_of(4) {
-            Self::Quads { columns: vec![0; width / 4], samples: across.samples / 4, cells, divisor }
         } else {
             Self::Narrow {
                 columns: vec![0; width],
@@ -157,18 +169,25 @@ impl<'a> AreaMeans<'a> {
             }
             Sums::Quads { columns, samples, cells, divisor } => {
                 self.kernel.sum_quads(&band, columns);
-                sum_chunks(columns, *samples, cells);
+                self.kernel.sum_chunks(columns, *samples, cells);
                 self.kernel.divide(cells, *divisor, out);
             }
             Sums::Narrow { columns, edges, cells, divisor } => {
                 self.kernel.sum_columns(&band, columns);
-                let sum_left = |columns: &[u16], lefts: &mut [u32]| self.kernel.sum_left(columns, lefts);
-                sum_cells(columns, self.across, edges, sum_left, cells);
+                if self.across.cells == 1 {
+                    sum_columns(columns, self.across.samples, cells);
+                } else {
+                    edges.sum(self.kernel, |lefts| self.kernel.sum_left(columns, lefts), cells);
+                }
                 self.kernel.divide(cells, *divisor, out);
             }
             Sums::Wide { columns, edges, cells, divisor } => {
                 self.kernel.sum_wide(&band, columns);
-                sum_cells(columns, self.across, edges, Kernel::sum_left_wide, cells);
+                if self.across.cells == 1 {
+                    self.kernel.sum_chunks(columns, self.across.samples, cells);
+                } else {
+                    edges.sum(self.kernel, |lefts| Kernel::sum_left_wide(columns, lefts), cells);
+                }
                 self.kernel.divide(cells, *divisor, out);
             }
             Sums::Exact { columns, divisor } => {
@@ -179,41 +198,11 @@ impl<'a> AreaMeans<'a> {
     }
 }
 
-/// Sums of the columns of every cell, where the largest fits 32 bits. `sum_left` sums what lies left of each column.
-fn sum_cells<T: Copy + Into<u32>>(
-    columns: &[T],
-    across: Axis,
-    edges: &mut Edges,
-    sum_left: impl FnOnce(&[T], &mut [u32]) -> u32,
-    cells: &mut [u32],
-) {
-    if across.cells == 1 {
-        sum_chunks(columns, across.samples, cells);
-    } else {
-        let all = sum_left(columns, &mut edges.lefts);
-        sum_parts(columns, edges, all, cells);
-    }
-}
-
 /// Sums of whole columns for every cell.
-fn sum_chunks<T: Copy + Into<u32>>(columns: &[T], samples: usize, cells: &mut [u32]) {
+fn sum_columns(columns: &[u16], samples: usize, cells: &mut [u32]) {
     for (cell, columns) in cells.iter_mut().zip(columns.chunks_exact(samples)) {
-        *cell = columns.iter().map(|&column| column.into()).sum();
+        *cell = columns.iter().map(|&column| u32::from(column)).sum();
     }
-}
-
-/// Sums of parts of columns for every cell: the difference of what lies left of each edge between cells, of which
-/// `edges.lefts` holds the whole columns and `all` the sum of all. Exact, since the largest cell fits 32 bits.
-fn sum_parts<T: Copy + Into<u32>>(columns: &[T], edges: &Edges, all: u32, cells: &mut [u32]) {
-    let mut before = 0u32;
-    let (last, inner) = cells.split_last_mut().expect("a grid has cells");
-    for (cell, &(column, part)) in inner.iter_mut().zip(&edges.inner) {
-        let cut = part.wrapping_mul(columns[column as usize].into());
-        let here = edges.lefts[column as usize].wrapping_mul(edges.parts).wrapping_add(cut);
-        *cell = here.wrapping_sub(before);
-        before = here;
-    }
-    *last = all.wrapping_mul(edges.parts).wrapping_sub(before);
 }
 
 fn exact_means(columns: &[u32], across: Axis, divisor: &Divisor, out: &mut [u16]) {
@@ -303,7 +292,7 @@ mod tests {
         let data = samples(row_bytes + pad, row_bytes, height, depth, seed);
         let plane = Plane::new(&data, row_bytes + pad, width, height, depth).expect("sound plane");
         let wanted = reference(&plane, grid);
-        for kernel in [Kernel::SCALAR, Kernel::detect()] {
+        for kernel in Kernel::available() {
             let got = area_means_by(kernel, &plane, grid);
             assert_eq!(got, wanted, "{kernel:?}: {width}x{height}+{pad} of {depth} bits on {grid:?}, {seed}");
         }
@@ -378,7 +367,7 @@ mod tests {
     fn samples_beyond_their_depth_give_the_largest_mean() {
         let data = vec![255u8; 2 * 64 * 36];
         let plane = Plane::new(&data, 128, 64, 36, 10).expect("sound plane");
-        for kernel in [Kernel::SCALAR, Kernel::detect()] {
+        for kernel in Kernel::available() {
             for grid in [Grid { cols: 16, rows: 9 }, Grid { cols: 61, rows: 35 }] {
                 assert!(area_means_by(kernel, &plane, grid).iter().all(|&mean| mean == MAX_MEAN));
             }

@@ -1,6 +1,7 @@
 //! One plane of a picture as bytes.
 
-use crate::error::VerifyError;
+use thiserror::Error;
+
 use crate::kernel::Band;
 use crate::means::Axis;
 pub use crate::means::{area_means, area_means_by};
@@ -13,6 +14,24 @@ pub const LEVEL: u16 = 16;
 
 /// Largest mean: the brightest samples of many bits round up to 256 levels.
 pub(crate) const MAX_MEAN: u16 = 256 * LEVEL;
+
+/// A plane's figures contradict its buffer.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error(
+    "plane of {width}x{height} samples, {depth} bits, stride {stride} does not fit {bytes} bytes; pass the decoder's own figures"
+)]
+pub struct BadPlane {
+    /// Samples in a row.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// Bytes from row to row.
+    pub stride: usize,
+    /// Bits per sample.
+    pub depth: u8,
+    /// Length of the buffer.
+    pub bytes: usize,
+}
 
 /// A read-only plane of samples: rows of `width` samples, `stride` bytes apart.
 ///
@@ -37,7 +56,7 @@ impl<'a> Plane<'a> {
         width: usize,
         height: usize,
         depth: u8,
-    ) -> Result<Self, VerifyError> {
+    ) -> Result<Self, BadPlane> {
         let plane = Self { data, stride, width, height, depth };
         let sides = 1..=MAX_PLANE_SIDE;
         let row_bytes = width.saturating_mul(plane.sample_bytes());
@@ -47,11 +66,7 @@ impl<'a> Plane<'a> {
             && (8..=16).contains(&depth)
             && stride >= row_bytes
             && data.len() >= needed;
-        if sound {
-            Ok(plane)
-        } else {
-            Err(VerifyError::BadPlane { width, height, stride, depth, bytes: data.len() })
-        }
+        if sound { Ok(plane) } else { Err(BadPlane { width, height, stride, depth, bytes: data.len() }) }
     }
 
     /// Samples in a row.

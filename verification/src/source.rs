@@ -75,7 +75,8 @@ impl SourceReference {
     }
 
     /// Decodes with so many threads, zero for one per core. The default of one makes a judgement cost what it says and
-    /// run beside others; decoding, and so every report, is the same with any number.
+    /// run beside others. Decoding of what conforms, and so a report that passes, is the same with any number; of a few
+    /// damaged streams FFmpeg's threads make other pictures, so leave it at one where a report is to be evidence.
     #[must_use]
     pub fn with_decoder_threads(mut self, threads: u32) -> Self {
         self.decoder_threads = threads;
@@ -192,6 +193,8 @@ impl SourceReference {
             // Damaged, interlaced in parts or oddly timed: a transcoder sees what a demuxer makes of it.
             _ => {}
         }
+        // What patching up comes to depends on the number of threads, unless it is one.
+        let config = DecoderConfig { threads: 1, ..config };
         self.decode(&mut Frames::demuxed(&self.data, &config, limits).map_err(VerifyError::Source)?, want)
     }
 

@@ -2,31 +2,39 @@
 
 use std::arch::x86_64::{
     __m256i, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch, _mm256_add_epi16, _mm256_add_epi32,
-    _mm256_and_si256, _mm256_cvtepu16_epi32, _mm256_extract_epi32, _mm256_hadd_epi32, _mm256_loadu_si256,
-    _mm256_madd_epi16, _mm256_mullo_epi16, _mm256_permute2x128_si256, _mm256_permutevar8x32_epi32,
-    _mm256_set1_epi16, _mm256_set1_epi32, _mm256_setzero_si256, _mm256_shuffle_epi32, _mm256_slli_epi16,
-    _mm256_slli_si256, _mm256_srli_epi16, _mm256_srli_epi32, _mm256_storeu_si256, _mm256_sub_epi16,
-    _mm256_sub_epi32, _mm256_unpackhi_epi16, _mm256_unpacklo_epi16,
+    _mm256_and_si256, _mm256_blend_epi32, _mm256_cvtepu16_epi32, _mm256_extract_epi32, _mm256_hadd_epi32,
+    _mm256_i32gather_epi32, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mullo_epi16,
+    _mm256_mullo_epi32, _mm256_permute2x128_si256, _mm256_permute4x64_epi64, _mm256_permutevar8x32_epi32,
+    _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_setr_epi32, _mm256_setzero_si256,
+    _mm256_shuffle_epi32, _mm256_slli_epi16, _mm256_slli_epi32, _mm256_slli_si256, _mm256_srli_epi16,
+    _mm256_srli_epi32, _mm256_storeu_si256, _mm256_sub_epi16, _mm256_sub_epi32, _mm256_unpackhi_epi16,
+    _mm256_unpackhi_epi32, _mm256_unpacklo_epi16, _mm256_unpacklo_epi32,
 };
 
-use super::{Band, MOMENT_SIDE, Moments, SmallDivisor, scalar};
+use super::{Band, MOMENT_SIDE, Moments, SmallDivisor, scalar, starts};
 
 /// Bytes of a register.
 const LANE: usize = 32;
+
+/// Bytes of a line of the cache.
+const LINE: usize = 64;
+
+/// Rows of which two neighbouring 8-bit samples add up to 16 bits.
+const PAIR_ROWS: usize = 128;
 
 #[target_feature(enable = "avx2")]
 pub(super) fn sum_columns(band: &Band<'_>, out: &mut [u16]) {
     if band.width < LANE || band.sample_bytes != 1 {
         return scalar::sum_columns(band, out);
     }
-    let (pairs, singles) = starts(band.width);
+    let (pairs, singles) = starts(band.width, LANE, 2);
     for x in pairs {
-        for (at, sums) in [x, x + LANE].into_iter().zip(strips::<2>(band, x)) {
+        for (at, sums) in [x, x + LANE].into_iter().zip(strips::<1, 2>(band, x)) {
             store_columns(&mut out[at..at + LANE], sums);
         }
     }
     for x in singles {
-        let [sums] = strips(band, x);
+        let [sums] = strips::<1, 1>(band, x);
         store_columns(&mut out[x..x + LANE], sums);
     }
 }
@@ -41,18 +49,85 @@ fn store_columns(out: &mut [u16], (even, odd): (__m256i, __m256i)) {
 }
 
 #[target_feature(enable = "avx2")]
-pub(super) fn sum_quads(band: &Band<'_>, out: &mut [u32]) {
-    if band.width < LANE || band.sample_bytes != 1 {
-        return scalar::sum_quads(band, out);
+pub(super) fn sum_wide(band: &Band<'_>, out: &mut [u32]) {
+    if 2 * band.width < LANE || band.sample_bytes != 2 {
+        return scalar::sum_wide(band, out);
     }
-    let (pairs, singles) = starts(band.width);
+    let (pairs, singles) = starts(2 * band.width, LANE, 2);
     for x in pairs {
-        for (at, sums) in [x, x + LANE].into_iter().zip(strips::<2>(band, x)) {
+        for (at, sums) in [x, x + LANE].into_iter().zip(strips::<2, 2>(band, x)) {
+            store_wide(&mut out[at / 2..at / 2 + LANE / 2], sums);
+        }
+    }
+    for x in singles {
+        let [sums] = strips::<2, 1>(band, x);
+        store_wide(&mut out[x / 2..x / 2 + LANE / 2], sums);
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn store_wide(out: &mut [u32], (even, odd): (__m256i, __m256i)) {
+    let (low, high) = (_mm256_unpacklo_epi32(even, odd), _mm256_unpackhi_epi32(even, odd));
+    let (left, right) = out.split_at_mut(LANE / 4);
+    store(left, _mm256_permute2x128_si256::<0x20>(low, high));
+    store(right, _mm256_permute2x128_si256::<0x31>(low, high));
+}
+
+#[target_feature(enable = "avx2")]
+pub(super) fn sum_quads(band: &Band<'_>, out: &mut [u32]) {
+    match band.sample_bytes {
+        2 if 2 * band.width >= 2 * LANE => wide_quads(band, out),
+        2 => scalar::sum_wide_quads(band, out),
+        _ if band.width < LANE => scalar::sum_quads(band, out),
+        _ if band.is_plain() && band.rows <= PAIR_ROWS => plain_quads(band, out),
+        _ => weighted_quads(band, out),
+    }
+}
+
+/// Of rows that count as they are: neighbours are added as they are read.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn plain_quads(band: &Band<'_>, out: &mut [u32]) {
+    let (groups, singles) = starts(band.width, LANE, 4);
+    for x in groups {
+        for (at, sums) in (x..).step_by(LANE).zip(pairs::<4>(band, x)) {
+            store(&mut out[at / 4..at / 4 + 8], halves(sums));
+        }
+    }
+    for x in singles {
+        let [sums] = pairs(band, x);
+        store(&mut out[x / 4..x / 4 + 8], halves(sums));
+    }
+}
+
+/// Sums of every two columns of neighbouring strips of 32 samples of 8 bits.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn pairs<const N: usize>(band: &Band<'_>, x: usize) -> [__m256i; N] {
+    let ones = _mm256_set1_epi8(1);
+    let mut sums = [_mm256_setzero_si256(); N];
+    for row in band.data[x..].chunks(band.stride) {
+        let row = &row[..N * LANE];
+        for (sum, row) in sums.iter_mut().zip(row.chunks_exact(LANE)) {
+            *sum = _mm256_add_epi16(*sum, _mm256_maddubs_epi16(load(row), ones));
+        }
+    }
+    prefetch(band, x, N * LANE);
+    sums
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn weighted_quads(band: &Band<'_>, out: &mut [u32]) {
+    let (pairs, singles) = starts(band.width, LANE, 2);
+    for x in pairs {
+        for (at, sums) in [x, x + LANE].into_iter().zip(strips::<1, 2>(band, x)) {
             store_quads(&mut out[at / 4..at / 4 + 8], sums);
         }
     }
     for x in singles {
-        let [sums] = strips(band, x);
+        let [sums] = strips::<1, 1>(band, x);
         store_quads(&mut out[x / 4..x / 4 + 8], sums);
     }
 }
@@ -63,61 +138,101 @@ fn store_quads(out: &mut [u32], (even, odd): (__m256i, __m256i)) {
     store(out, _mm256_add_epi32(halves(even), halves(odd)));
 }
 
-/// Where pairs of strips start and then single ones: the last may overlap the one before, which gives the same sums
-/// again.
-fn starts(width: usize) -> (impl Iterator<Item = usize>, impl Iterator<Item = usize>) {
-    let paired = width / (2 * LANE) * (2 * LANE);
-    let last = (paired < width).then(|| width - LANE);
-    let whole = (width - paired > LANE).then_some(paired);
-    ((0..paired).step_by(2 * LANE), whole.into_iter().chain(last))
-}
-
-/// Sums of the even and of the odd columns of neighbouring strips of 32.
-///
-/// A register of bytes is also one of 16-bit words `even + 256 * odd`. These words are added up modulo 2^16 as they are,
-/// beside their upper halves; what the odd columns put into the words is taken away at the end.
+/// Of 16-bit samples, two registers of them at a time.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn strips<const N: usize>(band: &Band<'_>, x: usize) -> [(__m256i, __m256i); N] {
+fn wide_quads(band: &Band<'_>, out: &mut [u32]) {
+    let (groups, last) = starts(2 * band.width, 2 * LANE, 1);
+    for x in groups.chain(last) {
+        let [left, right] = strips::<2, 2>(band, x).map(|(even, odd)| _mm256_add_epi32(even, odd));
+        // The halves of both registers come out alternating.
+        let quads = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_hadd_epi32(left, right));
+        store(&mut out[x / 8..x / 8 + 8], quads);
+    }
+}
+
+/// Sums of the even and of the odd columns of neighbouring strips of 32 bytes, for samples of `BYTES` in words twice as
+/// long.
+///
+/// A register of samples is also one of words `even + 2^bits * odd`. These words are added up modulo their length as they
+/// are, beside their upper halves; what the odd columns put into the words is taken away at the end.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn strips<const BYTES: usize, const N: usize>(band: &Band<'_>, x: usize) -> [(__m256i, __m256i); N] {
     let mut sums = [(_mm256_setzero_si256(), _mm256_setzero_si256()); N];
-    let mut rows = band.data[x..].chunks(band.stride);
-    let own = |weight| weight != band.between;
-    let first = if own(band.first) { rows.next() } else { None };
-    let last = if own(band.last) { rows.next_back() } else { None };
+    let (rows, own) = band.rows_from(x);
     for row in rows {
-        for (index, (words, odd)) in sums.iter_mut().enumerate() {
-            let row = load(&row[index * LANE..]);
-            *words = _mm256_add_epi16(*words, row);
-            *odd = _mm256_add_epi16(*odd, _mm256_srli_epi16::<8>(row));
+        let row = &row[..N * LANE];
+        for ((words, odd), row) in sums.iter_mut().zip(row.chunks_exact(LANE)) {
+            let row = load(row);
+            *words = add::<BYTES>(*words, row);
+            *odd = add::<BYTES>(*odd, upper::<BYTES>(row));
         }
     }
     if band.between != 1 {
-        let weight = _mm256_set1_epi16(band.between as i16);
         for (words, odd) in &mut sums {
-            *words = _mm256_mullo_epi16(*words, weight);
-            *odd = _mm256_mullo_epi16(*odd, weight);
+            *words = times::<BYTES>(*words, band.between);
+            *odd = times::<BYTES>(*odd, band.between);
         }
     }
-    for (row, weight) in [(first, band.first), (last, band.last)] {
+    for (row, weight) in own {
         let Some(row) = row else { continue };
-        let weight = _mm256_set1_epi16(weight as i16);
-        for (index, (words, odd)) in sums.iter_mut().enumerate() {
-            let row = load(&row[index * LANE..]);
-            *words = _mm256_add_epi16(*words, _mm256_mullo_epi16(row, weight));
-            *odd = _mm256_add_epi16(*odd, _mm256_mullo_epi16(_mm256_srli_epi16::<8>(row), weight));
+        for ((words, odd), row) in sums.iter_mut().zip(row.chunks_exact(LANE)) {
+            let row = load(row);
+            *words = add::<BYTES>(*words, times::<BYTES>(row, weight));
+            *odd = add::<BYTES>(*odd, times::<BYTES>(upper::<BYTES>(row), weight));
         }
     }
-    prefetch(band, x);
-    sums.map(|(words, odd)| (_mm256_sub_epi16(words, _mm256_slli_epi16::<8>(odd)), odd))
+    prefetch(band, x, N * LANE);
+    sums.map(|(words, odd)| (subtract::<BYTES>(words, raised::<BYTES>(odd)), odd))
 }
 
-/// Fetches the rows that come next, once for every line of the cache.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn prefetch(band: &Band<'_>, x: usize) {
-    if x.is_multiple_of(2 * LANE) {
-        for row in band.next.get(x..).unwrap_or_default().chunks(band.stride) {
-            _mm_prefetch::<_MM_HINT_T0>(row.as_ptr().cast());
+fn add<const BYTES: usize>(a: __m256i, b: __m256i) -> __m256i {
+    if BYTES == 1 { _mm256_add_epi16(a, b) } else { _mm256_add_epi32(a, b) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn subtract<const BYTES: usize>(a: __m256i, b: __m256i) -> __m256i {
+    if BYTES == 1 { _mm256_sub_epi16(a, b) } else { _mm256_sub_epi32(a, b) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn times<const BYTES: usize>(words: __m256i, weight: u32) -> __m256i {
+    if BYTES == 1 {
+        _mm256_mullo_epi16(words, _mm256_set1_epi16(weight as i16))
+    } else {
+        _mm256_mullo_epi32(words, _mm256_set1_epi32(weight as i32))
+    }
+}
+
+/// The upper halves of words, where the odd samples lie.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn upper<const BYTES: usize>(words: __m256i) -> __m256i {
+    if BYTES == 1 { _mm256_srli_epi16::<8>(words) } else { _mm256_srli_epi32::<16>(words) }
+}
+
+/// The opposite of [`upper`].
+#[inline]
+#[target_feature(enable = "avx2")]
+fn raised<const BYTES: usize>(words: __m256i) -> __m256i {
+    if BYTES == 1 { _mm256_slli_epi16::<8>(words) } else { _mm256_slli_epi32::<16>(words) }
+}
+
+/// Fetches the next rows of what was just read, once for every line of the cache.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn prefetch(band: &Band<'_>, x: usize, bytes: usize) {
+    if !x.is_multiple_of(LINE) {
+        return;
+    }
+    for row in band.next.get(x..).unwrap_or_default().chunks(band.stride) {
+        for line in row[..bytes.min(row.len())].chunks(LINE) {
+            _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
         }
     }
 }
@@ -132,10 +247,10 @@ fn halves(words: __m256i) -> __m256i {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn load(bytes: &[u8]) -> __m256i {
-    let bytes = &bytes[..LANE];
+fn load<T: Integer>(from: &[T]) -> __m256i {
+    let from = &from[..LANE / size_of::<T>()];
     // SAFETY: the slice is as long as the register, and the load needs no alignment.
-    unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+    unsafe { _mm256_loadu_si256(from.as_ptr().cast()) }
 }
 
 #[inline]
@@ -148,13 +263,9 @@ fn store<T: Integer>(to: &mut [T], value: __m256i) {
 
 /// Integers of which any bits are a value.
 trait Integer {}
+impl Integer for u8 {}
 impl Integer for u16 {}
 impl Integer for u32 {}
-
-#[target_feature(enable = "avx2")]
-pub(super) fn sum_wide(band: &Band<'_>, out: &mut [u32]) {
-    scalar::sum_wide(band, out);
-}
 
 #[target_feature(enable = "avx2")]
 pub(super) fn sum_left(columns: &[u16], lefts: &mut [u32]) -> u32 {
@@ -177,6 +288,42 @@ pub(super) fn sum_left(columns: &[u16], lefts: &mut [u32]) -> u32 {
     let all = scalar::sum_left(rest, lefts_rest);
     lefts_rest.iter_mut().for_each(|left| *left = left.wrapping_add(sum));
     all.wrapping_add(sum)
+}
+
+#[target_feature(enable = "avx2")]
+pub(super) fn sum_chunks(columns: &[u32], samples: usize, cells: &mut [u32]) {
+    scalar::sum_chunks(columns, samples, cells);
+}
+
+#[target_feature(enable = "avx2")]
+pub(super) fn sum_parts(lefts: &[u32], (columns, cuts): (&[u32], &[u32]), parts: u32, cells: &mut [u32]) {
+    let inside = |&column: &u32| (column as usize) < lefts.len().min(i32::MAX as usize) - 1;
+    assert!(!lefts.is_empty() && columns.iter().all(inside), "cells end in columns");
+    let whole = cells.len() / 8 * 8;
+    let parts_of_all = _mm256_set1_epi32(parts as i32);
+    let turn = _mm256_setr_epi32(7, 0, 1, 2, 3, 4, 5, 6);
+    let mut before = _mm256_setzero_si256();
+    for ((cells, columns), cuts) in
+        cells.chunks_exact_mut(8).zip(columns.chunks_exact(8)).zip(cuts.chunks_exact(8))
+    {
+        let columns = load(columns);
+        // SAFETY: all columns are below the last of `lefts`, as is checked above.
+        let left = unsafe { _mm256_i32gather_epi32::<4>(lefts.as_ptr().cast(), columns) };
+        // SAFETY: all columns have one after them in `lefts`, as is checked above.
+        let right = unsafe { _mm256_i32gather_epi32::<4>(lefts[1..].as_ptr().cast(), columns) };
+        let cut = _mm256_mullo_epi32(_mm256_sub_epi32(right, left), load(cuts));
+        let here = _mm256_add_epi32(_mm256_mullo_epi32(left, parts_of_all), cut);
+        // Each cell's left end is the one before it.
+        let turned = _mm256_permutevar8x32_epi32(here, turn);
+        store(cells, _mm256_sub_epi32(here, _mm256_blend_epi32::<1>(turned, before)));
+        before = turned;
+    }
+    let before = _mm256_extract_epi32::<0>(before) as u32;
+    let rest = &mut cells[whole..];
+    scalar::sum_parts(lefts, (&columns[whole..], &cuts[whole..]), parts, rest);
+    if let Some(first) = rest.first_mut() {
+        *first = first.wrapping_sub(before);
+    }
 }
 
 #[target_feature(enable = "avx2")]

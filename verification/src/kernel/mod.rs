@@ -1,11 +1,19 @@
-//! The inner loops over samples and cells: once in plain Rust and once for AVX2, equal bit for bit.
+//! The inner loops over samples and cells: once in plain Rust and once for each set of wide instructions, equal bit for bit.
 //!
 //! Every result is an exact integer sum or one defined rounding of it, so the order of additions, and with it the width
 //! of a register, cannot show. Tests choose a kernel; everything else takes [`Kernel::detect`].
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod scalar;
+
+use std::fmt;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use std::slice::Chunks;
 
 use crate::plane::MAX_MEAN;
 
@@ -17,8 +25,41 @@ pub struct Kernel(Level);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Level {
     Scalar,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+/// The levels of this architecture, the slowest first.
+const LEVELS: &[Level] = &[
+    Level::Scalar,
+    #[cfg(target_arch = "aarch64")]
+    Level::Neon,
+    #[cfg(target_arch = "x86_64")]
+    Level::Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Level::Avx512,
+];
+
+impl Level {
+    fn runs_here(self) -> bool {
+        match self {
+            Self::Scalar => true,
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => std::arch::is_aarch64_feature_detected!("neon"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => std::arch::is_x86_feature_detected!("avx2"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => {
+                Self::Avx2.runs_here()
+                    && std::arch::is_x86_feature_detected!("avx512bw")
+                    && std::arch::is_x86_feature_detected!("avx512vnni")
+            }
+        }
+    }
 }
 
 /// Runs a loop on the kernel's level.
@@ -26,9 +67,16 @@ macro_rules! dispatch {
     ($kernel:expr, $name:ident($($argument:expr),*)) => {
         match $kernel.0 {
             Level::Scalar => scalar::$name($($argument),*),
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: the level is only made by `available`, which found the instructions on this machine.
+            #[allow(unused_unsafe, reason = "some loops are the scalar ones")]
+            Level::Neon => unsafe { neon::$name($($argument),*) },
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: the level is only made by `detect`, which found the instructions on this machine.
+            // SAFETY: the level is only made by `available`, which found the instructions on this machine.
             Level::Avx2 => unsafe { avx2::$name($($argument),*) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the level is only made by `available`, which found the instructions on this machine.
+            Level::Avx512 => unsafe { avx512::$name($($argument),*) },
         }
     };
 }
@@ -40,11 +88,12 @@ impl Kernel {
     /// The fastest kernel of this machine.
     #[must_use]
     pub fn detect() -> Self {
-        #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2") {
-            return Self(Level::Avx2);
-        }
-        Self::SCALAR
+        Self::available().last().unwrap_or(Self::SCALAR)
+    }
+
+    /// Every kernel that this machine can run, the slowest first.
+    pub fn available() -> impl Iterator<Item = Self> {
+        LEVELS.iter().copied().filter(|level| level.runs_here()).map(Self)
     }
 
     /// Weighted sums of the columns of 8-bit rows, modulo 2^16.
@@ -53,7 +102,8 @@ impl Kernel {
         dispatch!(self, sum_columns(band, out));
     }
 
-    /// The same of four neighbouring columns together, none of whose sums passes 16 bits.
+    /// The same of four neighbouring columns together: of 8-bit rows where no column's sum passes 16 bits, of 16-bit
+    /// samples modulo 2^32.
     pub(crate) fn sum_quads(self, band: &Band<'_>, out: &mut [u32]) {
         debug_assert_eq!(band.width, 4 * out.len(), "one sum for every four columns");
         dispatch!(self, sum_quads(band, out));
@@ -74,6 +124,25 @@ impl Kernel {
     /// The same of wide columns. Each sum waits for the one before: no register makes it faster by much.
     pub(crate) fn sum_left_wide(columns: &[u32], lefts: &mut [u32]) -> u32 {
         scalar::sum_left(columns, lefts)
+    }
+
+    /// Sums of every so many neighbours.
+    pub(crate) fn sum_chunks(self, columns: &[u32], samples: usize, cells: &mut [u32]) {
+        debug_assert_eq!(columns.len(), samples * cells.len(), "as many for each cell");
+        dispatch!(self, sum_chunks(columns, samples, cells));
+    }
+
+    /// Sums of parts of columns for every cell, in parts, modulo 2^32: the difference of what lies left of its ends. Each
+    /// cell ends in a column, cut after so many of its `parts`. `lefts` holds what lies left of each column, and of all.
+    pub(crate) fn sum_parts(
+        self,
+        lefts: &[u32],
+        (columns, cuts): (&[u32], &[u32]),
+        parts: u32,
+        cells: &mut [u32],
+    ) {
+        debug_assert!(columns.len() == cells.len() && cuts.len() == cells.len(), "one end for each cell");
+        dispatch!(self, sum_parts(lefts, (columns, cuts), parts, cells));
     }
 
     /// Rounded means of sums.
@@ -110,6 +179,20 @@ impl Kernel {
     /// neighbours and from those above.
     pub(crate) fn roughness(self, above: &[u16], row: &[u16], blocks: &mut [u64]) {
         dispatch!(self, roughness(above, row, blocks));
+    }
+}
+
+impl fmt::Display for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Level::Scalar => "scalar",
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => "neon",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => "avx512",
+        })
     }
 }
 
@@ -151,6 +234,10 @@ pub(crate) struct Band<'a> {
     pub(crate) next: &'a [u8],
 }
 
+/// A row that has a weight of its own, if there is one, and that weight.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+type Weighted<'a> = (Option<&'a [u8]>, u32);
+
 impl<'a> Band<'a> {
     /// A row's bytes.
     pub(crate) fn row(&self, index: usize) -> &'a [u8] {
@@ -167,6 +254,36 @@ impl<'a> Band<'a> {
             self.between
         }
     }
+
+    /// Its rows from byte `x` on, those of the weight between apart from the first and the last where theirs is another.
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    #[inline(always)]
+    fn rows_from(&self, x: usize) -> (Chunks<'a, u8>, [Weighted<'a>; 2]) {
+        let mut rows = self.data[x..].chunks(self.stride);
+        let own = |weight| weight != self.between;
+        let first = if own(self.first) { rows.next() } else { None };
+        let last = if own(self.last) { rows.next_back() } else { None };
+        (rows, [(first, self.first), (last, self.last)])
+    }
+
+    /// Whether every row counts as it is.
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    fn is_plain(&self) -> bool {
+        [self.first, self.last, self.between] == [1; 3]
+    }
+}
+
+/// Where strips of `lane` bytes start that cover so many bytes: `count` neighbours at a time, then single ones. The last may
+/// overlap the one before, which gives the same sums again.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+fn starts(
+    bytes: usize,
+    lane: usize,
+    count: usize,
+) -> (impl Iterator<Item = usize>, impl Iterator<Item = usize>) {
+    let (grouped, whole) = (bytes / (count * lane) * (count * lane), bytes / lane * lane);
+    let last = (whole < bytes).then(|| bytes - lane);
+    ((0..grouped).step_by(count * lane), (grouped..whole).step_by(lane).chain(last))
 }
 
 /// A divisor of sums that stay below 2^32 with sixteen times their value and half the divisor.
@@ -251,7 +368,7 @@ mod tests {
                     products: sum(block, |a, b| a * b),
                 })
                 .collect();
-            for kernel in [Kernel::SCALAR, Kernel::detect()] {
+            for kernel in Kernel::available() {
                 let mut out = vec![Moments::default(); blocks];
                 kernel.moments(&source, &shown, stride, &mut out);
                 prop_assert_eq!(&out, &wanted);
@@ -262,7 +379,7 @@ mod tests {
         fn levels_are_compared_by_definition_on_every_kernel(pairs in levels(700)) {
             let (a, b): (Vec<u16>, Vec<u16>) = pairs.into_iter().unzip();
             let distance = || a.iter().zip(&b).map(|(&a, &b)| u64::from(a.abs_diff(b)));
-            for kernel in [Kernel::SCALAR, Kernel::detect()] {
+            for kernel in Kernel::available() {
                 prop_assert_eq!(u64::from(kernel.sum_abs_diff(&a, &b)), distance().sum::<u64>());
                 prop_assert_eq!(kernel.square_error(&a, &b), distance().map(|d| d * d).sum::<u64>());
                 prop_assert_eq!(kernel.haar(&a, &b), haar_by_definition(&a, &b));
@@ -277,7 +394,7 @@ mod tests {
             let wanted: Vec<u32> = (0..=columns.len())
                 .map(|end| columns[..end].iter().map(|&column| u32::from(column)).sum())
                 .collect();
-            for kernel in [Kernel::SCALAR, Kernel::detect()] {
+            for kernel in Kernel::available() {
                 let mut lefts = vec![0; columns.len()];
                 let all = kernel.sum_left(&columns, &mut lefts);
                 lefts.push(all);
@@ -298,7 +415,7 @@ mod tests {
             let sums: Vec<u32> = shares.into_iter().map(sum).collect();
             let mean = |&sum: &u32| (u64::from(sum) * 16 + u64::from(value / 2)) / u64::from(value);
             let wanted: Vec<u16> = sums.iter().map(mean).map(|mean| mean.min(u64::from(MAX_MEAN)) as u16).collect();
-            for kernel in [Kernel::SCALAR, Kernel::detect()] {
+            for kernel in Kernel::available() {
                 let mut out = vec![0; sums.len()];
                 kernel.divide(&sums, by, &mut out);
                 prop_assert_eq!(&out, &wanted);

@@ -16,6 +16,9 @@ pub(super) fn sum_columns(band: &Band<'_>, out: &mut [u16]) {
 }
 
 pub(super) fn sum_quads(band: &Band<'_>, out: &mut [u32]) {
+    if band.sample_bytes == 2 {
+        return sum_wide_quads(band, out);
+    }
     strips(band.width, |x, width| {
         if width == STRIP {
             for (sum, quad) in out[x / 4..].iter_mut().zip(strip::<STRIP>(band, x).chunks_exact(4)) {
@@ -26,6 +29,18 @@ pub(super) fn sum_quads(band: &Band<'_>, out: &mut [u32]) {
             out[x / 4] = if x % 4 == 0 { sum } else { out[x / 4] + sum };
         }
     });
+}
+
+#[inline(always)]
+pub(super) fn sum_wide_quads(band: &Band<'_>, out: &mut [u32]) {
+    out.fill(0);
+    for y in 0..band.rows {
+        let weight = band.weight(y);
+        for (sum, quad) in out.iter_mut().zip(band.row(y).as_chunks::<8>().0) {
+            let samples = quad.as_chunks::<2>().0.iter().map(|&sample| u32::from(u16::from_le_bytes(sample)));
+            *sum = sum.wrapping_add(weight.wrapping_mul(samples.sum()));
+        }
+    }
 }
 
 /// Calls for every strip of the columns and then for every column that is left.
@@ -62,6 +77,41 @@ pub(super) fn sum_wide(band: &Band<'_>, out: &mut [u32]) {
                 *sum = sum.wrapping_add(weight.wrapping_mul(sample));
             }
         }
+    }
+}
+
+/// The usual numbers of columns have loops of their own, which need no counting.
+#[inline(always)]
+pub(super) fn sum_chunks(columns: &[u32], samples: usize, cells: &mut [u32]) {
+    match samples {
+        1 => cells.copy_from_slice(columns),
+        2 => sum_chunks_of::<2>(columns, cells),
+        3 => sum_chunks_of::<3>(columns, cells),
+        4 => sum_chunks_of::<4>(columns, cells),
+        6 => sum_chunks_of::<6>(columns, cells),
+        _ => {
+            for (cell, columns) in cells.iter_mut().zip(columns.chunks_exact(samples)) {
+                *cell = columns.iter().sum();
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn sum_chunks_of<const N: usize>(columns: &[u32], cells: &mut [u32]) {
+    for (cell, columns) in cells.iter_mut().zip(columns.as_chunks::<N>().0) {
+        *cell = columns.iter().sum();
+    }
+}
+
+pub(super) fn sum_parts(lefts: &[u32], (columns, cuts): (&[u32], &[u32]), parts: u32, cells: &mut [u32]) {
+    let mut before = 0u32;
+    for (cell, (&column, &cut)) in cells.iter_mut().zip(columns.iter().zip(cuts)) {
+        let column = column as usize;
+        let (left, right) = (lefts[column], lefts[column + 1]);
+        let here = left.wrapping_mul(parts).wrapping_add(right.wrapping_sub(left).wrapping_mul(cut));
+        *cell = here.wrapping_sub(before);
+        before = here;
     }
 }
 

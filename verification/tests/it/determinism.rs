@@ -11,6 +11,8 @@ use framemill_verification::plane::Plane;
 use framemill_verification::{Kernel, Policy, Report, verify};
 
 use crate::clips::{generated, synthetic_set};
+use crate::damaged::{Bases, Way, damaged, report};
+use crate::fuzzed;
 use crate::studio::{Clip, Recipe, entry, honest};
 use crate::suite::source;
 
@@ -47,7 +49,8 @@ fn kernels_leave_the_report_of_any_format_as_it_is() {
         ("yuv444p", "testsrc2=s=641x361:r=30"),
     ] {
         let clip = generated(format, picture, &["-pix_fmt", format, "-color_range", "tv"]);
-        assert_one_report(&clip, &[(1, Kernel::detect())]);
+        let others: Vec<_> = Kernel::available().skip(1).map(|kernel| (1, kernel)).collect();
+        assert_one_report(&clip, &others);
     }
 }
 
@@ -129,4 +132,54 @@ fn the_space_between_rows_leaves_the_features_as_they_are() {
     for padding in [1, 13, 64, 999] {
         assert_eq!(measured(padding), tight, "{padding} bytes between rows");
     }
+}
+
+/// Digest of the features of the first fuzzed frames. It changes with the features, which makes a new version of
+/// commitments and rules, and with nothing else: not with the processor.
+const FUZZED: (u64, &str) = (2000, "b107575e6b963bc1dfeffdb88b03a6ed3cdcbc7ba442498d864e68101d0e46dc");
+
+#[test]
+fn fuzzed_frames_have_the_features_that_they_have_on_every_processor() {
+    let (frames, digest) = FUZZED;
+    for (kernel, threads) in Kernel::available().flat_map(|kernel| [(kernel, 1), (kernel, 8)]) {
+        assert_eq!(fuzzed::digest(kernel, frames, threads), digest, "{kernel}, {threads} threads");
+    }
+}
+
+#[test]
+fn damaged_streams_get_one_report_from_every_kernel() {
+    let bases = Bases::make();
+    let way = |kernel| Way { threads: 1, kernel };
+    let source = |kernel| way(kernel).source(bases.source.clone());
+    let sources: Vec<_> = Kernel::available().map(|kernel| (kernel, source(kernel))).collect();
+    let mut refused = 0;
+    for seed in 0..24 {
+        let (entry, rendition) = &bases.judged[seed as usize % bases.judged.len()];
+        let rendition = damaged(rendition, seed);
+        let reports = sources.iter().map(|(_, source)| report(source.as_ref(), &rendition, entry));
+        let reports: Vec<String> = reports.collect();
+        assert!(reports.iter().all(|report| report != "none" && *report == reports[0]), "seed {seed}");
+        let stream = damaged(&bases.decoded[seed as usize % bases.decoded.len()], seed);
+        let seen: Vec<_> = sources.iter().map(|&(kernel, _)| way(kernel).look(&stream, true)).collect();
+        assert!(seen.iter().all(|one| *one == seen[0]), "seed {seed}");
+        refused += u64::from(!seen[0].clean);
+    }
+    assert!((1..24).contains(&refused), "{refused} of 24 are refused");
+}
+
+#[test]
+fn a_stream_that_breaks_is_reported_without_its_pictures() {
+    let bases = Bases::make();
+    let (entry, rendition) = &bases.judged[0];
+    let way = Way { threads: 1, kernel: Kernel::detect() };
+    let source = way.source(bases.source.clone()).expect("sound source");
+    let judged =
+        |rendition: &Bytes| verify(&source, rendition, entry, &Policy::FULL, &[0; 32]).expect("a verdict");
+    let whole = judged(rendition);
+    let broken = (0..).map(|seed| damaged(rendition, seed)).find(|stream| !way.look(stream, true).clean);
+    let report = judged(&broken.expect("one that breaks"));
+    assert_eq!(whole.reason(), None);
+    let last = report.checks.last().expect("checks");
+    assert_eq!((last.name, last.value as u64), ("undecodable_frames", source.pts().len() as u64));
+    assert_eq!(report.quality.frames, 0);
 }
