@@ -134,6 +134,12 @@ pub struct VerifyArgs {
     /// What was ordered, as `HEIGHT[pFPS]:BITRATE[:CODEC]` [default: the rendition's own size, any bit rate]
     #[arg(long)]
     pub ladder: Option<String>,
+    /// Draw source, rendition, difference and the cells that deviate into this PNG file
+    #[arg(long, value_name = "FILE")]
+    pub picture: Option<PathBuf>,
+    /// The frame of the rendition that is drawn, from 0 [default: the worst, or the first where none stands out]
+    #[arg(long, value_name = "N", requires = "picture")]
+    pub frame: Option<u32>,
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,

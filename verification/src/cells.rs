@@ -51,17 +51,33 @@ pub(crate) fn smoothed(cells: Vec<i32>, grid: Grid, radius: usize) -> Vec<i32> {
 /// The noise is what one cell in ten passes, so that a change of a smaller area does not hide itself; a change of a
 /// larger one raises the bounds no further than [`NOISE_CEILING`].
 pub(crate) fn outliers(differences: &[i32], bounds: &[i32]) -> i64 {
-    let cells = || differences.iter().zip(bounds);
-    if cells().all(|(difference, &bound)| difference.abs() <= bound) {
+    if differences.iter().zip(bounds).all(|(difference, &bound)| difference.abs() <= bound) {
         return 0;
     }
-    // Differences are below 2^12 and bounds above zero.
-    let mut shares: Vec<i32> =
-        cells().map(|(difference, &bound)| 256 * difference.abs() / bound.max(1)).collect();
+    let mut shares = shares(differences, bounds);
+    let allowed = allowed(&mut shares);
+    shares.iter().filter(|&&share| share > allowed).count() as i64
+}
+
+/// How far each cell differs, in thousandths of what [`outliers`] allows it: above a thousand it is one.
+pub(crate) fn deviations(differences: &[i32], bounds: &[i32]) -> Vec<u32> {
+    let shares = shares(differences, bounds);
+    let allowed = u64::from(allowed(&mut shares.clone()).unsigned_abs());
+    // Shares are below 2^20.
+    shares.iter().map(|share| (u64::from(share.unsigned_abs()) * 1000).div_ceil(allowed) as u32).collect()
+}
+
+/// Differences in 256ths of their bounds: differences are below 2^12 and bounds above zero.
+fn shares(differences: &[i32], bounds: &[i32]) -> Vec<i32> {
+    let cells = differences.iter().zip(bounds);
+    cells.map(|(difference, &bound)| 256 * difference.abs() / bound.max(1)).collect()
+}
+
+/// The share that is allowed where these are found; changes their order.
+fn allowed(shares: &mut [i32]) -> i32 {
     let rank = shares.len() * (1000 - NOISE_PERMILLE) / 1000;
     let (_, &mut noise, _) = shares.select_nth_unstable(rank);
-    let allowed = (noise * NOISE_FACTOR / 256).clamp(256, NOISE_CEILING);
-    shares.iter().filter(|&&share| share > allowed).count() as i64
+    (noise * NOISE_FACTOR / 256).clamp(256, NOISE_CEILING)
 }
 
 /// Energy of a difference beside the source's own variation.
@@ -137,6 +153,20 @@ mod tests {
         assert_eq!(outliers(&noisy, &bounds), 0);
         noisy[..20].fill(90);
         assert_eq!(outliers(&noisy, &bounds), 20);
+    }
+
+    #[test]
+    fn a_cell_deviates_by_more_than_a_thousand_where_it_is_an_outlier() {
+        let bounds = vec![10; 1000];
+        for scale in [1, 2, 5, 40] {
+            let cells: Vec<i32> =
+                (0..1000).map(|i| scale * (i % 13 - 6) + if i < 30 { 70 } else { 0 }).collect();
+            let beyond = deviations(&cells, &bounds).iter().filter(|&&share| share > 1000).count();
+            assert_eq!(beyond as i64, outliers(&cells, &bounds), "{scale}");
+        }
+        let mut quiet = vec![0; 100];
+        (quiet[0], quiet[1]) = (-10, 15);
+        assert_eq!(deviations(&quiet, &[10; 100])[..3], [1000, 1500, 0]);
     }
 
     #[test]

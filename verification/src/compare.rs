@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::cells::{ErrorEnergy, outliers, smoothed, smoothing_radius};
+use crate::cells::{ErrorEnergy, deviations, outliers, smoothed, smoothing_radius};
 use crate::features::{FrameFeatures, Lattice, NEUTRAL, contrast, spread};
 use crate::kernel::Kernel;
 use crate::plane::Grid;
@@ -157,27 +157,11 @@ impl<'a> Comparison<'a> {
             return;
         };
         let own = &self.source[at];
-        let rules = rules::WHOLE;
-        let smooth =
-            |source: &[u16], shown: &[u16]| smoothed(difference(source, shown), self.grid, self.radius);
-        let luma = smooth(&own.features.luma, &shown.luma);
-        let error = ErrorEnergy::of(&own.features.luma, &luma);
+        let planes = self.frame_planes(own, &shown);
+        let error = ErrorEnergy::of(&own.features.luma, &planes[0].0);
         self.worst_error = self.worst_error.max(error.permille());
         self.error.add(error);
-        let planes = [
-            (luma, &own.contrast.luma, rules.frame_luma),
-            (smooth(&own.features.u, &shown.u), &own.contrast.u, rules.frame_chroma),
-            (smooth(&own.features.v, &shown.v), &own.contrast.v, rules.frame_chroma),
-        ];
-        let outside = planes.map(|(differences, contrast, tolerance)| {
-            let cells = contrast.iter().zip(&own.motion);
-            let bounds = cells
-                .map(|(&contrast, &motion)| {
-                    tolerance.bound(i32::from(contrast) * self.sharpness(), i32::from(motion))
-                })
-                .collect();
-            outliers(&differences, &smoothed(bounds, self.grid, self.radius))
-        });
+        let outside = planes.map(|(differences, bounds)| outliers(&differences, &bounds));
         self.worst_frame = outside.into_iter().fold(self.worst_frame, i64::max);
         self.luma.add(&own.features.luma, &shown.luma, &own.contrast.luma);
         self.u.add(&own.features.u, &shown.u, &own.contrast.u);
@@ -193,6 +177,45 @@ impl<'a> Comparison<'a> {
             self.recent.pop_front();
         }
         self.recent.push_back((at, shown.luma));
+    }
+
+    /// Differences of a frame's cells and their bounds, plane by plane.
+    fn frame_planes(&self, own: &SourceFrame, shown: &FrameFeatures) -> [(Vec<i32>, Vec<i32>); 3] {
+        let rules = rules::WHOLE;
+        let planes = [
+            (&own.features.luma, &shown.luma, &own.contrast.luma, rules.frame_luma),
+            (&own.features.u, &shown.u, &own.contrast.u, rules.frame_chroma),
+            (&own.features.v, &shown.v, &own.contrast.v, rules.frame_chroma),
+        ];
+        planes.map(|(source, shown, contrast, tolerance)| {
+            let cells = contrast.iter().zip(&own.motion);
+            let bounds = cells
+                .map(|(&contrast, &motion)| {
+                    tolerance.bound(i32::from(contrast) * self.sharpness(), i32::from(motion))
+                })
+                .collect();
+            let smooth = |cells| smoothed(cells, self.grid, self.radius);
+            (smooth(difference(source, shown)), smooth(bounds))
+        })
+    }
+
+    /// How far a frame that is about to be added deviates; none where the source has no frame of its time.
+    pub(crate) fn frame_deviation(&self, shown: &FrameFeatures) -> Option<FrameDeviation> {
+        let own = &self.source[self.source_at(shown.pts)?];
+        let planes = self.frame_planes(own, shown);
+        let error = ErrorEnergy::of(&own.features.luma, &planes[0].0);
+        let outside = planes.iter().map(|(differences, bounds)| outliers(differences, bounds)).max();
+        Some(FrameDeviation {
+            source_pts: own.features.pts,
+            cells: worst_of(&planes),
+            outside: outside.unwrap_or(0),
+            error_permille: error.permille(),
+        })
+    }
+
+    /// How far the mean of all frames deviates, in thousandths of what each cell is allowed.
+    pub(crate) fn mean_deviation(&self, tier: Tier) -> Vec<u32> {
+        worst_of(&self.mean_planes(&self.rules(tier)))
     }
 
     /// Looks for displacement twice: small ones show in fine detail, large ones only in coarse.
@@ -217,12 +240,7 @@ impl<'a> Comparison<'a> {
 
     /// The checks of the decoded picture.
     pub(crate) fn checks(&self, tier: Tier) -> Vec<Check> {
-        let rules = if tier == Tier::Whole && self.frames >= MIN_AVERAGED_FRAMES {
-            rules::WHOLE
-        } else {
-            rules::FIRST_FRAME
-        };
-        let rules = self.adapted(rules);
+        let rules = self.rules(tier);
         let displacement = self.near.largest_milli_cells().max(self.far.largest_milli_cells());
         let mut checks = vec![
             Check::is("unmatched_frames", i64::from(self.unmatched), 0),
@@ -244,6 +262,14 @@ impl<'a> Comparison<'a> {
             checks.push(Check::max("frozen_permille", self.tempo.frozen_permille(), rules.frozen_permille));
         }
         checks
+    }
+
+    fn rules(&self, tier: Tier) -> PictureRules {
+        self.adapted(if tier == Tier::Whole && self.frames >= MIN_AVERAGED_FRAMES {
+            rules::WHOLE
+        } else {
+            rules::FIRST_FRAME
+        })
     }
 
     /// The bounds for this source and this rung: what the ladder leaves an honest encoder.
@@ -281,18 +307,23 @@ impl<'a> Comparison<'a> {
 
     /// Cells whose mean over the frames is outside the tolerance, in the plane with the most of them.
     fn mean_cells(&self, rules: &PictureRules) -> i64 {
+        let planes = self.mean_planes(rules);
+        planes.iter().map(|(differences, bounds)| outliers(differences, bounds)).fold(0, i64::max)
+    }
+
+    /// Mean differences of the cells over the frames and their bounds, plane by plane.
+    fn mean_planes(&self, rules: &PictureRules) -> [(Vec<i32>, Vec<i32>); 3] {
         // The number of frames is bounded far below 2^31 by the reference's own limit.
         let frames = self.frames.max(1) as i32;
         let planes =
             [(&self.luma, rules.mean_luma), (&self.u, rules.mean_chroma), (&self.v, rules.mean_chroma)];
-        let outside = planes.map(|(sums, tolerance)| {
+        planes.map(|(sums, tolerance)| {
             let mean = sums.difference.iter().map(|&sum| sum / frames).collect();
             let contrast =
                 sums.contrast.iter().map(|&sum| (sum / self.frames.max(1)) as i32 * self.sharpness());
             let bounds = contrast.map(|contrast| tolerance.bound(contrast, 0)).collect();
-            outliers(&smoothed(mean, self.grid, self.radius), &smoothed(bounds, self.grid, self.radius))
-        });
-        outside.into_iter().fold(0, i64::max)
+            (smoothed(mean, self.grid, self.radius), smoothed(bounds, self.grid, self.radius))
+        })
     }
 
     /// Magnitude of the mean luma difference, in thousandths of a level.
@@ -319,6 +350,25 @@ impl<'a> Comparison<'a> {
         // An error beyond a thousand times the colour is a thousand times too much in any case.
         i64::try_from(error * 1000 / (colour + floor)).unwrap_or(i64::MAX)
     }
+}
+
+/// How far one frame deviates from the source's.
+#[derive(Clone, Debug)]
+pub(crate) struct FrameDeviation {
+    /// Time of the source's frame.
+    pub(crate) source_pts: i64,
+    /// In thousandths of what each cell is allowed, of the plane that deviates most.
+    pub(crate) cells: Vec<u32>,
+    /// Cells outside, in the plane with the most of them.
+    pub(crate) outside: i64,
+    /// Energy of the luma difference, in thousandths of the source's variation.
+    pub(crate) error_permille: i64,
+}
+
+/// Cell by cell the largest deviation of any plane.
+fn worst_of(planes: &[(Vec<i32>, Vec<i32>); 3]) -> Vec<u32> {
+    let [luma, u, v] = planes.each_ref().map(|(differences, bounds)| deviations(differences, bounds));
+    luma.into_iter().zip(u.into_iter().zip(v)).map(|(luma, (u, v))| luma.max(u).max(v)).collect()
 }
 
 /// Difference of two planes of features.

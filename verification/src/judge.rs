@@ -8,6 +8,7 @@ use crate::compare::Comparison;
 use crate::error::VerifyError;
 use crate::features::FrameFeatures;
 use crate::frames::{self, KeptPicture, Planes, RENDITION_FORMAT, measure};
+use crate::inspect::Watch;
 use crate::outline::{near, sha256};
 use crate::policy::Policy;
 use crate::quality::QualitySums;
@@ -31,18 +32,33 @@ pub fn verify(
     policy: &Policy,
     seed: &[u8; 32],
 ) -> Result<Report, VerifyError> {
+    judge(source, rendition, entry, policy.draw(seed), None)
+}
+
+/// Judges a rendition at this depth, where its structure allows that; `watch` sees every frame.
+pub(crate) fn judge(
+    source: &SourceReference,
+    rendition: &Bytes,
+    entry: &LadderEntry,
+    tier: Tier,
+    watch: Option<&mut Watch>,
+) -> Result<Report, VerifyError> {
     let structure = structure::check(source, rendition, entry)?;
     let sound = structure.checks.iter().all(Check::pass);
     // What is not in normal form is never decoded.
-    let tier = if sound { policy.draw(seed) } else { Tier::Structure };
+    let tier = if sound { tier } else { Tier::Structure };
     let mut checks = structure.checks.clone();
     let mut quality = QualitySums::default();
     if tier != Tier::Structure {
         let decoded = if tier == Tier::Whole { source.whole()? } else { source.first()? };
         let mut judge = PictureJudge::new(source, decoded, entry, structure.frames);
+        judge.watch = watch;
         judge.run(rendition, tier, entry, &structure)?;
         checks.extend(judge.checks(tier));
         quality = judge.quality;
+        if let Some(watch) = judge.watch {
+            watch.end(&judge.comparison, tier);
+        }
     }
     let quality = quality.finish(structure.video_bytes, source.outline().duration());
     Ok(Report::new(tier, source.sha256(), sha256(rendition), structure.pixels, checks, quality))
@@ -59,6 +75,7 @@ struct PictureJudge<'a> {
     undecodable: i64,
     odd_frames: i64,
     quality: QualitySums,
+    watch: Option<&'a mut Watch>,
 }
 
 impl<'a> PictureJudge<'a> {
@@ -85,6 +102,7 @@ impl<'a> PictureJudge<'a> {
             undecodable: 0,
             odd_frames: 0,
             quality: QualitySums::default(),
+            watch: None,
         }
     }
 
@@ -134,6 +152,9 @@ impl<'a> PictureJudge<'a> {
         if let Some(kept) = self.kept.iter().find(|kept| kept.pts == pts) {
             let source = (&frames::luma(&kept.frame)?, frames::range(&kept.frame));
             self.quality.add(kernel, source, (&frames::luma(&frame)?, frames::range(&frame)));
+        }
+        if let Some(watch) = &mut self.watch {
+            watch.see(&self.comparison, &features, &frame);
         }
         self.comparison.add(features);
         Ok(())

@@ -1,5 +1,7 @@
 //! The verdict, with every figure it rests on.
 
+use std::fmt;
+
 use alloy_primitives::{B256, keccak256};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
@@ -80,6 +82,17 @@ impl Check {
             Relation::Min => self.value >= self.bound,
             Relation::Is => self.value == self.bound,
         }
+    }
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let relation = match self.relation {
+            Relation::Max => "at most ",
+            Relation::Min => "at least ",
+            Relation::Is => "",
+        };
+        write!(f, "{} is {}, want {relation}{}", self.name, self.value, self.bound)
     }
 }
 
@@ -174,13 +187,7 @@ impl Report {
     /// The first failed check in words, for logs and people; none when everything passed.
     #[must_use]
     pub fn reason(&self) -> Option<String> {
-        let check = self.failures().next()?;
-        let relation = match check.relation {
-            Relation::Max => "at most ",
-            Relation::Min => "at least ",
-            Relation::Is => "",
-        };
-        Some(format!("{} is {}, want {relation}{}", check.name, check.value, check.bound))
+        self.failures().next().map(ToString::to_string)
     }
 
     /// Everything but the hash, in a fixed order: big-endian integers, names with their length before them.
