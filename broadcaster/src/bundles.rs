@@ -32,7 +32,7 @@ pub(crate) fn keep(
         receipt: ReceiptRecord::from(&delivered.receipt),
         claims: delivered.claims.iter().map(ClaimRecord::from).collect(),
         accused,
-        draw: None,
+        draw: failure.draw.as_deref().copied(),
     };
     let (ladder, source) = (ladder.clone(), segment.data.clone());
     let report = failure.reports.get(position).cloned();

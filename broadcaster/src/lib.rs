@@ -44,6 +44,7 @@ mod ingest;
 mod market;
 mod metrics;
 mod publish;
+mod queue;
 mod sampling;
 mod serve;
 mod service;

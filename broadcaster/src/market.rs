@@ -211,6 +211,7 @@ impl Market {
             lost: self.sessions.lost_to(&session.id(), began),
             arrived: progress.arrived,
             budget,
+            deadline: progress.plan.deadline(),
         };
         let mut trace = Trace::default();
         let result = attempt.run(&mut trace).await;
@@ -226,7 +227,8 @@ impl Market {
         }
         match result {
             Ok(delivered) => {
-                self.shared.delivered(&session.id(), began.elapsed(), segment.duration());
+                let took = trace.delivered_at.unwrap_or_else(Instant::now).saturating_duration_since(began);
+                self.shared.delivered(&session.id(), took, segment.duration());
                 Ok(Some(Purchase { session: Arc::clone(session), delivered }))
             }
             Err(failure) if !failure.made_offer => {

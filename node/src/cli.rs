@@ -148,7 +148,8 @@ pub struct VerifyArgs {
 /// `framemill audit`
 #[derive(Debug, Args)]
 pub struct AuditArgs {
-    /// Parts of a record of draws, oldest first: draws.old.jsonl and draws.jsonl in the data folder's sampling
+    /// Parts of a broadcaster's record, oldest first: draws.old.jsonl and draws.jsonl in its data folder's sampling; with
+    /// told.jsonl of an orchestrator's data folder, what that one was told is compared as well
     #[arg(required = true)]
     pub records: Vec<PathBuf>,
     /// Print the outcome as JSON

@@ -1,5 +1,6 @@
 //! What an operator can set, with the defaults that hold for live video.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use alloy_primitives::U256;
@@ -23,6 +24,9 @@ pub struct OrchestratorConfig {
     pub commitments: Option<CommitmentOffer>,
     /// Signed receipts kept as evidence, newest first out of all sessions.
     pub receipts_kept: usize,
+    /// File in which the commitments that came with segments are noted beside what was signed for them, so that it can be shown
+    /// later whether results were looked at as they were drawn; `None` notes nothing.
+    pub told: Option<PathBuf>,
     /// How long [`shutdown`](crate::OrchestratorHandle::shutdown) waits for segments in flight.
     pub drain_deadline: Duration,
 }
@@ -36,6 +40,7 @@ impl Default for OrchestratorConfig {
             redemption: RedemptionConfig::default(),
             commitments: Some(CommitmentOffer::default()),
             receipts_kept: 4096,
+            told: None,
             drain_deadline: Duration::from_secs(20),
         }
     }

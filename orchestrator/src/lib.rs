@@ -30,6 +30,7 @@ mod refusal;
 mod relay;
 mod service;
 mod session;
+mod told;
 
 pub use chain::ChainBroker;
 pub use config::{CommitmentOffer, OrchestratorConfig, RedemptionConfig, SegmentLimits, SessionLimits};

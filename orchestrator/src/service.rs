@@ -24,6 +24,7 @@ use crate::evidence::{Evidence, KeptReceipt};
 use crate::metrics::{Metrics, level};
 use crate::payments::{Payments, Till};
 use crate::session::SessionTable;
+use crate::told::Notes;
 use pool::Pool;
 
 /// Requests that wait for us before the network answers `busy` on our behalf: a few times what is
@@ -63,6 +64,7 @@ pub(crate) struct Shared {
     sessions: Mutex<SessionTable>,
     till: Till,
     evidence: Mutex<Evidence>,
+    notes: Notes,
     /// Source bytes in memory, in units of [`segments::BUFFER_UNIT`].
     buffers: Arc<Semaphore>,
     /// Renditions that may be decoded for their commitment at once.
@@ -135,6 +137,7 @@ impl Orchestrator {
         let segments = deps.network.serve_segments(REQUEST_QUEUE)?;
         let work = deps.network.serve_work(deps.work_token, WORKER_QUEUE)?;
 
+        let (notes, scribe) = Notes::open(config.told.as_deref())?;
         let metrics = Metrics::new(&deps.registry)?;
         let events = Events::new();
         let shared = Arc::new(Shared {
@@ -142,6 +145,7 @@ impl Orchestrator {
             sessions: Mutex::new(SessionTable::new(config.sessions.clone())),
             till: Till::new(deps.payments, metrics.clone(), events.clone()),
             evidence: Mutex::new(Evidence::new(config.receipts_kept)),
+            notes,
             buffers: Arc::new(Semaphore::new(
                 segments::buffer_units(config.segments.max_buffered_bytes) as usize
             )),
@@ -158,7 +162,11 @@ impl Orchestrator {
             stopped: CancellationToken::new(),
         });
         info!(address = %shared.key.address(), peer = %shared.network.peer_id(), price = %price, "orchestrator started");
-        let tasks = Tasks::start(&shared, quotes, segments, work);
+        let mut tasks = Tasks::start(&shared, quotes, segments, work);
+        if let Some(scribe) = scribe {
+            let stopped = shared.stopped.clone();
+            tasks.rest.spawn(watched(&shared, "notes", scribe.run(stopped)));
+        }
         Ok(OrchestratorHandle {
             running: Arc::new(Running { shared, tasks: tokio::sync::Mutex::new(tasks) }),
         })

@@ -12,7 +12,7 @@ use crate::inspect::Watch;
 use crate::outline::{near, sha256};
 use crate::policy::Policy;
 use crate::quality::QualitySums;
-use crate::report::{Check, Report, Tier};
+use crate::report::{Check, FIRST_PICTURE_CHECK, Report, Tier};
 use crate::source::{DecodedSource, SourceReference};
 use crate::structure::{self, Structure};
 use crate::track::{Frames, first_frame};
@@ -162,7 +162,7 @@ impl<'a> PictureJudge<'a> {
 
     fn checks(&self, tier: Tier) -> Vec<Check> {
         let mut checks = vec![
-            Check::is("undecodable_frames", self.undecodable, 0),
+            Check::is(FIRST_PICTURE_CHECK, self.undecodable, 0),
             Check::is("odd_frames", self.odd_frames, 0),
         ];
         checks.extend(self.comparison.checks(tier));

@@ -148,6 +148,9 @@ pub struct Report {
     pub hash: B256,
 }
 
+/// Name of the check that stands before all others of the decoded picture.
+pub(crate) const FIRST_PICTURE_CHECK: &str = "undecodable_frames";
+
 impl Report {
     pub(crate) fn new(
         tier: Tier,
@@ -182,6 +185,11 @@ impl Report {
     /// The checks that failed.
     pub fn failures(&self) -> impl Iterator<Item = &Check> {
         self.checks.iter().filter(|check| !check.pass())
+    }
+
+    /// The checks of the decoded picture; none where only the structure was looked at.
+    pub fn picture_checks(&self) -> impl Iterator<Item = &Check> {
+        self.checks.iter().skip_while(|check| check.name != FIRST_PICTURE_CHECK)
     }
 
     /// The first failed check in words, for logs and people; none when everything passed.

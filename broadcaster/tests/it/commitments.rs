@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use framemill_broadcaster::{AttemptOutcome, BroadcasterConfig, StreamEvent};
 use framemill_media::MediaLimits;
-use framemill_verification::PPM;
 use framemill_verification::evidence::{Bundle, Fault, Judgement};
 
 use crate::support::*;
@@ -18,7 +17,6 @@ async fn rig(peers: &[&Arc<Peer>], bundles: &Path) -> Rig {
     let config = BroadcasterConfig {
         orchestrators: peers.iter().map(|peer| (peer.account, peer.service()).into()).collect(),
         commitments: true,
-        claim_checks_ppm: PPM,
         bundles: Some(bundles.to_owned()),
         ..BroadcasterConfig::default()
     };
@@ -84,5 +82,6 @@ async fn commitments_that_were_quoted_must_be_made() {
 async fn wrong_content_is_proven_by_the_bundle_on_disk() {
     let Some((_, bundles, cheat)) = caught(Act::WrongContent).await else { return };
     assert_eq!(bundles[0].accused, cheat.account);
+    assert_eq!(bundles[0].reproduced, Some(true), "the draw that the bundle shows gives the same report");
     assert!(matches!(&bundles[0].faults[..], [Fault::Unfaithful { .. }]), "{:?}", bundles[0].faults);
 }

@@ -69,6 +69,8 @@ pub(crate) struct Books {
     sender: Address,
     /// Whether commitments were asked for.
     committed: bool,
+    /// The commitments that came with segments.
+    pub(crate) commitments: Vec<Option<B256>>,
 }
 
 /// One scripted orchestrator.
@@ -197,6 +199,7 @@ impl Peer {
             return incoming.reject(WireError::new(WireCode::UnknownSession, "never heard of it")).await;
         }
         let header = incoming.header().clone();
+        self.books().commitments.push(header.sampling_commitment);
         let (mut source, mut reply) = match incoming.accept(SegmentAccept::default()).await {
             Ok(halves) => halves,
             Err(_) => return,

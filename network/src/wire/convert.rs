@@ -240,6 +240,10 @@ impl WireMessage for SegmentHeader {
             ladder: ladder_from_bytes(proto.ladder)?,
             deadline: Duration::from_millis(proto.deadline_ms.into()),
             payment: field::at_most("payment", proto.payment, MAX_PAYMENT_BYTES)?,
+            sampling_commitment: match proto.sampling_commitment.is_empty() {
+                true => None,
+                false => Some(field::hash("sampling commitment", &proto.sampling_commitment)?),
+            },
         })
     }
 
@@ -254,6 +258,7 @@ impl WireMessage for SegmentHeader {
             ladder: ladder_to_bytes(&self.ladder),
             deadline_ms: field::millis(self.deadline),
             payment: self.payment.clone(),
+            sampling_commitment: self.sampling_commitment.as_ref().map(bytes_of).unwrap_or_default(),
         }
     }
 }

@@ -165,10 +165,11 @@ proptest! {
     }
 
     #[test]
-    fn a_segment_header_comes_back(job in job(), payment in some_bytes(2_000)) {
+    fn a_segment_header_comes_back(job in job(), payment in some_bytes(2_000), commitment in prop::option::of(hash())) {
         comes_back(&SegmentHeader {
             session: job.session, sequence: job.sequence, duration_90k: job.duration_90k, frames: job.frames,
             source_len: job.source_len, source_sha256: job.source_sha256, ladder: job.ladder, deadline: job.deadline, payment,
+            sampling_commitment: commitment,
         });
     }
 

@@ -224,6 +224,9 @@ async fn deliver(
     };
     let signature = shared.key.sign_digest(receipt.signing_hash(&shared.domain));
     let signed = SignedReceipt { receipt, signature: *signature.as_bytes() };
+    if let Some(commitment) = header.sampling_commitment {
+        shared.notes.told(commitment, &receipt, receipt.signing_hash(&shared.domain));
+    }
     locked(&shared.evidence).keep(KeptReceipt { signed, claims });
     shared.metrics.pixels.inc_by(receipt.pixels);
     shared.events.send(OrchestratorEvent::SegmentDone {

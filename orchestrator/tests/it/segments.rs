@@ -1,7 +1,8 @@
 use alloy_primitives::B256;
 use framemill_media::MediaLimits;
-use framemill_network::{SigningDomain, WireCode, renditions_root};
+use framemill_network::{SegmentHeader, SigningDomain, WireCode, renditions_root};
 use framemill_orchestrator::OrchestratorConfig;
+use framemill_verification::policy::journal::Entry;
 use framemill_verification::{COMMITMENT_VERSION, Verdict, check_claim};
 use probabilistic_ticket::{Signature, recover};
 
@@ -51,6 +52,29 @@ async fn commits_to_the_features_of_what_it_returns_where_the_quote_says_so() {
     }
     let kept = market.orchestrator.receipt(quote.quote.session, 0).expect("kept evidence");
     assert_eq!(kept.claims, result.claims());
+}
+
+#[tokio::test]
+async fn notes_the_sampling_commitment_that_came_with_what_it_signed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let told = folder.path().join("told.jsonl");
+    let config = OrchestratorConfig { told: Some(told.clone()), ..OrchestratorConfig::default() };
+    let mut market = Market::free_with(config).await;
+    let _worker = market.software().await;
+    let quote = market.session().await;
+    let commitment = B256::repeat_byte(8);
+    let with = SegmentHeader { sampling_commitment: Some(commitment), ..header(&quote, 0) };
+    let result = market.send(with, clip()).await.expect("a result");
+    market.send(header(&quote, 1), clip()).await.expect("a result");
+    market.orchestrator.shutdown().await.expect("it ends");
+
+    let text = std::fs::read_to_string(told).expect("notes");
+    let digest = result.receipt.receipt.signing_hash(&SigningDomain::default());
+    let notes: Vec<Entry> = text.lines().map(|line| serde_json::from_str(line).expect("an entry")).collect();
+    let [Entry::Told { commitment: noted, session, sequence: 0, result, .. }] = notes[..] else {
+        panic!("{notes:?}")
+    };
+    assert_eq!((noted, session, result), (commitment, quote.quote.session, digest));
 }
 
 #[tokio::test]
