@@ -30,6 +30,7 @@
 //! sockets, no process-wide state. It ends by [`Broadcaster::shutdown`].
 
 mod attempt;
+mod bisect;
 mod bundles;
 mod chain;
 mod check;

@@ -283,7 +283,7 @@ impl Market {
                 "result rejected"
             );
             if let Some(delivered) = &trace.delivered {
-                bundles::keep(&self.shared, &self.ladder, segment, delivered, &failure);
+                bundles::keep(&self.shared, session, &self.ladder, segment, delivered, &failure);
                 self.shared.evidence.keep(Evidence {
                     stream: self.config.name.clone(),
                     sequence: segment.sequence,

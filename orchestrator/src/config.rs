@@ -56,6 +56,10 @@ pub struct CommitmentOffer {
     pub surcharge_ppm: u32,
     /// Renditions decoded at once, each on a core of its own; others wait.
     pub parallelism: usize,
+    /// How long what was committed to is kept, so that its client can have it opened.
+    pub kept_for: Duration,
+    /// Bytes of it that are kept; the oldest go first.
+    pub kept_bytes: u64,
 }
 
 impl Default for CommitmentOffer {
@@ -63,6 +67,9 @@ impl Default for CommitmentOffer {
         Self {
             surcharge_ppm: 150_000,
             parallelism: std::thread::available_parallelism().map_or(1, usize::from),
+            // Several times what a client takes to judge a segment.
+            kept_for: Duration::from_secs(120),
+            kept_bytes: 256 << 20,
         }
     }
 }
@@ -225,7 +232,7 @@ mod tests {
     #[test]
     fn commitments_cost_their_surcharge() {
         let price = PricePerPixel::new(U256::from(100), 7).expect("a price");
-        let offer = CommitmentOffer { surcharge_ppm: 130_000, parallelism: 1 };
+        let offer = CommitmentOffer { surcharge_ppm: 130_000, ..CommitmentOffer::default() };
         let mut config =
             OrchestratorConfig { price, commitments: Some(offer), ..OrchestratorConfig::default() };
         assert_eq!(config.price_for(false), Some(price));

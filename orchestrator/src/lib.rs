@@ -25,6 +25,7 @@ mod events;
 mod evidence;
 mod gate;
 mod metrics;
+mod openings;
 mod payments;
 mod refusal;
 mod relay;

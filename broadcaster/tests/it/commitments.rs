@@ -7,7 +7,9 @@ use std::time::Duration;
 use framemill_broadcaster::{AttemptOutcome, BroadcasterConfig, StreamEvent};
 use framemill_media::MediaLimits;
 use framemill_verification::evidence::{Bundle, Fault, Judgement};
+use framemill_verification::{BLOCK_BYTES, Difference};
 
+use crate::stated::{FALSE_BYTE, FALSE_FRAME};
 use crate::support::*;
 
 /// Longer than anything takes on a busy machine.
@@ -69,6 +71,25 @@ async fn false_features_are_rejected_and_proven_by_the_bundle_on_disk() {
     assert_eq!(bundles.len(), 1);
     assert_eq!(bundles[0].accused, cheat.account);
     assert!(matches!(&bundles[0].faults[..], [Fault::FalseFeatures { .. }]), "{:?}", bundles[0].faults);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_false_cell_is_bisected_with_its_signer_to_the_byte() {
+    let cheat = Peer::start(Act::FalseCell).await;
+    let folder = tempfile::tempdir().unwrap();
+    let rig = rig(&[&cheat], folder.path()).await;
+    let (summary, events) = rig.run(stream_config("cam"), 1).await;
+    assert_eq!((summary.totals.lost, summary.totals.rejected), (1, 1));
+    assert!(rejections(&events)[0].contains("claimed_features"), "{events:?}");
+    rig.broadcaster.shutdown(PATIENCE).await;
+    let bundle = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+    let judgement = Bundle::open(&bundle).unwrap().judge(&MediaLimits::segment()).unwrap();
+    let [Fault::FalseFeatures { difference, .. }] = &judgement.faults[..] else {
+        panic!("{:?}", judgement.faults)
+    };
+    let block = FALSE_BYTE / BLOCK_BYTES as u32;
+    assert_eq!(*difference, Some(Difference::Block { frame: FALSE_FRAME, block, byte: Some(FALSE_BYTE) }));
+    assert!((5..30).contains(&cheat.books().questions), "{} questions", cheat.books().questions);
 }
 
 #[tokio::test(flavor = "multi_thread")]
