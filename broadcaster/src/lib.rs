@@ -30,6 +30,7 @@
 //! sockets, no process-wide state. It ends by [`Broadcaster::shutdown`].
 
 mod attempt;
+mod bisect;
 mod bundles;
 mod chain;
 mod check;
@@ -44,6 +45,7 @@ mod ingest;
 mod market;
 mod metrics;
 mod publish;
+mod queue;
 mod sampling;
 mod serve;
 mod service;

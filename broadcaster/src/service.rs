@@ -25,6 +25,7 @@ use crate::error::{BroadcasterError, StreamError};
 use crate::event::{Events, StreamEvent, Totals};
 use crate::evidence::{Evidence, EvidenceLog};
 use crate::metrics::Metrics;
+use crate::queue::VerifyQueue;
 use crate::sampling::Sampling;
 use crate::store::Store;
 use crate::stream::{StreamHandle, StreamInner};
@@ -114,6 +115,7 @@ impl BroadcasterBuilder {
             directory,
             board: Mutex::new(Scoreboard::new(self.config.suspension)),
             verify_slots: Semaphore::new(self.config.verify_parallelism),
+            queue: VerifyQueue::new(self.config.verify_queue, self.config.verify_parallelism),
             evidence: EvidenceLog::new(self.config.max_evidence),
             metrics,
             sampling: Arc::new(sampling),
@@ -169,6 +171,7 @@ fn check(config: &BroadcasterConfig) -> Result<(), BroadcasterError> {
         ("max_quotes", config.max_quotes),
         ("warm_sessions", config.warm_sessions),
         ("verify_parallelism", config.verify_parallelism),
+        ("verify_queue", config.verify_queue),
         ("max_streams", config.max_streams),
     ];
     for (setting, value) in positive {
@@ -188,6 +191,7 @@ pub(crate) struct Shared {
     pub(crate) domain: SigningDomain,
     pub(crate) directory: Directory,
     pub(crate) verify_slots: Semaphore,
+    pub(crate) queue: VerifyQueue,
     pub(crate) sampling: Arc<Sampling>,
     pub(crate) evidence: EvidenceLog,
     pub(crate) metrics: Metrics,

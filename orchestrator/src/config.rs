@@ -1,5 +1,6 @@
 //! What an operator can set, with the defaults that hold for live video.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use alloy_primitives::U256;
@@ -23,6 +24,9 @@ pub struct OrchestratorConfig {
     pub commitments: Option<CommitmentOffer>,
     /// Signed receipts kept as evidence, newest first out of all sessions.
     pub receipts_kept: usize,
+    /// File in which the commitments that came with segments are noted beside what was signed for them, so that it can be shown
+    /// later whether results were looked at as they were drawn; `None` notes nothing.
+    pub told: Option<PathBuf>,
     /// How long [`shutdown`](crate::OrchestratorHandle::shutdown) waits for segments in flight.
     pub drain_deadline: Duration,
 }
@@ -36,6 +40,7 @@ impl Default for OrchestratorConfig {
             redemption: RedemptionConfig::default(),
             commitments: Some(CommitmentOffer::default()),
             receipts_kept: 4096,
+            told: None,
             drain_deadline: Duration::from_secs(20),
         }
     }
@@ -51,6 +56,10 @@ pub struct CommitmentOffer {
     pub surcharge_ppm: u32,
     /// Renditions decoded at once, each on a core of its own; others wait.
     pub parallelism: usize,
+    /// How long what was committed to is kept, so that its client can have it opened.
+    pub kept_for: Duration,
+    /// Bytes of it that are kept; the oldest go first.
+    pub kept_bytes: u64,
 }
 
 impl Default for CommitmentOffer {
@@ -58,6 +67,9 @@ impl Default for CommitmentOffer {
         Self {
             surcharge_ppm: 150_000,
             parallelism: std::thread::available_parallelism().map_or(1, usize::from),
+            // Several times what a client takes to judge a segment.
+            kept_for: Duration::from_secs(120),
+            kept_bytes: 256 << 20,
         }
     }
 }
@@ -220,7 +232,7 @@ mod tests {
     #[test]
     fn commitments_cost_their_surcharge() {
         let price = PricePerPixel::new(U256::from(100), 7).expect("a price");
-        let offer = CommitmentOffer { surcharge_ppm: 130_000, parallelism: 1 };
+        let offer = CommitmentOffer { surcharge_ppm: 130_000, ..CommitmentOffer::default() };
         let mut config =
             OrchestratorConfig { price, commitments: Some(offer), ..OrchestratorConfig::default() };
         assert_eq!(config.price_for(false), Some(price));

@@ -8,10 +8,11 @@ use crate::compare::Comparison;
 use crate::error::VerifyError;
 use crate::features::FrameFeatures;
 use crate::frames::{self, KeptPicture, Planes, RENDITION_FORMAT, measure};
+use crate::inspect::Watch;
 use crate::outline::{near, sha256};
 use crate::policy::Policy;
 use crate::quality::QualitySums;
-use crate::report::{Check, Report, Tier};
+use crate::report::{Check, FIRST_PICTURE_CHECK, Report, Tier};
 use crate::source::{DecodedSource, SourceReference};
 use crate::structure::{self, Structure};
 use crate::track::{Frames, first_frame};
@@ -31,18 +32,33 @@ pub fn verify(
     policy: &Policy,
     seed: &[u8; 32],
 ) -> Result<Report, VerifyError> {
+    judge(source, rendition, entry, policy.draw(seed), None)
+}
+
+/// Judges a rendition at this depth, where its structure allows that; `watch` sees every frame.
+pub(crate) fn judge(
+    source: &SourceReference,
+    rendition: &Bytes,
+    entry: &LadderEntry,
+    tier: Tier,
+    watch: Option<&mut Watch>,
+) -> Result<Report, VerifyError> {
     let structure = structure::check(source, rendition, entry)?;
     let sound = structure.checks.iter().all(Check::pass);
     // What is not in normal form is never decoded.
-    let tier = if sound { policy.draw(seed) } else { Tier::Structure };
+    let tier = if sound { tier } else { Tier::Structure };
     let mut checks = structure.checks.clone();
     let mut quality = QualitySums::default();
     if tier != Tier::Structure {
         let decoded = if tier == Tier::Whole { source.whole()? } else { source.first()? };
         let mut judge = PictureJudge::new(source, decoded, tier, entry, structure.frames);
+        judge.watch = watch;
         judge.run(rendition, tier, entry, &structure)?;
         checks.extend(judge.checks(tier));
         quality = judge.quality;
+        if let Some(watch) = judge.watch {
+            watch.end(&judge.comparison, tier);
+        }
     }
     let quality = quality.finish(structure.video_bytes, source.outline().duration());
     Ok(Report::new(tier, source.sha256(), sha256(rendition), structure.pixels, checks, quality))
@@ -59,6 +75,7 @@ struct PictureJudge<'a> {
     undecodable: i64,
     odd_frames: i64,
     quality: QualitySums,
+    watch: Option<&'a mut Watch>,
 }
 
 impl<'a> PictureJudge<'a> {
@@ -88,6 +105,7 @@ impl<'a> PictureJudge<'a> {
             undecodable: 0,
             odd_frames: 0,
             quality: QualitySums::default(),
+            watch: None,
         }
     }
 
@@ -138,13 +156,16 @@ impl<'a> PictureJudge<'a> {
             let source = (&frames::luma(&kept.frame)?, frames::range(&kept.frame));
             self.quality.add(kernel, source, (&frames::luma(&frame)?, frames::range(&frame)));
         }
+        if let Some(watch) = &mut self.watch {
+            watch.see(&self.comparison, &features, &frame);
+        }
         self.comparison.add(features);
         Ok(())
     }
 
     fn checks(&self, tier: Tier) -> Vec<Check> {
         let mut checks = vec![
-            Check::is("undecodable_frames", self.undecodable, 0),
+            Check::is(FIRST_PICTURE_CHECK, self.undecodable, 0),
             Check::is("odd_frames", self.odd_frames, 0),
         ];
         checks.extend(self.comparison.checks(tier, self.quality.roughened_permille()));

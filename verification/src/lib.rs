@@ -35,6 +35,7 @@ pub mod features;
 mod fit;
 mod frames;
 mod hevc;
+mod inspect;
 mod judge;
 mod kernel;
 mod likeness;
@@ -67,6 +68,7 @@ pub use commitment::{
     BLOCK_BYTES, COMMITMENT_VERSION, Commitment, CommitmentError, FrameBlocks, Shape, commit, open_frame,
 };
 pub use error::VerifyError;
+pub use inspect::{DeviationMap, InspectedFrame, Inspection, Still, inspect};
 pub use judge::verify;
 pub use kernel::Kernel;
 pub use opening::{BadOpening, BlockOpening, Difference, Features, FrameContent, FrameOpening, Opening};

@@ -8,4 +8,5 @@ mod failover;
 mod payment;
 mod push;
 mod sampling;
+mod stated;
 mod support;

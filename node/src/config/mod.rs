@@ -101,6 +101,8 @@ pub struct Broadcaster {
     pub min_whole_ppm: u32,
     pub commitments: bool,
     pub claim_checks_ppm: u32,
+    pub verify_cores: usize,
+    pub verify_queue: usize,
     pub bundles: Option<PathBuf>,
 }
 

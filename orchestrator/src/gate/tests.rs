@@ -46,6 +46,7 @@ fn header() -> SegmentHeader {
         ladder: ladder(),
         deadline: Duration::from_secs(8),
         payment: Bytes::new(),
+        sampling_commitment: None,
     }
 }
 
@@ -110,7 +111,7 @@ fn compares_prices_by_value() {
 
 #[test]
 fn holds_the_price_with_commitments_against_the_ceiling() {
-    let offer = CommitmentOffer { surcharge_ppm: 250_000, parallelism: 1 };
+    let offer = CommitmentOffer { surcharge_ppm: 250_000, ..CommitmentOffer::default() };
     let config = OrchestratorConfig { commitments: Some(offer), ..config() };
     let asked = |ceiling| QuoteRequest { commitments: true, max_price: Some(ceiling), ..request() };
     let price = config.price.surcharged(250_000).expect("a price");

@@ -1,7 +1,7 @@
 //! One segment from its header to its receipt.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use alloy_primitives::B256;
@@ -25,6 +25,7 @@ use crate::dispatch::{Demand, MAX_JOBS};
 use crate::events::OrchestratorEvent;
 use crate::evidence::KeptReceipt;
 use crate::gate;
+use crate::openings::{Committed, Renditions};
 use crate::payments::Held;
 use crate::refusal::Refusal;
 use crate::relay::{Fault, Relay};
@@ -173,15 +174,25 @@ async fn run(
             return Err(Refusal::Wire(error.to_wire()));
         }
     };
-    let work = Work { shared, header: &header, admitted: &admitted, client_awaited: AtomicBool::new(false) };
+    let work = Work {
+        shared,
+        header: &header,
+        admitted: &admitted,
+        client_awaited: AtomicBool::new(false),
+        committed: Mutex::default(),
+    };
     let deadline = admitted.deadline.into();
     let produced = tokio::time::timeout_at(deadline, work.produce(reader, &mut reply)).await;
-    let owed = if work.client_awaited.into_inner() { admitted.held.amount } else { Wei::ZERO };
+    let Work { client_awaited, committed, .. } = work;
+    let owed = if client_awaited.into_inner() { admitted.held.amount } else { Wei::ZERO };
     let failure = match produced.unwrap_or(Err(Refusal::Late)) {
         Ok(claims) => match charge(shared, &admitted, &claims).await {
             Ok(earned) => {
                 // From here on no other receipt for this sequence may ever be signed.
                 admitted.begun.end = SegmentEnd::Signed;
+                let committed = std::mem::take(&mut *locked(&committed));
+                let place = (header.session, header.sequence);
+                locked(&shared.openings).keep(Instant::now(), admitted.terms.peer, place, committed);
                 deliver(shared, &header, &admitted, claims, earned, reply).await;
                 return Ok(());
             }
@@ -224,6 +235,9 @@ async fn deliver(
     };
     let signature = shared.key.sign_digest(receipt.signing_hash(&shared.domain));
     let signed = SignedReceipt { receipt, signature: *signature.as_bytes() };
+    if let Some(commitment) = header.sampling_commitment {
+        shared.notes.told(commitment, &receipt, receipt.signing_hash(&shared.domain));
+    }
     locked(&shared.evidence).keep(KeptReceipt { signed, claims });
     shared.metrics.pixels.inc_by(receipt.pixels);
     shared.events.send(OrchestratorEvent::SegmentDone {
@@ -257,6 +271,8 @@ struct Work<'a> {
     admitted: &'a Admitted,
     /// Output waits for the client; still up at the end when it left or stopped taking it.
     client_awaited: AtomicBool,
+    /// What was committed to up to now.
+    committed: Mutex<Renditions>,
 }
 
 impl Work<'_> {
@@ -385,9 +401,14 @@ impl Work<'_> {
         let _slot =
             self.shared.commitments.acquire().await.map_err(|_| Failed::Segment(Refusal::ShuttingDown))?;
         let limits = self.media_limits();
-        let committed = tokio::task::spawn_blocking(move || commit(&bytes, &limits));
+        let rendition = bytes.clone();
+        let committed = tokio::task::spawn_blocking(move || commit(&rendition, &limits));
         match committed.await.map_err(internal)? {
-            Ok(commitment) => Ok(commitment.root()),
+            Ok(commitment) => {
+                let root = commitment.root();
+                locked(&self.committed).insert(index, Arc::new(Committed::new(bytes, commitment)));
+                Ok(root)
+            }
             Err(error) if error.is_nonconforming() => {
                 Err(Fault::NotMedia { index, reason: error.to_string() }.into())
             }
