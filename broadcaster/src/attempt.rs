@@ -9,6 +9,7 @@ use framemill_network::{
     Ladder, NetworkError, PPM, ProtocolError, RenditionClaim, RenditionEnd, Retry, SegmentDownload,
     SegmentEvent, SegmentExchange, SegmentHeader, SourceWriter, WireCode, WireError,
 };
+use framemill_verification::evidence::Draw;
 use probabilistic_ticket::{LedgerError, Sender, SenderError, SenderSession, TicketBatch, Wei, WorkOutcome};
 
 use crate::audit;
@@ -50,7 +51,10 @@ pub(crate) struct Attempt<'a> {
     pub(crate) lost: Wei,
     /// Arrival of the segment.
     pub(crate) arrived: Instant,
+    /// Time to deliver. What the checks take is not part of it.
     pub(crate) budget: Duration,
+    /// When the result is worthless, checked or not.
+    pub(crate) deadline: Instant,
 }
 
 /// What an attempt did, filled in as it goes so that it survives a time-out.
@@ -69,6 +73,8 @@ pub(crate) struct Trace {
     pub(crate) repaid: u32,
     /// All that was received, once it is complete.
     pub(crate) delivered: Option<Delivered>,
+    /// When it was.
+    pub(crate) delivered_at: Option<Instant>,
 }
 
 /// How an attempt ended without a result.
@@ -86,6 +92,10 @@ pub(crate) struct Failure {
     pub(crate) reports: Vec<framemill_verification::Report>,
     /// The rendition of a rejected result that is at fault, where it is a single one.
     pub(crate) accused: Option<u32>,
+    /// How the depth of its judgement was drawn.
+    pub(crate) draw: Option<Box<Draw>>,
+    /// It was delivered in time; only our checks were not over.
+    is_unchecked: bool,
 }
 
 /// Who says that the source is unusable.
@@ -108,12 +118,22 @@ impl Failure {
             blames_source: None,
             reports: Vec::new(),
             accused: None,
+            draw: None,
+            is_unchecked: false,
         }
     }
 
     fn failed(code: &str, reason: String) -> Self {
         let outcome = AttemptOutcome::Failed { code: code.to_owned(), reason };
         Self::new(outcome, Setback::Failed, Some(Severity::Unavailable))
+    }
+
+    /// Our own checks took too long: no mark against the orchestrator, which did its work and is paid for it.
+    fn unchecked() -> Self {
+        let reason =
+            "the segment's deadline passed before its result was checked; give verification more cores";
+        let outcome = AttemptOutcome::Failed { code: "verification".into(), reason: reason.into() };
+        Self { is_unchecked: true, ..Self::new(outcome, Setback::Failed, None) }
     }
 
     fn rejected(reason: String) -> Self {
@@ -200,18 +220,24 @@ fn is_wrong_result(error: &ProtocolError) -> bool {
 }
 
 impl Attempt<'_> {
-    /// Runs the attempt within its budget and settles its payment. Returns what was delivered and passed every check.
+    /// Runs the attempt within its budget, checks what it brought by the segment's deadline, and settles its payment. Returns what
+    /// was delivered and passed every check.
     pub(crate) async fn run(&self, trace: &mut Trace) -> Result<Delivered, Failure> {
         trace.timeline.quote_ms = Some(self.elapsed());
         let result = match tokio::time::timeout(self.budget, self.exchange(trace)).await {
-            Ok(result) => result,
+            Ok(Ok(delivered)) => self.checked(delivered, trace).await,
+            Ok(Err(failure)) => Err(failure),
             Err(_) => {
                 let allowed_ms = u64::try_from(self.budget.as_millis()).unwrap_or(u64::MAX);
                 let outcome = AttemptOutcome::Late { allowed_ms };
                 Err(Failure::new(outcome, Setback::Failed, Some(Severity::Unavailable)))
             }
         };
-        let outcome = if result.is_ok() { WorkOutcome::Verified } else { WorkOutcome::NotDone };
+        let done = match &result {
+            Ok(_) => true,
+            Err(failure) => failure.is_unchecked,
+        };
+        let outcome = if done { WorkOutcome::Verified } else { WorkOutcome::NotDone };
         self.settle(trace, outcome).await;
         result
     }
@@ -224,23 +250,29 @@ impl Attempt<'_> {
         let delivered = self.transfer(upload, download, &mut trace.timeline).await;
         let delivered = delivered.map_err(|error| Failure::network(&error, true))?;
         trace.timeline.downloaded_ms = Some(self.elapsed());
+        trace.delivered_at = Some(Instant::now());
         trace.delivered = Some(delivered.clone());
+        Ok(delivered)
+    }
 
-        let checked =
+    /// Checks what was delivered. However long that takes, it is not the orchestrator's time.
+    async fn checked(&self, delivered: Delivered, trace: &mut Trace) -> Result<Delivered, Failure> {
+        let check =
             check(self.shared, self.session, self.segment, self.ladder, self.source, self.epoch, &delivered);
-        match checked.await {
-            Ok(passed) => {
+        match tokio::time::timeout_at(self.deadline.into(), check).await {
+            Err(_) => Err(Failure::unchecked()),
+            Ok(Ok(passed)) => {
                 trace.timeline.verified_ms = Some(self.elapsed());
                 self.value(&passed, trace);
                 let result = (self.ladder, &delivered);
                 audit::consider(self.shared, self.events, self.session, self.segment, result, passed.seed);
                 Ok(Delivered { tier: Some(passed.tier), ..delivered })
             }
-            Err(Finding::Rejected { reason, reports, accused }) => {
+            Ok(Err(Finding::Rejected { reason, reports, accused, draw })) => {
                 let failure = Failure::rejected(reason);
-                Err(Failure { reports, accused, ..failure })
+                Err(Failure { reports, accused, draw, ..failure })
             }
-            Err(Finding::Unjudgeable(reason)) => {
+            Ok(Err(Finding::Unjudgeable(reason))) => {
                 let outcome = AttemptOutcome::Failed { code: "source".into(), reason };
                 let mut failure = Failure::new(outcome, Setback::Excluded, None);
                 failure.blames_source = Some(Blame::Ourselves);
@@ -387,6 +419,7 @@ impl Attempt<'_> {
             ladder: self.ladder.clone(),
             deadline: self.budget,
             payment: payment.into(),
+            sampling_commitment: Some(self.epoch.committed().1),
         })
     }
 

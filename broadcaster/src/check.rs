@@ -1,5 +1,6 @@
 //! Checks a complete result before anything of it is published.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,8 @@ use alloy_primitives::B256;
 use bytes::Bytes;
 use framemill_media::MediaLimits;
 use framemill_network::{Ladder, LadderEntry, RenditionClaim, SignedReceipt};
+use framemill_verification::evidence::Draw;
+use framemill_verification::policy::attention::is_in_doubt;
 use framemill_verification::policy::draw::DrawnResult;
 use framemill_verification::{
     Delivery, Policy, Report, SourceReference, Tier, VerifyError, pixels_match, price_share_ppm,
@@ -15,6 +18,7 @@ use framemill_verification::{
 use futures::future::join_all;
 
 use crate::claims;
+use crate::queue::Place;
 use crate::sampling::{OpenEpoch, Waiting};
 use crate::service::Shared;
 use crate::sessions::Session;
@@ -68,12 +72,15 @@ pub(crate) enum Finding {
         reports: Vec<Report>,
         /// The rendition that is at fault, where it is a single one.
         accused: Option<u32>,
+        /// How the depth of the judgement was drawn, where it came to one.
+        draw: Option<Box<Draw>>,
     },
     /// The source cannot be judged against, which says nothing about the result.
     Unjudgeable(String),
 }
 
-/// Checks receipt and renditions. Decoding runs on blocking threads, as many as [`Shared::verify_slots`] allows.
+/// Checks receipt and renditions. Decoding runs on blocking threads, as many as [`Shared::verify_slots`] allows, for as many
+/// results as [`Shared::queue`] has room for.
 pub(crate) async fn check(
     shared: &Arc<Shared>,
     session: &Session,
@@ -92,7 +99,7 @@ pub(crate) async fn check(
         renditions: &delivered.claims,
     };
     let receipt = verify_receipt(&delivered.receipt, &shared.domain, &session.signers(), &delivery);
-    let refused = |reason| Finding::Rejected { reason, reports: Vec::new(), accused: None };
+    let refused = |reason| Finding::Rejected { reason, reports: Vec::new(), accused: None, draw: None };
     receipt.map_err(|error| refused(error.to_string()))?;
     claims::promised(session.quote.commitment_version, &delivered.claims).map_err(refused)?;
 
@@ -109,28 +116,25 @@ pub(crate) async fn check(
         queued: started,
         allowed: epoch.allows(segment.duration()),
         policy: OnceLock::new(),
+        escalated: AtomicBool::new(false),
     });
-    let judged = join_all(ladder.iter().zip(&delivered.renditions).map(|(entry, rendition)| {
-        // All of them wait before the first one starts, so that the load it sees is the same every time.
-        let waiting = shared.sampling.wait();
-        judge(shared, waiting, Arc::clone(&judging), rendition.clone(), entry.clone())
-    }))
-    .await;
+    let outcome = judging.judge(shared, ladder, delivered).await;
     shared.metrics.verify_seconds.observe(started.elapsed().as_secs_f64());
-
-    let reports = judged.into_iter().collect::<Result<Vec<_>, _>>().map_err(Finding::Unjudgeable)?;
+    let (reports, fault) = outcome.map_err(Finding::Unjudgeable)?;
     let tier = reports.iter().map(|report| report.tier).max().unwrap_or(Tier::Structure);
     shared.metrics.judged(tier);
-    let mut fault = first_fault(ladder, &reports, &delivered.claims);
-    let seed = epoch.seed_for(&result);
-    if fault.is_none() && claims::drawn(shared.config.claim_checks_ppm, &seed) {
-        fault = claims::first_false(shared, ladder, delivered).await.map_err(Finding::Unjudgeable)?;
-    }
     match fault {
-        Some((accused, reason)) => Err(Finding::Rejected { reason, reports, accused: Some(accused) }),
+        Some((accused, reason)) => {
+            let (accused, draw) = (Some(accused), judging.draw());
+            Err(Finding::Rejected { reason, reports, accused, draw })
+        }
         None => {
             shared.sampling.passed(&session.account, &reports);
-            Ok(Passed { tier, parts: parts(session, ladder, &reports, &delivered.claims), seed })
+            Ok(Passed {
+                tier,
+                parts: parts(session, ladder, &reports, &delivered.claims),
+                seed: judging.seed(),
+            })
         }
     }
 }
@@ -144,34 +148,116 @@ struct Judging {
     allowed: Duration,
     /// Decided when its first rendition gets a core, by the load of that time, and the same for all.
     policy: OnceLock<Policy>,
+    /// It is compared whole, whatever was drawn.
+    escalated: AtomicBool,
 }
+
+/// Index of a rendition at fault, and what is wrong with it.
+type Fault = (u32, String);
 
 impl Judging {
+    /// Looks as deep as is drawn; reports on all renditions, and the first fault.
+    async fn judge(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        ladder: &Ladder,
+        delivered: &Delivered,
+    ) -> Result<(Vec<Report>, Option<Fault>), String> {
+        let place = self.enter(shared, ladder.len()).await;
+        let mut reports = self.reports(shared, ladder, delivered, &place).await?;
+        if is_in_doubt(&reports, shared.sampling.escalate_permille()) {
+            shared.metrics.escalated.inc();
+            self.escalated.store(true, Ordering::Release);
+            reports = self.reports(shared, ladder, delivered, &place).await?;
+        }
+        let mut fault = first_fault(ladder, &reports, &delivered.claims);
+        if fault.is_none() && self.policy().draws_claim_check(&self.seed()) {
+            fault = claims::first_false(shared, ladder, delivered).await?;
+        }
+        Ok((reports, fault))
+    }
+
+    /// Takes room in the queue. Without any, a result at adaptive rates is drawn at the least there are, and waits only when even
+    /// these want its picture looked at.
+    async fn enter(&self, shared: &Shared, renditions: usize) -> Place {
+        if let Some(place) = shared.queue.try_enter(renditions) {
+            return place;
+        }
+        if !self.epoch.is_fixed() {
+            let policy = self.policy.get_or_init(|| self.epoch.decide_without_room(self.result));
+            let seed = self.seed();
+            if policy.draw(&seed) == Tier::Structure && !policy.draws_claim_check(&seed) {
+                return Place::Express;
+            }
+        }
+        shared.queue.enter(renditions).await
+    }
+
+    async fn reports(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        ladder: &Ladder,
+        delivered: &Delivered,
+        place: &Place,
+    ) -> Result<Vec<Report>, String> {
+        let judged = join_all(ladder.iter().zip(&delivered.renditions).map(|(entry, rendition)| {
+            // All of them wait before the first one starts, so that the load it sees is the same every time.
+            let waiting = matches!(place, Place::Queued { .. }).then(|| shared.sampling.wait());
+            self.report(shared, waiting, rendition.clone(), entry.clone())
+        }))
+        .await;
+        judged.into_iter().collect()
+    }
+
+    async fn report(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        waiting: Option<Waiting>,
+        rendition: Bytes,
+        entry: LadderEntry,
+    ) -> Result<Report, String> {
+        let _core = match &waiting {
+            Some(_) => {
+                shared.verify_slots.acquire().await.map_err(|_| "the broadcaster has ended".to_owned())?
+            }
+            None => shared.queue.express().await,
+        };
+        drop(waiting);
+        let judging = Arc::clone(self);
+        match tokio::task::spawn_blocking(move || judging.verify(&rendition, &entry)).await {
+            Ok(Ok(report)) => Ok(report),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("verification ended without a verdict; this is a defect, see the log".to_owned()),
+        }
+    }
+
     /// Blocks on decoding.
     fn verify(&self, rendition: &Bytes, entry: &LadderEntry) -> Result<Report, VerifyError> {
-        let policy = self.policy.get_or_init(|| self.epoch.decide(self.result, self.queued, self.allowed));
-        verify(self.source.get()?, rendition, entry, policy, &self.epoch.seed_for(&self.result))
+        verify(self.source.get()?, rendition, entry, &self.policy(), &self.seed())
     }
-}
 
-async fn judge(
-    shared: &Arc<Shared>,
-    waiting: Waiting,
-    judging: Arc<Judging>,
-    rendition: Bytes,
-    entry: LadderEntry,
-) -> Result<Report, String> {
-    let _slot = shared.verify_slots.acquire().await.map_err(|_| "the broadcaster has ended".to_owned())?;
-    drop(waiting);
-    match tokio::task::spawn_blocking(move || judging.verify(&rendition, &entry)).await {
-        Ok(Ok(report)) => Ok(report),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("verification ended without a verdict; this is a defect, see the log".to_owned()),
+    /// The rates in force.
+    fn policy(&self) -> Policy {
+        if self.escalated.load(Ordering::Acquire) {
+            return Policy::FULL;
+        }
+        *self.policy.get_or_init(|| self.epoch.decide(self.result, self.queued, self.allowed))
+    }
+
+    fn seed(&self) -> [u8; 32] {
+        self.epoch.seed_for(&self.result)
+    }
+
+    /// The draw as evidence shows it: it gives the same reports again. What was escalated is shown as drawn at full rates.
+    fn draw(&self) -> Option<Box<Draw>> {
+        self.policy.get()?;
+        let (epoch, commitment) = self.epoch.committed();
+        Some(Box::new(Draw::new(&self.policy(), &self.seed()).committed(epoch, commitment)))
     }
 }
 
 /// The first rendition with a fault, and what is wrong with it.
-fn first_fault(ladder: &Ladder, reports: &[Report], claims: &[RenditionClaim]) -> Option<(u32, String)> {
+fn first_fault(ladder: &Ladder, reports: &[Report], claims: &[RenditionClaim]) -> Option<Fault> {
     ladder.iter().zip(reports).zip(claims).find_map(|((entry, report), claim)| {
         let name = &entry.name;
         if let Some(check) = report.failures().next() {

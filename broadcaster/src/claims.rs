@@ -1,10 +1,10 @@
 //! Claim checks: do the renditions have the features that were signed for them?
 
-use alloy_primitives::keccak256;
+use std::sync::Arc;
+
 use framemill_media::MediaLimits;
 use framemill_network::{Ladder, RenditionClaim};
-use framemill_verification::{ClaimReport, PPM, check_claim};
-use std::sync::Arc;
+use framemill_verification::{ClaimReport, check_claim};
 
 use crate::check::Delivered;
 use crate::service::Shared;
@@ -24,14 +24,6 @@ pub(crate) fn promised(version: u32, claims: &[RenditionClaim]) -> Result<(), St
     }
 }
 
-/// Whether this seed draws a claim check: independent of the depth that the same seed draws.
-pub(crate) fn drawn(ppm: u32, seed: &[u8; 32]) -> bool {
-    let hash = keccak256([b"framemill-claim-check".as_slice(), seed].concat());
-    let mut word = [0; 16];
-    word.copy_from_slice(&hash[..16]);
-    u128::from_be_bytes(word) % u128::from(PPM) < u128::from(ppm)
-}
-
 /// Checks the claims one after the other; the first that is false, and why.
 ///
 /// # Errors
@@ -41,7 +33,8 @@ pub(crate) async fn first_false(
     ladder: &Ladder,
     delivered: &Delivered,
 ) -> Result<Option<(u32, String)>, String> {
-    for ((entry, claim), rendition) in ladder.iter().zip(&delivered.claims).zip(&delivered.renditions) {
+    let claimed = ladder.iter().zip(&delivered.claims).zip(&delivered.renditions);
+    for ((entry, claim), rendition) in claimed.filter(|((_, claim), _)| !claim.feature_root.is_zero()) {
         let _slot =
             shared.verify_slots.acquire().await.map_err(|_| "the broadcaster has ended".to_owned())?;
         let (claim, rendition) = (*claim, rendition.clone());
@@ -52,7 +45,10 @@ pub(crate) async fn first_false(
             Ok(Err(error)) => return Err(error.to_string()),
             Err(_) => return Err("a claim check ended without a verdict; see the log".to_owned()),
         };
-        if let Some(reason) = reason(&report) {
+        let reason = reason(&report);
+        let result = if reason.is_none() { "true" } else { "false" };
+        shared.metrics.claims.with_label_values(&[result]).inc();
+        if let Some(reason) = reason {
             return Ok(Some((claim.index, format!("{}: {reason}", entry.name))));
         }
     }
@@ -83,12 +79,5 @@ mod tests {
         let none = RenditionClaim { feature_root: B256::ZERO, ..claim(1) };
         assert!(promised(1, &[none]).is_err());
         assert!(promised(0, &[none]).is_ok());
-    }
-
-    #[test]
-    fn claim_checks_follow_their_rate() {
-        let share = |ppm| (0u32..2000).filter(|i| drawn(ppm, &keccak256(i.to_be_bytes()).0)).count();
-        assert_eq!((share(0), share(PPM)), (0, 2000));
-        assert!((340..460).contains(&share(PPM / 5)));
     }
 }

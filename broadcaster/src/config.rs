@@ -60,8 +60,12 @@ pub struct BroadcasterConfig {
     pub suspension: SuspensionPolicy,
     /// Bounds of the attempts on one segment.
     pub plan: PlanLimits,
-    /// Results verified at the same time, over all streams; each takes one core.
+    /// Renditions judged at the same time, over all streams; each takes one core.
     pub verify_parallelism: usize,
+    /// Renditions that may be judged or wait for it, over all streams. Results that find no room are looked at as little as the
+    /// load ever leaves where the stream's rates are adaptive, and wait for room where they are fixed. A number below a ladder's
+    /// rungs leaves no room for any of its results.
+    pub verify_queue: usize,
     /// How deep results are looked at where a stream leaves it to the record of each orchestrator.
     pub sampling: SamplingConfig,
     /// Streams open at the same time.
@@ -69,8 +73,6 @@ pub struct BroadcasterConfig {
     /// Asks for receipts with commitments to the renditions' features, and accepts no others. They cost more, and make a
     /// false statement about a rendition provable to anybody.
     pub commitments: bool,
-    /// Of a million results with commitments, how many are decoded to compare all features with the committed ones.
-    pub claim_checks_ppm: u32,
     /// Of a million results, how many have a rendition encoded again and compared, which changes who gets work and nothing
     /// else.
     pub quality_audits_ppm: u32,
@@ -94,11 +96,11 @@ impl Default for BroadcasterConfig {
             selection: SelectionPolicy::default(),
             suspension: SuspensionPolicy::default(),
             plan: PlanLimits::default(),
-            verify_parallelism: std::thread::available_parallelism().map_or(1, usize::from),
+            verify_parallelism: cores(),
+            verify_queue: cores() * QUEUED_PER_CORE,
             sampling: SamplingConfig::default(),
             max_streams: 256,
             commitments: false,
-            claim_checks_ppm: 10_000,
             quality_audits_ppm: 1_000,
             bundles: None,
             max_bundles: 64,
@@ -107,12 +109,20 @@ impl Default for BroadcasterConfig {
     }
 }
 
+/// Renditions in the queue for each core: those of eight results, which whole take a core about as long as two segments of two
+/// seconds last, half of the usual deadline.
+const QUEUED_PER_CORE: usize = 24;
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// How a broadcaster samples.
 #[derive(Debug, Clone)]
 pub struct SamplingConfig {
     /// How records turn into rates; its floor is the least that any adaptive stream gets.
     pub attention: AttentionConfig,
-    /// Renditions that may wait for a core before rates are lowered.
+    /// Renditions that may wait for a core before rates are lowered; well below [`BroadcasterConfig::verify_queue`].
     pub max_waiting: usize,
     /// Where the secret, the record of draws and the attention on orchestrators are kept. `None` keeps them in memory: every
     /// start looks at everybody in full, and past draws cannot be shown.
@@ -121,9 +131,8 @@ pub struct SamplingConfig {
 
 impl Default for SamplingConfig {
     fn default() -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         // A segment is some three renditions: about three whole results for each core.
-        Self { attention: AttentionConfig::default(), max_waiting: cores * 8, folder: None }
+        Self { attention: AttentionConfig::default(), max_waiting: cores() * 8, folder: None }
     }
 }
 

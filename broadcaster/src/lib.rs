@@ -31,6 +31,7 @@
 
 mod attempt;
 mod audit;
+mod bisect;
 mod bundles;
 mod chain;
 mod check;
@@ -45,6 +46,7 @@ mod ingest;
 mod market;
 mod metrics;
 mod publish;
+mod queue;
 mod sampling;
 mod serve;
 mod service;

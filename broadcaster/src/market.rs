@@ -213,6 +213,7 @@ impl Market {
             lost: self.sessions.lost_to(&session.id(), began),
             arrived: progress.arrived,
             budget,
+            deadline: progress.plan.deadline(),
         };
         let mut trace = Trace::default();
         let result = attempt.run(&mut trace).await;
@@ -229,7 +230,8 @@ impl Market {
         match result {
             Ok(delivered) => {
                 self.sessions.note_quality(&delivered.claims);
-                self.shared.delivered(&session.id(), began.elapsed(), segment.duration());
+                let took = trace.delivered_at.unwrap_or_else(Instant::now).saturating_duration_since(began);
+                self.shared.delivered(&session.id(), took, segment.duration());
                 Ok(Some(Purchase { session: Arc::clone(session), delivered }))
             }
             Err(failure) if !failure.made_offer => {
@@ -284,7 +286,7 @@ impl Market {
                 "result rejected"
             );
             if let Some(delivered) = &trace.delivered {
-                bundles::keep(&self.shared, &self.ladder, segment, delivered, &failure);
+                bundles::keep(&self.shared, session, &self.ladder, segment, delivered, &failure);
                 self.shared.evidence.keep(Evidence {
                     stream: self.config.name.clone(),
                     sequence: segment.sequence,

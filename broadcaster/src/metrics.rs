@@ -30,6 +30,9 @@ pub(crate) struct Metrics {
     pub(crate) verify_waiting: IntGauge,
     pub(crate) judged: IntCounterVec,
     pub(crate) downgraded: IntCounter,
+    pub(crate) shed: IntCounter,
+    pub(crate) escalated: IntCounter,
+    pub(crate) claims: IntCounterVec,
     pub(crate) suspicions: IntCounterVec,
     pub(crate) sampling_share: Gauge,
     pub(crate) discounted: IntCounter,
@@ -69,6 +72,12 @@ impl Metrics {
                 "downgraded_total",
                 "Results judged less deep than drawn, for lack of cores.",
             )?,
+            shed: counter("verify_shed_total", "Results for which the queue had no room.")?,
+            escalated: counter(
+                "escalated_total",
+                "Results compared whole because their first frame came near a bound.",
+            )?,
+            claims: counters("claim_checks_total", "Claims compared with their renditions.", "result")?,
             suspicions: counters(
                 "suspicions_total",
                 "Times an orchestrator got full attention, by cause.",
@@ -90,7 +99,7 @@ impl Metrics {
         })
     }
 
-    fn collectors(&self) -> [Box<dyn Collector>; 19] {
+    fn collectors(&self) -> [Box<dyn Collector>; 22] {
         [
             Box::new(self.streams.clone()),
             Box::new(self.segments.clone()),
@@ -107,6 +116,9 @@ impl Metrics {
             Box::new(self.verify_waiting.clone()),
             Box::new(self.judged.clone()),
             Box::new(self.downgraded.clone()),
+            Box::new(self.shed.clone()),
+            Box::new(self.escalated.clone()),
+            Box::new(self.claims.clone()),
             Box::new(self.suspicions.clone()),
             Box::new(self.sampling_share.clone()),
             Box::new(self.discounted.clone()),

@@ -26,6 +26,7 @@ use crate::error::{BroadcasterError, StreamError};
 use crate::event::{Events, StreamEvent, Totals};
 use crate::evidence::{Evidence, EvidenceLog};
 use crate::metrics::Metrics;
+use crate::queue::VerifyQueue;
 use crate::sampling::Sampling;
 use crate::store::Store;
 use crate::stream::{StreamHandle, StreamInner};
@@ -116,6 +117,7 @@ impl BroadcasterBuilder {
             board: Mutex::new(Scoreboard::new(self.config.suspension)),
             verify_slots: Semaphore::new(self.config.verify_parallelism),
             audit_slots: Arc::new(Semaphore::new(AUDITS_AT_ONCE)),
+            queue: VerifyQueue::new(self.config.verify_queue, self.config.verify_parallelism),
             evidence: EvidenceLog::new(self.config.max_evidence),
             metrics,
             sampling: Arc::new(sampling),
@@ -171,6 +173,7 @@ fn check(config: &BroadcasterConfig) -> Result<(), BroadcasterError> {
         ("max_quotes", config.max_quotes),
         ("warm_sessions", config.warm_sessions),
         ("verify_parallelism", config.verify_parallelism),
+        ("verify_queue", config.verify_queue),
         ("max_streams", config.max_streams),
     ];
     for (setting, value) in positive {
@@ -191,6 +194,7 @@ pub(crate) struct Shared {
     pub(crate) directory: Directory,
     pub(crate) verify_slots: Semaphore,
     pub(crate) audit_slots: Arc<Semaphore>,
+    pub(crate) queue: VerifyQueue,
     pub(crate) sampling: Arc<Sampling>,
     pub(crate) evidence: EvidenceLog,
     pub(crate) metrics: Metrics,

@@ -1,11 +1,11 @@
-//! The libp2p wire between roles: identity, discovery, and the quote, segment and work protocols with bounds, deadlines and typed errors.
+//! The libp2p wire between roles: identity, discovery, and the quote, segment, opening and work protocols with bounds, deadlines and typed errors.
 //!
 //! A role starts one [`Network`], tells it where peers are ([`Network::add_peer`]), and uses the protocols of its role:
 //!
 //! | role | asks | serves |
 //! | --- | --- | --- |
-//! | broadcaster | [`Network::request_quote`], [`Network::open_segment`] | |
-//! | orchestrator | [`WorkerHandle::open_job`] | [`Network::serve_quotes`], [`Network::serve_segments`], [`Network::serve_work`] |
+//! | broadcaster | [`Network::request_quote`], [`Network::open_segment`], [`Network::request_opening`] | |
+//! | orchestrator | [`WorkerHandle::open_job`] | [`Network::serve_quotes`], [`Network::serve_segments`], [`Network::serve_openings`], [`Network::serve_work`] |
 //! | transcoder | [`Network::connect_work`] | jobs of its [`WorkSession`] |
 //!
 //! Whatever a peer sends is bounded in size and time before it reaches a role, and every exchange ends with a typed error or a
@@ -19,6 +19,7 @@ mod identity;
 pub mod ladder;
 pub mod merkle;
 mod node;
+pub mod opening;
 mod price;
 mod proto;
 mod quality;
@@ -42,6 +43,7 @@ pub use ladder::{
     Codec, FrameRate, Gop, Ladder, LadderEntry, LadderError, Profile, SourceVideo, TranscodeConfiguration,
 };
 pub use node::Network;
+pub use opening::{IncomingOpening, OpeningAnswer, OpeningQuestion, OpeningRequest, OpeningServer};
 pub use price::{PriceError, PricePerPixel};
 pub use quality::{MAX_CENTI_DB, PPM, QualityTerms, QualityTermsError};
 pub use quote::{MAX_TICKET_PARAMS_BYTES, Quote, QuoteMismatch, QuoteRequest, SignedQuote};

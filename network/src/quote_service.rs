@@ -9,7 +9,9 @@ use tokio::time::Instant;
 use crate::error::{NetworkError, ProtocolError};
 use crate::node::{Admitted, Context, QUOTE_PROTOCOL, StreamPermit};
 use crate::quote::{QuoteRequest, SignedQuote};
-use crate::wire::{MAX_SMALL_MESSAGE, MessageWriter, QuoteReply, Remote, Wait, open_with, split};
+use crate::wire::{
+    MAX_SMALL_MESSAGE, MessageWriter, QuoteReply, Remote, Wait, WireMessage, open_with, split,
+};
 use crate::wire_error::{WireCode, WireError};
 
 /// Requests for quotes. Dropping it ends the service.
@@ -28,9 +30,9 @@ pub struct IncomingQuote {
     answer: Option<Answer>,
 }
 
-/// The way back.
+/// The way back of a protocol with one message each way.
 #[derive(Debug)]
-struct Answer {
+pub(crate) struct Answer {
     context: Context,
     writer: MessageWriter,
     permit: StreamPermit,
@@ -86,7 +88,12 @@ impl Drop for IncomingQuote {
 }
 
 impl Answer {
-    fn send(mut self, reply: QuoteReply) {
+    pub(crate) fn new(context: Context, writer: MessageWriter, permit: StreamPermit) -> Self {
+        Self { context, writer, permit }
+    }
+
+    /// Sends the reply in the background.
+    pub(crate) fn send<M: WireMessage + Send + Sync + 'static>(mut self, reply: M) {
         let context = self.context.clone();
         context.spawn(async move {
             let deadline = self.context.answer_deadline();
@@ -95,7 +102,7 @@ impl Answer {
                 failed => failed,
             };
             if let Err(error) = sent {
-                tracing::debug!(%error, "a quote could not be delivered");
+                tracing::debug!(%error, reply = M::NAME, "an answer could not be delivered");
             }
             drop(self.permit);
         });
@@ -108,7 +115,7 @@ pub(crate) async fn serve(context: Context, admitted: Admitted) {
     let remote = Remote { peer, protocol: QUOTE_PROTOCOL };
     let (mut reader, writer) = split(stream, remote, context.timeouts.message);
     let request = reader.expect(MAX_SMALL_MESSAGE, context.opening("a quote request")).await;
-    let answer = Answer { context: context.clone(), writer, permit };
+    let answer = Answer::new(context.clone(), writer, permit);
     match request {
         Ok(request) => {
             let incoming = IncomingQuote { peer, request, received: Instant::now(), answer: Some(answer) };

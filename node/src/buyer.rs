@@ -106,21 +106,25 @@ fn settings(config: &Config) -> anyhow::Result<BroadcasterConfig> {
     let floor = Policy {
         first_frame_ppm: config.broadcaster.min_first_frame_ppm,
         whole_ppm: config.broadcaster.min_whole_ppm,
+        claim_ppm: config.broadcaster.claim_checks_ppm,
     };
     let sampling = SamplingConfig {
         attention: AttentionConfig { floor, ..AttentionConfig::default() },
         folder: Some(config.data_dir().join("sampling")),
         ..SamplingConfig::default()
     };
+    let defaults = BroadcasterConfig::default();
+    let or_default = |value: usize, default: usize| if value == 0 { default } else { value };
     Ok(BroadcasterConfig {
         orchestrators,
         price_ceiling: Some(ceiling),
         sampling,
+        verify_parallelism: or_default(config.broadcaster.verify_cores, defaults.verify_parallelism),
+        verify_queue: or_default(config.broadcaster.verify_queue, defaults.verify_queue),
         commitments: config.broadcaster.commitments,
-        claim_checks_ppm: config.broadcaster.claim_checks_ppm,
         quality_audits_ppm: config.broadcaster.quality_audits_ppm,
         bundles: config.broadcaster.bundles.clone(),
-        ..BroadcasterConfig::default()
+        ..defaults
     })
 }
 

@@ -134,6 +134,12 @@ pub struct VerifyArgs {
     /// What was ordered, as `HEIGHT[pFPS]:BITRATE[:CODEC]` [default: the rendition's own size, any bit rate]
     #[arg(long)]
     pub ladder: Option<String>,
+    /// Draw source, rendition, difference and the cells that deviate into this PNG file
+    #[arg(long, value_name = "FILE")]
+    pub picture: Option<PathBuf>,
+    /// The frame of the rendition that is drawn, from 0 [default: the worst, or the first where none stands out]
+    #[arg(long, value_name = "N", requires = "picture")]
+    pub frame: Option<u32>,
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,
@@ -142,7 +148,8 @@ pub struct VerifyArgs {
 /// `framemill audit`
 #[derive(Debug, Args)]
 pub struct AuditArgs {
-    /// Parts of a record of draws, oldest first: draws.old.jsonl and draws.jsonl in the data folder's sampling
+    /// Parts of a broadcaster's record, oldest first: draws.old.jsonl and draws.jsonl in its data folder's sampling; with
+    /// told.jsonl of an orchestrator's data folder, what that one was told is compared as well
     #[arg(required = true)]
     pub records: Vec<PathBuf>,
     /// Print the outcome as JSON

@@ -86,5 +86,6 @@ fn header(quote: &SignedQuote, ladder: Ladder, source: &Bytes) -> Result<Segment
         ladder,
         deadline: PATIENCE,
         payment: Bytes::new(),
+        sampling_commitment: None,
     })
 }

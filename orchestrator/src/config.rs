@@ -1,5 +1,6 @@
 //! What an operator can set, with the defaults that hold for live video.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use alloy_primitives::U256;
@@ -23,6 +24,9 @@ pub struct OrchestratorConfig {
     pub commitments: Option<CommitmentOffer>,
     /// Signed receipts kept as evidence, newest first out of all sessions.
     pub receipts_kept: usize,
+    /// File in which the commitments that came with segments are noted beside what was signed for them, so that it can be shown
+    /// later whether results were looked at as they were drawn; `None` notes nothing.
+    pub told: Option<PathBuf>,
     /// How long [`shutdown`](crate::OrchestratorHandle::shutdown) waits for segments in flight.
     pub drain_deadline: Duration,
 }
@@ -36,6 +40,7 @@ impl Default for OrchestratorConfig {
             redemption: RedemptionConfig::default(),
             commitments: Some(CommitmentOffer::default()),
             receipts_kept: 4096,
+            told: None,
             drain_deadline: Duration::from_secs(20),
         }
     }
@@ -54,6 +59,10 @@ pub struct CommitmentOffer {
     /// How the price of a rendition follows its quality, which the receipt then declares. For this the source is decoded,
     /// too, unless any quality is paid in whole ([`QualityTerms::WHOLE`]).
     pub quality: QualityTerms,
+    /// How long what was committed to is kept, so that its client can have it opened.
+    pub kept_for: Duration,
+    /// Bytes of it that are kept; the oldest go first.
+    pub kept_bytes: u64,
 }
 
 /// Terms that no sound encode falls under: x264 `veryfast` keeps six decibels above them on the hardest contents measured
@@ -67,6 +76,9 @@ impl Default for CommitmentOffer {
             surcharge_ppm: 300_000,
             parallelism: std::thread::available_parallelism().map_or(1, usize::from),
             quality: QUALITY_FLOOR,
+            // Several times what a client takes to judge a segment.
+            kept_for: Duration::from_secs(120),
+            kept_bytes: 256 << 20,
         }
     }
 }

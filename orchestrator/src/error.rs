@@ -1,5 +1,6 @@
 //! Why an orchestrator does not start, or does not end cleanly.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -41,6 +42,14 @@ pub enum OrchestratorError {
     /// The chain could not be read or written.
     #[error("chain: {0}")]
     Chain(#[from] framemill_contracts::ChainError),
+    /// The file of notes cannot be written to.
+    #[error("notes of how results are drawn cannot go to {path}: {source}; check config.told", path = path.display())]
+    Notes {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// A service task panicked: the state it held is lost, restart the node.
     #[error("task {task} ended unexpectedly; restart the node and report its log")]
     Task {

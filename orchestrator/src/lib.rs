@@ -25,11 +25,13 @@ mod events;
 mod evidence;
 mod gate;
 mod metrics;
+mod openings;
 mod payments;
 mod refusal;
 mod relay;
 mod service;
 mod session;
+mod told;
 
 pub use chain::ChainBroker;
 pub use config::{

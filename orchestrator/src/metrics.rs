@@ -13,6 +13,8 @@ pub(crate) struct Metrics {
     pub(crate) quotes: IntCounterVec,
     /// Segments by outcome: `done` or the wire code they ended with.
     pub(crate) segments: IntCounterVec,
+    /// Questions about commitments by outcome: `answered` or the wire code of the refusal.
+    pub(crate) openings: IntCounterVec,
     /// Open sessions.
     pub(crate) sessions: IntGauge,
     /// Connected transcoders.
@@ -48,6 +50,7 @@ impl Metrics {
         let new = Self {
             quotes: outcomes("quotes_total", "Quote requests by outcome.")?,
             segments: outcomes("segments_total", "Segments by outcome.")?,
+            openings: outcomes("openings_total", "Questions about commitments by outcome.")?,
             sessions: gauge("sessions", "Open sessions.")?,
             transcoders: gauge("transcoders", "Connected transcoders.")?,
             capacity: gauge(
@@ -74,10 +77,11 @@ impl Metrics {
         Ok(new)
     }
 
-    fn collectors(&self) -> [Box<dyn Collector>; 14] {
+    fn collectors(&self) -> [Box<dyn Collector>; 15] {
         [
             Box::new(self.quotes.clone()),
             Box::new(self.segments.clone()),
+            Box::new(self.openings.clone()),
             Box::new(self.sessions.clone()),
             Box::new(self.transcoders.clone()),
             Box::new(self.capacity.clone()),

@@ -1,5 +1,6 @@
 //! Tasks, sockets and their end: what turns the pure cores into a running orchestrator.
 
+mod openings;
 mod pool;
 mod quotes;
 mod segments;
@@ -10,7 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use alloy_primitives::{Address, B256};
-use framemill_network::{Network, QuoteServer, SegmentServer, SigningDomain, WorkServer, WorkToken};
+use framemill_network::{
+    Network, OpeningServer, QuoteServer, SegmentServer, SigningDomain, WorkServer, WorkToken,
+};
 use probabilistic_ticket::{EthKey, Round};
 use prometheus::Registry;
 use tokio::sync::{Semaphore, broadcast};
@@ -23,8 +26,10 @@ use crate::error::OrchestratorError;
 use crate::events::{Events, OrchestratorEvent};
 use crate::evidence::{Evidence, KeptReceipt};
 use crate::metrics::{Metrics, level};
+use crate::openings::Openings;
 use crate::payments::{Payments, Till};
 use crate::session::SessionTable;
+use crate::told::Notes;
 use pool::Pool;
 
 /// Requests that wait for us before the network answers `busy` on our behalf: a few times what is
@@ -40,7 +45,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// What an orchestrator works with. It starts and owns none of it.
 #[derive(Debug)]
 pub struct OrchestratorDeps {
-    /// The running node; its quote, segment and work protocols are served by this orchestrator.
+    /// The running node; its quote, segment, opening and work protocols are served by this orchestrator.
     pub network: Network,
     /// Signs quotes and receipts: the orchestrator's registered key.
     pub key: EthKey,
@@ -64,6 +69,8 @@ pub(crate) struct Shared {
     sessions: Mutex<SessionTable>,
     till: Till,
     evidence: Mutex<Evidence>,
+    notes: Notes,
+    openings: Mutex<Openings>,
     /// Source bytes in memory, in units of [`segments::BUFFER_UNIT`].
     buffers: Arc<Semaphore>,
     /// Bytes of decoded pictures in memory, in units of [`segments::BUFFER_UNIT`].
@@ -136,8 +143,10 @@ impl Orchestrator {
         }
         let quotes = deps.network.serve_quotes(REQUEST_QUEUE)?;
         let segments = deps.network.serve_segments(REQUEST_QUEUE)?;
+        let openings = deps.network.serve_openings(REQUEST_QUEUE)?;
         let work = deps.network.serve_work(deps.work_token, WORKER_QUEUE)?;
 
+        let (notes, scribe) = Notes::open(config.told.as_deref())?;
         let metrics = Metrics::new(&deps.registry)?;
         let events = Events::new();
         let shared = Arc::new(Shared {
@@ -145,6 +154,8 @@ impl Orchestrator {
             sessions: Mutex::new(SessionTable::new(config.sessions.clone())),
             till: Till::new(deps.payments, metrics.clone(), events.clone()),
             evidence: Mutex::new(Evidence::new(config.receipts_kept)),
+            notes,
+            openings: Mutex::new(Openings::new(config.commitments)),
             buffers: Arc::new(Semaphore::new(
                 segments::buffer_units(config.segments.max_buffered_bytes) as usize
             )),
@@ -164,11 +175,23 @@ impl Orchestrator {
             stopped: CancellationToken::new(),
         });
         info!(address = %shared.key.address(), peer = %shared.network.peer_id(), price = %price, "orchestrator started");
-        let tasks = Tasks::start(&shared, quotes, segments, work);
+        let mut tasks = Tasks::start(&shared, Servers { quotes, segments, openings, work });
+        if let Some(scribe) = scribe {
+            let stopped = shared.stopped.clone();
+            tasks.rest.spawn(watched(&shared, "notes", scribe.run(stopped)));
+        }
         Ok(OrchestratorHandle {
             running: Arc::new(Running { shared, tasks: tokio::sync::Mutex::new(tasks) }),
         })
     }
+}
+
+/// The protocols that are served.
+struct Servers {
+    quotes: QuoteServer,
+    segments: SegmentServer,
+    openings: OpeningServer,
+    work: WorkServer,
 }
 
 struct Tasks {
@@ -179,10 +202,12 @@ struct Tasks {
 }
 
 impl Tasks {
-    fn start(shared: &Arc<Shared>, quotes: QuoteServer, segments: SegmentServer, work: WorkServer) -> Self {
+    fn start(shared: &Arc<Shared>, servers: Servers) -> Self {
+        let Servers { quotes, segments, openings, work } = servers;
         let mut tasks = Self { segments: JoinSet::new(), rest: JoinSet::new() };
         tasks.segments.spawn(watched(shared, "segments", segments::serve(shared.clone(), segments)));
         tasks.until_stopped(shared, "quotes", quotes::serve(shared.clone(), quotes));
+        tasks.until_stopped(shared, "openings", openings::serve(shared.clone(), openings));
         tasks.until_stopped(shared, "workers", pool::serve(shared.clone(), work));
         tasks.until_stopped(shared, "redeemer", redeem(shared.clone()));
         tasks.until_stopped(shared, "sweeper", sweep(shared.clone()));

@@ -158,6 +158,7 @@ impl Client {
             ladder: self.ladder.clone(),
             deadline: PATIENCE,
             payment: Bytes::new(),
+            sampling_commitment: None,
         }
     }
 

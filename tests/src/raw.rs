@@ -170,5 +170,9 @@ pub fn wire_header(header: &SegmentHeader) -> proto::SegmentHeader {
         ladder: proto::Ladder { entries: entries.collect() }.encode_to_vec().into(),
         deadline_ms: u32::try_from(header.deadline.as_millis()).unwrap_or(u32::MAX),
         payment: header.payment.clone(),
+        sampling_commitment: header
+            .sampling_commitment
+            .map(|commitment| Bytes::copy_from_slice(commitment.as_slice()))
+            .unwrap_or_default(),
     }
 }

@@ -7,6 +7,8 @@
 //! What was learned when no answer comes any more is an [`Opening`] all the same. It cannot be needed to prove the fault,
 //! because the whole rendition still has another root than the one that was signed; it only saves work.
 
+mod wire;
+
 use alloy_primitives::{B256, Bytes as HexBytes};
 use framemill_network::merkle::{MerkleTree, node_hash};
 use serde::{Deserialize, Serialize};
@@ -51,6 +53,19 @@ pub enum Question {
         /// Number of the block.
         index: u32,
     },
+}
+
+impl Question {
+    /// The frame that must be opened for an answer; none where the tree over the frames is enough.
+    #[must_use]
+    pub fn frame(self) -> Option<u32> {
+        match self {
+            Self::Root | Self::FramesNode { .. } => None,
+            Self::Frame { index: frame } | Self::BlocksNode { frame, .. } | Self::Block { frame, .. } => {
+                Some(frame)
+            }
+        }
+    }
 }
 
 /// What who committed answers.

@@ -61,26 +61,42 @@ pub(crate) struct Outliers {
     pub(crate) peak: i64,
 }
 
+/// How far each cell differs, in thousandths of what [`Outliers`] allows it: above a thousand it is counted.
+pub(crate) fn deviations(differences: &[i32], bounds: &[i32]) -> Vec<u32> {
+    let shares = shares(differences, bounds);
+    let allowed = u64::from(allowed(&mut shares.clone()).0.unsigned_abs());
+    // Shares are below 2^20.
+    shares.iter().map(|share| (u64::from(share.unsigned_abs()) * 1000).div_ceil(allowed) as u32).collect()
+}
+
+/// Differences in 256ths of their bounds: differences are below 2^12 and bounds above zero.
+fn shares(differences: &[i32], bounds: &[i32]) -> Vec<i32> {
+    let cells = differences.iter().zip(bounds);
+    cells.map(|(difference, &bound)| 256 * difference.abs() / bound.max(1)).collect()
+}
+
+/// The share that is allowed where these are found, and those above the noise; changes their order.
+fn allowed(shares: &mut [i32]) -> (i32, &[i32]) {
+    let rank = shares.len() * (1000 - NOISE_PERMILLE) / 1000;
+    let (_, &mut noise, above) = shares.select_nth_unstable(rank);
+    ((noise * NOISE_FACTOR / 256).clamp(256, NOISE_CEILING), above)
+}
+
 impl Outliers {
     pub(crate) fn of(differences: &[i32], bounds: &[i32]) -> Self {
-        let cells = || differences.iter().zip(bounds);
-        if cells().all(|(difference, &bound)| difference.abs() <= bound) {
+        if differences.iter().zip(bounds).all(|(difference, &bound)| difference.abs() <= bound) {
             return Self::default();
         }
-        // Differences are below 2^12 and bounds above zero.
-        let mut shares: Vec<i32> =
-            cells().map(|(difference, &bound)| 256 * difference.abs() / bound.max(1)).collect();
-        let rank = shares.len() * (1000 - NOISE_PERMILLE) / 1000;
-        let (_, &mut noise, above) = shares.select_nth_unstable(rank);
+        let mut shares = shares(differences, bounds);
+        let (allowed, above) = allowed(&mut shares);
         let mut top = [0; 2];
-        for &share in above.iter() {
+        for &share in above {
             if share > top[0] {
                 top = [share, top[0]];
             } else {
                 top[1] = top[1].max(share);
             }
         }
-        let allowed = (noise * NOISE_FACTOR / 256).clamp(256, NOISE_CEILING);
         Self {
             count: shares.iter().filter(|&&share| share > allowed).count() as i64,
             peak: i64::from(top[1]) * 100 / 256,
@@ -157,6 +173,20 @@ mod tests {
         assert_eq!(Outliers::of(&noisy, &bounds).count, 0);
         noisy[..20].fill(90);
         assert_eq!(Outliers::of(&noisy, &bounds).count, 20);
+    }
+
+    #[test]
+    fn a_cell_deviates_by_more_than_a_thousand_where_it_is_an_outlier() {
+        let bounds = vec![10; 1000];
+        for scale in [1, 2, 5, 40] {
+            let cells: Vec<i32> =
+                (0..1000).map(|i| scale * (i % 13 - 6) + if i < 30 { 70 } else { 0 }).collect();
+            let beyond = deviations(&cells, &bounds).iter().filter(|&&share| share > 1000).count();
+            assert_eq!(beyond as i64, Outliers::of(&cells, &bounds).count, "{scale}");
+        }
+        let mut quiet = vec![0; 100];
+        (quiet[0], quiet[1]) = (-10, 15);
+        assert_eq!(deviations(&quiet, &[10; 100])[..3], [1000, 1500, 0]);
     }
 
     #[test]

@@ -118,7 +118,13 @@ impl RenditionFeatures {
     /// As [`commit`].
     pub fn new(rendition: Bytes, limits: MediaLimits) -> Result<Self, CommitmentError> {
         let commitment = commit(&rendition, &limits)?;
-        Ok(Self { rendition, limits, commitment, opened: RefCell::new(None) })
+        Ok(Self::committed(rendition, limits, commitment))
+    }
+
+    /// With the commitment that was made to this very rendition.
+    #[must_use]
+    pub fn committed(rendition: Bytes, limits: MediaLimits, commitment: Commitment) -> Self {
+        Self { rendition, limits, commitment, opened: RefCell::new(None) }
     }
 }
 

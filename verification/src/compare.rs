@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::cells::{Outliers, densest_cluster, smoothed, smoothing_radius};
+use crate::cells::{Outliers, densest_cluster, deviations, smoothed, smoothing_radius};
 use crate::detail::Roughened;
 use crate::features::{FrameFeatures, Lattice, NEUTRAL, contrast, spread};
 use crate::fit::{Colours, luma_gain};
@@ -197,30 +197,12 @@ impl<'a> Comparison<'a> {
             return;
         };
         let own = &self.source[at];
-        let rules = rules::WHOLE;
-        let smooth =
-            |source: &[u16], shown: &[u16]| smoothed(difference(source, shown), self.grid, self.radius);
-        let luma = smooth(&own.features.luma, &shown.luma);
-        // The first frame changes as the one after it does.
-        let motion = if at == 0 { self.source.get(1).unwrap_or(own) } else { own };
-        let likeness = Likeness::of(&own.features.luma, &luma, &motion.motion);
+        let planes = self.frame_planes(own, &shown);
+        let likeness = self.likeness_of(at, own, &planes[0].0);
         self.worst_error = self.worst_error.max(likeness.error_permille());
         self.worst_foreign = self.worst_foreign.max(likeness.foreign_permille());
         self.likeness.add(likeness);
-        let planes = [
-            (luma, &own.contrast.luma, rules.frame_luma),
-            (smooth(&own.features.u, &shown.u), &own.contrast.u, rules.frame_chroma),
-            (smooth(&own.features.v, &shown.v), &own.contrast.v, rules.frame_chroma),
-        ];
-        let outside = planes.map(|(differences, contrast, tolerance)| {
-            let cells = contrast.iter().zip(&own.motion);
-            let bounds = cells
-                .map(|(&contrast, &motion)| {
-                    tolerance.bound(i32::from(contrast) * self.sharpness(), i32::from(motion))
-                })
-                .collect();
-            Outliers::of(&differences, &smoothed(bounds, self.grid, self.radius))
-        });
+        let outside = planes.map(|(differences, bounds)| Outliers::of(&differences, &bounds));
         self.worst_frame = outside.into_iter().fold(self.worst_frame, Outliers::worse);
         self.luma.add(&own.features.luma, &shown.luma, &own.contrast.luma);
         self.u.add(&own.features.u, &shown.u, &own.contrast.u);
@@ -236,6 +218,54 @@ impl<'a> Comparison<'a> {
             self.recent.pop_front();
         }
         self.recent.push_back((at, shown.luma));
+    }
+
+    /// Differences of a frame's cells and their bounds, plane by plane.
+    fn frame_planes(&self, own: &SourceFrame, shown: &FrameFeatures) -> [(Vec<i32>, Vec<i32>); 3] {
+        let rules = rules::WHOLE;
+        let planes = [
+            (&own.features.luma, &shown.luma, &own.contrast.luma, rules.frame_luma),
+            (&own.features.u, &shown.u, &own.contrast.u, rules.frame_chroma),
+            (&own.features.v, &shown.v, &own.contrast.v, rules.frame_chroma),
+        ];
+        planes.map(|(source, shown, contrast, tolerance)| {
+            let cells = contrast.iter().zip(&own.motion);
+            let bounds = cells
+                .map(|(&contrast, &motion)| {
+                    tolerance.bound(i32::from(contrast) * self.sharpness(), i32::from(motion))
+                })
+                .collect();
+            let smooth = |cells| smoothed(cells, self.grid, self.radius);
+            (smooth(difference(source, shown)), smooth(bounds))
+        })
+    }
+
+    /// How much of the source's frame `at` is left, given the differences of its luma cells.
+    fn likeness_of(&self, at: usize, own: &SourceFrame, luma: &[i32]) -> Likeness {
+        // The first frame changes as the one after it does.
+        let motion = if at == 0 { self.source.get(1).unwrap_or(own) } else { own };
+        Likeness::of(&own.features.luma, luma, &motion.motion)
+    }
+
+    /// How far a frame that is about to be added deviates; none where the source has no frame of its time.
+    pub(crate) fn frame_deviation(&self, shown: &FrameFeatures) -> Option<FrameDeviation> {
+        let at = self.source_at(shown.pts)?;
+        let own = &self.source[at];
+        let planes = self.frame_planes(own, shown);
+        let error = self.likeness_of(at, own, &planes[0].0);
+        let outside =
+            planes.iter().map(|(differences, bounds)| Outliers::of(differences, bounds).count).max();
+        Some(FrameDeviation {
+            source_pts: own.features.pts,
+            cells: worst_of(&planes),
+            outside: outside.unwrap_or(0),
+            error_permille: error.error_permille(),
+        })
+    }
+
+    /// How far the mean of all frames deviates, in thousandths of what each cell is allowed.
+    pub(crate) fn mean_deviation(&self, tier: Tier, detail: Roughened) -> Vec<u32> {
+        worst_of(&self.mean_planes(&self.rules(tier, detail)))
     }
 
     /// Looks for displacement twice: small ones show in fine detail, large ones only in coarse.
@@ -273,12 +303,7 @@ impl<'a> Comparison<'a> {
 
     /// The checks of the decoded picture, `detail` of which was found at full size.
     pub(crate) fn checks(&self, tier: Tier, detail: Roughened) -> Vec<Check> {
-        let rules = if tier == Tier::Whole && self.frames >= MIN_AVERAGED_FRAMES {
-            rules::WHOLE
-        } else {
-            rules::FIRST_FRAME
-        };
-        let rules = self.adapted(rules, detail);
+        let rules = self.rules(tier, detail);
         let displacement = self.near.largest_milli_cells().max(self.far.largest_milli_cells());
         let mean = self.mean_outliers(&rules);
         let [(y, shown_y), (u, shown_u), (v, shown_v)] =
@@ -321,6 +346,15 @@ impl<'a> Comparison<'a> {
             checks.push(Check::max("frozen_permille", self.tempo.frozen_permille(), rules.frozen_permille));
         }
         checks
+    }
+
+    fn rules(&self, tier: Tier, detail: Roughened) -> PictureRules {
+        let rules = if tier == Tier::Whole && self.frames >= MIN_AVERAGED_FRAMES {
+            rules::WHOLE
+        } else {
+            rules::FIRST_FRAME
+        };
+        self.adapted(rules, detail)
     }
 
     /// The bounds for this source and this rung: what the ladder leaves an honest encoder.
@@ -378,22 +412,27 @@ impl<'a> Comparison<'a> {
 
     /// Cells whose mean over the frames is outside the tolerance, in the worst plane.
     fn mean_outliers(&self, rules: &PictureRules) -> MeanOutliers {
+        let planes = self
+            .mean_planes(rules)
+            .map(|(mean, bounds)| (Outliers::of(&mean, &bounds), densest_cluster(&mean, &bounds, self.grid)));
+        let worst = planes.iter().fold(Outliers::default(), |worst, (plane, _)| worst.worse(*plane));
+        let cluster = planes.iter().map(|&(_, cluster)| cluster).max().unwrap_or(0);
+        MeanOutliers { count: worst.count, peak: worst.peak, cluster }
+    }
+
+    /// Mean differences of the cells over the frames and their bounds, plane by plane.
+    fn mean_planes(&self, rules: &PictureRules) -> [(Vec<i32>, Vec<i32>); 3] {
         // The number of frames is bounded far below 2^31 by the reference's own limit.
         let frames = self.frames.max(1) as i32;
         let planes =
             [(&self.luma, rules.mean_luma), (&self.u, rules.mean_chroma), (&self.v, rules.mean_chroma)];
-        let planes = planes.map(|(sums, tolerance)| {
+        planes.map(|(sums, tolerance)| {
             let mean = sums.difference.iter().map(|&sum| sum / frames).collect();
             let contrast =
                 sums.contrast.iter().map(|&sum| (sum / self.frames.max(1)) as i32 * self.sharpness());
             let bounds = contrast.map(|contrast| tolerance.bound(contrast, 0)).collect();
-            let mean = smoothed(mean, self.grid, self.radius);
-            let bounds = smoothed(bounds, self.grid, self.radius);
-            (Outliers::of(&mean, &bounds), densest_cluster(&mean, &bounds, self.grid))
-        });
-        let worst = planes.iter().fold(Outliers::default(), |worst, (plane, _)| worst.worse(*plane));
-        let cluster = planes.iter().map(|&(_, cluster)| cluster).max().unwrap_or(0);
-        MeanOutliers { count: worst.count, peak: worst.peak, cluster }
+            (smoothed(mean, self.grid, self.radius), smoothed(bounds, self.grid, self.radius))
+        })
     }
 
     /// Energy of the mean chroma error, in thousandths of the energy of the source's colour.
@@ -417,6 +456,25 @@ impl<'a> Comparison<'a> {
 /// A sum over frames in sixteenths of a level as a mean in thousandths of one.
 fn milli_levels(sum: i64, frames: u32) -> i64 {
     sum * 1000 / (i64::from(LEVEL) * i64::from(frames.max(1)))
+}
+
+/// How far one frame deviates from the source's.
+#[derive(Clone, Debug)]
+pub(crate) struct FrameDeviation {
+    /// Time of the source's frame.
+    pub(crate) source_pts: i64,
+    /// In thousandths of what each cell is allowed, of the plane that deviates most.
+    pub(crate) cells: Vec<u32>,
+    /// Cells outside, in the plane with the most of them.
+    pub(crate) outside: i64,
+    /// Energy of the luma difference, in thousandths of the source's variation.
+    pub(crate) error_permille: i64,
+}
+
+/// Cell by cell the largest deviation of any plane.
+fn worst_of(planes: &[(Vec<i32>, Vec<i32>); 3]) -> Vec<u32> {
+    let [luma, u, v] = planes.each_ref().map(|(differences, bounds)| deviations(differences, bounds));
+    luma.into_iter().zip(u.into_iter().zip(v)).map(|(luma, (u, v))| luma.max(u).max(v)).collect()
 }
 
 /// Difference of two planes of features.

@@ -29,6 +29,16 @@ pub enum VerifyError {
     /// The source holds no picture to compare with.
     #[error("source segment has no decodable video frame; nothing to compare a rendition with")]
     NoSourcePicture,
+    /// There is no such frame to look at.
+    #[error(
+        "no frame {wanted} to look at: {compared} of the rendition were compared, the first is 0; ask for one of them"
+    )]
+    NoSuchFrame {
+        /// Number that was asked for.
+        wanted: u32,
+        /// Frames that were compared.
+        compared: u32,
+    },
     /// A plane's figures contradict its buffer.
     #[error(transparent)]
     BadPlane(#[from] BadPlane),

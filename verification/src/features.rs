@@ -113,7 +113,7 @@ pub(crate) fn limited_luma(level: u16) -> u16 {
     (u32::from(16 * LEVEL) + (u32::from(level) * 219 + 127) / 255) as u16
 }
 
-fn limited_chroma(level: u16) -> u16 {
+pub(crate) fn limited_chroma(level: u16) -> u16 {
     let offset = i32::from(level) - i32::from(NEUTRAL);
     (i32::from(NEUTRAL) + (offset * 224 + 127).div_euclid(255)) as u16
 }

@@ -74,7 +74,7 @@ pub(crate) fn range(frame: &Frame) -> Range {
     }
 }
 
-fn plane(frame: &Frame, index: usize) -> Result<Option<Plane<'_>>, VerifyError> {
+pub(crate) fn plane(frame: &Frame, index: usize) -> Result<Option<Plane<'_>>, VerifyError> {
     let Some(raw) = frame.plane(index) else {
         return Ok(None);
     };

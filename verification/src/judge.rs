@@ -8,10 +8,11 @@ use crate::compare::Comparison;
 use crate::error::VerifyError;
 use crate::features::FrameFeatures;
 use crate::frames::{KeptPicture, Planes, RENDITION_FORMAT, measure};
+use crate::inspect::Watch;
 use crate::outline::{near, sha256};
 use crate::policy::Policy;
 use crate::quality::QualitySums;
-use crate::report::{Check, Report, Tier};
+use crate::report::{Check, FIRST_PICTURE_CHECK, Report, Tier};
 use crate::source::{DecodedSource, SourceReference};
 use crate::structure::{self, Structure};
 use crate::track::{Frames, first_frame};
@@ -31,17 +32,32 @@ pub fn verify(
     policy: &Policy,
     seed: &[u8; 32],
 ) -> Result<Report, VerifyError> {
+    judge(source, rendition, entry, policy.draw(seed), None)
+}
+
+/// Judges a rendition at this depth, where its structure allows that; `watch` sees every frame.
+pub(crate) fn judge(
+    source: &SourceReference,
+    rendition: &Bytes,
+    entry: &LadderEntry,
+    tier: Tier,
+    watch: Option<&mut Watch>,
+) -> Result<Report, VerifyError> {
     let structure = structure::check(source, rendition, entry)?;
     let sound = structure.checks.iter().all(Check::pass);
     // What is not in normal form is never decoded.
-    let tier = if sound { policy.draw(seed) } else { Tier::Structure };
+    let tier = if sound { tier } else { Tier::Structure };
     let mut checks = structure.checks.clone();
     let mut quality = QualitySums::default();
     if tier != Tier::Structure {
         let decoded = if tier == Tier::Whole { source.whole()? } else { source.first()? };
         let mut judge = PictureJudge::new(source, decoded, tier, entry, structure.frames);
+        judge.watch = watch;
         judge.run(rendition, tier, entry, &structure)?;
         checks.extend(judge.checks(tier));
+        if let Some(watch) = judge.watch {
+            watch.end(&judge.comparison, tier, judge.quality.roughened());
+        }
         if judge.undecodable == 0 {
             quality = judge.quality;
         }
@@ -61,6 +77,7 @@ struct PictureJudge<'a> {
     undecodable: i64,
     odd_frames: i64,
     quality: QualitySums,
+    watch: Option<&'a mut Watch>,
 }
 
 impl<'a> PictureJudge<'a> {
@@ -90,6 +107,7 @@ impl<'a> PictureJudge<'a> {
             undecodable: 0,
             odd_frames: 0,
             quality: QualitySums::default(),
+            watch: None,
         }
     }
 
@@ -141,6 +159,9 @@ impl<'a> PictureJudge<'a> {
         if let Some(kept) = self.kept.iter().find(|kept| kept.pts == pts) {
             self.quality.add_frames(kernel, &kept.frame, &frame)?;
         }
+        if let Some(watch) = &mut self.watch {
+            watch.see(&self.comparison, &features, &frame);
+        }
         self.comparison.add(features);
         Ok(())
     }
@@ -148,7 +169,7 @@ impl<'a> PictureJudge<'a> {
     /// Nothing is said of the pictures of a stream that does not decode cleanly: how much of it is seen before it breaks, and
     /// what is made of the rest, is the decoder's affair.
     fn checks(&self, tier: Tier) -> Vec<Check> {
-        let undecodable = Check::is("undecodable_frames", self.undecodable, 0);
+        let undecodable = Check::is(FIRST_PICTURE_CHECK, self.undecodable, 0);
         if self.undecodable > 0 {
             return vec![undecodable];
         }

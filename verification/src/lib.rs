@@ -36,6 +36,7 @@ pub mod features;
 mod fit;
 mod frames;
 mod hevc;
+mod inspect;
 mod judge;
 mod kernel;
 mod likeness;
@@ -69,6 +70,7 @@ pub use commitment::{
 };
 pub use declare::{Declared, declare};
 pub use error::VerifyError;
+pub use inspect::{DeviationMap, InspectedFrame, Inspection, Still, inspect};
 pub use judge::verify;
 pub use kernel::Kernel;
 pub use opening::{BadOpening, BlockOpening, Difference, Features, FrameContent, FrameOpening, Opening};

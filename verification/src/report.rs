@@ -1,5 +1,7 @@
 //! The verdict, with every figure it rests on.
 
+use std::fmt;
+
 use alloy_primitives::{B256, keccak256};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
@@ -83,6 +85,17 @@ impl Check {
     }
 }
 
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let relation = match self.relation {
+            Relation::Max => "at most ",
+            Relation::Min => "at least ",
+            Relation::Is => "",
+        };
+        write!(f, "{} is {}, want {relation}{}", self.name, self.value, self.bound)
+    }
+}
+
 impl Serialize for Check {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(5))?;
@@ -139,6 +152,9 @@ pub struct Report {
     pub hash: B256,
 }
 
+/// Name of the check that stands before all others of the decoded picture.
+pub(crate) const FIRST_PICTURE_CHECK: &str = "undecodable_frames";
+
 impl Report {
     pub(crate) fn new(
         tier: Tier,
@@ -181,16 +197,15 @@ impl Report {
         self.checks.iter().filter(|check| !check.pass())
     }
 
+    /// The checks of the decoded picture; none where only the structure was looked at.
+    pub fn picture_checks(&self) -> impl Iterator<Item = &Check> {
+        self.checks.iter().skip_while(|check| check.name != FIRST_PICTURE_CHECK)
+    }
+
     /// The first failed check in words, for logs and people; none when everything passed.
     #[must_use]
     pub fn reason(&self) -> Option<String> {
-        let check = self.failures().next()?;
-        let relation = match check.relation {
-            Relation::Max => "at most ",
-            Relation::Min => "at least ",
-            Relation::Is => "",
-        };
-        Some(format!("{} is {}, want {relation}{}", check.name, check.value, check.bound))
+        self.failures().next().map(ToString::to_string)
     }
 
     /// Everything but the hash, in a fixed order: big-endian integers, names with their length before them.

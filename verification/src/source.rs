@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use alloy_primitives::B256;
 use bytes::Bytes;
-use framemill_media::{DecoderConfig, Frame, MediaLimits};
+use framemill_media::{DecoderConfig, Frame, MediaError, MediaLimits};
 
 use crate::compare::SourceFrame;
 use crate::error::VerifyError;
@@ -202,6 +202,33 @@ impl SourceReference {
     fn has_times_of(&self, decoded: &DecodedSource) -> bool {
         let wanted = self.outline.pts.iter().map(|&pts| near(self.origin(), pts));
         decoded.times.iter().copied().eq(wanted)
+    }
+
+    /// The frame shown at this time, or the first one; none where it is not found.
+    pub(crate) fn picture(&self, pts: Option<i64>) -> Result<Option<Frame>, VerifyError> {
+        let (config, limits) = (self.lenient(), &self.limits);
+        let open = Frames::open(&self.data, &config, limits, self.origin());
+        let found = open.and_then(|frames| self.find(frames, pts)).map_err(VerifyError::Source);
+        // As in `decode_whole`.
+        match found {
+            Err(VerifyError::Source(error)) if !error.is_bad_media() => Err(VerifyError::Source(error)),
+            Ok(Some(frame)) => Ok(Some(frame)),
+            _ => {
+                let demuxed = Frames::demuxed(&self.data, &config, limits);
+                demuxed.and_then(|frames| self.find(frames, pts)).map_err(VerifyError::Source)
+            }
+        }
+    }
+
+    fn find(&self, mut frames: Frames, pts: Option<i64>) -> Result<Option<Frame>, MediaError> {
+        let at = |frame: &Frame| frame.pts().map(|pts| near(self.origin(), pts));
+        let mut planes = Planes::new(&self.limits);
+        while let Some(frame) = frames.next_frame()? {
+            if pts.is_none() || at(&frame) == pts {
+                return planes.readable(frame).map(Some);
+            }
+        }
+        Ok(None)
     }
 
     fn decode(&self, frames: &mut Frames, want: Want) -> Result<DecodedSource, VerifyError> {

@@ -39,6 +39,9 @@ pub struct Load {
 }
 
 impl Load {
+    /// Rates lowered as far as they go.
+    pub const HEAVIEST: Self = Self { step: MAX_STEPS };
+
     /// What is left of attention beyond the floor, in millionths.
     pub fn share_ppm(self) -> u32 {
         PPM >> self.step
@@ -87,6 +90,12 @@ impl Governor {
             return None;
         }
         self.raise(now)
+    }
+
+    /// There was no room in the queue for a result.
+    pub fn overflowed(&mut self, now: Instant) -> Option<Shift> {
+        self.calm_since = now;
+        self.lower(now)
     }
 
     /// How far rates are lowered now.
@@ -157,6 +166,14 @@ mod tests {
     }
 
     #[test]
+    fn a_full_queue_halves_the_share() {
+        let (mut governor, now) = governor();
+        assert_eq!(governor.overflowed(now), Some(Shift::Lowered));
+        assert_eq!(governor.overflowed(now), None, "once for each pause");
+        assert_eq!(share(&governor), PPM / 2);
+    }
+
+    #[test]
     fn a_burst_lowers_the_share_once_for_each_pause() {
         let (mut governor, now) = governor();
         for _ in 0..100 {
@@ -202,11 +219,11 @@ mod tests {
 
     #[test]
     fn attention_beyond_the_floor_goes_first() {
-        let wanted = Policy { first_frame_ppm: PPM, whole_ppm: 500_000 };
+        let wanted = Policy { first_frame_ppm: PPM, whole_ppm: 500_000, claim_ppm: 600_000 };
         let spared = Load { step: STEPS_ABOVE_FLOOR }.lower(wanted, Policy::FLOOR);
         assert_eq!(spared, Policy::FLOOR);
         let lowered = Load { step: STEPS_ABOVE_FLOOR + 1 }.lower(wanted, Policy::FLOOR);
-        assert_eq!(lowered, Policy { first_frame_ppm: 100_000, whole_ppm: 8_500 });
+        assert_eq!(lowered, Policy { first_frame_ppm: 100_000, whole_ppm: 8_500, claim_ppm: 5_000 });
     }
 
     proptest! {
@@ -214,10 +231,11 @@ mod tests {
         fn more_load_never_means_higher_rates(
             step in 0..MAX_STEPS, first in 0..=PPM, whole in 0..=PPM, floor_first in 0..=PPM, floor_whole in 0..=PPM,
         ) {
-            let floor = Policy { first_frame_ppm: floor_first, whole_ppm: floor_whole };
-            let wanted = Policy { first_frame_ppm: first, whole_ppm: whole }.at_least(floor);
+            let floor = Policy { first_frame_ppm: floor_first, whole_ppm: floor_whole, claim_ppm: floor_whole };
+            let wanted = Policy { first_frame_ppm: first, whole_ppm: whole, claim_ppm: first }.at_least(floor);
             let (less, more) = (Load { step }.lower(wanted, floor), Load { step: step + 1 }.lower(wanted, floor));
             prop_assert!(more.first_frame_ppm <= less.first_frame_ppm && more.whole_ppm <= less.whole_ppm);
+            prop_assert!(more.claim_ppm <= less.claim_ppm && less.claim_ppm <= wanted.claim_ppm);
             prop_assert!(less.first_frame_ppm <= wanted.first_frame_ppm && less.whole_ppm <= wanted.whole_ppm);
         }
 

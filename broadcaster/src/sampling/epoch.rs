@@ -10,6 +10,7 @@ use framemill_verification::{PPM, Policy};
 use tokio::sync::Mutex;
 
 use crate::config::{DeadlinePolicy, StreamConfig, Verification};
+use crate::core::governor::Load;
 use crate::event::{Events, StreamEvent};
 use crate::sampling::Sampling;
 use crate::sessions::unix_ms;
@@ -95,17 +96,42 @@ impl OpenEpoch {
         self.seed.for_result(result)
     }
 
+    /// What the seed was committed to as, and for what.
+    pub(crate) fn committed(&self) -> (Epoch, B256) {
+        (self.epoch, self.seed.commitment(&self.epoch))
+    }
+
+    /// Whether rates stay as they are however high the load.
+    pub(crate) fn is_fixed(&self) -> bool {
+        matches!(self.verification, Verification::Fixed(_))
+    }
+
     /// Decides with what rates a result is looked at, when its judgement starts, and has the decision written down.
     pub(crate) fn decide(&self, result: DrawnResult, queued: Instant, allowed: Duration) -> Policy {
-        let (share_ppm, wanted, rates) = match self.verification {
-            Verification::Fixed(policy) => (PPM, policy, policy),
+        match self.verification {
+            Verification::Fixed(policy) => self.draw(result, (PPM, policy, policy)),
             Verification::Adaptive { minimum } => {
-                let load = self.sampling.started(queued.elapsed(), allowed);
-                let wanted = self.sampling.rates(&result.orchestrator).at_least(minimum);
-                let floor = self.sampling.minimum(self.verification);
-                (load.share_ppm(), wanted, load.lower(wanted, floor))
+                self.lowered(result, minimum, self.sampling.started(queued.elapsed(), allowed))
             }
-        };
+        }
+    }
+
+    /// The same for a result that finds no room in the queue: adaptive rates are lowered as far as they go.
+    pub(crate) fn decide_without_room(&self, result: DrawnResult) -> Policy {
+        match self.verification {
+            Verification::Fixed(policy) => self.draw(result, (PPM, policy, policy)),
+            Verification::Adaptive { minimum } => self.lowered(result, minimum, self.sampling.overflowed()),
+        }
+    }
+
+    fn lowered(&self, result: DrawnResult, minimum: Policy, load: Load) -> Policy {
+        let wanted = self.sampling.rates(&result.orchestrator).at_least(minimum);
+        let floor = self.sampling.minimum(self.verification);
+        self.draw(result, (load.share_ppm(), wanted, load.lower(wanted, floor)))
+    }
+
+    /// Draws at the lowered rates and writes that down; returns them.
+    fn draw(&self, result: DrawnResult, (share_ppm, wanted, rates): (u32, Policy, Policy)) -> Policy {
         let draw = Draw::new(&self.seed, result, rates);
         if Draw::new(&self.seed, result, wanted).tier > draw.tier {
             self.sampling.metrics.downgraded.inc();
@@ -137,7 +163,7 @@ mod tests {
         StreamSampling::new(
             Arc::new(sampling),
             B256::repeat_byte(1),
-            &StreamConfig::new("cam"),
+            &StreamConfig { verification: Verification::ADAPTIVE, ..StreamConfig::new("cam") },
             events.clone(),
         )
     }
@@ -149,6 +175,22 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &second));
         let next = sampling.epoch_at(EPOCH_MS).await;
         assert_ne!(next.seed, first.seed);
+    }
+
+    #[tokio::test]
+    async fn a_result_without_room_is_drawn_at_the_least_rates_and_never_at_none() {
+        let sampling = stream(&Events::new("cam", Events::channel()));
+        let epoch = sampling.epoch_at(0).await;
+        let result = DrawnResult {
+            orchestrator: Default::default(),
+            session: B256::ZERO,
+            sequence: 1,
+            result: B256::ZERO,
+        };
+        let rates = epoch.decide_without_room(result);
+        assert_eq!(rates, Load::HEAVIEST.lower(Policy::FULL, Policy::FLOOR));
+        assert!(rates.whole_ppm > 0 && rates.whole_ppm < Policy::FLOOR.whole_ppm);
+        assert_eq!(sampling.sampling.metrics.shed.get(), 1);
     }
 
     #[tokio::test]

@@ -1,19 +1,16 @@
 //! What of the sampling outlives the process: the secret, the record of draws, and the attention on each orchestrator.
 
 use std::collections::BTreeMap;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 use alloy_primitives::Address;
 use framemill_network::write_private_file;
 use framemill_verification::policy::attention::Attention;
 use framemill_verification::policy::draw::Secret;
-use framemill_verification::policy::journal::Entry;
-
-use crate::service::lock;
+use framemill_verification::policy::journal::{Entry, JournalFile};
 
 /// Length at which the record moves aside: 100,000 draws or more. One older part is kept.
 const MAX_RECORD_BYTES: u64 = 64 << 20;
@@ -24,7 +21,7 @@ const MAX_ATTENTION_BYTES: u64 = 4 << 20;
 /// The folder and what is open in it.
 pub(crate) struct SamplingFiles {
     folder: PathBuf,
-    record: Record,
+    record: JournalFile,
 }
 
 impl SamplingFiles {
@@ -32,7 +29,7 @@ impl SamplingFiles {
     pub(crate) fn open(folder: &Path) -> io::Result<(Self, Secret)> {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         let secret = secret(&folder.join("secret"))?;
-        let record = Record::open(folder, MAX_RECORD_BYTES)?;
+        let record = JournalFile::open(&folder.join("draws.jsonl"), MAX_RECORD_BYTES)?;
         Ok((Self { folder: folder.to_owned(), record }, secret))
     }
 
@@ -90,74 +87,14 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     std::fs::rename(&temporary, path)
 }
 
-/// Commitments, draws and seeds as lines of JSON.
-struct Record {
-    path: PathBuf,
-    limit: u64,
-    open: Mutex<Open>,
-}
-
-struct Open {
-    file: File,
-    length: u64,
-}
-
-impl Open {
-    fn at(path: &Path) -> io::Result<Self> {
-        let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-        let mut length = file.metadata()?.len();
-        if length > 0 {
-            // A line that a crash cut short must not swallow the next one; an empty line says nothing.
-            file.write_all(b"\n")?;
-            length += 1;
-        }
-        Ok(Self { file, length })
-    }
-}
-
-impl Record {
-    fn open(folder: &Path, limit: u64) -> io::Result<Self> {
-        let path = folder.join("draws.jsonl");
-        let open = Mutex::new(Open::at(&path)?);
-        Ok(Self { path, limit, open })
-    }
-
-    fn append(&self, entries: &[Entry], durable: bool) -> io::Result<()> {
-        let mut lines = Vec::new();
-        for entry in entries {
-            serde_json::to_writer(&mut lines, entry)?;
-            lines.push(b'\n');
-        }
-        let mut open = lock(&self.open);
-        if open.length > 0 && open.length + lines.len() as u64 > self.limit {
-            std::fs::rename(&self.path, self.path.with_extension("old.jsonl"))?;
-            *open = Open::at(&self.path)?;
-        }
-        open.file.write_all(&lines)?;
-        open.length += lines.len() as u64;
-        if durable { open.file.sync_data() } else { Ok(()) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use alloy_primitives::B256;
-    use framemill_verification::Policy;
     use framemill_verification::policy::draw::Epoch;
 
     use super::*;
-
-    fn entry(number: u64) -> Entry {
-        let epoch = Epoch { stream: B256::ZERO, number };
-        Entry::Commit { epoch, commitment: B256::ZERO, minimum: Policy::FLOOR, at_ms: 0 }
-    }
-
-    fn lines(path: &Path) -> Vec<Entry> {
-        let text = std::fs::read_to_string(path).unwrap();
-        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
-    }
 
     #[test]
     fn the_secret_is_made_once_and_for_the_owner_alone() {
@@ -186,30 +123,5 @@ mod tests {
         let attention = BTreeMap::from([(Address::repeat_byte(1), Attention::new(9))]);
         files.save(&attention).unwrap();
         assert_eq!(files.attention().unwrap(), attention);
-    }
-
-    #[test]
-    fn the_record_goes_on_after_a_line_that_was_cut_short() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("draws.jsonl");
-        std::fs::write(&path, b"{\"entry\":\"com").unwrap();
-        let record = Record::open(folder.path(), MAX_RECORD_BYTES).unwrap();
-        record.append(&[entry(1)], true).unwrap();
-        assert_eq!(lines(&path), [entry(1)]);
-    }
-
-    #[test]
-    fn the_record_is_bounded_and_keeps_one_older_part() {
-        let folder = tempfile::tempdir().unwrap();
-        let limit = 1_000;
-        let record = Record::open(folder.path(), limit).unwrap();
-        (0..100).for_each(|number| record.append(&[entry(number)], false).unwrap());
-        let newest = lines(&folder.path().join("draws.jsonl"));
-        let older = lines(&folder.path().join("draws.old.jsonl"));
-        assert_eq!(newest.last(), Some(&entry(99)));
-        assert_eq!(older.last(), Some(&entry(99 - newest.len() as u64)), "no line between the parts is lost");
-        for file in std::fs::read_dir(folder.path()).unwrap() {
-            assert!(file.unwrap().metadata().unwrap().len() <= limit);
-        }
     }
 }

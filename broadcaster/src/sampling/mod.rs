@@ -59,6 +59,9 @@ impl Sampling {
             // A cause that never came up counts zero, rather than being absent.
             metrics.suspicions.with_label_values(&[cause.as_str()]);
         }
+        for result in ["true", "false"] {
+            metrics.claims.with_label_values(&[result]);
+        }
         let sampling = Self {
             metrics,
             book: Mutex::new(AttentionBook::new(config.attention, known)),
@@ -89,6 +92,11 @@ impl Sampling {
         lock(&self.book).rates(who, unix_ms() / 1000)
     }
 
+    /// From how many thousandths of a bound on a whole result is compared.
+    pub(crate) fn escalate_permille(&self) -> u32 {
+        lock(&self.book).config().escalate_permille
+    }
+
     /// Takes in a result that passed.
     pub(crate) fn passed(&self, who: &Address, reports: &[Report]) {
         let permille = lock(&self.book).config().borderline_permille;
@@ -117,8 +125,20 @@ impl Sampling {
     /// A judgement at adaptive rates starts; returns how far the load lowers them.
     fn started(&self, waited: Duration, allowed: Duration) -> Load {
         let waiting = self.waiting.load(Ordering::Acquire);
+        self.govern(waited, |governor| governor.started(Instant::now(), waiting, waited, allowed))
+    }
+
+    /// A result at adaptive rates found no room in the queue.
+    fn overflowed(&self) -> Load {
+        self.metrics.shed.inc();
+        self.govern(Duration::ZERO, |governor| governor.overflowed(Instant::now()));
+        Load::HEAVIEST
+    }
+
+    fn govern(&self, waited: Duration, sign: impl FnOnce(&mut Governor) -> Option<Shift>) -> Load {
+        let waiting = self.waiting.load(Ordering::Acquire);
         let mut governor = lock(&self.governor);
-        let shift = governor.started(Instant::now(), waiting, waited, allowed);
+        let shift = sign(&mut governor);
         let load = governor.load();
         let share_ppm = load.share_ppm();
         self.metrics.sampling_share.set(f64::from(share_ppm) / f64::from(PPM));

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use framemill_broadcaster::{AttemptOutcome, BroadcasterConfig, StreamEvent};
 use framemill_media::MediaLimits;
-use framemill_verification::PPM;
 use framemill_verification::evidence::{Bundle, Fault, Judgement};
+use framemill_verification::{BLOCK_BYTES, Difference};
 
+use crate::stated::{FALSE_BYTE, FALSE_FRAME};
 use crate::support::*;
 
 /// Longer than anything takes on a busy machine.
@@ -18,7 +19,6 @@ async fn rig(peers: &[&Arc<Peer>], bundles: &Path) -> Rig {
     let config = BroadcasterConfig {
         orchestrators: peers.iter().map(|peer| (peer.account, peer.service()).into()).collect(),
         commitments: true,
-        claim_checks_ppm: PPM,
         bundles: Some(bundles.to_owned()),
         ..BroadcasterConfig::default()
     };
@@ -74,6 +74,25 @@ async fn false_features_are_rejected_and_proven_by_the_bundle_on_disk() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_false_cell_is_bisected_with_its_signer_to_the_byte() {
+    let cheat = Peer::start(Act::FalseCell).await;
+    let folder = tempfile::tempdir().unwrap();
+    let rig = rig(&[&cheat], folder.path()).await;
+    let (summary, events) = rig.run(stream_config("cam"), 1).await;
+    assert_eq!((summary.totals.lost, summary.totals.rejected), (1, 1));
+    assert!(rejections(&events)[0].contains("claimed_features"), "{events:?}");
+    rig.broadcaster.shutdown(PATIENCE).await;
+    let bundle = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+    let judgement = Bundle::open(&bundle).unwrap().judge(&MediaLimits::segment()).unwrap();
+    let [Fault::FalseFeatures { difference, .. }] = &judgement.faults[..] else {
+        panic!("{:?}", judgement.faults)
+    };
+    let block = FALSE_BYTE / BLOCK_BYTES as u32;
+    assert_eq!(*difference, Some(Difference::Block { frame: FALSE_FRAME, block, byte: Some(FALSE_BYTE) }));
+    assert!((5..30).contains(&cheat.books().questions), "{} questions", cheat.books().questions);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn commitments_that_were_quoted_must_be_made() {
     let Some((reasons, bundles, _)) = caught(Act::NoFeatures).await else { return };
     assert!(reasons[0].contains("no feature commitment"), "{reasons:?}");
@@ -84,5 +103,6 @@ async fn commitments_that_were_quoted_must_be_made() {
 async fn wrong_content_is_proven_by_the_bundle_on_disk() {
     let Some((_, bundles, cheat)) = caught(Act::WrongContent).await else { return };
     assert_eq!(bundles[0].accused, cheat.account);
+    assert_eq!(bundles[0].reproduced, Some(true), "the draw that the bundle shows gives the same report");
     assert!(matches!(&bundles[0].faults[..], [Fault::Unfaithful { .. }]), "{:?}", bundles[0].faults);
 }

@@ -9,4 +9,5 @@ mod payment;
 mod push;
 mod quality;
 mod sampling;
+mod stated;
 mod support;

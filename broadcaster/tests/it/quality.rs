@@ -31,7 +31,6 @@ fn config(peers: &[&Arc<Peer>], bundles: Option<&Path>) -> BroadcasterConfig {
     BroadcasterConfig {
         orchestrators: peers.iter().map(|peer| (peer.account, peer.service()).into()).collect(),
         commitments: true,
-        claim_checks_ppm: 0,
         bundles: bundles.map(Path::to_owned),
         ..BroadcasterConfig::default()
     }

@@ -37,9 +37,19 @@ fn roomy(attention: AttentionConfig, folder: Option<&Path>) -> SamplingConfig {
 }
 
 async fn rig(peer: &Arc<Peer>, sampling: SamplingConfig, registry: &Registry) -> Rig {
+    rig_with_room(peer, sampling, registry, 100).await
+}
+
+async fn rig_with_room(
+    peer: &Arc<Peer>,
+    sampling: SamplingConfig,
+    registry: &Registry,
+    verify_queue: usize,
+) -> Rig {
     let config = BroadcasterConfig {
         orchestrators: vec![(peer.account, peer.service()).into()],
         verify_parallelism: 1,
+        verify_queue,
         sampling,
         ..BroadcasterConfig::default()
     };
@@ -146,6 +156,80 @@ async fn overload_lowers_the_rates_of_adaptive_streams_and_says_so() {
     let lowered: Vec<_> = record(folder.path()).iter().filter_map(lowered).collect();
     assert_eq!(lowered.len(), 3);
     assert!(lowered.iter().all(|(rate, share)| rate <= share && *share <= PPM / 2), "{lowered:?}");
+}
+
+/// Room for one rendition, where every result has two.
+const NO_ROOM: usize = 1;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_without_room_in_the_queue_is_looked_at_least_but_its_structure_always() {
+    let (peer, registry) = (Peer::start(Act::Honest).await, Registry::new());
+    let folder = tempfile::tempdir().unwrap();
+    let attention = AttentionConfig { patience: u32::MAX, ..hasty() };
+    let rig = rig_with_room(&peer, roomy(attention, Some(folder.path())), &registry, NO_ROOM).await;
+    let (summary, _) = rig.run(StreamConfig { in_flight: 3, ..adaptive("cam") }, 6).await;
+    assert_eq!((summary.totals.published, summary.totals.lost), (6, 0));
+    assert_eq!(looked_at(&registry).iter().sum::<u32>(), 6, "nothing is published unseen");
+    assert_eq!(metric(&registry, "verify_shed_total", ""), 6.0);
+    assert!(metric(&registry, "sampling_share_ratio", "") <= 0.5);
+    rig.broadcaster.shutdown(Duration::from_secs(5)).await;
+
+    let rates = |entry: &Entry| match entry {
+        Entry::Draw { draw, .. } => Some(draw.rates),
+        _ => None,
+    };
+    let rates: Vec<_> = record(folder.path()).iter().filter_map(rates).collect();
+    assert_eq!(rates.len(), 6);
+    assert!(rates.iter().all(|rates| (1..PPM / 500).contains(&rates.whole_ppm)), "{rates:?}");
+    assert_eq!(audit(record(folder.path())).proven, 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn broken_structure_is_caught_however_full_the_queue_is() {
+    let (peer, registry) = (Peer::start(Act::WrongSize).await, Registry::new());
+    let attention = AttentionConfig { patience: u32::MAX, ..hasty() };
+    let rig = rig_with_room(&peer, roomy(attention, None), &registry, NO_ROOM).await;
+    let stream = rig.broadcaster.stream(adaptive("cam")).unwrap();
+    assert!(!push(&stream, segments(1).remove(0)).await);
+    assert_eq!(stream.finish().await.totals.rejected, 1);
+    assert_eq!(metric(&registry, "verify_shed_total", ""), 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fixed_policy_waits_for_room_and_is_not_lowered() {
+    let (peer, registry) = (Peer::start(Act::Honest).await, Registry::new());
+    let rig = rig_with_room(&peer, roomy(hasty(), None), &registry, NO_ROOM).await;
+    let config = StreamConfig { verification: Verification::FULL, in_flight: 3, ..adaptive("cam") };
+    let (summary, _) = rig.run(config, 4).await;
+    assert_eq!(summary.totals.published, 4);
+    assert_eq!(looked_at(&registry), [0, 0, 4]);
+    assert_eq!(metric(&registry, "verify_shed_total", ""), 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_frame_near_a_bound_has_the_whole_result_compared_at_once() {
+    let (peer, registry) = (Peer::start(Act::Honest).await, Registry::new());
+    let attention = AttentionConfig { escalate_permille: 0, ..hasty() };
+    let rig = rig(&peer, roomy(attention, None), &registry).await;
+    let verification = Verification::Adaptive { minimum: Policy::FIRST_FRAMES };
+    rig.run(StreamConfig { verification, ..adaptive("cam") }, 3).await;
+    assert_eq!(looked_at(&registry), [0, 0, 3]);
+    assert_eq!(metric(&registry, "escalated_total", ""), 2.0, "the first one was drawn whole");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_orchestrator_is_told_the_commitment_that_its_results_are_drawn_under() {
+    let (peer, registry) = (Peer::start(Act::Honest).await, Registry::new());
+    let rig = rig(&peer, roomy(hasty(), None), &registry).await;
+    let (_, events) = rig.run(adaptive("cam"), 2).await;
+    let committed = events.iter().find_map(|event| match event {
+        StreamEvent::SeedCommitted { commitment, .. } => Some(*commitment),
+        _ => None,
+    });
+    let told = peer.books().commitments.clone();
+    assert_eq!(told.len(), 2);
+    // An hour may end between the two.
+    assert_eq!(told[0], committed);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::stated::Stated;
 use alloy_primitives::{Address, B256, U256};
 use bytes::Bytes;
 use framemill_broadcaster::{
@@ -15,12 +16,14 @@ use framemill_media::{
     ClipAudio, ClipSpec, MediaLimits, Rational, Segmenter, SegmenterConfig, SourceSegment, generate_clip,
 };
 use framemill_network::{
-    IncomingSegment, Ladder, LadderEntry, Network, NetworkConfig, PPM, PricePerPixel, QualityTerms, Quote,
-    QuoteServer, RenditionEnd, SegmentAccept, SegmentServer, ServiceAddress, SignedQuote, SignedReceipt,
-    SigningDomain, TranscodeReceipt, WireCode, WireError, renditions_root,
+    IncomingSegment, Ladder, LadderEntry, Network, NetworkConfig, OpeningServer, PPM, PricePerPixel,
+    QualityTerms, Quote, QuoteServer, RenditionEnd, SegmentAccept, SegmentServer, ServiceAddress,
+    SignedQuote, SignedReceipt, SigningDomain, TranscodeReceipt, WireCode, WireError, renditions_root,
 };
 use framemill_transcoder::{Engine, Job, Preset, Rendition, SoftwareConfig, SoftwareEngine};
-use framemill_verification::{COMMITMENT_VERSION, SourceReference, commit, declare, price_share_ppm};
+use framemill_verification::{
+    COMMITMENT_VERSION, Features, SourceReference, answer, commit, declare, price_share_ppm,
+};
 use futures::StreamExt;
 use probabilistic_ticket::{CodecError, EthKey, RecipientSecret, TicketBatch, TicketParams, Wei};
 
@@ -38,6 +41,8 @@ pub(crate) enum Act {
     WrongSize,
     /// Commits to features that the renditions do not have.
     FalseFeatures,
+    /// Commits to the features of each rendition but for one cell, and opens that commitment to whoever asks.
+    FalseCell,
     /// Quotes commitments and makes none.
     NoFeatures,
     /// Encodes with half the effort and half the bits, and says so.
@@ -73,6 +78,12 @@ pub(crate) struct Books {
     sender: Address,
     /// Whether commitments were asked for.
     committed: bool,
+    /// The commitments that came with segments.
+    pub(crate) commitments: Vec<Option<B256>>,
+    /// What was stated of renditions that it lied about, by session, sequence and position.
+    stated: HashMap<(B256, u64, u32), Arc<Stated>>,
+    /// Questions about them.
+    pub(crate) questions: u32,
 }
 
 /// One scripted orchestrator.
@@ -114,6 +125,7 @@ impl Peer {
         let network = Network::start(NetworkConfig::loopback()).await.unwrap();
         let quotes = network.serve_quotes(QUEUE).unwrap();
         let segments = network.serve_segments(QUEUE).unwrap();
+        let openings = network.serve_openings(QUEUE).unwrap();
         let key = EthKey::random();
         let peer = Arc::new(Self {
             account: key.address(),
@@ -138,6 +150,7 @@ impl Peer {
         });
         tokio::spawn(Arc::clone(&peer).quote_all(quotes));
         tokio::spawn(Arc::clone(&peer).serve_all(segments));
+        tokio::spawn(Arc::clone(&peer).open_all(openings));
         peer
     }
 
@@ -193,6 +206,19 @@ impl Peer {
         self.secret.seal(crate::payment::params(self.account, sender, session, *self.serial.lock().unwrap()))
     }
 
+    async fn open_all(self: Arc<Self>, mut openings: OpeningServer) {
+        while let Some(incoming) = openings.next().await {
+            let asked = *incoming.request();
+            let key = (asked.session, asked.sequence, asked.rendition);
+            self.books().questions += 1;
+            let stated = self.books().stated.get(&key).cloned();
+            incoming.respond(match stated {
+                Some(stated) => Ok(answer(&*stated, asked.question.into()).unwrap().unwrap().into()),
+                None => Err(WireError::new(WireCode::UnknownSession, "nothing to open")),
+            });
+        }
+    }
+
     async fn serve_all(self: Arc<Self>, mut segments: SegmentServer) {
         while let Some(incoming) = segments.next().await {
             self.offered.fetch_add(1, Ordering::SeqCst);
@@ -221,6 +247,7 @@ impl Peer {
             return incoming.reject(WireError::new(WireCode::UnknownSession, "never heard of it")).await;
         }
         let header = incoming.header().clone();
+        self.books().commitments.push(header.sampling_commitment);
         let (mut source, mut reply) = match incoming.accept(SegmentAccept::default()).await {
             Ok(halves) => halves,
             Err(_) => return,
@@ -250,7 +277,12 @@ impl Peer {
                 return;
             }
             let pixels = entry.pixels_per_frame() * frames;
-            let root = if committed { feature_root(act, &rendition.data) } else { B256::ZERO };
+            let mut root = if committed { feature_root(act, &rendition.data) } else { B256::ZERO };
+            if act == Act::FalseCell {
+                let stated = Arc::new(Stated::with_a_false_cell(&rendition.data));
+                root = stated.commitment().root();
+                self.books().stated.insert((header.session, header.sequence, index), stated);
+            }
             let (quality, share_ppm) = match committed && !self.quality.is_whole() {
                 true => declared(act, &self.quality, &original, entry, &rendition.data),
                 false => (None, PPM),

@@ -23,6 +23,7 @@ use self::opener::Opener;
 use crate::config::NetworkConfig;
 use crate::discovery::ServiceAddress;
 use crate::error::NetworkError;
+use crate::opening::{self, OpeningAnswer, OpeningRequest, OpeningServer};
 use crate::quote::{QuoteRequest, SignedQuote};
 use crate::quote_service::{self, QuoteServer};
 use crate::segment::{self, SegmentExchange, SegmentHeader, SegmentServer};
@@ -30,6 +31,7 @@ use crate::work::{self, WorkHello, WorkServer, WorkSession, WorkToken};
 
 pub(crate) const QUOTE_PROTOCOL: &str = "/framemill/quote/1";
 pub(crate) const SEGMENT_PROTOCOL: &str = "/framemill/segment/1";
+pub(crate) const OPENING_PROTOCOL: &str = "/framemill/opening/1";
 pub(crate) const WORK_PROTOCOL: &str = "/framemill/work/1";
 
 /// Requests of handles to the swarm's task that wait at one time.
@@ -156,6 +158,22 @@ impl Network {
         segment::open(self.context(), peer, header).await
     }
 
+    /// Asks an orchestrator about a commitment that it signed. Whether the answer fits is for the role to check.
+    ///
+    /// # Errors
+    /// When the peer cannot be reached, declines, or does not answer within `deadline`.
+    pub async fn request_opening(
+        &self,
+        peer: PeerId,
+        request: &OpeningRequest,
+        deadline: Duration,
+    ) -> Result<OpeningAnswer, NetworkError> {
+        let asked = opening::request(self.context(), peer, request, deadline);
+        timeout(deadline, asked)
+            .await
+            .map_err(|_| NetworkError::Timeout { what: "asking for an opening", after: deadline })?
+    }
+
     /// Connects to an orchestrator as a transcoder; both sides prove that they know the token.
     ///
     /// # Errors
@@ -185,6 +203,15 @@ impl Network {
     pub fn serve_segments(&self, queue: usize) -> Result<SegmentServer, NetworkError> {
         let receiver = self.register(queue, SEGMENT_PROTOCOL, |services| &mut services.segments)?;
         Ok(SegmentServer::new(receiver, self.context().timeouts.application))
+    }
+
+    /// Serves questions about commitments; at most `queue` wait for the application, further ones are answered with `busy`.
+    ///
+    /// # Errors
+    /// When they are served already.
+    pub fn serve_openings(&self, queue: usize) -> Result<OpeningServer, NetworkError> {
+        let receiver = self.register(queue, OPENING_PROTOCOL, |services| &mut services.openings)?;
+        Ok(OpeningServer::new(receiver, self.context().timeouts.application))
     }
 
     /// Takes transcoders that know `token`; at most `queue` wait for the application, further ones are answered with `busy`.

@@ -8,11 +8,12 @@ use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use tokio::sync::mpsc;
 
-use super::{QUOTE_PROTOCOL, SEGMENT_PROTOCOL, WORK_PROTOCOL};
+use super::{OPENING_PROTOCOL, QUOTE_PROTOCOL, SEGMENT_PROTOCOL, WORK_PROTOCOL};
 use crate::config::NetworkLimits;
 use crate::discovery::ServiceAddress;
 use crate::error::NetworkError;
 use crate::gate::{PeerGate, Refusal};
+use crate::opening::IncomingOpening;
 use crate::quote_service::IncomingQuote;
 use crate::segment::IncomingSegment;
 use crate::work::{IncomingJob, WorkToken, WorkerLink};
@@ -25,6 +26,7 @@ const MAX_BOOK: usize = 4_096;
 pub(crate) struct Services {
     pub(crate) quotes: Option<mpsc::Sender<IncomingQuote>>,
     pub(crate) segments: Option<mpsc::Sender<IncomingSegment>>,
+    pub(crate) openings: Option<mpsc::Sender<IncomingOpening>>,
     pub(crate) work: Option<mpsc::Sender<WorkerLink>>,
     pub(crate) work_token: Option<WorkToken>,
     /// Work sessions of this node as a transcoder, by the connection that jobs come down.
@@ -90,10 +92,12 @@ impl Shared {
         let services = self.services();
         let quotes = services.quotes.as_ref().is_some_and(|queue| !queue.is_closed());
         let segments = services.segments.as_ref().is_some_and(|queue| !queue.is_closed());
+        let openings = services.openings.as_ref().is_some_and(|queue| !queue.is_closed());
         let work = services.work.as_ref().is_some_and(|queue| !queue.is_closed());
-        let mut protocols = Vec::with_capacity(3);
+        let mut protocols = Vec::with_capacity(4);
         protocols.extend(quotes.then_some(QUOTE_PROTOCOL));
         protocols.extend(segments.then_some(SEGMENT_PROTOCOL));
+        protocols.extend(openings.then_some(OPENING_PROTOCOL));
         protocols.extend((work || !services.jobs.is_empty()).then_some(WORK_PROTOCOL));
         protocols.into_iter().map(StreamProtocol::new).collect()
     }

@@ -41,6 +41,9 @@ pub struct SegmentHeader {
     pub deadline: Duration,
     /// Tickets in the payment crate's codec, at most [`MAX_PAYMENT_BYTES`].
     pub payment: Bytes,
+    /// Commitment to the secret seed that decides how deep the result is looked at, so that the decision can be shown later to
+    /// who delivered it; `None` where none is told.
+    pub sampling_commitment: Option<B256>,
 }
 
 impl SegmentHeader {

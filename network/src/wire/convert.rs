@@ -28,7 +28,7 @@ const MAX_DURATION_90K: u64 = 3_600 * 90_000;
 /// Most frames in a segment: an hour at the highest frame rate.
 const MAX_FRAMES: u64 = 3_600 * 240;
 
-fn bytes_of(hash: &B256) -> Bytes {
+pub(super) fn bytes_of(hash: &B256) -> Bytes {
     Bytes::copy_from_slice(hash.as_slice())
 }
 
@@ -107,7 +107,7 @@ fn price_from_proto(price: proto::Price) -> Result<PricePerPixel, ProtocolError>
     })
 }
 
-fn error_to_proto(error: &WireError) -> proto::WireError {
+pub(super) fn error_to_proto(error: &WireError) -> proto::WireError {
     proto::WireError {
         code: error.code.number(),
         message: printable(&error.message),
@@ -116,7 +116,7 @@ fn error_to_proto(error: &WireError) -> proto::WireError {
     }
 }
 
-fn error_from_proto(error: proto::WireError) -> Result<WireError, ProtocolError> {
+pub(super) fn error_from_proto(error: proto::WireError) -> Result<WireError, ProtocolError> {
     let details = error.details.map(|details| field::at_most("error details", details, MAX_DETAILS_BYTES));
     let message = match error.message {
         empty if empty.is_empty() => empty,
@@ -259,6 +259,10 @@ impl WireMessage for SegmentHeader {
             ladder: ladder_from_bytes(proto.ladder)?,
             deadline: Duration::from_millis(proto.deadline_ms.into()),
             payment: field::at_most("payment", proto.payment, MAX_PAYMENT_BYTES)?,
+            sampling_commitment: match proto.sampling_commitment.is_empty() {
+                true => None,
+                false => Some(field::hash("sampling commitment", &proto.sampling_commitment)?),
+            },
         })
     }
 
@@ -273,6 +277,7 @@ impl WireMessage for SegmentHeader {
             ladder: ladder_to_bytes(&self.ladder),
             deadline_ms: field::millis(self.deadline),
             payment: self.payment.clone(),
+            sampling_commitment: self.sampling_commitment.as_ref().map(bytes_of).unwrap_or_default(),
         }
     }
 }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use crate::error::ProtocolError;
+use crate::opening::OpeningAnswer;
 use crate::quote::SignedQuote;
 use crate::receipt::SignedReceipt;
 use crate::segment::SegmentAccept;
@@ -30,6 +31,13 @@ pub(crate) trait WireMessage: Sized {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum QuoteReply {
     Quote(Box<SignedQuote>),
+    Error(WireError),
+}
+
+/// Answer of the opening protocol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum OpeningReply {
+    Answer(OpeningAnswer),
     Error(WireError),
 }
 

@@ -4,10 +4,12 @@ mod convert;
 mod field;
 mod frame;
 mod message;
+mod opening;
 mod stream;
 
 pub(crate) use message::{
-    ControlFrame, QuoteReply, ReplyFrame, SourceChunk, Welcome, WorkHelloFrame, WorkOpen,
+    ControlFrame, OpeningReply, QuoteReply, ReplyFrame, SourceChunk, Welcome, WireMessage, WorkHelloFrame,
+    WorkOpen,
 };
 pub(crate) use stream::{MessageReader, MessageWriter, Remote, Wait, open_with, split};
 
@@ -17,7 +19,7 @@ use crate::transfer::MAX_CHUNK_BYTES;
 pub(crate) const MAX_CHUNK_MESSAGE: usize = MAX_CHUNK_BYTES + 64;
 /// Largest first message of a stream: a payment, a ladder, fixed fields.
 pub(crate) const MAX_OPEN_MESSAGE: usize = crate::segment::MAX_PAYMENT_BYTES + MAX_LADDER_BYTES + 512;
-/// Largest message of the quote protocol and of a work session's control stream.
+/// Largest message of the quote and opening protocols and of a work session's control stream.
 pub(crate) const MAX_SMALL_MESSAGE: usize = 8 * 1024;
 /// Largest encoded ladder: 16 entries of at most 120 bytes.
 pub(crate) const MAX_LADDER_BYTES: usize = 2 * 1024;
@@ -25,10 +27,10 @@ pub(crate) const MAX_LADDER_BYTES: usize = 2 * 1024;
 /// Decodes the bytes as every message there is.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn decode_all(bytes: &bytes::Bytes) {
-    use message::WireMessage as _;
-
     let _ = crate::quote::QuoteRequest::decode(bytes.clone());
     let _ = QuoteReply::decode(bytes.clone());
+    let _ = crate::opening::OpeningRequest::decode(bytes.clone());
+    let _ = OpeningReply::decode(bytes.clone());
     let _ = crate::segment::SegmentHeader::decode(bytes.clone());
     let _ = SourceChunk::decode(bytes.clone());
     let _ = ReplyFrame::decode(bytes.clone());

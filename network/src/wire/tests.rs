@@ -7,9 +7,9 @@ use libp2p::PeerId;
 use proptest::prelude::*;
 use prost::Message;
 
-use super::message::WireMessage;
 use super::*;
 use crate::ladder::{FrameRate, Ladder, SourceVideo, tests::any_ladder};
+use crate::opening::{MAX_OPENED_BYTES, OpeningAnswer, OpeningQuestion, OpeningRequest};
 use crate::price::PricePerPixel;
 use crate::quality::{MAX_CENTI_DB, PPM, QualityTerms};
 use crate::quote::{Quote, QuoteRequest, SignedQuote};
@@ -210,11 +210,41 @@ proptest! {
     }
 
     #[test]
-    fn a_segment_header_comes_back(job in job(), payment in some_bytes(2_000)) {
+    fn a_segment_header_comes_back(job in job(), payment in some_bytes(2_000), commitment in prop::option::of(hash())) {
         comes_back(&SegmentHeader {
             session: job.session, sequence: job.sequence, duration_90k: job.duration_90k, frames: job.frames,
             source_len: job.source_len, source_sha256: job.source_sha256, ladder: job.ladder, deadline: job.deadline, payment,
+            sampling_commitment: commitment,
         });
+    }
+
+    #[test]
+    fn a_question_comes_back(session in hash(), numbers in any::<(u64, u32, u32, u32, u32)>()) {
+        let (sequence, rendition, frame, level, index) = numbers;
+        let questions = [
+            OpeningQuestion::Root,
+            OpeningQuestion::FramesNode { level, index },
+            OpeningQuestion::Frame { index },
+            OpeningQuestion::BlocksNode { frame, level, index },
+            OpeningQuestion::Block { frame, index },
+        ];
+        for question in questions {
+            comes_back(&OpeningRequest { session, sequence, rendition, question });
+        }
+    }
+
+    #[test]
+    fn an_opening_comes_back((left, right) in (hash(), hash()), (width, height, frames) in any::<(u32, u32, u32)>(), data in some_bytes(MAX_OPENED_BYTES), error in wire_error()) {
+        let answers = [
+            OpeningAnswer::Root { width, height, frames, frames_root: left },
+            OpeningAnswer::Children { left, right },
+            OpeningAnswer::Frame { bytes: width, blocks_root: right },
+            OpeningAnswer::Block { data },
+        ];
+        for answer in answers {
+            comes_back(&OpeningReply::Answer(answer));
+        }
+        comes_back(&OpeningReply::Error(error));
     }
 
     #[test]

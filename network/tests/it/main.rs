@@ -5,6 +5,7 @@
 mod hostile_client;
 mod hostile_server;
 mod lifecycle;
+mod opening;
 mod quote;
 mod raw;
 mod segment;

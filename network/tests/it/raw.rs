@@ -152,6 +152,7 @@ pub(crate) fn segment_header(source: &[u8]) -> proto::SegmentHeader {
         ladder: proto::Ladder { entries: entries.collect() }.encode_to_vec().into(),
         deadline_ms: 30_000,
         payment: Default::default(),
+        sampling_commitment: Default::default(),
     }
 }
 

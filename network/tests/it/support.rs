@@ -41,6 +41,7 @@ pub(crate) fn header(source: &[u8]) -> SegmentHeader {
         ladder: ladder(),
         deadline: LONG,
         payment: Bytes::from_static(b"tickets"),
+        sampling_commitment: None,
     }
 }
 

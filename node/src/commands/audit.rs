@@ -68,7 +68,14 @@ pub(crate) fn run(args: &AuditArgs) -> anyhow::Result<ExitCode> {
 
 fn to_json(found: &Audit, unreadable: u64) -> serde_json::Value {
     let faults: Vec<_> = found.faults.iter().map(ToString::to_string).collect();
-    json!({ "proven": found.proven, "open": found.open, "faults": faults, "unreadable_lines": unreadable })
+    json!({
+        "proven": found.proven,
+        "open": found.open,
+        "told": found.told,
+        "undrawn": found.undrawn,
+        "faults": faults,
+        "unreadable_lines": unreadable,
+    })
 }
 
 fn print(found: &Audit, unreadable: u64) {
@@ -81,4 +88,10 @@ fn print(found: &Audit, unreadable: u64) {
         found.open,
         found.faults.len()
     );
+    if found.told + found.undrawn > 0 {
+        println!(
+            "{} results drawn under the commitment that their orchestrator was told, {} without a draw in these files",
+            found.told, found.undrawn
+        );
+    }
 }

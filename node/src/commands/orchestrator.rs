@@ -25,6 +25,8 @@ use crate::{
 
 /// File in the data folder that holds what is owed to this orchestrator.
 pub(crate) const LEDGER: &str = "recipient.sqlite";
+/// File in the data folder that holds what this orchestrator was told of how its results are drawn.
+const TOLD: &str = "told.jsonl";
 /// Pause between two looks at whether the orchestrator can work.
 const READINESS_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -95,6 +97,7 @@ fn settings(config: &Config, paid: bool) -> anyhow::Result<OrchestratorConfig> {
             interval: Duration::from_millis(settings.redeem_interval_ms),
             ..RedemptionConfig::default()
         },
+        told: Some(config.data_dir().join(TOLD)),
         ..OrchestratorConfig::default()
     })
 }

@@ -1,29 +1,54 @@
 //! `framemill verify`: is a rendition a faithful encode of its source?
 
-use std::{path::Path, process::ExitCode};
+mod canvas;
+mod picture;
+
+use std::{
+    fs::Permissions,
+    io::{BufWriter, Write as _},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use alloy_primitives::B256;
 use anyhow::Context as _;
 use bytes::Bytes;
 use framemill_media::{MediaLimits, segment_info};
 use framemill_network::ladder::{FrameRate, Ladder, LadderEntry, SourceVideo};
-use framemill_verification::{PPM, Policy, Quality, Report, SourceReference, Verdict, verify};
-use serde_json::json;
+use framemill_verification::{
+    Inspection, PPM, Policy, Quality, Report, SourceReference, Verdict, inspect, verify,
+};
+use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 
 use crate::cli::VerifyArgs;
 
 /// Exit status when no verdict can be reached.
 const CANNOT_JUDGE: u8 = 2;
 
+/// What was found, and the picture of it where one was asked for.
+struct Judged {
+    report: Report,
+    picture: Option<Drawn>,
+}
+
+/// A picture that was written.
+struct Drawn {
+    path: PathBuf,
+    /// Number of the frame it shows; none where no frame was compared.
+    frame: Option<u32>,
+}
+
 /// Runs the command: exit status 0 pass, 1 fail, 2 cannot judge.
 pub(crate) fn run(args: &VerifyArgs) -> ExitCode {
     match judge(args) {
-        Ok(report) => {
+        Ok(judged) => {
             match args.json {
-                true => println!("{}", report.to_json()),
-                false => print(&report),
+                true => println!("{}", to_json(&judged)),
+                false => print(&judged),
             }
-            ExitCode::from(u8::from(report.verdict == Verdict::Fail))
+            ExitCode::from(u8::from(judged.report.verdict == Verdict::Fail))
         }
         Err(error) => {
             match args.json {
@@ -35,12 +60,55 @@ pub(crate) fn run(args: &VerifyArgs) -> ExitCode {
     }
 }
 
-fn judge(args: &VerifyArgs) -> anyhow::Result<Report> {
+fn judge(args: &VerifyArgs) -> anyhow::Result<Judged> {
+    // A path that cannot be written to is said before the long part begins.
+    let file = args.picture.as_deref().map(PictureFile::create).transpose()?;
     let (source, rendition) = (read(&args.source)?, read(&args.rendition)?);
     let entry = entry(args, &source, &rendition)?;
     let reference = SourceReference::new(source, &MediaLimits::default())?;
-    // Everything is looked at, so what the seed would draw does not matter.
-    Ok(verify(&reference, &rendition, &entry, &Policy::FULL, &B256::ZERO)?)
+    let Some(file) = file else {
+        // Everything is looked at, so what the seed would draw does not matter.
+        let report = verify(&reference, &rendition, &entry, &Policy::FULL, &B256::ZERO)?;
+        return Ok(Judged { report, picture: None });
+    };
+    let inspection = inspect(&reference, &rendition, &entry, args.frame)?;
+    let frame = inspection.frame.as_ref().map(|frame| frame.index);
+    let path = file.write(&inspection)?;
+    Ok(Judged { report: inspection.report, picture: Some(Drawn { path, frame }) })
+}
+
+/// A picture on its way to its path, where it appears whole or not at all.
+struct PictureFile {
+    path: PathBuf,
+    temporary: NamedTempFile,
+}
+
+impl PictureFile {
+    fn create(path: &Path) -> anyhow::Result<Self> {
+        let unwritable =
+            || format!("cannot write a picture to {}; name a file in a folder that exists", path.display());
+        anyhow::ensure!(!path.is_dir() && path.file_name().is_some(), unwritable());
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let temporary = tempfile::Builder::new()
+            .prefix(".framemill-picture-")
+            // A picture to be shown around, as far as the user's mask allows.
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(folder)
+            .with_context(unwritable)?;
+        Ok(Self { path: path.to_owned(), temporary })
+    }
+
+    fn write(self, inspection: &Inspection) -> anyhow::Result<PathBuf> {
+        let Self { path, mut temporary } = self;
+        let (canvas, caption) = picture::draw(inspection)?;
+        let failed = || format!("cannot write {}", path.display());
+        let mut out = BufWriter::new(temporary.as_file_mut());
+        canvas.write_png(&mut out, &caption).with_context(failed)?;
+        out.flush().with_context(failed)?;
+        drop(out);
+        temporary.persist(&path).with_context(failed)?;
+        Ok(path)
+    }
 }
 
 fn read(path: &Path) -> anyhow::Result<Bytes> {
@@ -73,7 +141,15 @@ fn entry(args: &VerifyArgs, source: &Bytes, rendition: &Bytes) -> anyhow::Result
     Ok(LadderEntry { width: made.width, ..entry })
 }
 
-fn print(report: &Report) {
+fn to_json(judged: &Judged) -> Value {
+    let mut answer = judged.report.to_json();
+    if let Some(picture) = &judged.picture {
+        answer["picture"] = json!({ "path": picture.path, "frame": picture.frame });
+    }
+    answer
+}
+
+fn print(Judged { report, picture }: &Judged) {
     for check in &report.checks {
         let word = if check.pass() { "pass" } else { "FAIL" };
         println!("{word}  {:<28} {:>12}  bound {}", check.name, check.value, check.bound);
@@ -84,6 +160,12 @@ fn print(report: &Report) {
         Verdict::Fail => "fail: not a faithful encode",
     };
     println!("{verdict} (report {})", report.hash);
+    if let Some(Drawn { path, frame }) = picture {
+        match frame {
+            Some(frame) => println!("picture of frame {frame}: {}", path.display()),
+            None => println!("picture, no frame was compared: {}", path.display()),
+        }
+    }
 }
 
 /// What the rendition is worth rather than whether it is right.

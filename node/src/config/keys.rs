@@ -167,7 +167,19 @@ pub const KEYS: &[Key] = &[
         "broadcaster.claim_checks_ppm",
         Kind::Int(0, 1_000_000),
         "10000",
-        "of a million results with commitments, how many have all features compared with the committed ones",
+        "adaptive: of a million results with commitments of an orchestrator with the best record, how many have all features compared with the committed ones",
+    ),
+    key(
+        "broadcaster.verify_cores",
+        Kind::Int(0, 1024),
+        "0",
+        "renditions judged at a time, each on a core; 0: as many as there are cores",
+    ),
+    key(
+        "broadcaster.verify_queue",
+        Kind::Int(0, 1_000_000),
+        "0",
+        "renditions that may be judged or wait for it; 0: 24 for each core",
     ),
     key(
         "broadcaster.quality_audits_ppm",

@@ -55,3 +55,24 @@ fn a_draw_that_its_seed_contradicts_fails_the_audit() {
     assert_eq!(found["proven"], 2, "{found}");
     assert!(found["faults"][0].as_str().unwrap().contains("the draw says 2"), "{found}");
 }
+
+#[test]
+fn what_an_orchestrator_was_told_is_compared_with_what_was_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let record = write(folder.path(), |_| {});
+    let text = std::fs::read_to_string(&record).unwrap();
+    let Entry::Commit { commitment, .. } = serde_json::from_str(text.lines().next().unwrap()).unwrap() else {
+        panic!("a record begins with its commitment")
+    };
+    let told = |commitment| {
+        let told = Entry::Told { commitment, session: B256::ZERO, sequence: 0, result: B256::ZERO, at_ms: 0 };
+        let path = folder.path().join("told.jsonl");
+        std::fs::write(&path, serde_json::to_string(&told).unwrap()).unwrap();
+        run(&["audit", &record, &path.display().to_string(), "--json"])
+    };
+    let output = told(commitment);
+    assert_eq!((output.status.code(), json(&output)["told"].clone()), (Some(0), 1.into()));
+    let output = told(B256::repeat_byte(4));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(json(&output)["faults"][0].as_str().unwrap().contains("proves nothing to who was told"));
+}

@@ -46,6 +46,7 @@ fn header() -> SegmentHeader {
         ladder: ladder(),
         deadline: Duration::from_secs(8),
         payment: Bytes::new(),
+        sampling_commitment: None,
     }
 }
 

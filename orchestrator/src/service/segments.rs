@@ -1,7 +1,7 @@
 //! One segment from its header to its receipt.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use alloy_primitives::B256;
@@ -25,6 +25,7 @@ use crate::dispatch::{Demand, MAX_JOBS};
 use crate::events::OrchestratorEvent;
 use crate::evidence::KeptReceipt;
 use crate::gate;
+use crate::openings::Renditions;
 use crate::payments::Held;
 use crate::refusal::Refusal;
 use crate::relay::{Fault, Made, Relay};
@@ -173,15 +174,25 @@ async fn run(
             return Err(Refusal::Wire(error.to_wire()));
         }
     };
-    let work = Work { shared, header: &header, admitted: &admitted, client_awaited: AtomicBool::new(false) };
+    let work = Work {
+        shared,
+        header: &header,
+        admitted: &admitted,
+        client_awaited: AtomicBool::new(false),
+        committed: Mutex::default(),
+    };
     let deadline = admitted.deadline.into();
     let produced = tokio::time::timeout_at(deadline, work.produce(reader, &mut reply)).await;
-    let owed = if work.client_awaited.into_inner() { admitted.held.amount } else { Wei::ZERO };
+    let Work { client_awaited, committed, .. } = work;
+    let owed = if client_awaited.into_inner() { admitted.held.amount } else { Wei::ZERO };
     let failure = match produced.unwrap_or(Err(Refusal::Late)) {
         Ok(made) => match charge(shared, &admitted, &made).await {
             Ok(earned) => {
                 // From here on no other receipt for this sequence may ever be signed.
                 admitted.begun.end = SegmentEnd::Signed;
+                let committed = std::mem::take(&mut *locked(&committed));
+                let place = (header.session, header.sequence);
+                locked(&shared.openings).keep(Instant::now(), admitted.terms.peer, place, committed);
                 let claims = made.into_iter().map(|made| made.claim).collect();
                 deliver(shared, &header, &admitted, claims, earned, reply).await;
                 return Ok(());
@@ -226,6 +237,9 @@ async fn deliver(
     };
     let signature = shared.key.sign_digest(receipt.signing_hash(&shared.domain));
     let signed = SignedReceipt { receipt, signature: *signature.as_bytes() };
+    if let Some(commitment) = header.sampling_commitment {
+        shared.notes.told(commitment, &receipt, receipt.signing_hash(&shared.domain));
+    }
     locked(&shared.evidence).keep(KeptReceipt { signed, claims });
     shared.metrics.pixels.inc_by(receipt.pixels);
     shared.events.send(OrchestratorEvent::SegmentDone {
@@ -259,6 +273,8 @@ struct Work<'a> {
     admitted: &'a Admitted,
     /// Output waits for the client; still up at the end when it left or stopped taking it.
     client_awaited: AtomicBool,
+    /// What was committed to up to now.
+    committed: Mutex<Renditions>,
 }
 
 impl Work<'_> {
@@ -345,7 +361,10 @@ impl Work<'_> {
                     let (frames, pixels) = self.check(index, bytes.clone(), pts).await?;
                     let (terms, entry) = (&self.admitted.terms, self.entry(index)?);
                     let vouched = vouch(self.shared, terms, original, entry, (index, bytes)).await?;
-                    let Vouched { feature_root, psnr_centi_db, share_ppm } = vouched;
+                    let Vouched { feature_root, psnr_centi_db, share_ppm, committed } = vouched;
+                    if let Some(committed) = committed {
+                        locked(&self.committed).insert(index, committed);
+                    }
                     let sending = reply.end(index, pixels, frames, feature_root, psnr_centi_db);
                     let claim = self.to_client(sending).await?.claim();
                     relay.complete(Made { claim, share_ppm });

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use framemill_media::{MediaError, MediaLimits};
 use framemill_network::{LadderEntry, PPM};
 use framemill_verification::{
-    CommitmentError, SourceReference, VerifyError, commit, declare, price_share_ppm,
+    Commitment, CommitmentError, SourceReference, VerifyError, commit, declare, price_share_ppm,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -16,6 +16,7 @@ use tracing::warn;
 
 use super::Shared;
 use super::segments::{Failed, buffer_units};
+use crate::openings::Committed;
 use crate::refusal::Refusal;
 use crate::relay::Fault;
 use crate::session::Terms;
@@ -83,7 +84,7 @@ async fn room_for(shared: &Shared, pixels: u64) -> Result<OwnedSemaphorePermit, 
 }
 
 /// What this orchestrator vouches for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Vouched {
     /// Zero where the session has no commitments.
     pub(super) feature_root: B256,
@@ -91,6 +92,16 @@ pub(super) struct Vouched {
     pub(super) psnr_centi_db: Option<u32>,
     /// Millionths of the price that it earns.
     pub(super) share_ppm: u32,
+    /// What was committed to, to be opened when asked.
+    pub(super) committed: Option<Arc<Committed>>,
+}
+
+impl Vouched {
+    fn of(rendition: Bytes, commitment: Commitment, psnr_centi_db: Option<u32>, share_ppm: u32) -> Self {
+        let feature_root = commitment.root();
+        let committed = Some(Arc::new(Committed::new(rendition, commitment)));
+        Self { feature_root, psnr_centi_db, share_ppm, committed }
+    }
 }
 
 /// Decodes a rendition as far as the session's terms ask for it. What cannot be committed to does not decode cleanly, so
@@ -103,7 +114,12 @@ pub(super) async fn vouch(
     (index, rendition): (u32, Bytes),
 ) -> Result<Vouched, Failed> {
     if !terms.commitments {
-        return Ok(Vouched { feature_root: B256::ZERO, psnr_centi_db: None, share_ppm: PPM });
+        return Ok(Vouched {
+            feature_root: B256::ZERO,
+            psnr_centi_db: None,
+            share_ppm: PPM,
+            committed: None,
+        });
     }
     let internal = |_| Failed::Segment(Refusal::Internal);
     let slot = Arc::clone(&shared.commitments).acquire_owned().await;
@@ -112,13 +128,13 @@ pub(super) async fn vouch(
     let looked = tokio::task::spawn_blocking(move || {
         let _slot = slot;
         if quality.is_whole() {
-            let feature_root = commit(&rendition, &original.limits)?.root();
-            return Ok(Vouched { feature_root, psnr_centi_db: None, share_ppm: PPM });
+            let commitment = commit(&rendition, &original.limits)?;
+            return Ok(Vouched::of(rendition, commitment, None, PPM));
         }
         let declared = declare(&rendition, original.get()?, &entry, &original.limits)?;
         let psnr_centi_db = declared.psnr_centi_db();
         let share_ppm = price_share_ppm(&quality, psnr_centi_db, declared.quality.bits_per_second, &entry);
-        Ok(Vouched { feature_root: declared.commitment.root(), psnr_centi_db, share_ppm })
+        Ok(Vouched::of(rendition, declared.commitment, psnr_centi_db, share_ppm))
     });
     let vouched = looked.await.map_err(internal)?.map_err(|error| failed(index, error))?;
     if vouched.share_ppm < PPM {

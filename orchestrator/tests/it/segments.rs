@@ -1,8 +1,11 @@
 use alloy_primitives::B256;
 use framemill_media::MediaLimits;
-use framemill_network::{SigningDomain, WireCode, renditions_root};
+use framemill_network::{
+    NetworkError, OpeningAnswer, OpeningRequest, SegmentHeader, SigningDomain, WireCode, renditions_root,
+};
 use framemill_orchestrator::OrchestratorConfig;
-use framemill_verification::{COMMITMENT_VERSION, Verdict, check_claim};
+use framemill_verification::policy::journal::Entry;
+use framemill_verification::{COMMITMENT_VERSION, Question, Shape, Verdict, check_claim, open_frame};
 use probabilistic_ticket::{Signature, recover};
 
 use crate::support::*;
@@ -51,6 +54,63 @@ async fn commits_to_the_features_of_what_it_returns_where_the_quote_says_so() {
     }
     let kept = market.orchestrator.receipt(quote.quote.session, 0).expect("kept evidence");
     assert_eq!(kept.claims, result.claims());
+}
+
+#[tokio::test]
+async fn opens_what_it_committed_to_for_its_client_and_for_nobody_else() {
+    let mut market = Market::free().await;
+    let _worker = market.software().await;
+    let asked = market.quote_for(&market.client, |request| request.commitments = true).await;
+    let quote = asked.expect("a quote");
+    let result = market.send(header(&quote, 0), clip()).await.expect("a result");
+    let (orchestrator, stranger) = (market.network.peer_id(), client_of(&market.network).await);
+    let request = |question: Question, sequence| OpeningRequest {
+        session: quote.quote.session,
+        sequence,
+        rendition: 1,
+        question: question.into(),
+    };
+    let root = request(Question::Root, 0);
+    let told = market.client.request_opening(orchestrator, &root, PATIENCE).await.expect("an opening");
+    let OpeningAnswer::Root { width, height, frames, frames_root } = told else { panic!("{told:?}") };
+    let shape = Shape { width, height, frames };
+    assert_eq!((width, height, frames), (64, 36, 30));
+    assert_eq!(shape.root(frames_root), result.claims()[1].feature_root);
+
+    let block = request(Question::Block { frame: 29, index: 0 }, 0);
+    let told = market.client.request_opening(orchestrator, &block, PATIENCE).await.expect("an opening");
+    let truth = open_frame(&result.renditions[1], 29, &MediaLimits::segment()).expect("a frame");
+    assert!(matches!(&told, OpeningAnswer::Block { data } if Some(&data[..]) == truth.block(0)), "{told:?}");
+
+    let refused = |answer: Result<OpeningAnswer, NetworkError>| answer.expect_err("a refusal").wire_code();
+    let answer = stranger.request_opening(orchestrator, &root, PATIENCE).await;
+    assert_eq!(refused(answer), Some(WireCode::UnknownSession));
+    let other = request(Question::Root, 1);
+    let answer = market.client.request_opening(orchestrator, &other, PATIENCE).await;
+    assert_eq!(refused(answer), Some(WireCode::UnknownSession));
+}
+
+#[tokio::test]
+async fn notes_the_sampling_commitment_that_came_with_what_it_signed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let told = folder.path().join("told.jsonl");
+    let config = OrchestratorConfig { told: Some(told.clone()), ..OrchestratorConfig::default() };
+    let mut market = Market::free_with(config).await;
+    let _worker = market.software().await;
+    let quote = market.session().await;
+    let commitment = B256::repeat_byte(8);
+    let with = SegmentHeader { sampling_commitment: Some(commitment), ..header(&quote, 0) };
+    let result = market.send(with, clip()).await.expect("a result");
+    market.send(header(&quote, 1), clip()).await.expect("a result");
+    market.orchestrator.shutdown().await.expect("it ends");
+
+    let text = std::fs::read_to_string(told).expect("notes");
+    let digest = result.receipt.receipt.signing_hash(&SigningDomain::default());
+    let notes: Vec<Entry> = text.lines().map(|line| serde_json::from_str(line).expect("an entry")).collect();
+    let [Entry::Told { commitment: noted, session, sequence: 0, result, .. }] = notes[..] else {
+        panic!("{notes:?}")
+    };
+    assert_eq!((noted, session, result), (commitment, quote.quote.session, digest));
 }
 
 #[tokio::test]

@@ -328,6 +328,7 @@ pub(crate) fn header_for(quote: &SignedQuote, sequence: u64, source: &Bytes) -> 
         ladder: ladder(),
         deadline: Duration::from_secs(50),
         payment: Bytes::new(),
+        sampling_commitment: None,
     }
 }
 

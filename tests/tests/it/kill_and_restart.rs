@@ -278,6 +278,7 @@ impl Client {
             ladder: self.ladder.clone(),
             deadline: Duration::from_secs(30),
             payment: Bytes::new(),
+            sampling_commitment: None,
         }
     }
 

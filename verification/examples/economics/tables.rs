@@ -141,7 +141,7 @@ impl Simulation {
             })
             .into();
         let budgets = BUDGETS.map(|(first_frame_ppm, whole_ppm)| {
-            Budget::of(Policy { first_frame_ppm, whole_ppm }, &mut random)
+            Budget::of(Policy { first_frame_ppm, whole_ppm, ..Policy::STRUCTURE_ONLY }, &mut random)
         });
         Self { rows, efforts, budgets: budgets.into() }
     }
@@ -196,7 +196,7 @@ impl Simulation {
         )?;
         writeln!(out, "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")?;
         for budget in &self.budgets {
-            let Policy { first_frame_ppm, whole_ppm } = budget.policy;
+            let Policy { first_frame_ppm, whole_ppm, .. } = budget.policy;
             let (first, whole) = (percent(first_frame_ppm.into()), percent(whole_ppm.into()));
             let cells = |tampering, all: &Means, tenth: &Means| {
                 let caught = caught_ppm(tampering, budget.policy);

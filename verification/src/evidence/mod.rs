@@ -23,7 +23,7 @@ use thiserror::Error;
 pub use folder::{MANIFEST, OBJECTS};
 pub use judgement::{Fault, Judgement, Outcome, Unjudgeable};
 pub use proof::{FeatureProof, ProofError};
-pub use record::{ClaimRecord, Draw, ReceiptRecord};
+pub use record::{ClaimRecord, CommittedEpoch, Draw, ReceiptRecord};
 
 use crate::opening::Opening;
 use crate::outline::sha256;

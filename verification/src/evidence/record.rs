@@ -5,6 +5,7 @@ use framemill_network::{RenditionClaim, SignedReceipt, TranscodeReceipt};
 use serde::{Deserialize, Serialize};
 
 use crate::policy::Policy;
+use crate::policy::draw::{DrawnResult, Epoch, Seed};
 
 /// A signed receipt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,19 +103,72 @@ pub struct Draw {
     pub whole_ppm: u32,
     /// The seed, secret until then.
     pub seed: B256,
+    /// What the seed comes from, where it was committed to beforehand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub committed: Option<CommittedEpoch>,
+}
+
+/// The epoch whose seed decided, and the commitment to that seed, which the accused was told with the segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommittedEpoch {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The commitment to its seed.
+    pub commitment: B256,
 }
 
 impl Draw {
     /// Writes a draw down.
     #[must_use]
     pub fn new(policy: &Policy, seed: &[u8; 32]) -> Self {
-        let Policy { first_frame_ppm, whole_ppm } = *policy;
-        Self { first_frame_ppm, whole_ppm, seed: B256::from(*seed) }
+        let Policy { first_frame_ppm, whole_ppm, .. } = *policy;
+        Self { first_frame_ppm, whole_ppm, seed: B256::from(*seed), committed: None }
+    }
+
+    /// Names the epoch whose seed decided.
+    #[must_use]
+    pub fn committed(self, epoch: Epoch, commitment: B256) -> Self {
+        Self { committed: Some(CommittedEpoch { epoch, commitment }), ..self }
+    }
+
+    /// Whether this is the draw for `result` from the epoch's seed, which is revealed when the epoch is over.
+    #[must_use]
+    pub fn is_of(&self, result: &DrawnResult, revealed: &Seed) -> bool {
+        let opens = |known: &CommittedEpoch| revealed.commitment(&known.epoch) == known.commitment;
+        self.committed.as_ref().is_some_and(opens) && revealed.for_result(result) == self.seed.0
     }
 
     /// The rates that were drawn by.
     #[must_use]
     pub fn policy(&self) -> Policy {
-        Policy { first_frame_ppm: self.first_frame_ppm, whole_ppm: self.whole_ppm }
+        let (first_frame_ppm, whole_ppm) = (self.first_frame_ppm, self.whole_ppm);
+        Policy { first_frame_ppm, whole_ppm, ..Policy::STRUCTURE_ONLY }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::Address;
+
+    use super::*;
+    use crate::policy::draw::Secret;
+
+    #[test]
+    fn a_draw_in_evidence_is_proven_when_its_epoch_is_revealed() {
+        let epoch = Epoch { stream: B256::repeat_byte(1), number: 2 };
+        let seed = Secret::from_bytes([3; 32]).seed(&epoch);
+        let result = |sequence| DrawnResult {
+            orchestrator: Address::ZERO,
+            session: B256::ZERO,
+            sequence,
+            result: B256::ZERO,
+        };
+        let told = Draw::new(&Policy::FLOOR, &seed.for_result(&result(7)));
+        assert!(!told.is_of(&result(7), &seed), "nothing was committed to");
+        let told = told.committed(epoch, seed.commitment(&epoch));
+        assert!(told.is_of(&result(7), &seed));
+        assert!(!told.is_of(&result(8), &seed));
+        assert!(!told.is_of(&result(7), &Seed::from_bytes([4; 32])));
     }
 }

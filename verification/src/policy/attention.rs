@@ -33,13 +33,21 @@ pub struct AttentionConfig {
     pub absence_s: u64,
     /// A passed check is suspicious when its value reaches this many thousandths of its bound.
     pub borderline_permille: u32,
+    /// A first frame of which a check reaches this many thousandths of its bound has the whole result compared at once.
+    pub escalate_permille: u32,
 }
 
 impl Default for AttentionConfig {
     /// The floor is reached after about 1,800 results, an hour of segments of two seconds, of which some 130 were looked at
     /// whole.
     fn default() -> Self {
-        Self { floor: Policy::FLOOR, patience: 32, absence_s: 7 * 24 * 3_600, borderline_permille: 900 }
+        Self {
+            floor: Policy::FLOOR,
+            patience: 32,
+            absence_s: 7 * 24 * 3_600,
+            borderline_permille: 900,
+            escalate_permille: 700,
+        }
     }
 }
 
@@ -68,6 +76,14 @@ impl Sight {
         }
         Self::Clean(reports.iter().map(|report| report.tier).min().unwrap_or(Tier::Structure))
     }
+}
+
+/// Whether the first frame of any rendition came so near to a bound that the whole result should be compared: what is in doubt
+/// after one frame is clear after all of them.
+#[must_use]
+pub fn is_in_doubt(reports: &[Report], escalate_permille: u32) -> bool {
+    let first_frames = reports.iter().filter(|report| report.tier == Tier::FirstFrame && report.passed());
+    first_frames.flat_map(Report::picture_checks).any(|check| is_near(check, escalate_permille))
 }
 
 /// Whether a figure with room between zero and its bound used nearly all of it. Exact figures have no such room.
@@ -132,6 +148,7 @@ impl Attention {
         let earned = Policy {
             first_frame_ppm: level.saturating_mul(FIRST_FRAMES_FOR_WHOLE).min(PPM),
             whole_ppm: level,
+            claim_ppm: level,
         };
         earned.at_least(config.floor)
     }
@@ -261,6 +278,25 @@ mod tests {
     }
 
     #[test]
+    fn only_a_first_frame_near_a_bound_is_in_doubt() {
+        let report = |tier, permille: i64, passed: bool| {
+            let checks = vec![
+                Check::max("video_bytes", 999, 1000),
+                Check::is("undecodable_frames", 0, 0),
+                Check::max("mean_cells", permille, 1000),
+                Check::is("odd_frames", i64::from(!passed), 0),
+            ];
+            let quality = crate::report::Quality::default();
+            Report::new(tier, Default::default(), Default::default(), 0, checks, quality)
+        };
+        let doubt = |tier, permille, passed| is_in_doubt(&[report(tier, permille, passed)], 700);
+        assert!(doubt(Tier::FirstFrame, 700, true));
+        assert!(!doubt(Tier::FirstFrame, 699, true), "what the structure comes near to says nothing");
+        assert!(!doubt(Tier::Whole, 999, true), "there is nothing left to look at");
+        assert!(!doubt(Tier::FirstFrame, 999, false), "what is wrong is in no doubt");
+    }
+
+    #[test]
     fn a_new_identity_gets_full_attention() {
         assert_eq!(Attention::new(5).rates(&config(), 5), Policy::FULL);
         assert_eq!(AttentionBook::<u8>::new(config(), []).rates(&1, 5), Policy::FULL);
@@ -384,7 +420,7 @@ mod tests {
             events in prop::collection::vec((0u64..WEEK * 2, sights()), 0..300),
             first in 0..=PPM, whole in 0..=PPM, patience in 0u32..1000,
         ) {
-            let floor = Policy { first_frame_ppm: first, whole_ppm: whole };
+            let floor = Policy { first_frame_ppm: first, whole_ppm: whole, ..Policy::STRUCTURE_ONLY };
             let config = AttentionConfig { floor, patience, ..config() };
             let (mut attention, mut now) = (Attention::new(0), 0);
             for (gap, sight) in events {

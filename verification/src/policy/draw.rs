@@ -119,13 +119,17 @@ pub struct Draw {
     /// What came out.
     #[serde(with = "tier_number")]
     pub tier: Tier,
+    /// Whether the committed features were to be compared with the renditions' own.
+    #[serde(default)]
+    pub claim_check: bool,
 }
 
 impl Draw {
     /// Draws for a result.
     #[must_use]
     pub fn new(seed: &Seed, result: DrawnResult, rates: Policy) -> Self {
-        Self { result, rates, tier: rates.draw(&seed.for_result(&result)) }
+        let seed = seed.for_result(&result);
+        Self { result, rates, tier: rates.draw(&seed), claim_check: rates.draws_claim_check(&seed) }
     }
 }
 
@@ -174,6 +178,30 @@ pub enum DrawError {
         /// The tier drawn.
         expected: u8,
     },
+    /// The draw of a claim check comes out otherwise.
+    #[error(
+        "result {result} had its claims checked: {found}, the draw says {expected}; the log was altered or the rates differ"
+    )]
+    ClaimCheck {
+        /// The result's digest.
+        result: B256,
+        /// What was claimed.
+        found: bool,
+        /// What was drawn.
+        expected: bool,
+    },
+    /// Another seed decided than the one that the orchestrator was told the commitment of.
+    #[error(
+        "result {result} was delivered under commitment {told} and drawn under {drawn}; the draw proves nothing to who was told"
+    )]
+    Told {
+        /// The result's digest.
+        result: B256,
+        /// The commitment that came with the segment.
+        told: B256,
+        /// The commitment of the epoch that drew.
+        drawn: B256,
+    },
 }
 
 /// Checks a past decision against the commitment made before it and the seed revealed after it.
@@ -185,10 +213,13 @@ pub fn verify_draw(epoch: &Epoch, commitment: B256, seed: &Seed, draw: &Draw) ->
     if found != commitment {
         return Err(DrawError::Seed { found, expected: commitment });
     }
-    let expected = Draw::new(seed, draw.result, draw.rates).tier;
-    if expected != draw.tier {
-        let (found, expected) = (draw.tier as u8, expected as u8);
-        return Err(DrawError::Tier { result: draw.result.result, found, expected });
+    let (result, expected) = (draw.result.result, Draw::new(seed, draw.result, draw.rates));
+    if expected.tier != draw.tier {
+        return Err(DrawError::Tier { result, found: draw.tier as u8, expected: expected.tier as u8 });
+    }
+    if expected.claim_check != draw.claim_check {
+        let (found, expected) = (draw.claim_check, expected.claim_check);
+        return Err(DrawError::ClaimCheck { result, found, expected });
     }
     Ok(())
 }
@@ -244,6 +275,24 @@ mod tests {
     }
 
     #[test]
+    fn a_claim_check_that_was_not_drawn_is_found() {
+        let mut draw = Draw::new(&seed(), result(1), Policy::FULL);
+        draw.claim_check = false;
+        let error = verify_draw(&epoch(), seed().commitment(&epoch()), &seed(), &draw).unwrap_err();
+        assert!(matches!(error, DrawError::ClaimCheck { found: false, expected: true, .. }), "{error}");
+    }
+
+    #[test]
+    fn a_draw_without_claim_checks_is_read_as_one_that_drew_none() {
+        let rates = Policy { claim_ppm: 0, ..Policy::FLOOR };
+        let mut text = serde_json::to_value(Draw::new(&seed(), result(1), rates)).unwrap();
+        text.as_object_mut().unwrap().remove("claim_check");
+        text["rates"].as_object_mut().unwrap().remove("claim_ppm");
+        let read: Draw = serde_json::from_value(text).unwrap();
+        assert_eq!(verify_draw(&epoch(), seed().commitment(&epoch()), &seed(), &read), Ok(()));
+    }
+
+    #[test]
     fn seeds_of_streams_and_epochs_differ() {
         let secret = Secret::from_bytes([9; 32]);
         let later = Epoch { number: 8, ..epoch() };
@@ -278,7 +327,7 @@ mod tests {
         fn draws_follow_the_rates(first in 0..=PPM, whole in 0..=PPM, secret in any::<[u8; 32]>()) {
             const DRAWS: u64 = 4_000;
             let seed = Secret::from_bytes(secret).seed(&epoch());
-            let rates = Policy { first_frame_ppm: first, whole_ppm: whole };
+            let rates = Policy { first_frame_ppm: first, whole_ppm: whole, ..Policy::STRUCTURE_ONLY };
             let tiers: Vec<_> = (0..DRAWS).map(|i| Draw::new(&seed, result(i), rates).tier).collect();
             let share = |deep: Tier| tiers.iter().filter(|tier| **tier >= deep).count() as i64;
             // Five standard deviations of an even coin, the widest there is, are 158.
@@ -289,7 +338,7 @@ mod tests {
 
         #[test]
         fn a_written_draw_is_read_back_and_proven(sequence: u64, first in 0..=PPM, whole in 0..=PPM) {
-            let rates = Policy { first_frame_ppm: first, whole_ppm: whole };
+            let rates = Policy { first_frame_ppm: first, whole_ppm: whole, claim_ppm: first };
             let draw = Draw::new(&seed(), result(sequence), rates);
             let text = serde_json::to_string(&draw).unwrap();
             let read: Draw = serde_json::from_str(&text).unwrap();

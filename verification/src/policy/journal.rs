@@ -1,6 +1,9 @@
 //! The record of commitments, draws and revealed seeds, and its audit.
 //!
-//! One JSON object a line. Written by the broadcaster as it goes; anybody can read it back and [`audit`] it.
+//! One JSON object a line. The broadcaster writes what it decides as it goes, an orchestrator what it was told; anybody can
+//! read both back and [`audit`] them together.
+
+mod file;
 
 use std::collections::HashMap;
 
@@ -9,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::policy::Policy;
 use crate::policy::draw::{Draw, DrawError, Epoch, Seed, verify_draw};
+
+pub use file::JournalFile;
 
 /// One line of the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +50,19 @@ pub enum Entry {
         /// Its seed.
         seed: Seed,
     },
+    /// Written by an orchestrator: the commitment that came with a segment, and what it signed for it.
+    Told {
+        /// The commitment, told before the result was there.
+        commitment: B256,
+        /// The session.
+        session: B256,
+        /// Sequence of the segment.
+        sequence: u64,
+        /// The digest that was signed in the receipt.
+        result: B256,
+        /// When the receipt was signed, in milliseconds since 1970.
+        at_ms: u64,
+    },
 }
 
 /// What an audit found.
@@ -54,6 +72,11 @@ pub struct Audit {
     pub proven: u64,
     /// Draws whose epoch is not revealed, or whose commitment is not in this part of the record.
     pub open: u64,
+    /// Results that an orchestrator was told a commitment for, and that were drawn under this very one.
+    pub told: u64,
+    /// Results that an orchestrator was told a commitment for and of which these records show no draw: failed before it, lost on
+    /// the way, or kept back.
+    pub undrawn: u64,
     /// Draws that are not what their seed says, and seeds that open no commitment.
     pub faults: Vec<DrawError>,
 }
@@ -71,6 +94,7 @@ struct Known {
 /// Checks every draw of a record that has a commitment before it and a revealed seed after it.
 pub fn audit(entries: impl IntoIterator<Item = Entry>) -> Audit {
     let mut epochs: HashMap<Epoch, Known> = HashMap::new();
+    let mut told: HashMap<B256, B256> = HashMap::new();
     for entry in entries {
         match entry {
             // The first one stands: a later one could have been made to fit.
@@ -85,16 +109,34 @@ pub fn audit(entries: impl IntoIterator<Item = Entry>) -> Audit {
                 }
             }
             Entry::Reveal { epoch, seed } => epochs.entry(epoch).or_default().seed = Some(seed),
+            Entry::Told { commitment, result, .. } => {
+                told.entry(result).or_insert(commitment);
+            }
         }
     }
     let mut found = Audit::default();
     for (epoch, known) in &epochs {
         found.add(epoch, known);
+        found.compare(known, &mut told);
     }
+    found.undrawn = told.len() as u64;
     found
 }
 
 impl Audit {
+    /// Takes the results that this epoch drew out of those an orchestrator was told of.
+    fn compare(&mut self, known: &Known, told: &mut HashMap<B256, B256>) {
+        let Some(drawn) = known.commitment else { return };
+        for draw in &known.draws {
+            let result = draw.result.result;
+            match told.remove(&result) {
+                Some(told) if told == drawn => self.told += 1,
+                Some(told) => self.faults.push(DrawError::Told { result, told, drawn }),
+                None => {}
+            }
+        }
+    }
+
     fn add(&mut self, epoch: &Epoch, known: &Known) {
         self.open += known.early;
         let (Some(commitment), Some(seed)) = (known.commitment, known.seed) else {
@@ -128,7 +170,7 @@ mod tests {
                 orchestrator: Address::ZERO,
                 session: B256::ZERO,
                 sequence,
-                result: B256::repeat_byte(5),
+                result: B256::left_padding_from(&sequence.to_be_bytes()),
             };
             Entry::Draw { epoch, draw: Draw::new(&seed, result, Policy::FLOOR), share_ppm: 1_000_000 }
         };
@@ -136,6 +178,49 @@ mod tests {
         entries.extend((0..draws).map(draw));
         entries.push(Entry::Reveal { epoch, seed });
         entries
+    }
+
+    /// What an orchestrator notes of the results that a record drew, beginning with the first.
+    fn notes(record: &[Entry], count: usize) -> Vec<Entry> {
+        let Entry::Commit { commitment, .. } = record[0] else {
+            panic!("a record begins with its commitment")
+        };
+        let told = |entry: &Entry| match entry {
+            Entry::Draw { draw, .. } => {
+                let DrawnResult { session, sequence, result, .. } = draw.result;
+                Some(Entry::Told { commitment, session, sequence, result, at_ms: 5 })
+            }
+            _ => None,
+        };
+        record.iter().filter_map(told).take(count).collect()
+    }
+
+    #[test]
+    fn what_an_orchestrator_was_told_meets_what_was_drawn() {
+        let record = record(50);
+        let notes = notes(&record, 30);
+        assert_eq!(audit([record, notes].concat()), Audit { proven: 50, told: 30, ..Audit::default() });
+    }
+
+    #[test]
+    fn a_result_that_was_drawn_under_another_commitment_than_was_told_is_a_fault() {
+        let record = record(5);
+        let mut notes = notes(&record, 2);
+        if let Entry::Told { commitment, .. } = &mut notes[1] {
+            *commitment = B256::repeat_byte(9);
+        }
+        let found = audit([record, notes].concat());
+        assert_eq!((found.proven, found.told, found.undrawn), (5, 1, 0));
+        assert!(matches!(found.faults[..], [DrawError::Told { .. }]), "{:?}", found.faults);
+    }
+
+    #[test]
+    fn results_that_a_record_keeps_back_are_counted() {
+        let mut record = record(5);
+        let notes = notes(&record, 5);
+        record.drain(2..4);
+        let found = audit([record, notes].concat());
+        assert_eq!((found.proven, found.told, found.undrawn), (3, 3, 2));
     }
 
     #[test]

@@ -19,6 +19,7 @@ use framemill_verification::evidence::{
 };
 use framemill_verification::{Difference, Opening, Policy, Report, SourceReference, verify};
 use probabilistic_ticket::EthKey;
+use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::clips::synthetic;
@@ -438,4 +439,44 @@ fn no_changed_digit_of_a_manifest_accuses_an_honest_signer() {
         }
     }
     assert!(read > 100, "only {read} changed manifests are well-formed");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_signed_case_about_any_bytes_is_judged_to_its_end(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+        of_source in any::<bool>(),
+        opening in any::<prop::sample::Index>(),
+        digit in 0..16_usize,
+    ) {
+        let mut delivered = liar();
+        let mut media = if of_source { source().data.to_vec() } else { delivered.rendition.to_vec() };
+        for (at, value) in changes {
+            let at = at.index(media.len());
+            media[at] = value;
+        }
+        if of_source {
+            delivered.source = Some(media.into());
+        } else {
+            let claim = RenditionClaim { sha256: hash(&media), ..delivered.claims[1] };
+            delivered = Delivered { rendition: media.into(), claims: [delivered.claims[0], claim], ..delivered };
+        }
+        let mut text = serde_json::to_vec(&delivered.opening).expect("json");
+        let at = opening.index(text.len());
+        if text[at].is_ascii_hexdigit() {
+            text[at] = b"0123456789abcdef"[digit];
+        }
+        if let Ok(changed) = serde_json::from_slice(&text) {
+            delivered.opening = changed;
+        }
+        let bundle = delivered.bundle();
+        let judgement = bundle.judge(&MediaLimits::segment());
+        let proof = bundle.feature_proof().expect("an opening");
+        // What the compact proof shows, the whole judgement finds as well.
+        if verified(&proof, &delivered.rendition).is_ok() {
+            prop_assert!(!matches!(judgement, Ok(judgement) if judgement.outcome == Outcome::NoFault));
+        }
+    }
 }

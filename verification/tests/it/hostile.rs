@@ -3,9 +3,9 @@
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-use framemill_media::MediaLimits;
+use framemill_media::{ClipSpec, MediaLimits, OutputFormat, Rational, generate_clip};
 use framemill_network::ladder::LadderEntry;
-use framemill_verification::{Policy, Report, SourceReference, verify};
+use framemill_verification::{Policy, Report, SourceReference, VerifyError, inspect, verify};
 use proptest::prelude::*;
 
 use crate::rewrite::Parts;
@@ -120,5 +120,85 @@ proptest! {
             packets.swap(a, b);
         }
         judge(packets.concat());
+    }
+}
+
+/// Inputs that mean harm or are merely broken, as those of the media crate's own tests.
+fn harmful() -> Vec<(&'static str, Bytes)> {
+    let clip = |change: fn(&mut ClipSpec)| {
+        let mut spec = ClipSpec { start_pts: 90_000, ..ClipSpec::new(192, 108, Rational::new(30, 1), 1) };
+        change(&mut spec);
+        generate_clip(&spec, &MediaLimits::default()).expect("a clip")
+    };
+    let sound = clip(|_| {});
+    let later = clip(|spec| spec.start_pts = 36_000 * 90_000);
+    let mp4 = clip(|spec| spec.format = OutputFormat::FragmentedMp4);
+    let mut damaged = sound.to_vec();
+    damaged.iter_mut().skip(5_000).step_by(97).for_each(|byte| *byte ^= 0x55);
+    let text = Bytes::from("Once upon a time there was a transcoder.\n".repeat(100));
+    vec![
+        ("nothing", Bytes::new()),
+        ("text", text),
+        ("zeros", vec![0; 100_000].into()),
+        ("sync bytes", vec![0x47; 188 * 500].into()),
+        ("an FLV header", Bytes::from_static(b"FLV\x01\x05\0\0\0\x09\0\0\0\0")),
+        ("an MP4 header", mp4.slice(..40)),
+        ("half an MP4", mp4.slice(..mp4.len() / 2)),
+        ("another container", mp4),
+        ("one packet", sound.slice(..188)),
+        ("half a segment", sound.slice(..sound.len() / 2)),
+        ("the end of a segment", sound.slice(sound.len() / 2..)),
+        ("damage", damaged.into()),
+        ("ten hours between two pictures", [sound.clone(), later].concat().into()),
+        ("a segment twice", [sound.clone(), sound.clone()].concat().into()),
+        ("sound alone", {
+            let mut parts = Parts::of(&sound);
+            parts.video().clear();
+            parts.write().into()
+        }),
+    ]
+}
+
+#[test]
+fn what_is_no_rendition_fails_whatever_it_is() {
+    for (what, bytes) in harmful() {
+        assert!(!judge(bytes.to_vec()).passed(), "{what} passes");
+    }
+}
+
+#[test]
+fn a_source_that_means_harm_ends_in_a_verdict_or_is_named_as_the_reason() {
+    let Stage { entry, good, .. } = stage();
+    for (what, bytes) in harmful() {
+        let Ok(source) = SourceReference::new(bytes.clone(), &MediaLimits::segment()) else { continue };
+        for rendition in [good, &bytes] {
+            match verify(&source, rendition, entry, &Policy::FULL, &[0; 32]) {
+                Ok(report) => assert!(rendition == &bytes || !report.passed(), "{what} is the source"),
+                Err(VerifyError::Source(_) | VerifyError::NoSourcePicture) => {}
+                Err(error) => panic!("{what}: {error}"),
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_changed_source_is_judged_against_or_refused(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..64), cut in any::<prop::sample::Index>()) {
+        let Stage { entry, good, .. } = stage();
+        let mut bytes = good.to_vec();
+        for (at, value) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        bytes.truncate(bytes.len() - cut.index(bytes.len() / 4));
+        if let Ok(source) = SourceReference::new(bytes.into(), &MediaLimits::segment()) {
+            let judged = verify(&source, good, entry, &Policy::FULL, &[0; 32]);
+            let inspected = inspect(&source, good, entry, None);
+            if let (Ok(report), Ok(inspection)) = (judged, inspected) {
+                prop_assert_eq!(report.hash, inspection.report.hash);
+            }
+        }
     }
 }
