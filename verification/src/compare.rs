@@ -122,6 +122,7 @@ pub(crate) struct Comparison<'a> {
     source: &'a [SourceFrame],
     near: Registration,
     far: Registration,
+    first_displacement: i64,
     tempo: Tempo,
     kernel: Kernel,
     luma: PlaneSums,
@@ -166,6 +167,7 @@ impl<'a> Comparison<'a> {
             pixel_displacement: DISPLACED_PIXEL * lattice.fine.cols as i64 / i64::from(size.0.max(1)),
             near: Registration::new(lattice, 0),
             far: Registration::new(lattice, coarse_radius),
+            first_displacement: 0,
             fine: lattice.fine,
             tempo: Tempo::new(kernel),
             kernel,
@@ -278,6 +280,9 @@ impl<'a> Comparison<'a> {
         };
         let (source, shown) = (coarse(source), coarse(shown));
         self.far.add(&source, &shown);
+        if self.frames == 0 {
+            self.first_displacement = self.displacement();
+        }
     }
 
     /// Compares the change since the frame before and since the one a long step back.
@@ -289,6 +294,11 @@ impl<'a> Comparison<'a> {
         for (before, luma) in self.recent.back().into_iter().chain(long) {
             self.tempo.step((&self.source[*before].features.luma, own), (luma, shown));
         }
+    }
+
+    /// Of the frames so far, in thousandths of a cell of the fine lattice.
+    fn displacement(&self) -> i64 {
+        self.near.largest_milli_cells().max(self.far.largest_milli_cells())
     }
 
     /// Whether the source changes as much from one frame to the next as over a long step: what moves drifts away.
@@ -304,7 +314,6 @@ impl<'a> Comparison<'a> {
     /// The checks of the decoded picture, `detail` of which was found at full size.
     pub(crate) fn checks(&self, tier: Tier, detail: Roughened) -> Vec<Check> {
         let rules = self.rules(tier, detail);
-        let displacement = self.near.largest_milli_cells().max(self.far.largest_milli_cells());
         let mean = self.mean_outliers(&rules);
         let [(y, shown_y), (u, shown_u), (v, shown_v)] =
             [&self.luma, &self.u, &self.v].map(|sums| sums.means(self.frames));
@@ -335,7 +344,8 @@ impl<'a> Comparison<'a> {
             Check::max("colour_lost", (-colours.gained).max(0), rules.colour_lost),
             Check::max("chroma_permille", self.chroma_permille(), rules.chroma_permille),
             Check::max("roughened_permille", detail.permille(), rules.roughened_permille),
-            Check::max("displacement", displacement, rules.displacement),
+            Check::max("first_displacement", self.first_displacement, rules.first_displacement),
+            Check::max("displacement", self.displacement(), rules.displacement),
         ];
         if tier == Tier::Whole {
             checks.push(Check::max(
@@ -393,6 +403,7 @@ impl<'a> Comparison<'a> {
             colour_gained: coarse(rules.colour_gained),
             chroma_permille: eased(coarse(rules.chroma_permille)),
             roughened_permille: eased(rules.roughened_permille * (radius + 1)),
+            first_displacement: rules.first_displacement.max(self.pixel_displacement),
             displacement: rules.displacement.max(self.pixel_displacement),
             misaligned_permille: if buried { 1_000 } else { rules.misaligned_permille },
             frozen_permille: if buried {

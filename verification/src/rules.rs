@@ -87,7 +87,9 @@ pub struct PictureRules {
     pub chroma_permille: i64,
     /// Largest share of blocks with detail that is not the source's, in thousandths.
     pub roughened_permille: i64,
-    /// Largest displacement of a tile, in thousandths of a fine lattice cell.
+    /// Largest displacement of a tile of the first frame, in thousandths of a fine lattice cell.
+    pub first_displacement: i64,
+    /// The same of all frames: what moves may lag behind where it is too faint to be coded anew.
     pub displacement: i64,
     /// Largest share of moving frames that look like another frame, in thousandths.
     pub misaligned_permille: i64,
@@ -119,7 +121,8 @@ pub const WHOLE: PictureRules = PictureRules {
     colour_lost: 130,
     chroma_permille: 100,
     roughened_permille: 35,
-    displacement: 80,
+    first_displacement: 130,
+    displacement: 250,
     misaligned_permille: 150,
     frozen_permille: 250,
 };
@@ -213,7 +216,7 @@ pub const EXPLAINED_DIVISOR: i128 = 2;
 pub(crate) const CORRELATED: i128 = 16;
 
 /// Standard deviations of a displacement that are in doubt, in hundredths.
-pub(crate) const DOUBT_PERCENT: i128 = 150;
+pub(crate) const DOUBT_PERCENT: i128 = 100;
 
 /// Fine cells on each side over which pictures are averaged to find large displacements.
 pub(crate) const COARSE_RADIUS: usize = 2;

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use framemill_media::{
-    ClipSpec, DecoderConfig, Demuxer, Encoder, EncoderConfig, Frame, MediaLimits, Muxer, OutputFormat,
-    Packet, Rational, ScaleFilter, Scaler, ScalerConfig, StreamParameters, VideoCodec, VideoReader,
-    generate_clip, repair_timestamps,
+    ClipSpec, ColorInfo, DecoderConfig, Demuxer, Encoder, EncoderConfig, Frame, MediaLimits, Muxer,
+    OutputFormat, Packet, Rational, ScaleFilter, Scaler, ScalerConfig, StreamParameters, VideoCodec,
+    VideoReader, generate_clip, repair_timestamps,
 };
 use framemill_network::ladder::{Codec, FrameGate, FrameRate, LadderEntry};
 
@@ -87,9 +87,20 @@ pub(crate) fn scaled(clip: &Clip, entry: &LadderEntry, filter: ScaleFilter) -> V
     frames
 }
 
-/// Encodes frames into packets.
+/// Encodes frames into packets, tagged with the first one's colours.
 pub(crate) fn encode(
     frames: &[Frame],
+    entry: &LadderEntry,
+    rate: Rational,
+    recipe: &Recipe,
+) -> (StreamParameters, Vec<Packet>) {
+    encode_tagged(frames, frames[0].color(), entry, rate, recipe)
+}
+
+/// The same, tagged with these colours.
+pub(crate) fn encode_tagged(
+    frames: &[Frame],
+    color: ColorInfo,
     entry: &LadderEntry,
     rate: Rational,
     recipe: &Recipe,
@@ -101,7 +112,7 @@ pub(crate) fn encode(
         b_frames: recipe.b_frames,
         zero_latency: recipe.zero_latency,
         gop: recipe.gop,
-        color: frames[0].color(),
+        color,
         ..EncoderConfig::h264(entry.width, entry.height, bitrate, rate)
     };
     let mut encoder = Encoder::new(&config).expect("encoder opens");
@@ -154,7 +165,18 @@ pub(crate) fn mux(streams: Vec<(StreamParameters, Vec<Packet>)>) -> Bytes {
 
 /// A rendition of the clip from these frames, with the clip's audio.
 pub(crate) fn rendition(clip: &Clip, frames: &[Frame], entry: &LadderEntry, recipe: &Recipe) -> Bytes {
-    let mut streams = vec![encode(frames, entry, clip.rate, recipe)];
+    rendition_tagged(clip, frames, frames[0].color(), entry, recipe)
+}
+
+/// The same, tagged with these colours.
+pub(crate) fn rendition_tagged(
+    clip: &Clip,
+    frames: &[Frame],
+    color: ColorInfo,
+    entry: &LadderEntry,
+    recipe: &Recipe,
+) -> Bytes {
+    let mut streams = vec![encode_tagged(frames, color, entry, clip.rate, recipe)];
     streams.extend(audio_of(&clip.data));
     mux(streams)
 }

@@ -1,12 +1,12 @@
 //! A clip with everything that is needed to attack renditions of it.
 
 use bytes::Bytes;
-use framemill_media::MediaLimits;
+use framemill_media::{ColorInfo, Frame, MediaLimits};
 use framemill_network::ladder::LadderEntry;
 use framemill_verification::{Policy, Report, SourceReference, verify};
 
 use crate::picture::Pic;
-use crate::studio::{Clip, Recipe, Timed, rendition, scaled};
+use crate::studio::{Clip, Recipe, Timed, rendition_tagged, scaled};
 use crate::tamper::Attack;
 
 /// A clip at one rung, with other material of the same size and length.
@@ -14,6 +14,8 @@ pub(crate) struct Suite<'a> {
     clip: &'a Clip,
     entry: LadderEntry,
     honest: Timed,
+    /// How the clip's pictures are tagged: a cheat is not so careless as to lose that.
+    color: ColorInfo,
     other: Vec<Pic>,
     later: Vec<Pic>,
 }
@@ -22,16 +24,18 @@ impl<'a> Suite<'a> {
     /// `other` lends its pictures for wrong content, `later` for a replayed segment.
     pub(crate) fn new(clip: &'a Clip, entry: LadderEntry, other: &Clip, later: &Clip) -> Self {
         let recipe = Recipe::default();
-        let pictures = |clip: &Clip| -> Timed {
-            let frames = scaled(clip, &entry, recipe.filter);
+        let pictures = |frames: &[Frame]| -> Timed {
             frames.iter().map(|frame| (frame.pts().expect("time"), Pic::from_frame(frame))).collect()
         };
-        let honest = pictures(clip);
+        let frames = scaled(clip, &entry, recipe.filter);
+        let color = frames[0].color();
+        let honest = pictures(&frames);
+        let pictures = |clip: &Clip| pictures(&scaled(clip, &entry, recipe.filter));
         let fit = |timed: Timed| -> Vec<Pic> {
             (0..honest.len()).map(|index| timed[index % timed.len()].1.clone()).collect()
         };
         let (other, later) = (fit(pictures(other)), fit(pictures(later)));
-        Self { clip, entry, honest, other, later }
+        Self { clip, entry, honest, color, other, later }
     }
 
     /// What a viewer could see of the attack.
@@ -60,7 +64,7 @@ impl<'a> Suite<'a> {
     /// The rendition that the attack makes.
     pub(crate) fn rendition(&self, attack: Attack) -> Bytes {
         let frames: Vec<_> = self.tampered(attack).iter().map(|(pts, pic)| pic.to_frame(*pts)).collect();
-        rendition(self.clip, &frames, &self.entry, &Recipe::default())
+        rendition_tagged(self.clip, &frames, self.color, &self.entry, &Recipe::default())
     }
 
     fn tampered(&self, attack: Attack) -> Timed {
