@@ -13,7 +13,7 @@ use crate::register::Registration;
 use crate::report::{Check, Tier};
 use crate::rules::{
     self, BURIED, BURIED_EASE, CHROMA_FLOOR, COARSE_RADIUS, DISPLACED_PIXEL, FLICKER_LOSS, FROZEN_PER_RADIUS,
-    LONG_STEP, MIN_AVERAGED_FRAMES, PictureRules, REGISTER_EVERY, STEADY,
+    LONG_STEP, MAX_FOREIGN, MIN_AVERAGED_FRAMES, PictureRules, REGISTER_EVERY, STEADY,
 };
 use crate::tempo::Tempo;
 
@@ -266,7 +266,7 @@ impl<'a> Comparison<'a> {
     }
 
     /// How far the mean of all frames deviates, in thousandths of what each cell is allowed.
-    pub(crate) fn mean_deviation(&self, tier: Tier, detail: Roughened) -> Vec<u32> {
+    pub(crate) fn mean_deviation(&self, tier: Tier, detail: &Roughened) -> Vec<u32> {
         worst_of(&self.mean_planes(&self.rules(tier, detail)))
     }
 
@@ -312,7 +312,7 @@ impl<'a> Comparison<'a> {
     }
 
     /// The checks of the decoded picture, `detail` of which was found at full size.
-    pub(crate) fn checks(&self, tier: Tier, detail: Roughened) -> Vec<Check> {
+    pub(crate) fn checks(&self, tier: Tier, detail: &Roughened) -> Vec<Check> {
         let rules = self.rules(tier, detail);
         let mean = self.mean_outliers(&rules);
         let [(y, shown_y), (u, shown_u), (v, shown_v)] =
@@ -358,7 +358,7 @@ impl<'a> Comparison<'a> {
         checks
     }
 
-    fn rules(&self, tier: Tier, detail: Roughened) -> PictureRules {
+    fn rules(&self, tier: Tier, detail: &Roughened) -> PictureRules {
         let rules = if tier == Tier::Whole && self.frames >= MIN_AVERAGED_FRAMES {
             rules::WHOLE
         } else {
@@ -368,7 +368,7 @@ impl<'a> Comparison<'a> {
     }
 
     /// The bounds for this source and this rung: what the ladder leaves an honest encoder.
-    fn adapted(&self, rules: PictureRules, detail: Roughened) -> PictureRules {
+    fn adapted(&self, rules: PictureRules, detail: &Roughened) -> PictureRules {
         let radius = self.radius as i64;
         // Of a picture that is buried in noise nothing is left on the lattice but what coding makes of it.
         let buried = self.likeness.source_energy() * BURIED < detail.source_energy();
@@ -388,11 +388,14 @@ impl<'a> Comparison<'a> {
             frame_error_permille: eased(shrunk(rules.frame_error_permille)),
             frame_foreign_permille: eased(shrunk(rules.frame_foreign_permille)),
             error_permille: eased(shrunk(rules.error_permille)),
-            foreign_permille: eased(shrunk(rules.foreign_permille)),
+            // What flickers leaves more behind than what moves on.
+            foreign_permille: eased(shrunk(
+                (rules.foreign_permille + flicker).min(MAX_FOREIGN.max(rules.foreign_permille)),
+            )),
             // Averages over more cells spread what they find.
             mean_cells: eased(rules.mean_cells * (2 * radius + 1)),
             mean_peak: eased(shrunk(rules.mean_peak)),
-            mean_cluster: eased(rules.mean_cluster * (radius + 1)),
+            mean_cluster: eased(rules.mean_cluster),
             luma_offset: rules.luma_offset + unsteady,
             // What flickers is lost where bits are short.
             contrast_lost: coarse(rules.contrast_lost) + FLICKER_LOSS * flicker,
@@ -423,9 +426,13 @@ impl<'a> Comparison<'a> {
 
     /// Cells whose mean over the frames is outside the tolerance, in the worst plane.
     fn mean_outliers(&self, rules: &PictureRules) -> MeanOutliers {
-        let planes = self
-            .mean_planes(rules)
-            .map(|(mean, bounds)| (Outliers::of(&mean, &bounds), densest_cluster(&mean, &bounds, self.grid)));
+        // Averages over neighbours differ alike: they tell nothing of density.
+        let cluster = |mean: &[i32], bounds: &[i32]| match self.radius {
+            0 => densest_cluster(mean, bounds, self.grid),
+            _ => 0,
+        };
+        let planes = self.mean_planes(rules);
+        let planes = planes.map(|(mean, bounds)| (Outliers::of(&mean, &bounds), cluster(&mean, &bounds)));
         let worst = planes.iter().fold(Outliers::default(), |worst, (plane, _)| worst.worse(*plane));
         let cluster = planes.iter().map(|&(_, cluster)| cluster).max().unwrap_or(0);
         MeanOutliers { count: worst.count, peak: worst.peak, cluster }

@@ -45,36 +45,44 @@ impl Blocks {
         out
     }
 
-    /// Adds how many of the blocks show far more detail than anything around them in the source.
+    /// Adds how many of the blocks show far more detail than anything around them in the source, in this frame or in one
+    /// that was compared before: sources are coded themselves, and keep grain in some frames only.
     pub(crate) fn compare(&self, source: &Self, found: &mut Roughened) {
         let floor = DETAIL_FLOOR * (BLOCK * BLOCK) as u64;
-        let widest = source.widest();
+        found.source += source.energy.iter().sum::<u64>();
+        found.seen.across = source.across;
+        found.seen.energy.resize(source.energy.len(), 0);
+        for (seen, &there) in found.seen.energy.iter_mut().zip(&source.energy) {
+            *seen = there.max(*seen);
+        }
+        let widest = found.seen.widest();
         let bounds = widest.iter().map(|&there| there * DETAIL_FACTOR / 256 + floor);
         found.beyond +=
             self.energy.iter().zip(bounds).filter(|&(&shown, bound)| shown > bound).count() as u64;
         found.blocks += widest.len() as u64;
-        found.source += source.energy.iter().sum::<u64>();
     }
 }
 
 /// Blocks with detail of their own.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Roughened {
     beyond: u64,
     blocks: u64,
     /// Energy of the source's detail.
     source: u64,
+    /// The most detail of every block of the source.
+    seen: Blocks,
 }
 
 impl Roughened {
     /// Their share in thousandths.
-    pub(crate) fn permille(self) -> i64 {
+    pub(crate) fn permille(&self) -> i64 {
         // At most a thousand.
         (self.beyond * 1000 / self.blocks.max(1)) as i64
     }
 
     /// Mean squared differences of the source's pixels from their neighbours, in squared sixteenths of a level.
-    pub(crate) fn source_energy(self) -> i64 {
+    pub(crate) fn source_energy(&self) -> i64 {
         let pixels = self.blocks.max(1) * (BLOCK * BLOCK) as u64;
         // Two differences a pixel, each below 2^12.
         (self.source / pixels) as i64

@@ -170,7 +170,7 @@ impl Watch {
     }
 
     /// Takes the means when all frames were added.
-    pub(crate) fn end(&mut self, comparison: &Comparison<'_>, tier: Tier, detail: Roughened) {
+    pub(crate) fn end(&mut self, comparison: &Comparison<'_>, tier: Tier, detail: &Roughened) {
         self.mean = comparison.mean_deviation(tier, detail);
     }
 

@@ -64,8 +64,8 @@ impl QualitySums {
     }
 
     /// What was found of fine detail.
-    pub(crate) fn roughened(&self) -> Roughened {
-        self.roughened
+    pub(crate) fn roughened(&self) -> &Roughened {
+        &self.roughened
     }
 
     /// Errors follow from the moments where there are blocks.

@@ -106,7 +106,7 @@ pub const WHOLE: PictureRules = PictureRules {
     frame_error_permille: 1_000,
     frame_foreign_permille: 380,
     error_permille: 500,
-    foreign_permille: 200,
+    foreign_permille: 70,
     mean_luma: Tolerance { base: 3 * LEVEL, per_contrast: 48, per_motion: 0 },
     mean_chroma: Tolerance { base: 4 * LEVEL, per_contrast: 32, per_motion: 0 },
     mean_cells: 24,
@@ -121,7 +121,7 @@ pub const WHOLE: PictureRules = PictureRules {
     colour_lost: 130,
     chroma_permille: 100,
     roughened_permille: 35,
-    first_displacement: 130,
+    first_displacement: 90,
     displacement: 250,
     misaligned_permille: 150,
     frozen_permille: 250,
@@ -134,7 +134,7 @@ pub const FIRST_FRAME: PictureRules = PictureRules {
     frame_peak: 200,
     mean_peak: 200,
     frame_foreign_permille: 250,
-    foreign_permille: 250,
+    foreign_permille: 150,
     contrast_lost: 175,
     chroma_permille: 200,
     roughened_permille: 12,
@@ -178,6 +178,9 @@ pub(crate) const FLICKER_WEIGHT: i64 = 3;
 
 /// Thousandths of contrast that may be lost, and of changing frames that may stand still, for every thousandth of the source that flickers.
 pub const FLICKER_LOSS: i64 = 2;
+
+/// The most that may be foreign over all frames, however much the source flickers.
+pub const MAX_FOREIGN: i64 = 200;
 
 /// Standard deviation of averaged cells, in thousandths of a level, above which means are taken to be unsteady.
 pub const STEADY: i64 = 1_800;
@@ -238,7 +241,7 @@ pub const NEIGHBOURS: usize = 4;
 pub const MOTION_FLOOR: u32 = LEVEL as u32 / 2;
 
 /// A frame is in the wrong place only if it differs by more than this from the right one on average.
-pub(crate) const MISPLACED_FLOOR: u32 = LEVEL as u32 * 5 / 4;
+pub(crate) const MISPLACED_FLOOR: u32 = 2 * LEVEL as u32;
 
 /// A frame also moves when it differs from both neighbours by more than this: no grain does that to a lattice.
 pub const RACE_FLOOR: u32 = 4 * LEVEL as u32;
