@@ -121,7 +121,7 @@ pub const WHOLE: PictureRules = PictureRules {
     colour_lost: 130,
     chroma_permille: 100,
     roughened_permille: 35,
-    first_displacement: 90,
+    first_displacement: 100,
     displacement: 250,
     misaligned_permille: 150,
     frozen_permille: 250,
@@ -216,7 +216,7 @@ pub const TEXTURE_FLOOR: i128 = (LEVEL as i128) * (LEVEL as i128);
 pub const EXPLAINED_DIVISOR: i128 = 2;
 
 /// Neighbouring cells whose differences count as one witness of a displacement.
-pub(crate) const CORRELATED: i128 = 16;
+pub(crate) const CORRELATED: i128 = 10;
 
 /// Standard deviations of a displacement that are in doubt, in hundredths.
 pub(crate) const DOUBT_PERCENT: i128 = 100;
