@@ -23,18 +23,22 @@ pub(crate) fn subjects(given: &[PathBuf], cache: Option<&Path>) -> Vec<Subject> 
         let read = |path: &PathBuf| clips::file(path, 0).expect("clip can be read");
         return given.iter().map(|path| Subject { clip: read(path), fitted: false }).collect();
     }
-    let synthetic = Content::ALL.iter().map(|&content| {
+    let synthetic = Content::ALL.iter().filter_map(|&content| {
         kept(cache, &format!("{content:?}"), || Some(clips::synthetic_at(START, content, 0, 1280, 720)))
     });
-    let (fitted, real): (Vec<Clip>, Vec<Clip>) =
-        clips::real_set().iter().cloned().partition(|clip| FITTED.contains(&clip.name.as_str()));
-    let fitted = synthetic.flatten().chain(fitted).map(|clip| Subject { clip, fitted: true });
-    let drawn = DRAWN.iter().filter_map(|(name, picture)| {
-        kept(cache, name, || Some(clips::generated(name, picture, &["-pix_fmt", "yuv420p"])))
-    });
-    let derived = DERIVED.iter().filter_map(|one| kept(cache, one.name, || one.clip()));
-    let fresh = real.into_iter().chain(drawn).chain(derived).map(|clip| Subject { clip, fitted: false });
-    fitted.chain(fresh).collect()
+    let drawn = |set: &'static [(&'static str, &'static str)]| {
+        set.iter().filter_map(|(name, picture)| {
+            kept(cache, name, || Some(clips::generated(name, picture, &["-pix_fmt", "yuv420p"])))
+        })
+    };
+    let derived = |set: &'static [Derived]| set.iter().filter_map(|one| kept(cache, one.name, || one.clip()));
+    let real = clips::real_set().iter().cloned();
+    let fitted = synthetic.chain(real).chain(drawn(&DRAWN)).chain(derived(&DERIVED));
+    let fresh = drawn(&FRESH_DRAWN).chain(derived(&FRESH_DERIVED));
+    fitted
+        .map(|clip| Subject { clip, fitted: true })
+        .chain(fresh.map(|clip| Subject { clip, fitted: false }))
+        .collect()
 }
 
 /// First time of drawn clips: the command's own muxer does not take times that pass the end of the 33-bit clock.
@@ -56,11 +60,7 @@ fn kept(cache: Option<&Path>, name: &str, make: impl FnOnce() -> Option<Clip>) -
     Some(clip)
 }
 
-/// Real clips that bounds were fitted on; the other ones are of another family, even if the same camera saw them.
-const FITTED: [&str; 4] =
-    ["kitchen-1080p60-2s.mp4", "car-720p-segment-1.ts", "dark-720p-422.ts", "desk-360p-aac.flv"];
-
-/// What FFmpeg draws.
+/// What FFmpeg draws, of the contents that bounds were fitted on.
 const DRAWN: [(&str, &str); 9] = [
     (
         "game",
@@ -87,6 +87,18 @@ const DRAWN: [(&str, &str); 9] = [
     ("fine-noise", "cellauto=s=320x180:r=30:rule=110:scroll=1:random_seed=5,scale=1280x720,gblur=2"),
 ];
 
+/// What FFmpeg draws of contents that no bound was fitted on.
+const FRESH_DRAWN: [(&str, &str); 4] = [
+    ("bars", "smptehdbars=s=1280x720:r=30,format=yuv420p,noise=alls=8:allf=t"),
+    ("counter", "testsrc=s=1280x720:r=30,format=yuv420p"),
+    (
+        "spiral",
+        "mandelbrot=s=1280x720:r=30:start_x=-0.743:start_y=-0.1318:start_scale=0.02:end_scale=0.002:inner=period,\
+         hue=h=80:s=1.4,format=yuv420p",
+    ),
+    ("snow", "color=gray:s=1280x720:r=30,format=yuv420p,noise=alls=70:allf=t"),
+];
+
 /// Real pictures, changed.
 struct Derived {
     name: &'static str,
@@ -96,6 +108,7 @@ struct Derived {
     filters: &'static str,
 }
 
+/// Those that bounds were fitted on.
 const DERIVED: [Derived; 9] = [
     Derived {
         name: "kitchen-night",
@@ -150,6 +163,40 @@ const DERIVED: [Derived; 9] = [
         file: "bad-duplicate-audio-dts.ts",
         from: "1",
         filters: "scale=1920:1080,crop=1280:720:n*9:n*3,fps=30",
+    },
+];
+
+/// Those that no bound was fitted on.
+const FRESH_DERIVED: [Derived; 5] = [
+    Derived {
+        name: "desk-vivid",
+        file: "desk-360p-aac.flv",
+        from: "3",
+        filters: "scale=1280:-2,crop=1280:720,fps=30,eq=saturation=1.8:contrast=1.2",
+    },
+    Derived {
+        name: "kitchen-turned",
+        file: "kitchen-1080p60-2s.mp4",
+        from: "0.4",
+        filters: "transpose=1,scale=720:1280,fps=30",
+    },
+    Derived {
+        name: "game-fast",
+        file: "bad-missing-dts.ts",
+        from: "0",
+        filters: "scale=1280:720,setpts=PTS/2,fps=60,vflip",
+    },
+    Derived {
+        name: "dark-lifted",
+        file: "dark-720p-422.ts",
+        from: "5",
+        filters: "fps=30,eq=gamma=1.7:saturation=1.3,noise=alls=5:allf=t",
+    },
+    Derived {
+        name: "car-fields",
+        file: "car-720p-segment-2.ts",
+        from: "0",
+        filters: "tinterlace=mode=interleave_top,scale=1280:720",
     },
 ];
 

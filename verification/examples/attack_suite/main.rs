@@ -1,7 +1,7 @@
 //! Judges honest and tampered renditions of many clips: `attack_suite [--cache DIR] [--rungs 720,480,360] [--every N]
-//! [--peers] [--json FILE] [CLIP...]`.
+//! [--fresh] [--peers] [--json FILE] [CLIP...]`.
 //!
-//! Without clips it takes those that bounds were fitted on and others. Prints one line per judgement, then what came of
+//! Without clips it takes those that bounds were fitted on and others, with `--fresh` the others alone. Prints one line per judgement, then what came of
 //! them: honest renditions refused, and for every attack and rung how many of those that a viewer could see were caught by
 //! all frames (T2) and by the first one (T1), and how many lies of the container by reading it (T0). With `--peers`, beside what PSNR, SSIM and the MPEG-7 signature catch when
 //! their thresholds are taken from honest renditions of the other contents. Renditions are kept in the cache folder, so
@@ -78,7 +78,8 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let clips = contents::subjects(&options.given, options.cache.as_deref());
+    let mut clips = contents::subjects(&options.given, options.cache.as_deref());
+    clips.retain(|subject| !(options.fresh && subject.fitted));
     let run = Run { clips, options, json, table: Mutex::default() };
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -102,6 +103,7 @@ struct Options {
     rungs: Vec<u32>,
     every: usize,
     peers: bool,
+    fresh: bool,
     json: Option<PathBuf>,
     given: Vec<PathBuf>,
 }
@@ -113,6 +115,7 @@ impl Options {
             rungs: RUNGS.to_vec(),
             every: 1,
             peers: false,
+            fresh: false,
             json: None,
             given: Vec::new(),
         };
@@ -130,6 +133,7 @@ impl Options {
                     options.every = every.ok_or("--every wants a number above 0")?;
                 }
                 "--peers" => options.peers = true,
+                "--fresh" => options.fresh = true,
                 other if other.starts_with("--") => return Err(format!("{other} is no option")),
                 path => options.given.push(path.into()),
             }
