@@ -1,9 +1,10 @@
 //! Judges honest and tampered renditions of many clips: `attack_suite [--cache DIR] [--rungs 720,480,360] [--every N]
-//! [--fresh] [--peers] [--json FILE] [CLIP...]`.
+//! [--fresh] [--honest] [--peers] [--json FILE] [CLIP...]`.
 //!
-//! Without clips it takes those that bounds were fitted on and others, with `--fresh` the others alone. Prints one line per judgement, then what came of
-//! them: honest renditions refused, and for every attack and rung how many of those that a viewer could see were caught by
-//! all frames (T2) and by the first one (T1), and how many lies of the container by reading it (T0). With `--peers`, beside what PSNR, SSIM and the MPEG-7 signature catch when
+//! Without clips it takes those that bounds were fitted on and others, with `--fresh` the others alone; with `--honest` it
+//! makes no attack. Prints one line per judgement, then what came of them: honest renditions refused, for every attack and
+//! rung how many of those that a viewer could see were caught by all frames (T2) and by the first one (T1), and how many
+//! lies of the container by reading it (T0). With `--peers`, beside what PSNR, SSIM and the MPEG-7 signature catch when
 //! their thresholds are taken from honest renditions of the other contents. Renditions are kept in the cache folder, so
 //! that a change of the rules is judged without encoding anew; `--every N` makes every N-th attack and variant of a clip,
 //! others for every clip. `--json` writes every judgement with all its figures, a line each.
@@ -104,6 +105,7 @@ struct Options {
     every: usize,
     peers: bool,
     fresh: bool,
+    honest: bool,
     json: Option<PathBuf>,
     given: Vec<PathBuf>,
 }
@@ -116,6 +118,7 @@ impl Options {
             every: 1,
             peers: false,
             fresh: false,
+            honest: false,
             json: None,
             given: Vec::new(),
         };
@@ -134,6 +137,7 @@ impl Options {
                 }
                 "--peers" => options.peers = true,
                 "--fresh" => options.fresh = true,
+                "--honest" => options.honest = true,
                 other if other.starts_with("--") => return Err(format!("{other} is no option")),
                 path => options.given.push(path.into()),
             }
@@ -168,7 +172,12 @@ impl Run {
             let (w, h) = if wide { (long, rung) } else { (rung, long) };
             let rung_entry = entry(w, h, w * h / 1000 * 30 * MILLIBITS);
             self.honest(place, subject, &source, rung, &rung_entry);
-            self.attacks(place, subject, &source, rung, &rung_entry);
+            if !self.options.honest {
+                self.attacks(place, subject, &source, rung, &rung_entry);
+            }
+        }
+        if self.options.honest {
+            return;
         }
         sound::judge(&subject.clip, &source, |judgement| self.note(judgement));
     }
