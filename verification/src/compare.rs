@@ -376,6 +376,8 @@ impl<'a> Comparison<'a> {
         let eased = |bound: i64| bound * ease / 256;
         // Small pictures carry their levels and colours less exactly.
         let coarse = |bound: i64| bound * (radius + 2) / 2;
+        // Noise is what encoders take away first.
+        let lost = |bound: i64| coarse(bound) * if buried { BURIED_EASE } else { 1 };
         let flicker = self.likeness.flicker_permille();
         // A mean that is wrong by much everywhere tells of an encoder that broke down.
         let unsteady = (self.luma.unevenness(self.frames) - STEADY).max(0) * 2;
@@ -398,8 +400,8 @@ impl<'a> Comparison<'a> {
             mean_cluster: eased(rules.mean_cluster),
             luma_offset: rules.luma_offset + unsteady,
             // What flickers is lost where bits are short.
-            contrast_lost: coarse(rules.contrast_lost) + FLICKER_LOSS * flicker,
-            colour_lost: coarse(rules.colour_lost),
+            contrast_lost: lost(rules.contrast_lost) + FLICKER_LOSS * flicker,
+            colour_lost: lost(rules.colour_lost),
             contrast_gained: coarse(rules.contrast_gained),
             colour_offset: coarse(rules.colour_offset),
             colour_turned: coarse(rules.colour_turned),
