@@ -2,7 +2,7 @@
 
 use crate::plane::Grid;
 use crate::rules::{
-    CLUSTER_FACTOR, CLUSTER_FLOOR, CLUSTER_RADIUS, NOISE_CEILING, NOISE_FACTOR, NOISE_PERMILLE, SMOOTH_PIXELS,
+    CLUSTER_FACTOR, CLUSTER_RADIUS, NOISE_CEILING, NOISE_FACTOR, NOISE_PERMILLE, SMOOTH_PIXELS,
 };
 
 /// Cells on each side over which differences are averaged, so that each average covers enough of the rendition's
@@ -111,21 +111,21 @@ impl Outliers {
 
 /// Share of the cells of the densest small area that stand out of the noise of all, in thousandths.
 ///
-/// What is drawn faintly over a picture passes no bound; but where it lies most cells differ by more than elsewhere, and what
+/// What is drawn faintly over a picture passes no bound, only `floor` 256ths of one; but where it lies most cells differ by more than elsewhere, and what
 /// coding does differs from cell to cell.
-pub(crate) fn densest_cluster(differences: &[i32], bounds: &[i32], grid: Grid) -> i64 {
+pub(crate) fn densest_cluster(differences: &[i32], bounds: &[i32], grid: Grid, floor: i32) -> i64 {
     let shares: Vec<i32> = differences
         .iter()
         .zip(bounds)
         .map(|(difference, &bound)| 256 * difference.abs() / bound.max(1))
         .collect();
-    if shares.iter().all(|&share| share <= CLUSTER_FLOOR) {
+    if shares.iter().all(|&share| share <= floor) {
         return 0;
     }
     let mut sorted = shares.clone();
     let rank = sorted.len() * (1000 - NOISE_PERMILLE) / 1000;
     let (_, &mut noise, _) = sorted.select_nth_unstable(rank);
-    let allowed = (noise * CLUSTER_FACTOR / 256).max(CLUSTER_FLOOR);
+    let allowed = (noise * CLUSTER_FACTOR / 256).max(floor);
     let flags = shares.iter().map(|&share| 1000 * i32::from(share > allowed)).collect();
     let dense = smoothed(flags, grid, CLUSTER_RADIUS);
     i64::from(dense.into_iter().max().unwrap_or(0))
@@ -208,11 +208,11 @@ mod tests {
         let grid = Grid { cols: 40, rows: 25 };
         let mut cells: Vec<i32> =
             (0..1000).map(|i| if i * 619 % 997 < 50 { 6 } else { i * 31 % 3 - 1 }).collect();
-        assert!(densest_cluster(&cells, &[10; 1000], grid) < 200);
+        assert!(densest_cluster(&cells, &[10; 1000], grid, 96) < 200);
         for y in 5..12 {
             cells[y * 40 + 10..y * 40 + 17].fill(-5);
         }
-        assert!(densest_cluster(&cells, &[10; 1000], grid) > 900);
+        assert!(densest_cluster(&cells, &[10; 1000], grid, 96) > 900);
         assert_eq!(Outliers::of(&cells, &[10; 1000]), Outliers::default());
     }
 }

@@ -430,7 +430,7 @@ impl<'a> Comparison<'a> {
     fn mean_outliers(&self, rules: &PictureRules) -> MeanOutliers {
         // Averages over neighbours differ alike: they tell nothing of density.
         let cluster = |mean: &[i32], bounds: &[i32]| match self.radius {
-            0 => densest_cluster(mean, bounds, self.grid),
+            0 => densest_cluster(mean, bounds, self.grid, rules.cluster_floor),
             _ => 0,
         };
         let planes = self.mean_planes(rules);

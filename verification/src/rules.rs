@@ -69,6 +69,8 @@ pub struct PictureRules {
     pub mean_peak: i64,
     /// Largest share of the cells of any small area that stand out of the noise of all, in thousandths.
     pub mean_cluster: i64,
+    /// Share of its tolerance, in 256ths, that a cell of such an area passes at least.
+    pub cluster_floor: i32,
     /// Largest luma difference of the middle cell, in thousandths of a level.
     pub luma_offset: i64,
     /// Largest stretch of luma levels, in thousandths.
@@ -109,9 +111,10 @@ pub const WHOLE: PictureRules = PictureRules {
     foreign_permille: 70,
     mean_luma: Tolerance { base: 3 * LEVEL, per_contrast: 48, per_motion: 0 },
     mean_chroma: Tolerance { base: 4 * LEVEL, per_contrast: 32, per_motion: 0 },
-    mean_cells: 24,
+    mean_cells: 48,
     mean_peak: 270,
     mean_cluster: 370,
+    cluster_floor: 160,
     luma_offset: 2_250,
     contrast_gained: 70,
     contrast_lost: 120,
@@ -133,6 +136,7 @@ pub const FIRST_FRAME: PictureRules = PictureRules {
     mean_chroma: Tolerance { base: 7 * LEVEL, per_contrast: 48, per_motion: 0 },
     frame_peak: 200,
     mean_peak: 200,
+    cluster_floor: 96,
     frame_foreign_permille: 250,
     foreign_permille: 150,
     contrast_lost: 175,
@@ -159,9 +163,6 @@ pub(crate) const NOISE_FACTOR: i32 = 768;
 
 /// How far beyond the noise a cell of a cluster is, in 256ths.
 pub(crate) const CLUSTER_FACTOR: i32 = 1024;
-
-/// Share of its tolerance, in 256ths, that it passes at least.
-pub(crate) const CLUSTER_FLOOR: i32 = 96;
 
 /// Cells on each side of a cluster's middle: a hundredth of the picture in all.
 pub(crate) const CLUSTER_RADIUS: usize = 3;
