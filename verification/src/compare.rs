@@ -406,7 +406,7 @@ impl<'a> Comparison<'a> {
             colour_offset: coarse(rules.colour_offset),
             colour_turned: coarse(rules.colour_turned),
             colour_gained: coarse(rules.colour_gained),
-            chroma_permille: eased(coarse(rules.chroma_permille)),
+            chroma_permille: eased(lost(rules.chroma_permille)),
             roughened_permille: eased(rules.roughened_permille * (radius + 1)),
             first_displacement: rules.first_displacement.max(self.pixel_displacement),
             displacement: rules.displacement.max(self.pixel_displacement),
