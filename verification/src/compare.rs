@@ -164,7 +164,8 @@ impl<'a> Comparison<'a> {
             radius,
             coarse_radius,
             ease: rules::ease(millibits),
-            pixel_displacement: DISPLACED_PIXEL * lattice.fine.cols as i64 / i64::from(size.0.max(1)),
+            pixel_displacement: DISPLACED_PIXEL * (radius as i64 + 1) * lattice.fine.cols as i64
+                / i64::from(size.0.max(1)),
             near: Registration::new(lattice, 0),
             far: Registration::new(lattice, coarse_radius),
             first_displacement: 0,

@@ -225,7 +225,8 @@ pub(crate) const DOUBT_PERCENT: i128 = 100;
 /// Fine cells on each side over which pictures are averaged to find large displacements.
 pub(crate) const COARSE_RADIUS: usize = 2;
 
-/// Largest displacement in thousandths of the rendition's own pixels: scalers place small pictures no better.
+/// Largest displacement in thousandths of the rendition's own pixels: scalers place small pictures no better. As many times
+/// of it where cells are averaged.
 pub(crate) const DISPLACED_PIXEL: i64 = 300;
 
 /// Textured tiles from which their middle displacement means something.
