@@ -39,7 +39,7 @@ bench: ## figures against a peer in the same run: ladder, verification, tickets
 	scripts/bench
 
 attack-suite: ## what verification catches and refuses, beside known metrics; ARGS="--every 4 --rungs 360 --peers" (long)
-	scripts/setup build
+	scripts/setup build media
 	cargo run --release --locked --package framemill-verification --example attack_suite -- $(ARGS)
 
 determinism: ## the same features and reports of 100,000 fuzzed frames in every way, 64-bit ARM emulated; ARGS=FRAMES (long)
