@@ -3,12 +3,12 @@
 use std::collections::VecDeque;
 
 use crate::cells::{Outliers, densest_cluster, deviations, smoothed, smoothing_radius};
-use crate::detail::Roughened;
 use crate::features::{FrameFeatures, Lattice, NEUTRAL, contrast, spread};
 use crate::fit::{Colours, luma_gain};
 use crate::kernel::Kernel;
 use crate::likeness::Likeness;
 use crate::plane::{Grid, LEVEL};
+use crate::quality::QualitySums;
 use crate::register::Registration;
 use crate::report::{Check, Tier};
 use crate::rules::{
@@ -267,8 +267,8 @@ impl<'a> Comparison<'a> {
     }
 
     /// How far the mean of all frames deviates, in thousandths of what each cell is allowed.
-    pub(crate) fn mean_deviation(&self, tier: Tier, detail: &Roughened) -> Vec<u32> {
-        worst_of(&self.mean_planes(&self.rules(tier, detail)))
+    pub(crate) fn mean_deviation(&self, tier: Tier, full: &QualitySums) -> Vec<u32> {
+        worst_of(&self.mean_planes(&self.rules(tier, full)))
     }
 
     /// Looks for displacement twice: small ones show in fine detail, large ones only in coarse.
@@ -312,10 +312,10 @@ impl<'a> Comparison<'a> {
         2 * self.kernel.sum_abs_diff(own, near) > self.kernel.sum_abs_diff(own, far)
     }
 
-    /// The checks of the decoded picture, `detail` of which was found at full size.
-    pub(crate) fn checks(&self, tier: Tier, detail: &Roughened) -> Vec<Check> {
-        let rules = self.rules(tier, detail);
-        let mean = self.mean_outliers(&rules);
+    /// The checks of the decoded picture; `full` is what was seen at full size.
+    pub(crate) fn checks(&self, tier: Tier, full: &QualitySums) -> Vec<Check> {
+        let rules = self.rules(tier, full);
+        let (mean, pixels) = (self.mean_outliers(&rules), full.pixels());
         let [(y, shown_y), (u, shown_u), (v, shown_v)] =
             [&self.luma, &self.u, &self.v].map(|sums| sums.means(self.frames));
         let gain = luma_gain(&y, &shown_y);
@@ -344,35 +344,40 @@ impl<'a> Comparison<'a> {
             Check::max("colour_gained", colours.gained.max(0), rules.colour_gained),
             Check::max("colour_lost", (-colours.gained).max(0), rules.colour_lost),
             Check::max("chroma_permille", self.chroma_permille(), rules.chroma_permille),
-            Check::max("roughened_permille", detail.permille(), rules.roughened_permille),
+            Check::max("roughened_permille", full.roughened().permille(), rules.roughened_permille),
+            Check::max("first_mark", pixels.mark_percent, rules.first_mark),
+            Check::max("first_unlike_permille", pixels.unlike_permille, rules.unlike_permille),
+            Check::max("first_nearer_percent", pixels.nearer_percent, rules.nearer_percent),
             Check::max("first_displacement", self.first_displacement, rules.first_displacement),
             Check::max("displacement", self.displacement(), rules.displacement),
         ];
         if tier == Tier::Whole {
-            checks.push(Check::max(
-                "misaligned_permille",
-                self.tempo.misaligned_permille(),
-                rules.misaligned_permille,
-            ));
-            checks.push(Check::max("frozen_permille", self.tempo.frozen_permille(), rules.frozen_permille));
+            checks.extend([
+                Check::max(
+                    "misaligned_permille",
+                    self.tempo.misaligned_permille(),
+                    rules.misaligned_permille,
+                ),
+                Check::max("frozen_permille", self.tempo.frozen_permille(), rules.frozen_permille),
+            ]);
         }
         checks
     }
 
-    fn rules(&self, tier: Tier, detail: &Roughened) -> PictureRules {
+    fn rules(&self, tier: Tier, full: &QualitySums) -> PictureRules {
         let rules = if tier == Tier::Whole && self.frames >= MIN_AVERAGED_FRAMES {
             rules::WHOLE
         } else {
             rules::FIRST_FRAME
         };
-        self.adapted(rules, detail)
+        self.adapted(rules, full)
     }
 
     /// The bounds for this source and this rung: what the ladder leaves an honest encoder.
-    fn adapted(&self, rules: PictureRules, detail: &Roughened) -> PictureRules {
+    fn adapted(&self, rules: PictureRules, full: &QualitySums) -> PictureRules {
         let radius = self.radius as i64;
         // Of a picture that is buried in noise nothing is left on the lattice but what coding makes of it.
-        let buried = self.likeness.source_energy() * BURIED < detail.source_energy();
+        let buried = self.likeness.source_energy() * BURIED < full.roughened().source_energy();
         let ease = if buried { self.ease * BURIED_EASE } else { self.ease };
         let eased = |bound: i64| bound * ease / 256;
         // Small pictures carry their levels and colours less exactly.
@@ -409,6 +414,8 @@ impl<'a> Comparison<'a> {
             colour_gained: coarse(rules.colour_gained),
             chroma_permille: eased(lost(rules.chroma_permille)),
             roughened_permille: eased(rules.roughened_permille * (radius + 1)),
+            // The noise of the picture is in the figure.
+            first_mark: rules.first_mark * self.ease / 256,
             first_displacement: rules.first_displacement.max(self.pixel_displacement),
             displacement: rules.displacement.max(self.pixel_displacement),
             misaligned_permille: if buried { 1_000 } else { rules.misaligned_permille },

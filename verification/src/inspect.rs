@@ -5,12 +5,12 @@ use framemill_media::Frame;
 use framemill_network::ladder::LadderEntry;
 
 use crate::compare::{Comparison, FrameDeviation};
-use crate::detail::Roughened;
 use crate::error::VerifyError;
 use crate::features::{FrameFeatures, NEUTRAL, Range, limited_chroma, limited_luma};
 use crate::frames::{plane, range};
 use crate::judge::judge;
 use crate::plane::{Grid, area_means};
+use crate::quality::QualitySums;
 use crate::report::{Report, Tier};
 use crate::source::SourceReference;
 
@@ -170,8 +170,8 @@ impl Watch {
     }
 
     /// Takes the means when all frames were added.
-    pub(crate) fn end(&mut self, comparison: &Comparison<'_>, tier: Tier, detail: &Roughened) {
-        self.mean = comparison.mean_deviation(tier, detail);
+    pub(crate) fn end(&mut self, comparison: &Comparison<'_>, tier: Tier, full: &QualitySums) {
+        self.mean = comparison.mean_deviation(tier, full);
     }
 
     fn choose(&mut self, passed: bool) -> Result<Option<Seen>, VerifyError> {

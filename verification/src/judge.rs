@@ -56,7 +56,7 @@ pub(crate) fn judge(
         judge.run(rendition, tier, entry, &structure)?;
         checks.extend(judge.checks(tier));
         if let Some(watch) = judge.watch {
-            watch.end(&judge.comparison, tier, judge.quality.roughened());
+            watch.end(&judge.comparison, tier, &judge.quality);
         }
         if judge.undecodable == 0 {
             quality = judge.quality;
@@ -174,7 +174,7 @@ impl<'a> PictureJudge<'a> {
             return vec![undecodable];
         }
         let mut checks = vec![undecodable, Check::is("odd_frames", self.odd_frames, 0)];
-        checks.extend(self.comparison.checks(tier, self.quality.roughened()));
+        checks.extend(self.comparison.checks(tier, &self.quality));
         checks
     }
 }

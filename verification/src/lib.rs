@@ -46,6 +46,7 @@ mod opening;
 mod outline;
 mod pay;
 mod pes;
+mod pixels;
 pub mod plane;
 pub mod policy;
 mod psi;

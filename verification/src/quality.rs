@@ -8,6 +8,7 @@ use crate::features::{Range, limited_luma};
 use crate::frames;
 use crate::kernel::{Kernel, MOMENT_SIDE, Moments};
 use crate::means::AreaMeans;
+use crate::pixels::{FramePixels, Pixels};
 use crate::plane::{Grid, LEVEL, Plane};
 use crate::policy::PPM;
 use crate::report::Quality;
@@ -26,6 +27,7 @@ pub(crate) struct QualitySums {
     blocks: u64,
     similarity: i64,
     roughened: Roughened,
+    pixels: Pixels,
 }
 
 impl QualitySums {
@@ -49,16 +51,24 @@ impl QualitySums {
         let mut shown = Levels::new(kernel, shown, grid);
         let mut blocks = [Blocks::new(grid.cols, grid.rows), Blocks::new(grid.cols, grid.rows)];
         let mut moments = vec![Moments::default(); grid.cols / MOMENT_SIDE];
+        // Later frames may show an earlier one where bits are short.
+        let mut pixels = (self.frames == 0).then(|| FramePixels::new(grid.cols, grid.rows));
         for top in (0..grid.rows).step_by(BAND) {
             let rows = BAND.min(grid.rows - top);
             let [there, here] = &mut blocks;
             let (source, shown) = (source.read(top, rows, there), shown.read(top, rows, here));
             self.add_errors(kernel, (source, shown), grid.cols, &mut moments);
+            if let Some(pixels) = pixels.as_mut().filter(|_| rows == BAND) {
+                pixels.add(kernel, (source, shown), grid.cols, &moments);
+            }
             self.source_detail += detail(kernel, source, grid.cols);
             self.shown_detail += detail(kernel, shown, grid.cols);
         }
         let [there, here] = &blocks;
         here.compare(there, &mut self.roughened);
+        if let Some(pixels) = pixels {
+            self.pixels = pixels.figures();
+        }
         self.samples += grid.cells() as u64;
         self.frames += 1;
     }
@@ -66,6 +76,11 @@ impl QualitySums {
     /// What was found of fine detail.
     pub(crate) fn roughened(&self) -> &Roughened {
         &self.roughened
+    }
+
+    /// What was found of the first frame's pixels.
+    pub(crate) fn pixels(&self) -> Pixels {
+        self.pixels
     }
 
     /// Errors follow from the moments where there are blocks.

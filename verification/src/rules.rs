@@ -5,7 +5,7 @@
 use crate::plane::LEVEL;
 
 /// Version of this table and of the rules that read it.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// Tolerated difference of a lattice cell, in sixteenths of a level:
 /// `base + (contrast * per_contrast + motion * per_motion) / 256`.
@@ -89,6 +89,12 @@ pub struct PictureRules {
     pub chroma_permille: i64,
     /// Largest share of blocks with detail that is not the source's, in thousandths.
     pub roughened_permille: i64,
+    /// Largest deviation of two neighbouring blocks of pixels of the first frame, in hundredths of what one in a hundred passes.
+    pub first_mark: i64,
+    /// Most of the first frame's pixels that the source does not explain, in thousandths.
+    pub unlike_permille: i64,
+    /// Largest squared difference of a tile of the first frame, in hundredths of what is left from a pixel or two away.
+    pub nearer_percent: i64,
     /// Largest displacement of a tile of the first frame, in thousandths of a fine lattice cell.
     pub first_displacement: i64,
     /// The same of all frames: what moves may lag behind where it is too faint to be coded anew.
@@ -124,6 +130,9 @@ pub const WHOLE: PictureRules = PictureRules {
     colour_lost: 130,
     chroma_permille: 100,
     roughened_permille: 35,
+    first_mark: 400,
+    unlike_permille: 850,
+    nearer_percent: 160,
     first_displacement: 100,
     displacement: 250,
     misaligned_permille: 150,
@@ -204,6 +213,20 @@ pub(crate) const DETAIL_FACTOR: u64 = 384;
 
 /// Detail that may stand where there is none: squared sixteenths for each pixel.
 pub(crate) const DETAIL_FLOOR: u64 = 48 * (LEVEL as u64) * (LEVEL as u64);
+
+/// Variation of a block, in squared sixteenths for each pixel, that its error is held against beside its own: flat blocks are the
+/// lattice's affair.
+pub(crate) const PIXEL_FLOOR: u64 = (12 * LEVEL as u64) * (12 * LEVEL as u64);
+
+/// Deviation, in 256ths, that no mark is told from where nearly all blocks are as good as their source.
+pub(crate) const MARK_FLOOR: u64 = 8;
+
+/// Squared difference for each pixel, in squared sixteenths, below which no displacement is told.
+pub(crate) const SHIFT_FLOOR: u64 = (2 * LEVEL as u64) * (2 * LEVEL as u64);
+
+/// A picture whose pixels vary by less than this inside blocks, in squared sixteenths for each, shows too little to be told from
+/// another.
+pub(crate) const SHOWN_FLOOR: i64 = (2 * LEVEL as i64) * (2 * LEVEL as i64);
 
 /// Noise floor of the chroma energy, per cell and plane, in squared sixteenths: a picture with less colour than this
 /// is judged as if it had this much.

@@ -61,7 +61,7 @@ fn kept(cache: Option<&Path>, name: &str, make: impl FnOnce() -> Option<Clip>) -
 }
 
 /// What FFmpeg draws, of the contents that bounds were fitted on.
-const DRAWN: [(&str, &str); 9] = [
+const DRAWN: [(&str, &str); 13] = [
     (
         "game",
         "mandelbrot=s=1280x720:r=30:start_scale=0.05:end_scale=0.001,drawgrid=w=320:h=180:t=3:c=red,\
@@ -85,10 +85,6 @@ const DRAWN: [(&str, &str); 9] = [
          [a][b]blend=all_expr='if(lt(N,17),A,B)'",
     ),
     ("fine-noise", "cellauto=s=320x180:r=30:rule=110:scroll=1:random_seed=5,scale=1280x720,gblur=2"),
-];
-
-/// What FFmpeg draws of contents that no bound was fitted on.
-const FRESH_DRAWN: [(&str, &str); 4] = [
     ("bars", "smptehdbars=s=1280x720:r=30,format=yuv420p,noise=alls=8:allf=t"),
     ("counter", "testsrc=s=1280x720:r=30,format=yuv420p"),
     (
@@ -97,6 +93,28 @@ const FRESH_DRAWN: [(&str, &str); 4] = [
          hue=h=80:s=1.4,format=yuv420p",
     ),
     ("snow", "color=gray:s=1280x720:r=30,format=yuv420p,noise=alls=70:allf=t"),
+];
+
+/// What FFmpeg draws of contents that no bound was fitted on.
+const FRESH_DRAWN: [(&str, &str); 6] = [
+    (
+        "waves",
+        "nullsrc=s=1280x720:r=30,format=yuv420p,geq=lum='128+60*sin(X/17+N/8)+40*cos(Y/29-N/11)':cb='128+50*sin((X+Y)/90+N/20)':cr='128+40*cos(X/70-N/15)'",
+    ),
+    (
+        "scrolled-bars",
+        "pal75bars=s=1280x720:r=30,format=yuv420p,scroll=horizontal=0.004:vertical=0.002,noise=alls=12:allf=t",
+    ),
+    (
+        "hues",
+        "mandelbrot=s=1280x720:r=30:start_x=-0.745:start_y=0.11:start_scale=0.03:end_scale=0.004,hue=h=4*n,format=yuv420p",
+    ),
+    (
+        "strobe",
+        "testsrc2=s=1280x720:r=30,format=yuv420p,eq=brightness='0.08*sin(n*2)':eval=frame,noise=alls=5:allf=t",
+    ),
+    ("turning", "testsrc=s=1280x720:r=30,format=yuv420p,rotate=a=n/40:c=teal"),
+    ("spectrum", "colorspectrum=s=1280x720:r=30,format=yuv420p,scroll=horizontal=0.01,noise=alls=3:allf=t"),
 ];
 
 /// Real pictures, changed.
@@ -109,7 +127,7 @@ struct Derived {
 }
 
 /// Those that bounds were fitted on.
-const DERIVED: [Derived; 9] = [
+const DERIVED: [Derived; 14] = [
     Derived {
         name: "kitchen-night",
         file: "kitchen-1080p60-2s.mp4",
@@ -164,10 +182,6 @@ const DERIVED: [Derived; 9] = [
         from: "1",
         filters: "scale=1920:1080,crop=1280:720:n*9:n*3,fps=30",
     },
-];
-
-/// Those that no bound was fitted on.
-const FRESH_DERIVED: [Derived; 5] = [
     Derived {
         name: "desk-vivid",
         file: "desk-360p-aac.flv",
@@ -197,6 +211,40 @@ const FRESH_DERIVED: [Derived; 5] = [
         file: "car-720p-segment-2.ts",
         from: "0",
         filters: "tinterlace=mode=interleave_top,scale=1280:720",
+    },
+];
+
+/// Those that no bound was fitted on.
+const FRESH_DERIVED: [Derived; 5] = [
+    Derived {
+        name: "kitchen-sharp",
+        file: "kitchen-1080p60-2s.mp4",
+        from: "0.3",
+        filters: "scale=1280:720,fps=30,unsharp=7:7:1.5",
+    },
+    Derived {
+        name: "car-mirrored",
+        file: "car-720p-segment-1.ts",
+        from: "0.3",
+        filters: "fps=30,crop=640:720:200:0,split[a][b];[b]hflip[c];[a][c]hstack,eq=saturation=0.6",
+    },
+    Derived {
+        name: "game-zoom",
+        file: "bad-missing-dts.ts",
+        from: "0.2",
+        filters: "zoompan=z='1+0.01*on':d=1:s=1280x720:fps=30",
+    },
+    Derived {
+        name: "desk-film",
+        file: "desk-360p-aac.flv",
+        from: "5",
+        filters: "scale=1280:-2,crop=1280:720,fps=24,curves=vintage,noise=alls=14:allf=t+u",
+    },
+    Derived {
+        name: "screen-inverted",
+        file: "bad-duplicate-audio-dts.ts",
+        from: "0.5",
+        filters: "scale=1280:720,fps=30,negate",
     },
 ];
 
