@@ -190,6 +190,11 @@ impl DevChain {
         self.call("anvil_mine", json!([U256::from(blocks)])).await
     }
 
+    /// Adds `blocks` empty blocks whose times are `seconds` apart.
+    pub async fn mine_every(&self, blocks: u64, seconds: u64) -> Result<(), AnvilError> {
+        self.call("anvil_mine", json!([U256::from(blocks), U256::from(seconds)])).await
+    }
+
     /// Sets what an account holds, in wei.
     pub async fn set_balance(&self, account: Address, wei: U256) -> Result<(), AnvilError> {
         self.call("anvil_setBalance", json!([account, wei])).await
@@ -218,6 +223,11 @@ impl DevChain {
     /// Replaces the last `depth` blocks by empty ones.
     pub async fn reorganise(&self, depth: u64) -> Result<(), AnvilError> {
         self.call("anvil_reorg", json!([depth, []])).await
+    }
+
+    /// Takes the last `depth` blocks away.
+    pub async fn roll_back(&self, depth: u64) -> Result<(), AnvilError> {
+        self.call("anvil_rollback", json!([depth])).await
     }
 
     async fn call(&self, method: &'static str, params: Value) -> Result<(), AnvilError> {

@@ -222,7 +222,7 @@ impl ChainClient {
         self.receipt(draft).await.map(|receipt| tx::summary(&receipt))
     }
 
-    async fn receipt(&self, draft: Draft) -> Result<TransactionReceipt, ChainError> {
+    pub(crate) async fn receipt(&self, draft: Draft) -> Result<TransactionReceipt, ChainError> {
         let call = draft.call;
         let account = self.sender(call)?;
         let sent = account.send(self.rpc(), draft).await?;
@@ -230,7 +230,7 @@ impl ChainClient {
     }
 }
 
-fn draft<C: SolCall>(to: Address, call: &C) -> Draft {
+pub(crate) fn draft<C: SolCall>(to: Address, call: &C) -> Draft {
     Draft { call: C::SIGNATURE, to: Some(to), input: call.abi_encode().into(), value: U256::ZERO, gas: None }
 }
 

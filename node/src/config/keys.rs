@@ -286,6 +286,24 @@ pub const KEYS: &[Key] = &[
         "blocks after which a redemption counts as final",
     ),
     key(
+        "orchestrator.keep_rounds",
+        Kind::Bool,
+        "true",
+        "initialize rounds of the chain when nobody else does",
+    ),
+    key(
+        "orchestrator.call_rewards",
+        Kind::Bool,
+        "true",
+        "call for each round's new tokens; a round's reward that is not called for is lost",
+    ),
+    key(
+        "orchestrator.reward_gas_price_wei",
+        Kind::Wei,
+        "\"50000000000\"",
+        "price of gas, in wei, above which the call for a reward waits until a quarter of the round is left",
+    ),
+    key(
         "transcoder.orchestrator",
         Kind::Text,
         "",

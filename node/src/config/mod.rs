@@ -129,6 +129,10 @@ pub struct Orchestrator {
     pub redeem_grace_ms: u64,
     pub redeem_interval_ms: u64,
     pub confirmations: u64,
+    pub keep_rounds: bool,
+    pub call_rewards: bool,
+    #[serde(deserialize_with = "decimal")]
+    pub reward_gas_price_wei: U256,
 }
 
 #[derive(Debug, Clone, Deserialize)]

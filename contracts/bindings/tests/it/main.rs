@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step fails its test")]
 
+mod duties;
 mod failover;
+mod follow;
+mod history;
 mod market;
 mod nonces;
 mod outage;
