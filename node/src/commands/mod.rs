@@ -7,6 +7,7 @@ pub(crate) mod devices;
 pub(crate) mod devnet;
 pub(crate) mod dispute;
 pub(crate) mod orchestrator;
+pub(crate) mod stake;
 pub(crate) mod transcode;
 pub(crate) mod transcoder;
 pub(crate) mod verify;
