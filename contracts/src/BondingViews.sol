@@ -48,6 +48,10 @@ abstract contract BondingViews is IBondingExtension, BondingState {
         t.totalStake = _totalStake(pool);
         t.earningStake = pool.preview(_round).stake;
         (t.rewardCut, t.feeShare) = (pool.rewardCut, pool.feeShare);
+        (t.termsRound, t.nextRewardCut, t.nextFeeShare) = (pool.termsRound, pool.nextRewardCut, pool.nextFeeShare);
+        if (t.termsRound != 0 && t.termsRound <= _round) {
+            (t.rewardCut, t.feeShare, t.termsRound) = (t.nextRewardCut, t.nextFeeShare, 0);
+        }
         t.lastRewardRound = pool.rewardRound;
         (t.activationRound, t.deactivationRound) = (pool.activeFrom, pool.activeUntil);
         t.active = _isActive(pool);
@@ -106,6 +110,32 @@ abstract contract BondingViews is IBondingExtension, BondingState {
         d.delegateAddress = _orchestrators[account.delegateId];
         d.startRound = account.waitingRound + 1;
         d.nextUnbondingLockId = account.nextLockId;
+    }
+
+    /// @inheritdoc IBondingExtension
+    function getBondingStateAt(address staker, uint256 round)
+        external
+        view
+        returns (address delegate, uint256 bonded, uint256 delegated)
+    {
+        StakeHistory.check(round, _round);
+        StakePool.Account storage account = _accounts[staker];
+        uint256 id = account.delegateAt(round);
+        if (id == 0) return (address(0), 0, 0);
+        StakePool.Pool storage pool = _pools[id];
+        delegate = _orchestrators[id];
+        bonded = account.stakeAt(pool, round);
+        if (id == account.ownId) (delegated,,) = pool.poolAt(round);
+    }
+
+    /// @inheritdoc IBondingExtension
+    function getTotalActiveStakeAt(uint256 round) external view returns (uint256) {
+        StakeHistory.check(round, _round);
+        // What nobody initialized began as the next round that somebody did.
+        while (_totals[round % StakeHistory.ROUNDS].round != round) {
+            ++round;
+        }
+        return _totals[round % StakeHistory.ROUNDS].total;
     }
 
     function _poolOf(address account) internal view returns (StakePool.Pool storage) {

@@ -247,16 +247,6 @@ contract BondingManagerTest is MarketTest {
         assertEq(bonding.pendingFees(DELEGATOR), fees, "kept");
     }
 
-    function test_OldTermsDivideWhatWasEarnedUnderThem() public {
-        bond(DELEGATOR, 100 * TOKENS, orch);
-        nextRound();
-        fund(1 ether, 0);
-        redeem(winner(orch, 1));
-        vm.prank(orch);
-        bonding.transcoder(100_000, 0);
-        assertEq(bonding.pendingFees(DELEGATOR), FACE / 4, "fees");
-    }
-
     function test_RevertWhen_TermsChangeInTheLockPeriod() public {
         rounds.setRoundLock(1_000_000);
         vm.expectRevert(abi.encodeWithSelector(IBondingTypes.RoundLocked.selector, rounds.currentRound()));

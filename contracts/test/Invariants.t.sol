@@ -25,6 +25,9 @@ contract MarketHandler is Market {
             token.approve(address(bonding), type(uint256).max);
             vm.prank(account);
             bonding.bond(100 * TOKENS, i < ACTORS / 2 ? account : actor(i - ACTORS / 2));
+            if (i >= ACTORS / 2) continue;
+            vm.prank(account);
+            bonding.transcoder(100_000, 500_000);
         }
         fund(5 ether, 5 ether);
         nextRound();

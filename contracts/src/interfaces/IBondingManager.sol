@@ -70,7 +70,15 @@ interface IBondingStake is IBondingTypes {
 interface IBondingExtension is IBondingTypes {
     /// @notice Sets the caller's terms, parts per million: the share of rewards it keeps, the share of fees its
     /// delegators (itself among them) get. The caller must be bonded to itself.
+    /// @dev After the first call, what is worse for delegators holds only when an unbonding period has passed, so that
+    /// they can leave first; what is better holds at once. A new call replaces terms that are waiting.
     function transcoder(uint256 rewardCut, uint256 feeShare) external;
+
+    /// @notice Gives `amount` of the caller's bond to another delegator of the same orchestrator.
+    /// @dev It stays in its pool: it keeps earning, and it keeps answering for the orchestrator. So there is no place
+    /// in the set to find. The receiver agrees by being bonded there: nobody sets another's delegate. An orchestrator's
+    /// own stake cannot be given away.
+    function transferBond(address receiver, uint256 amount) external;
 
     /// @notice As `transcoder`, with a neighbour that the caller will have.
     function transcoderWithHint(uint256 rewardCut, uint256 feeShare, address hint) external;
@@ -100,6 +108,17 @@ interface IBondingExtension is IBondingTypes {
 
     /// @notice Sets how many orchestrators can be active; owner only. A smaller set takes effect as members leave.
     function setNumActiveTranscoders(uint256 count) external;
+
+    /// @notice An account as `round` began: its delegate, its stake, and the whole stake behind it if it was an
+    /// orchestrator then.
+    /// @dev Of an initialized round only, and not of one older than StakeHistory.ROUNDS: what counts is final.
+    function getBondingStateAt(address account, uint256 round)
+        external
+        view
+        returns (address delegate, uint256 bonded, uint256 delegated);
+
+    /// @notice Stake of the active set as `round` began.
+    function getTotalActiveStakeAt(uint256 round) external view returns (uint256);
 
     /// @notice Whether an orchestrator is active in the last initialized round.
     function isActiveTranscoder(address transcoder) external view returns (bool);

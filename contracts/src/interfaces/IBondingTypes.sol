@@ -15,6 +15,9 @@ interface IBondingTypes {
         bool active;
         bool candidate;
         uint256 jailedUntil;
+        uint256 termsRound;
+        uint256 nextRewardCut;
+        uint256 nextFeeShare;
     }
 
     /// @notice A staker's account, settled to the last initialized round.
@@ -67,6 +70,10 @@ interface IBondingTypes {
     event TranscoderJailed(address indexed transcoder, uint256 until);
     /// @notice Another contract judges.
     event CourtSet(address indexed court);
+    /// @notice Terms that are worse for delegators were set; they hold from `round` on.
+    event TermsDelayed(address indexed transcoder, uint256 rewardCut, uint256 feeShare, uint256 round);
+    /// @notice A delegator gave bonded stake to another delegator of the same orchestrator.
+    event TransferBond(address indexed oldDelegator, address indexed newDelegator, uint256 amount);
     /// @notice A parameter changed.
     event ParameterSet(bytes32 indexed name, uint256 value);
 
@@ -88,6 +95,8 @@ interface IBondingTypes {
     error RoundLocked(uint256 round);
     /// @notice The orchestrator does not count in this round.
     error NotActive(address orchestrator, uint256 round);
+    /// @notice The receiver of a bond is not another delegator of the same orchestrator.
+    error NotOfTheSamePool(address receiver, address orchestrator);
     /// @notice The orchestrator is in jail.
     error Jailed(address orchestrator, uint256 until);
     /// @notice This round's reward was called for already.

@@ -146,6 +146,7 @@ library StakePool {
         uint256 waiting;
         bool converted;
         bool wiped;
+        uint256 lost;
     }
 
     /// @dev Divides the fees among the shares that earned them, then turns waiting stake into shares.
@@ -229,7 +230,11 @@ library StakePool {
     /// @dev Writes what changed of an account that was settled.
     function store(Account storage account, Touched memory t, Settled memory s, uint256 round) internal {
         if (s.converted && account.changeRound < account.waitingRound) account.recordAccount(account.waitingRound);
-        if (s.wiped) account.recordAccount(round);
+        if (s.wiped) {
+            // Until the wipe they counted, what had just become shares among them.
+            account.shares = uint120(s.lost);
+            account.recordAccount(round);
+        }
         if (s.shares != account.shares || s.fees != account.fees) {
             account.shares = uint120(s.shares);
             account.fees = uint128(s.fees);
@@ -393,8 +398,9 @@ library StakePool {
             Touched memory none;
             (uint256 converted, uint256 feesPerShare) = conversionOf(pool, none, account);
             s.fees += converted * (wipe.feesPerShare - feesPerShare) / FEE;
+            (s.shares, s.converted) = (s.shares + converted, true);
         }
-        (s.shares, s.waiting, s.wiped) = (0, 0, true);
+        (s.lost, s.shares, s.waiting, s.wiped) = (s.shares, 0, 0, true);
     }
 
     function _full(uint256 factor) private pure returns (uint256) {
