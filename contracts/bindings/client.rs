@@ -310,6 +310,7 @@ fn record(address: Address, answers: &[Bytes]) -> Result<Option<OrchestratorReco
         active: place.active,
         activation_round,
         last_reward_round: small("lastRewardRound", place.lastRewardRound)?,
+        jailed_until: small("jailedUntil", place.jailedUntil)?,
         service_uri: decode::<ServiceRegistry::getServiceURICall>(&answers[1])?,
         signing_key: decode::<ServiceRegistry::signingKeyCall>(&answers[2])?,
     }))

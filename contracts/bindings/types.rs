@@ -127,6 +127,8 @@ pub struct OrchestratorRecord {
     pub activation_round: u64,
     /// Last round in which it called for its reward; 0 when it never did.
     pub last_reward_round: u64,
+    /// First round in which the court lets it into the set again; 0 when it was never jailed.
+    pub jailed_until: u64,
     /// Service addresses as registered.
     pub service_uri: String,
     /// The key that signs its receipts.

@@ -47,7 +47,7 @@ pub enum EventKind {
         /// The round.
         round: u64,
     },
-    /// An orchestrator set its terms, entered the active set or left it.
+    /// An orchestrator set its terms, entered the active set or left it, was slashed or jailed.
     OrchestratorChanged {
         /// The orchestrator.
         orchestrator: Address,
@@ -107,7 +107,9 @@ impl EventKind {
             }
             B::TranscoderUpdate::SIGNATURE_HASH
             | B::TranscoderActivated::SIGNATURE_HASH
-            | B::TranscoderDeactivated::SIGNATURE_HASH => {
+            | B::TranscoderDeactivated::SIGNATURE_HASH
+            | B::TranscoderSlashed::SIGNATURE_HASH
+            | B::TranscoderJailed::SIGNATURE_HASH => {
                 Self::OrchestratorChanged { orchestrator: account(log)? }
             }
             B::Bonded::SIGNATURE_HASH | B::Unbonded::SIGNATURE_HASH | B::Rebonded::SIGNATURE_HASH => {

@@ -102,6 +102,7 @@ mod tests {
             active: true,
             activation_round: 1,
             last_reward_round: 1,
+            jailed_until: 0,
             service_uri: String::new(),
             signing_key: Address::ZERO,
         }

@@ -81,6 +81,7 @@ impl<'a> Row<'a> {
             "active": self.record.active,
             "activation_round": self.record.activation_round,
             "last_reward_round": self.record.last_reward_round,
+            "jailed_until": self.record.jailed_until,
             "service_uri": self.record.service_uri,
             "calls_missed": self.missed,
             "rewards": self.earned.rewards.to_string(),

@@ -32,6 +32,10 @@ pub(super) async fn run(config: &Config, args: &ShowArgs) -> anyhow::Result<()> 
             token.show(own.stake)
         ));
     }
+    if let Some(until) = own.as_ref().map(|own| own.jailed_until).filter(|until| *until > calendar.current())
+    {
+        lines.push(format!("jailed    by the court until {}", calendar.round(until)));
+    }
     for (id, lock) in &locks {
         lines.push(format!(
             "lock {id:<4} {}, can be withdrawn from {}",
@@ -53,6 +57,7 @@ pub(super) async fn run(config: &Config, args: &ShowArgs) -> anyhow::Result<()> 
             "reward_cut_ppm": own.reward_cut_ppm,
             "fee_share_ppm": own.fee_share_ppm,
             "active": own.active,
+            "jailed_until": own.jailed_until,
             "stake": own.stake.to_string(),
         })),
     });
