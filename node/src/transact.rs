@@ -127,7 +127,7 @@ fn confirm(sign: SignArgs) -> Result<(), NotConfirmed> {
 /// Adds what to do to what a contract refused.
 pub(crate) fn advised(error: ChainError) -> anyhow::Error {
     let advice = match &error {
-        ChainError::Reverted { revert, .. } => advice(revert),
+        ChainError::Reverted { call, revert } => advice(call, revert),
         ChainError::Rpc { message, .. } if message.to_ascii_lowercase().contains("insufficient funds") => {
             Some(
                 "the account has too little ether for the amount and its gas; fund it, or send less"
@@ -142,11 +142,16 @@ pub(crate) fn advised(error: ChainError) -> anyhow::Error {
     }
 }
 
-fn advice(revert: &Revert) -> Option<String> {
+fn advice(call: &str, revert: &Revert) -> Option<String> {
     let arg = |index: usize| revert.args.get(index).map_or("?", String::as_str);
     let units =
         |index: usize| arg(index).parse::<U256>().map_or_else(|_| arg(index).to_owned(), amount::show_units);
     Some(match revert.name.as_str() {
+        "StillLocked" if call.starts_with("rebond") => format!(
+            "before round {} it goes only back to the orchestrator it was with, and this is round {}: it answers for that one",
+            arg(1),
+            arg(0)
+        ),
         "StillLocked" => {
             format!("it is locked until round {} and this is round {}; try again then", arg(1), arg(0))
         }

@@ -172,14 +172,20 @@ async fn stake_goes_in_is_shown_comes_out_and_is_withdrawn_when_its_rounds_are_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_of_it_can_be_unbonded_and_put_back_to_another_orchestrator() {
+async fn all_of_it_can_be_unbonded_and_goes_to_another_orchestrator_when_its_rounds_are_over() {
     let market = Market::open().await;
     market.done(&["stake", "bond", "2 MILL", "--to", &market.orchestrator(0), "--yes"]);
     market.done(&["stake", "unbond", "all", "--yes"]);
     let (code, text) = market.refused(&["stake", "rebond", "0", "--yes"]);
     assert_eq!(code, 1);
     assert!(text.contains("name an orchestrator with --to"), "{text}");
-    market.done(&["stake", "rebond", "0", "--to", &market.orchestrator(1), "--yes"]);
+    let other = market.orchestrator(1);
+    let (code, text) = market.refused(&["stake", "rebond", "0", "--to", &other, "--yes"]);
+    assert_eq!(code, 4, "{text}");
+    assert!(text.contains("only back to the orchestrator it was with"), "{text}");
+    market.next_round().await;
+    market.next_round().await;
+    market.done(&["stake", "rebond", "0", "--to", &other, "--yes"]);
     let account = market.owner.delegator(market.staker).await.unwrap();
     assert_eq!((account.stake, Some(account.delegate)), (tokens(2), market.orchestrators[1].address()));
 }
