@@ -29,15 +29,16 @@ contract StakeHandler is Market {
 
     /// @dev Nobody loses stake or fees by what another does, except by a slash.
     modifier harmless(address acting, bool slashes) {
-        uint256[2][ACTORS] memory before;
+        IBondingTypes.Delegator[ACTORS] memory before;
         for (uint256 i; i < ACTORS; ++i) {
-            before[i] = [bonding.pendingStake(actor(i)), bonding.pendingFees(actor(i))];
+            before[i] = bonding.getDelegator(actor(i));
         }
         _;
         for (uint256 i; i < ACTORS; ++i) {
             if (actor(i) == acting) continue;
-            if (!slashes && bonding.pendingStake(actor(i)) + ROUNDING < before[i][0]) broken = "another lost stake";
-            if (bonding.pendingFees(actor(i)) + ROUNDING < before[i][1]) broken = "another lost fees";
+            IBondingTypes.Delegator memory d = bonding.getDelegator(actor(i));
+            if (!slashes && d.bondedAmount + ROUNDING < before[i].bondedAmount) broken = "another lost stake";
+            if (d.fees + ROUNDING < before[i].fees) broken = "another lost fees";
         }
     }
 
@@ -126,10 +127,10 @@ contract StakeHandler is Market {
         bonding.claimEarnings();
     }
 
-    function transferBond(uint256 who, uint256 to, uint256 amount) external harmless(actor(who), false) {
+    function transferBond(uint256 who, uint32 to, uint256 amount) external harmless(actor(who), false) {
         address account = actor(who);
         address delegate = bonding.getDelegator(account).delegateAddress;
-        while (bonding.getDelegator(actor(to)).delegateAddress != delegate || actor(to) == account) {
+        for (uint256 i; i < ACTORS && bonding.getDelegator(actor(to)).delegateAddress != delegate; ++i) {
             ++to;
         }
         amount = bound(amount, 1, bonding.pendingStake(account));
