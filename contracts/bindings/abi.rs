@@ -85,8 +85,8 @@ pub(crate) mod extension {
 }
 
 pub(crate) use generated::{
-    BondingManager, BondingState, BondingVotes, Controller, FramemillGovernor, FramemillToken, ITicketBroker,
-    Minter, Proxy, RoundsManager, ServiceRegistry, TicketBroker, Treasury,
+    BondingManager, BondingState, BondingVotes, Controller, FramemillGovernor, FramemillToken, IBondingTypes,
+    ITicketBroker, Minter, Proxy, RoundsManager, ServiceRegistry, TicketBroker, Treasury,
 };
 
 /// Contracts name an error at most this large; a longer answer is cut before it is shown.

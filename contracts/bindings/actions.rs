@@ -65,6 +65,13 @@ pub enum Action {
         /// Share of fees that its delegators get.
         fee_share_ppm: u32,
     },
+    /// Give part of the bond to another delegator of the same orchestrator.
+    TransferBond {
+        /// Who gets it.
+        receiver: Address,
+        /// Tokens.
+        amount: U256,
+    },
     /// Send wei.
     SendEther {
         /// Who gets them.
@@ -223,6 +230,9 @@ fn stake_draft(bonding: Address, action: &Action) -> Draft {
             of(bonding, BondingManager::withdrawStakeCall { lockId: U256::from(lock) })
         }
         Action::WithdrawFees { to, amount } => of(bonding, BondingManager::withdrawFeesCall { to, amount }),
+        Action::TransferBond { receiver, amount } => {
+            of(bonding, BondingManager::transferBondCall { receiver, amount })
+        }
         Action::SetTerms { reward_cut_ppm, fee_share_ppm } => of(
             bonding,
             BondingManager::transcoderCall {

@@ -10,9 +10,10 @@ use alloy::{
 use tokio::sync::OnceCell;
 
 use crate::{
-    AccountNonces, ChainConfig, ChainError, Delegator, Deployment, LockedStake, OrchestratorRecord,
-    PrivateKeySigner, Redemption, RoundInfo, SenderInfo, SkipReason, TicketOutcome, TxReceipt, TxStatus,
-    abi::{BondingManager, FramemillToken, RoundsManager, ServiceRegistry, TicketBroker},
+    AccountNonces, ChainConfig, ChainError, Delegator, Deployment, LockedStake, NextTerms,
+    OrchestratorRecord, PrivateKeySigner, Redemption, RoundInfo, SenderInfo, SkipReason, TicketOutcome,
+    TxReceipt, TxStatus,
+    abi::{BondingManager, FramemillToken, IBondingTypes, RoundsManager, ServiceRegistry, TicketBroker},
     redemption::{batch_call, outcomes},
     rpc::{Rpc, decode},
     tx::{self, Account},
@@ -311,8 +312,22 @@ fn record(address: Address, answers: &[Bytes]) -> Result<Option<OrchestratorReco
         activation_round,
         last_reward_round: small("lastRewardRound", place.lastRewardRound)?,
         jailed_until: small("jailedUntil", place.jailedUntil)?,
+        next_terms: next_terms(&place)?,
         service_uri: decode::<ServiceRegistry::getServiceURICall>(&answers[1])?,
         signing_key: decode::<ServiceRegistry::signingKeyCall>(&answers[2])?,
+    }))
+}
+
+/// The contract tells round 0 where none wait.
+fn next_terms(place: &IBondingTypes::Transcoder) -> Result<Option<NextTerms>, ChainError> {
+    let round = small("termsRound", place.termsRound)?;
+    if round == 0 {
+        return Ok(None);
+    }
+    Ok(Some(NextTerms {
+        round,
+        reward_cut_ppm: small("nextRewardCut", place.nextRewardCut)?,
+        fee_share_ppm: small("nextFeeShare", place.nextFeeShare)?,
     }))
 }
 

@@ -129,10 +129,23 @@ pub struct OrchestratorRecord {
     pub last_reward_round: u64,
     /// First round in which the court lets it into the set again; 0 when it was never jailed.
     pub jailed_until: u64,
+    /// Terms that are worse for delegators and hold later.
+    pub next_terms: Option<NextTerms>,
     /// Service addresses as registered.
     pub service_uri: String,
     /// The key that signs its receipts.
     pub signing_key: Address,
+}
+
+/// Terms that an orchestrator has set and that do not hold yet: its delegators can leave first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextTerms {
+    /// First round in which they hold.
+    pub round: u64,
+    /// Share of rewards it keeps then, parts per million.
+    pub reward_cut_ppm: u32,
+    /// Share of fees its delegators get then, parts per million.
+    pub fee_share_ppm: u32,
 }
 
 /// A staker's account.

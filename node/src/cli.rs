@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use stake::{
     BondArgs, EstimateArgs, HistoryArgs, LockArgs, MoveArgs, RebondArgs, ShowArgs, SignArgs, StakeCommand,
-    TermsArgs, UnbondArgs, WithdrawFeesArgs,
+    TermsArgs, TransferArgs, UnbondArgs, WithdrawFeesArgs,
 };
 
 /// How a command ends, for scripts.

@@ -108,6 +108,7 @@ impl EventKind {
             B::TranscoderUpdate::SIGNATURE_HASH
             | B::TranscoderActivated::SIGNATURE_HASH
             | B::TranscoderDeactivated::SIGNATURE_HASH
+            | B::TermsDelayed::SIGNATURE_HASH
             | B::TranscoderSlashed::SIGNATURE_HASH
             | B::TranscoderJailed::SIGNATURE_HASH => {
                 Self::OrchestratorChanged { orchestrator: account(log)? }

@@ -35,6 +35,8 @@ pub enum StakeCommand {
     Rebond(RebondArgs),
     /// Bond all your stake to another orchestrator
     Move(MoveArgs),
+    /// Give stake to another delegator of your orchestrator, without unbonding
+    Transfer(TransferArgs),
     /// Take stake out whose unbonding period is over
     Withdraw(LockArgs),
     /// Take fees out
@@ -119,6 +121,19 @@ pub struct RebondArgs {
 #[derive(Debug, Args)]
 pub struct MoveArgs {
     /// The orchestrator to bond to
+    #[arg(long, value_name = "ADDRESS")]
+    pub to: String,
+    #[command(flatten)]
+    /// How to sign.
+    pub sign: SignArgs,
+}
+
+/// `framemill stake transfer`
+#[derive(Debug, Args)]
+pub struct TransferArgs {
+    /// Tokens, like "1.5 MILL"
+    pub amount: String,
+    /// Who gets it; bonded to the same orchestrator
     #[arg(long, value_name = "ADDRESS")]
     pub to: String,
     #[command(flatten)]

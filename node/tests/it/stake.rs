@@ -319,3 +319,32 @@ async fn deposit_and_reserve_are_funded_and_unlocked_with_the_round_told() {
     assert_eq!(code, 4, "{text}");
     market.done(&["wallet", "cancel-unlock", "--yes"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delegator_gives_stake_to_another_one_of_its_orchestrator_only() {
+    let market = Market::open().await;
+    market.done(&["stake", "bond", "2 MILL", "--to", &market.orchestrator(0), "--yes"]);
+    let (other, own) = (market.orchestrator(1), market.orchestrator(0));
+    let (_, text) = market.refused(&["stake", "transfer", "1 MILL", "--to", &other, "--yes"]);
+    assert!(text.contains("is not bonded to your orchestrator"), "{text}");
+    market.done(&["stake", "transfer", "1 MILL", "--to", &own, "--yes"]);
+    assert_eq!(market.owner.delegator(market.staker).await.unwrap().stake, tokens(1));
+    let orchestrator = market.orchestrators[0].address().unwrap();
+    assert_eq!(market.owner.delegator(orchestrator).await.unwrap().stake, tokens(101));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn terms_that_get_worse_are_told_before_they_hold() {
+    let market = Market::open().await;
+    let worse = Registration { reward_cut_ppm: 200_000, ..registration(tokens(100)) };
+    market.orchestrators[0].register_orchestrator(&worse).await.unwrap();
+    let list = market.json(&["stake", "list"]);
+    let row = &list["orchestrators"][0];
+    assert_eq!(
+        (&row["reward_cut_ppm"], &row["next_terms"]["reward_cut_ppm"]),
+        (&100_000.into(), &200_000.into())
+    );
+    assert!(row["next_terms"]["round"].as_u64().unwrap() > 2);
+    let text = market.done(&["stake", "list"]);
+    assert!(text.contains("it keeps 20% of new tokens"), "{text}");
+}

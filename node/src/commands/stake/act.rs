@@ -8,8 +8,8 @@ use super::{Calendar, Token, address, parse_percent, percent};
 use crate::{
     amount,
     cli::{
-        BondArgs, LockArgs, MoveArgs, RebondArgs, SignArgs, StakeCommand, TermsArgs, UnbondArgs,
-        WithdrawFeesArgs,
+        BondArgs, LockArgs, MoveArgs, RebondArgs, SignArgs, StakeCommand, TermsArgs, TransferArgs,
+        UnbondArgs, WithdrawFeesArgs,
     },
     config::Config,
     transact::{self, Plan},
@@ -50,6 +50,7 @@ impl Desk {
             StakeCommand::Unbond(args) => (self.unbond(args).await?, args.sign),
             StakeCommand::Rebond(args) => (self.rebond(args).await?, args.sign),
             StakeCommand::Move(args) => (self.shift(args).await?, args.sign),
+            StakeCommand::Transfer(args) => (self.transfer(args).await?, args.sign),
             StakeCommand::Withdraw(args) => (self.withdraw(args).await?, args.sign),
             StakeCommand::WithdrawFees(args) => (self.withdraw_fees(args)?, args.sign),
             StakeCommand::SetTerms(args) => (self.set_terms(args).await?, args.sign),
@@ -179,6 +180,33 @@ impl Desk {
         })
     }
 
+    async fn transfer(&self, args: &TransferArgs) -> anyhow::Result<Plan> {
+        let from =
+            self.delegate("this account has no stake to give; bond some with `framemill stake bond` first")?;
+        let (amount, receiver) = (self.token.parse(&args.amount)?, address(&args.to)?);
+        let theirs = self.client.delegator(receiver).await?;
+        anyhow::ensure!(
+            theirs.delegate == from,
+            "{receiver} is not bonded to your orchestrator {from}: it agrees to a bond by being bonded there"
+        );
+        anyhow::ensure!(
+            amount > U256::ZERO && amount <= self.account.stake,
+            "{} were to be given and {} are bonded; give more than nothing and no more than that",
+            self.token.show(amount),
+            self.token.show(self.account.stake)
+        );
+        Ok(Plan {
+            action: Action::TransferBond { receiver, amount },
+            what: format!("give {} of stake with {from} to {receiver}", self.token.show(amount)),
+            consequences: vec![
+                "it stays bonded, keeps earning and keeps answering for that orchestrator, for its new owner"
+                    .to_owned(),
+                "it cannot be taken back".to_owned(),
+            ],
+            facts: json!({ "amount": amount.to_string(), "delegate": from, "receiver": receiver }),
+        })
+    }
+
     async fn withdraw(&self, args: &LockArgs) -> anyhow::Result<Plan> {
         let lock = self.lock(args.lock).await?;
         Ok(Plan {
@@ -243,7 +271,7 @@ impl Desk {
         )];
         match before {
             Some(old) => consequences.push(format!(
-                "your terms are {} and {} now; what was earned under them stays divided by them",
+                "your terms are {} and {} now; what is worse for delegators holds only after an unbonding period, so that they can leave first",
                 percent(old.reward_cut_ppm),
                 percent(old.fee_share_ppm)
             )),

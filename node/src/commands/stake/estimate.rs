@@ -103,6 +103,7 @@ mod tests {
             activation_round: 1,
             last_reward_round: 1,
             jailed_until: 0,
+            next_terms: None,
             service_uri: String::new(),
             signing_key: Address::ZERO,
         }

@@ -1,7 +1,7 @@
 //! `framemill stake list`: whom to stake with.
 
 use alloy_primitives::U256;
-use framemill_contracts::{Earned, History, Membership, OrchestratorRecord};
+use framemill_contracts::{Earned, History, Membership, NextTerms, OrchestratorRecord};
 use serde_json::{Value, json};
 
 use super::{Token, percent};
@@ -23,7 +23,10 @@ pub(super) async fn run(config: &Config, args: HistoryArgs) -> anyhow::Result<()
         "{:<42} {:>20} {:>7} {:>7} {:>6} {:>7} {:>22} {:>22}",
         "orchestrator", "stake", "cut", "share", "active", "missed", "new tokens per token", "ETH per token"
     )];
-    lines.extend(rows.iter().map(|row| row.line(&token)));
+    for row in &rows {
+        lines.push(row.line(&token));
+        lines.extend(row.record.next_terms.map(|next| format!("{:42} {}", "", next_terms(&next))));
+    }
     lines.push(format!(
         "earnings of a delegator over {} rounds that are over, at present stake and terms; missed: rounds without a call for the reward",
         history.rounds.len()
@@ -82,6 +85,7 @@ impl<'a> Row<'a> {
             "activation_round": self.record.activation_round,
             "last_reward_round": self.record.last_reward_round,
             "jailed_until": self.record.jailed_until,
+            "next_terms": self.record.next_terms,
             "service_uri": self.record.service_uri,
             "calls_missed": self.missed,
             "rewards": self.earned.rewards.to_string(),
@@ -90,6 +94,16 @@ impl<'a> Row<'a> {
             "wei_per_staked_token": self.wei_per_token().to_string(),
         })
     }
+}
+
+/// Terms that wait, in words.
+pub(super) fn next_terms(next: &NextTerms) -> String {
+    format!(
+        "from round {} on it keeps {} of new tokens and gives {} of fees",
+        next.round,
+        percent(next.reward_cut_ppm),
+        percent(next.fee_share_ppm)
+    )
 }
 
 /// What is left of new tokens for all stake, the orchestrator's own included.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Calendar, Token, asked_about, percent};
+use super::{Calendar, Token, asked_about, list, percent};
 use crate::{amount, cli::ShowArgs, config::Config, transact};
 
 /// Reads the account and what it is bonded to.
@@ -32,6 +32,9 @@ pub(super) async fn run(config: &Config, args: &ShowArgs) -> anyhow::Result<()> 
             token.show(own.stake)
         ));
     }
+    if let Some(next) = own.as_ref().and_then(|own| own.next_terms) {
+        lines.push(format!("waiting   {}", list::next_terms(&next)));
+    }
     if let Some(until) = own.as_ref().map(|own| own.jailed_until).filter(|until| *until > calendar.current())
     {
         lines.push(format!("jailed    by the court until {}", calendar.round(until)));
@@ -58,6 +61,7 @@ pub(super) async fn run(config: &Config, args: &ShowArgs) -> anyhow::Result<()> 
             "fee_share_ppm": own.fee_share_ppm,
             "active": own.active,
             "jailed_until": own.jailed_until,
+            "next_terms": own.next_terms,
             "stake": own.stake.to_string(),
         })),
     });
