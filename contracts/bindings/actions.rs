@@ -18,7 +18,7 @@ use crate::{
 const AFTER_APPROVAL_GAS: u64 = 600_000;
 
 /// One thing that an account wants to do. Amounts in base units of the token, or in wei.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Bond tokens, and all that is bonded, to an orchestrator. Approves the tokens first where that is missing.
     Bond {
@@ -99,6 +99,15 @@ pub enum Action {
     CancelUnlock,
     /// Take deposit and reserve out.
     Withdraw,
+    /// Call a contract, as [`ChainClient::propose`] and its like make it.
+    Call {
+        /// Names the call in errors.
+        name: &'static str,
+        /// The contract.
+        to: Address,
+        /// Encoded function and arguments.
+        data: Bytes,
+    },
 }
 
 /// One transaction of an action.
@@ -193,7 +202,10 @@ impl ChainClient {
 
     fn draft_of(&self, action: &Action) -> Draft {
         let (bonding, broker) = (self.deployment().bonding_manager, self.deployment().ticket_broker);
-        match *action {
+        match action.clone() {
+            Action::Call { name, to, data } => {
+                Draft { call: name, to: Some(to), input: data, value: U256::ZERO, gas: None }
+            }
             Action::SendEther { to, amount } => {
                 Draft { call: "a transfer", to: Some(to), input: Bytes::new(), value: amount, gas: None }
             }

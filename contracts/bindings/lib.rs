@@ -16,6 +16,7 @@ mod error;
 mod fees;
 mod follow;
 mod funds;
+mod governance;
 mod history;
 mod journal;
 mod redemption;
@@ -38,6 +39,7 @@ pub use follow::{
     Start,
 };
 pub use funds::{TicketContext, TicketFunds};
+pub use governance::{Ballot, Proposal, ProposalState, ProposedCall, Standing};
 pub use history::{Earned, History, MAX_HISTORY_ROUNDS, Membership};
 pub use redemption::{MAX_REDEMPTIONS, Redemption, SkipReason, Ticket, TicketOutcome};
 pub use tx::{PreparedTx, TxReceipt, TxStatus};

@@ -1,11 +1,13 @@
 //! The command line.
 
+mod governance;
 mod stake;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use governance::{BallotArg, GovernanceCommand, ProposalArgs, ProposeArgs, VoteArgs};
 pub use stake::{
     BondArgs, EstimateArgs, HistoryArgs, LockArgs, MoveArgs, RebondArgs, ShowArgs, SignArgs, StakeCommand,
     TermsArgs, TransferArgs, UnbondArgs, WithdrawFeesArgs,
@@ -66,6 +68,9 @@ pub enum Command {
     /// Delegate stake, and see what it earns
     #[command(subcommand, after_help = EXIT_CODES)]
     Stake(StakeCommand),
+    /// Propose and vote on what stake decides
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Governance(GovernanceCommand),
     /// What this machine can transcode with
     Devices(JsonArgs),
     /// Check or show the effective configuration

@@ -94,6 +94,7 @@ async fn role(config: &Config, cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Transcoder(args) => commands::transcoder::run(config, args).await,
         Command::Transcode(args) => commands::transcode::run(config, args).await,
         Command::Wallet(command) => commands::wallet::run(config, command).await,
+        Command::Governance(command) => commands::governance::run(config, command).await,
         Command::Stake(command) => commands::stake::run(config, command).await,
         Command::Devices(output) => commands::devices::run(config, *output).await,
         Command::Verify(_) | Command::Audit(_) | Command::Dispute(_) | Command::Config(_) => {

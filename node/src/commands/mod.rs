@@ -6,6 +6,7 @@ pub(crate) mod config;
 pub(crate) mod devices;
 pub(crate) mod devnet;
 pub(crate) mod dispute;
+pub(crate) mod governance;
 pub(crate) mod orchestrator;
 pub(crate) mod stake;
 pub(crate) mod transcode;

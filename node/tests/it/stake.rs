@@ -35,7 +35,14 @@ impl Market {
         let anvil = Anvil::start(AnvilConfig::default()).await.unwrap();
         let dir = tempfile::tempdir().unwrap();
         let config = ChainConfig { rpc_url: anvil.endpoint().to_owned(), ..ChainConfig::default() };
-        let params = DeployParams { unbonding_rounds: UNBONDING, ..DeployParams::devnet() };
+        let params = DeployParams {
+            unbonding_rounds: UNBONDING,
+            voting_period_rounds: 2,
+            proposal_threshold: tokens(1),
+            quorum_percent: 1,
+            timelock_seconds: 60,
+            ..DeployParams::devnet()
+        };
         let deployment = deploy(&config, &anvil.keys()[0], &params).await.unwrap();
         deployment.save(&dir.path().join("deployment.json")).unwrap();
         let mut clients = Vec::new();
@@ -347,4 +354,40 @@ async fn terms_that_get_worse_are_told_before_they_hold() {
     assert!(row["next_terms"]["round"].as_u64().unwrap() > 2);
     let text = market.done(&["stake", "list"]);
     assert!(text.contains("it keeps 20% of new tokens"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stake_proposes_decides_queues_and_executes() {
+    let market = Market::open().await;
+    let call = "FramemillGovernor setVotingPeriod(uint32) 3";
+    let propose = ["governance", "propose", "--call", call, "--description", "vote longer", "--yes"];
+    let (code, text) = market.refused(&propose);
+    assert_eq!(code, 4, "{text}");
+    market.done(&["stake", "bond", "5 MILL", "--to", &market.staker.to_string(), "--yes"]);
+    market.done(&["stake", "set-terms", "--reward-cut", "0", "--fee-share", "100%", "--yes"]);
+    market.next_round().await;
+    market.next_round().await;
+    market.done(&propose);
+    let id = market.json(&["governance", "list"])["proposals"][0]["id"].as_str().unwrap().to_owned();
+    market.next_round().await;
+    market.next_round().await;
+    let text = market.done(&["governance", "vote", &id, "for", "--yes"]);
+    assert!(text.contains("all stake with you"), "{text}");
+    for _ in 0..3 {
+        market.next_round().await;
+    }
+    let listed = market.json(&["governance", "list"]);
+    let decided = &listed["proposals"][0];
+    assert_eq!(
+        (&decided["state"], &decided["votes_for"]),
+        (&"succeeded".into(), &tokens(5).to_string().into())
+    );
+    market.done(&["governance", "queue", &id, "--yes"]);
+    let (code, _) = market.refused(&["governance", "execute", &id, "--yes"]);
+    assert_eq!(code, 4);
+    market.anvil.dev_chain().mine_every(2, 61).await.unwrap();
+    market.done(&["governance", "execute", &id, "--yes"]);
+    assert_eq!(market.json(&["governance", "list"])["proposals"][0]["state"], "executed");
+    let (_, text) = market.refused(&["governance", "propose", "--call", "Nobody x() ", "--description", "d"]);
+    assert!(text.contains("a contract of the deployment"), "{text}");
 }

@@ -54,7 +54,7 @@ impl Process {
             outcome.is_empty() || metric.get_label().iter().any(|label| label.value() == outcome)
         };
         let value = |metric: &prometheus::proto::Metric| {
-            metric.get_counter().value().max(metric.get_gauge().value()) as u64
+            metric.get_counter().get_value().max(metric.get_gauge().get_value()) as u64
         };
         metrics.iter().filter(wanted).map(value).sum()
     }
