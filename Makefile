@@ -22,7 +22,7 @@ test: ## every test: Rust, contracts, chain, browser
 	cargo test --workspace --locked --no-fail-fast
 	cd contracts && ../$(FORGE) test --offline
 
-check: ## format, lints, documentation, licences, contract format and ABI
+check: ## format, lints, documentation, licences; of the contracts ABI, storage layout, code size, gas, static analysis
 	scripts/setup build check
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
@@ -33,6 +33,9 @@ check: ## format, lints, documentation, licences, contract format and ABI
 	scripts/advisories
 	cd contracts && ../$(FORGE) fmt --check && ../$(FORGE) build --offline
 	contracts/tools/export-abi --check
+	contracts/tools/layout --check
+	contracts/tools/gas-table --check
+	scripts/slither
 
 bench: ## figures against a peer in the same run: ladder, verification, tickets
 	scripts/setup build browser
@@ -58,10 +61,11 @@ fmt: ## format Rust and Solidity
 	cargo fmt --all
 	cd contracts && ../$(FORGE) fmt
 
-abi: ## rebuild the committed contract ABIs
+abi: ## rebuild the committed contract ABIs, storage layouts and code sizes
 	scripts/setup contracts
 	cd contracts && ../$(FORGE) build --offline
 	contracts/tools/export-abi
+	contracts/tools/layout
 
 setup: ## install everything the other targets need
 	scripts/setup

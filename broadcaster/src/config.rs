@@ -44,8 +44,8 @@ impl From<(Address, ServiceAddress)> for StaticOrchestrator {
 pub struct BroadcasterConfig {
     /// Orchestrators known without a chain. They are used beside those of the registry.
     pub orchestrators: Vec<StaticOrchestrator>,
-    /// How often the chain's registry is read again.
-    pub registry_refresh: Duration,
+    /// Pause before the chain's registry is read again when it could not be; otherwise events say when it has changed.
+    pub registry_retry: Duration,
     /// Deadline of a round of quotes; who has not answered by then is not in it.
     pub quote_timeout: Duration,
     /// Orchestrators asked for a quote in one round, at most.
@@ -88,7 +88,7 @@ impl Default for BroadcasterConfig {
     fn default() -> Self {
         Self {
             orchestrators: Vec::new(),
-            registry_refresh: Duration::from_secs(30),
+            registry_retry: Duration::from_secs(30),
             quote_timeout: Duration::from_secs(3),
             max_quotes: 16,
             warm_sessions: 4,

@@ -97,16 +97,18 @@ impl Directory {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes over what the registry says. An unreachable chain leaves the list as it is.
-    pub(crate) async fn refresh(&self, chain: &ChainClient) {
+    /// Takes over what the registry says. An unreachable chain leaves the list as it is, and gives false.
+    pub(crate) async fn refresh(&self, chain: &ChainClient) -> bool {
         match chain.active_orchestrators().await {
             Ok(records) => {
                 let registered = records.iter().filter_map(Orchestrator::registered).collect();
                 let merged = Arc::new(merge(&self.configured, registered));
                 *self.known.lock().unwrap_or_else(PoisonError::into_inner) = merged;
+                true
             }
             Err(error) => {
-                tracing::warn!(%error, "orchestrator registry cannot be read, keeping the last list")
+                tracing::warn!(%error, "orchestrator registry cannot be read, keeping the last list");
+                false
             }
         }
     }

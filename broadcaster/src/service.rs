@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use alloy_primitives::Address;
-use framemill_contracts::ChainClient;
+use framemill_contracts::{ChainClient, ChainFeed, Change, Changes, EventKind, FeedConfig, Follower, Start};
 use framemill_network::{Network, SigningDomain};
 use framemill_verification::Policy;
 use framemill_verification::policy::attention::Sight;
@@ -34,7 +34,7 @@ use crate::stream::{StreamHandle, StreamInner};
 /// Pause between two looks at the list while waiting for orchestrators.
 const WAIT_STEP: Duration = Duration::from_millis(50);
 
-/// Pause between two looks at round and deposit: about a block.
+/// Pause between two looks at round and deposit where no changes are followed, or the last look failed: about a block.
 const PAYER_REFRESH: Duration = Duration::from_secs(5);
 
 /// Collects the parts of a [`Broadcaster`].
@@ -131,40 +131,77 @@ impl BroadcasterBuilder {
         if let Some(keeper) = keeper {
             shared.tasks.spawn(keeper.run(Arc::clone(&shared.sampling), shared.cancel.clone()));
         }
-        if let Some(chain) = self.chain {
-            shared.directory.refresh(&chain).await;
-            shared.tasks.spawn(keep_fresh(Arc::clone(&shared), chain));
-        }
+        let feed = self
+            .chain
+            .clone()
+            .map(|chain| ChainFeed::start(Follower::new(chain, Start::Now), FeedConfig::default()));
         if let Some(payer) = shared.payer.clone() {
-            shared.tasks.spawn(keep_payer_fresh(payer, shared.cancel.clone()));
+            let changes = feed.as_ref().map(ChainFeed::subscribe);
+            shared.tasks.spawn(keep_payer_fresh(payer, changes, shared.cancel.clone()));
+        }
+        if let (Some(chain), Some(feed)) = (self.chain, feed) {
+            let changes = feed.subscribe();
+            shared.directory.refresh(&chain).await;
+            shared.tasks.spawn(keep_fresh(Arc::clone(&shared), chain, feed, changes));
         }
         shared.metrics.orchestrators.set(gauge(shared.directory.list().len()));
         Ok(Broadcaster { shared })
     }
 }
 
-/// Reads the registry until the broadcaster ends.
-async fn keep_fresh(shared: Arc<Shared>, chain: ChainClient) {
+/// Reads the registry when an event may have changed it, until the broadcaster ends. The feed lives as long.
+async fn keep_fresh(shared: Arc<Shared>, chain: ChainClient, _feed: ChainFeed, mut changes: Changes) {
+    // What happened between the first read and the feed's first block is in no event.
+    let mut begun = false;
+    let mut stale = false;
     loop {
+        let wanted = |change: &Change| change.changes_orchestrators() || !begun;
         tokio::select! {
             () = shared.cancel.cancelled() => return,
-            () = tokio::time::sleep(shared.config.registry_refresh) => {}
+            changed = changes.until(wanted) => if changed.is_none() { return },
+            () = tokio::time::sleep(shared.config.registry_retry), if stale => {}
         }
-        shared.directory.refresh(&chain).await;
+        begun = true;
+        stale = !shared.directory.refresh(&chain).await;
         shared.metrics.orchestrators.set(gauge(shared.directory.list().len()));
     }
 }
 
-/// Looks at round and deposit until the broadcaster ends: a payer that never sees a top-up stops paying.
-async fn keep_payer_fresh(payer: Sender, cancel: CancellationToken) {
+/// Looks at round and deposit until the broadcaster ends: a payer that never sees a top-up stops paying. With changes to
+/// follow, only what concerns it makes it look.
+async fn keep_payer_fresh(payer: Sender, mut changes: Option<Changes>, cancel: CancellationToken) {
+    let me = payer.address();
+    let mut by_clock = changes.is_none();
+    let mut begun = false;
     loop {
+        let concerns = |change: &Change| !begun || concerns_payer(change, me);
+        let news = async {
+            match &mut changes {
+                Some(changes) => changes.until(concerns).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = cancel.cancelled() => return,
-            () = tokio::time::sleep(PAYER_REFRESH) => {}
+            changed = news => if changed.is_none() { return },
+            () = tokio::time::sleep(PAYER_REFRESH), if by_clock => {}
         }
-        if let Err(error) = payer.refresh().await {
+        begun = true;
+        let refreshed = payer.refresh().await;
+        if let Err(error) = &refreshed {
             tracing::debug!(%error, "deposit cannot be read, payments go on with the last one seen");
         }
+        by_clock = changes.is_none() || refreshed.is_err();
+    }
+}
+
+/// Whether round or deposit of an account may be another after a change.
+fn concerns_payer(change: &Change, payer: Address) -> bool {
+    match change {
+        Change::Missed | Change::Answers(true) => true,
+        other => other.event().is_some_and(|event| {
+            event.kind.sender() == Some(payer) || matches!(event.kind, EventKind::RoundStarted { .. })
+        }),
     }
 }
 

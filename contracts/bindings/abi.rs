@@ -22,8 +22,18 @@ mod generated {
     );
     sol!(
         #[sol(abi)]
+        BondingVotes,
+        "abi/BondingVotes.json"
+    );
+    sol!(
+        #[sol(abi)]
         Controller,
         "abi/Controller.json"
+    );
+    sol!(
+        #[sol(abi)]
+        FramemillGovernor,
+        "abi/FramemillGovernor.json"
     );
     sol!(
         #[sol(abi)]
@@ -55,11 +65,28 @@ mod generated {
         TicketBroker,
         "abi/TicketBroker.json"
     );
+    sol!(
+        #[sol(abi)]
+        Treasury,
+        "abi/Treasury.json"
+    );
+}
+
+/// Its own module: it states the same structs as the contract that it is part of.
+#[allow(missing_docs, clippy::all, reason = "generated from the ABI, whose documentation is the interfaces'")]
+pub(crate) mod extension {
+    use alloy::sol;
+
+    sol!(
+        #[sol(abi)]
+        BondingExtension,
+        "abi/BondingExtension.json"
+    );
 }
 
 pub(crate) use generated::{
-    BondingManager, BondingState, Controller, FramemillToken, ITicketBroker, Minter, Proxy, RoundsManager,
-    ServiceRegistry, TicketBroker,
+    BondingManager, BondingState, BondingVotes, Controller, FramemillGovernor, FramemillToken, IBondingTypes,
+    ITicketBroker, Minter, Proxy, RoundsManager, ServiceRegistry, TicketBroker, Treasury,
 };
 
 /// Contracts name an error at most this large; a longer answer is cut before it is shown.
@@ -68,13 +95,16 @@ const MAX_SHOWN_BYTES: usize = 128;
 static ERRORS: LazyLock<HashMap<Selector, AbiError>> = LazyLock::new(|| {
     [
         BondingManager::abi::errors(),
+        BondingVotes::abi::errors(),
         Controller::abi::errors(),
+        FramemillGovernor::abi::errors(),
         FramemillToken::abi::errors(),
         Minter::abi::errors(),
         Proxy::abi::errors(),
         RoundsManager::abi::errors(),
         ServiceRegistry::abi::errors(),
         TicketBroker::abi::errors(),
+        Treasury::abi::errors(),
     ]
     .into_iter()
     .flat_map(|errors| errors.into_values().flatten())

@@ -8,7 +8,7 @@ use std::{
 };
 
 use alloy::{
-    primitives::{Address, U256},
+    primitives::{Address, B256, U256},
     providers::{Provider, ProviderBuilder, RootProvider},
     signers::local::PrivateKeySigner,
 };
@@ -190,6 +190,11 @@ impl DevChain {
         self.call("anvil_mine", json!([U256::from(blocks)])).await
     }
 
+    /// Adds `blocks` empty blocks whose times are `seconds` apart.
+    pub async fn mine_every(&self, blocks: u64, seconds: u64) -> Result<(), AnvilError> {
+        self.call("anvil_mine", json!([U256::from(blocks), U256::from(seconds)])).await
+    }
+
     /// Sets what an account holds, in wei.
     pub async fn set_balance(&self, account: Address, wei: U256) -> Result<(), AnvilError> {
         self.call("anvil_setBalance", json!([account, wei])).await
@@ -200,9 +205,29 @@ impl DevChain {
         self.call("evm_setAutomine", json!([on])).await
     }
 
+    /// Sets the base fee of the next block, in wei per unit of gas.
+    pub async fn set_next_base_fee(&self, wei: u128) -> Result<(), AnvilError> {
+        self.call("anvil_setNextBlockBaseFeePerGas", json!([U256::from(wei)])).await
+    }
+
+    /// Forgets a transaction that waits to be mined.
+    pub async fn drop_transaction(&self, hash: B256) -> Result<(), AnvilError> {
+        self.call("anvil_dropTransaction", json!([hash])).await
+    }
+
+    /// Forgets every transaction that waits to be mined.
+    pub async fn drop_all_transactions(&self) -> Result<(), AnvilError> {
+        self.call("anvil_dropAllTransactions", json!([])).await
+    }
+
     /// Replaces the last `depth` blocks by empty ones.
     pub async fn reorganise(&self, depth: u64) -> Result<(), AnvilError> {
         self.call("anvil_reorg", json!([depth, []])).await
+    }
+
+    /// Takes the last `depth` blocks away.
+    pub async fn roll_back(&self, depth: u64) -> Result<(), AnvilError> {
+        self.call("anvil_rollback", json!([depth])).await
     }
 
     async fn call(&self, method: &'static str, params: Value) -> Result<(), AnvilError> {

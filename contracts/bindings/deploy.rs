@@ -6,7 +6,7 @@ use std::{
 };
 
 use alloy::{
-    primitives::{Address, Bytes, U256, keccak256},
+    primitives::{Address, Bytes, U256, aliases::U48, keccak256},
     sol_types::{SolCall, SolConstructor},
 };
 use serde::{Deserialize, Serialize};
@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ChainConfig, ChainError, PrivateKeySigner,
     abi::{
-        BondingManager, BondingState, Controller, FramemillToken, Minter, Proxy, RoundsManager,
-        ServiceRegistry, TicketBroker,
+        BondingManager, BondingState, BondingVotes, Controller, FramemillGovernor, FramemillToken, Minter,
+        Proxy, RoundsManager, ServiceRegistry, TicketBroker, Treasury, extension,
     },
     rpc::Rpc,
     tx::{self, Account, Draft},
@@ -45,6 +45,22 @@ pub struct DeployParams {
     pub sender_unlock_rounds: u64,
     /// Rounds after its own in which a ticket can be redeemed.
     pub ticket_validity_rounds: u64,
+    /// Share of every reward that goes to the treasury, in parts per million; at most 250,000.
+    pub treasury_share_ppm: u32,
+    /// Balance of the treasury, in base units of the token, at which it takes no share any more.
+    pub treasury_ceiling: U256,
+    /// Rounds between a proposal and the round whose stake votes on it; at least 1.
+    pub voting_delay_rounds: u64,
+    /// Rounds of voting; with the delay at most 30.
+    pub voting_period_rounds: u32,
+    /// Votes (base units of stake) that a proposer needs.
+    pub proposal_threshold: U256,
+    /// Share of the active stake that must vote for a proposal or abstain, in percent.
+    pub quorum_percent: u32,
+    /// Seconds between a decision and its execution.
+    pub timelock_seconds: u64,
+    /// Whether the treasury's timelock is offered the ownership of all contracts; the first decision takes it.
+    pub hand_over: bool,
     /// Tokens (base units) made for the deploying account, to be handed to stakers.
     pub initial_supply: U256,
 }
@@ -58,16 +74,28 @@ impl Default for DeployParams {
             active_set_size: 100,
             sender_unlock_rounds: 40,
             ticket_validity_rounds: 2,
-            initial_supply: U256::from(10_000_000u64) * U256::from(10u64).pow(U256::from(18)),
+            treasury_share_ppm: 100_000,
+            treasury_ceiling: tokens(500_000),
+            voting_delay_rounds: 1,
+            voting_period_rounds: 10,
+            proposal_threshold: tokens(100),
+            quorum_percent: 33,
+            timelock_seconds: 172_800,
+            hand_over: false,
+            initial_supply: tokens(10_000_000),
         }
     }
 }
 
 impl DeployParams {
-    /// A chain on one machine: rounds of 50 blocks, no lock period, the rest as in production.
+    /// A chain on one machine: rounds of 50 blocks, no lock period, no treasury share, the rest as in production.
     pub fn devnet() -> Self {
-        Self { round_length: 50, round_lock_ppm: 0, ..Self::default() }
+        Self { round_length: 50, round_lock_ppm: 0, treasury_share_ppm: 0, ..Self::default() }
     }
+}
+
+fn tokens(count: u64) -> U256 {
+    U256::from(count) * U256::from(10u64).pow(U256::from(18))
 }
 
 /// Where the contracts are. One JSON file, written by [`deploy`]'s caller with [`Deployment::save`].
@@ -92,11 +120,17 @@ pub struct Deployment {
     pub ticket_broker: Address,
     /// Service addresses and signing keys.
     pub service_registry: Address,
+    /// Stake as votes.
+    pub bonding_votes: Address,
+    /// Proposals and ballots.
+    pub governor: Address,
+    /// Timelock of decisions, and what they can spend.
+    pub treasury: Address,
 }
 
 impl Deployment {
     /// Every contract with its name.
-    pub fn contracts(&self) -> [(&'static str, Address); 7] {
+    pub fn contracts(&self) -> [(&'static str, Address); 10] {
         [
             ("Controller", self.controller),
             ("FramemillToken", self.token),
@@ -105,6 +139,9 @@ impl Deployment {
             ("Minter", self.minter),
             ("TicketBroker", self.ticket_broker),
             ("ServiceRegistry", self.service_registry),
+            ("BondingVotes", self.bonding_votes),
+            ("FramemillGovernor", self.governor),
+            ("Treasury", self.treasury),
         ]
     }
 
@@ -202,18 +239,22 @@ struct Plan {
     addresses: [Address; CREATIONS],
 }
 
-const CREATIONS: usize = 11;
+const CREATIONS: usize = 15;
 const CONTROLLER: usize = 0;
 const TOKEN: usize = 1;
-const BONDING_CODE: usize = 2;
-const MINTER_CODE: usize = 3;
-const ROUNDS_CODE: usize = 4;
-const REGISTRY_CODE: usize = 5;
-const BROKER: usize = 6;
-const BONDING: usize = 7;
-const MINTER: usize = 8;
-const ROUNDS: usize = 9;
-const REGISTRY: usize = 10;
+const EXTENSION: usize = 2;
+const BONDING_CODE: usize = 3;
+const MINTER_CODE: usize = 4;
+const ROUNDS_CODE: usize = 5;
+const REGISTRY_CODE: usize = 6;
+const BROKER: usize = 7;
+const BONDING: usize = 8;
+const MINTER: usize = 9;
+const ROUNDS: usize = 10;
+const REGISTRY: usize = 11;
+const VOTES: usize = 12;
+const TREASURY: usize = 13;
+const GOVERNOR: usize = 14;
 
 impl Plan {
     fn new(owner: Address, first_nonce: u64) -> Self {
@@ -232,13 +273,17 @@ impl Plan {
             minter: self.addresses[MINTER],
             ticket_broker: self.addresses[BROKER],
             service_registry: self.addresses[REGISTRY],
+            bonding_votes: self.addresses[VOTES],
+            governor: self.addresses[GOVERNOR],
+            treasury: self.addresses[TREASURY],
         }
     }
 
     fn drafts(&self, params: &DeployParams) -> Vec<Draft> {
         let mut drafts = self.code(params);
         drafts.extend(self.proxies(params));
-        drafts.extend(self.wiring());
+        drafts.extend(self.governance(params));
+        drafts.extend(self.wiring(params));
         drafts
     }
 
@@ -251,13 +296,22 @@ impl Plan {
             roundsManager: a[ROUNDS],
             ticketBroker: a[BROKER],
         };
+        let extension = extension::BondingExtension::constructorCall {
+            controller_,
+            siblings: extension::BondingState::Siblings {
+                token: siblings.token,
+                minter: siblings.minter,
+                roundsManager: siblings.roundsManager,
+                ticketBroker: siblings.ticketBroker,
+            },
+        };
         let controller = Controller::constructorCall { owner_: self.owner };
         let token = FramemillToken::constructorCall {
             controller_,
             holder: self.owner,
             supply: params.initial_supply,
         };
-        let bonding = BondingManager::constructorCall { controller_, siblings };
+        let bonding = BondingManager::constructorCall { controller_, siblings, extension_: a[EXTENSION] };
         let minter = Minter::constructorCall { controller_, token_: a[TOKEN], bondingManager_: a[BONDING] };
         let rounds = RoundsManager::constructorCall {
             controller_,
@@ -275,6 +329,7 @@ impl Plan {
         vec![
             create("new Controller", &Controller::BYTECODE, &controller),
             create("new FramemillToken", &FramemillToken::BYTECODE, &token),
+            create("new BondingExtension", &extension::BondingExtension::BYTECODE, &extension),
             create("new BondingManager", &BondingManager::BYTECODE, &bonding),
             create("new Minter", &Minter::BYTECODE, &minter),
             create("new RoundsManager", &RoundsManager::BYTECODE, &rounds),
@@ -312,13 +367,38 @@ impl Plan {
         ]
     }
 
-    fn wiring(&self) -> Vec<Draft> {
+    fn governance(&self, params: &DeployParams) -> Vec<Draft> {
+        let a = &self.addresses;
+        let votes = BondingVotes::constructorCall { bondingManager_: a[BONDING], roundsManager_: a[ROUNDS] };
+        let treasury = Treasury::constructorCall {
+            minDelay: U256::from(params.timelock_seconds),
+            proposers: vec![a[GOVERNOR]],
+            // Anybody may execute what has waited.
+            executors: vec![Address::ZERO],
+        };
+        let settings = FramemillGovernor::Settings {
+            votingDelay: U48::from(params.voting_delay_rounds),
+            votingPeriod: params.voting_period_rounds,
+            proposalThreshold: params.proposal_threshold,
+            quorumPercent: U256::from(params.quorum_percent),
+        };
+        let governor =
+            FramemillGovernor::constructorCall { votes: a[VOTES], timelock: a[TREASURY], s: settings };
+        vec![
+            create("new BondingVotes", &BondingVotes::BYTECODE, &votes),
+            create("new Treasury", &Treasury::BYTECODE, &treasury),
+            create("new FramemillGovernor", &FramemillGovernor::BYTECODE, &governor),
+        ]
+    }
+
+    fn wiring(&self, params: &DeployParams) -> Vec<Draft> {
         let a = &self.addresses;
         let set = |name: &str, index: usize, managed: bool| {
             let call = Controller::setContractCall { id: keccak256(name), target: a[index], managed };
             call_draft(a[CONTROLLER], &call)
         };
-        vec![
+        let share = U256::from(params.treasury_share_ppm);
+        let mut drafts = vec![
             call_draft(a[TOKEN], &FramemillToken::setMinterCall { minter_: a[MINTER] }),
             set("FramemillToken", TOKEN, false),
             set("BondingManager", BONDING, true),
@@ -326,8 +406,21 @@ impl Plan {
             set("RoundsManager", ROUNDS, true),
             set("ServiceRegistry", REGISTRY, true),
             set("TicketBroker", BROKER, true),
+            set("BondingVotes", VOTES, false),
+            set("FramemillGovernor", GOVERNOR, false),
+            set("Treasury", TREASURY, false),
+            call_draft(a[MINTER], &Minter::setTreasuryCall { treasury_: a[TREASURY] }),
+            call_draft(a[MINTER], &Minter::setTreasuryRewardCutRateCall { ppm: share }),
+            call_draft(a[MINTER], &Minter::setTreasuryBalanceCeilingCall { amount: params.treasury_ceiling }),
             call_draft(a[ROUNDS], &RoundsManager::initializeRoundCall {}),
-        ]
+        ];
+        if params.hand_over {
+            drafts.push(call_draft(
+                a[CONTROLLER],
+                &Controller::transferOwnershipCall { newOwner: a[TREASURY] },
+            ));
+        }
+        drafts
     }
 }
 

@@ -9,8 +9,17 @@ import {IManaged} from "./interfaces/IManaged.sol";
 contract Controller is IController, Ownable2Step {
     /// @dev Each push costs about 10,000 gas; the fuse must fit into any block.
     uint256 public constant MAX_MANAGED = 32;
+    /// @inheritdoc IController
+    uint256 public constant MAX_PAUSE = 14 days;
+    /// @inheritdoc IController
+    uint256 public constant GUARDIAN_REST = 28 days;
 
     bool public override paused;
+    /// @inheritdoc IController
+    uint64 public pauseEnds;
+    uint64 private _guardianReady;
+    /// @inheritdoc IController
+    address public guardian;
     address[] private _managed;
     mapping(address target => bool known) private _isManaged;
     mapping(bytes32 id => address target) private _registry;
@@ -30,13 +39,27 @@ contract Controller is IController, Ownable2Step {
     }
 
     /// @inheritdoc IController
-    function pause() external onlyOwner {
+    function pause() external {
+        if (msg.sender == guardian) {
+            if (block.timestamp < _guardianReady) revert GuardianRests(_guardianReady);
+            _guardianReady = uint64(block.timestamp + MAX_PAUSE + GUARDIAN_REST);
+        } else {
+            _checkOwner();
+        }
+        pauseEnds = uint64(block.timestamp + MAX_PAUSE);
         _setPaused(true);
     }
 
     /// @inheritdoc IController
-    function unpause() external onlyOwner {
+    function unpause() external {
+        if (msg.sender != guardian && block.timestamp < pauseEnds) _checkOwner();
         _setPaused(false);
+    }
+
+    /// @inheritdoc IController
+    function setGuardian(address guardian_) external onlyOwner {
+        guardian = guardian_;
+        emit GuardianSet(guardian_);
     }
 
     /// @inheritdoc IController

@@ -4,13 +4,14 @@ pragma solidity 0.8.37;
 import {ERC20} from "@openzeppelin/contracts/token/ERC20/ERC20.sol";
 import {ERC20Burnable} from "@openzeppelin/contracts/token/ERC20/extensions/ERC20Burnable.sol";
 import {ERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/ERC20Permit.sol";
-import {ERC20Votes} from "@openzeppelin/contracts/token/ERC20/extensions/ERC20Votes.sol";
-import {Nonces} from "@openzeppelin/contracts/utils/Nonces.sol";
 import {IFramemillToken} from "./interfaces/IFramemillToken.sol";
 import {IOwned} from "./Managed.sol";
 
 /// @title FramemillToken; its contract is IFramemillToken
-contract FramemillToken is IFramemillToken, ERC20Votes, ERC20Permit, ERC20Burnable {
+contract FramemillToken is IFramemillToken, ERC20Permit, ERC20Burnable {
+    /// @inheritdoc IFramemillToken
+    uint256 public constant MAX_SUPPLY = type(uint96).max;
+
     IOwned public immutable controller;
 
     address public minter;
@@ -20,7 +21,7 @@ contract FramemillToken is IFramemillToken, ERC20Votes, ERC20Permit, ERC20Burnab
         ERC20Permit("Framemill Token")
     {
         controller = controller_;
-        _mint(holder, supply);
+        _make(holder, supply);
     }
 
     /// @inheritdoc IFramemillToken
@@ -33,16 +34,17 @@ contract FramemillToken is IFramemillToken, ERC20Votes, ERC20Permit, ERC20Burnab
     /// @inheritdoc IFramemillToken
     function mint(address to, uint256 amount) external {
         if (msg.sender != minter) revert Unauthorized(msg.sender);
+        _make(to, amount);
+    }
+
+    /// @inheritdoc IFramemillToken
+    function burn(uint256 amount) public override(IFramemillToken, ERC20Burnable) {
+        super.burn(amount);
+    }
+
+    function _make(address to, uint256 amount) private {
+        uint256 supply = totalSupply();
+        if (amount > MAX_SUPPLY - supply) revert SupplyExceeded(amount, MAX_SUPPLY - supply);
         _mint(to, amount);
-    }
-
-    /// @dev Both bases define it.
-    function nonces(address owner_) public view override(ERC20Permit, Nonces) returns (uint256) {
-        return super.nonces(owner_);
-    }
-
-    /// @dev Both bases define it.
-    function _update(address from, address to, uint256 amount) internal override(ERC20, ERC20Votes) {
-        super._update(from, to, amount);
     }
 }

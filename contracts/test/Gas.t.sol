@@ -38,62 +38,6 @@ contract GasTest is MarketTest {
         vm.snapshotGasLastCall("redeem batch of 50, whole");
     }
 
-    function test_Stake() public {
-        address staker = address(0xD1);
-        token.transfer(staker, 30 * TOKENS);
-        vm.prank(staker);
-        token.approve(address(bonding), type(uint256).max);
-        vm.prank(staker);
-        bonding.bond(10 * TOKENS, orch);
-        vm.snapshotGasLastCall("bond, new delegator");
-        nextRound();
-        vm.prank(staker);
-        bonding.bond(10 * TOKENS, orch);
-        vm.snapshotGasLastCall("bond, more in a later round");
-        nextRound();
-        vm.prank(staker);
-        bonding.unbond(TOKENS);
-        vm.snapshotGasLastCall("unbond");
-        nextRound();
-        vm.prank(staker);
-        bonding.rebond(0);
-        vm.snapshotGasLastCall("rebond");
-    }
-
-    function test_Earnings() public {
-        bond(address(0xD1), 10 * TOKENS, orch);
-        nextRound();
-        vm.prank(orch);
-        bonding.reward();
-        vm.snapshotGasLastCall("reward, pool has waiting stake");
-        nextRound();
-        vm.prank(orch);
-        bonding.reward();
-        vm.snapshotGasLastCall("reward");
-        redeem(winner(orch, 1));
-        nextRound();
-        vm.prank(address(0xD1));
-        bonding.claimEarnings();
-        vm.snapshotGasLastCall("claim earnings, first");
-        redeem(winner(orch, 2));
-        nextRound();
-        vm.prank(address(0xD1));
-        bonding.claimEarnings();
-        vm.snapshotGasLastCall("claim earnings, later");
-        vm.prank(address(0xD1));
-        bonding.withdrawFees(payable(address(0xD1)), 1);
-        vm.snapshotGasLastCall("withdraw fees");
-    }
-
-    function test_Round() public {
-        for (uint256 i; i < 8; ++i) {
-            nextRound();
-        }
-        vm.roll(rounds.currentRoundStartBlock() + ROUND);
-        rounds.initializeRound();
-        vm.snapshotGasLastCall("initialize round");
-    }
-
     function _redeemBatch(uint64 first, uint256 count) private {
         (ITicketBroker.Ticket[] memory tickets, bytes[] memory signatures, uint256[] memory rands) =
             batch(orch, first, count);

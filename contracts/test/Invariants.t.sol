@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {IBondingManager} from "../src/interfaces/IBondingManager.sol";
+import {IBondingTypes} from "../src/interfaces/IBondingTypes.sol";
 import {ITicketBroker} from "../src/interfaces/ITicketBroker.sol";
 import {Market} from "./Market.sol";
 
@@ -25,6 +25,9 @@ contract MarketHandler is Market {
             token.approve(address(bonding), type(uint256).max);
             vm.prank(account);
             bonding.bond(100 * TOKENS, i < ACTORS / 2 ? account : actor(i - ACTORS / 2));
+            if (i >= ACTORS / 2) continue;
+            vm.prank(account);
+            bonding.transcoder(100_000, 500_000);
         }
         fund(5 ether, 5 ether);
         nextRound();
@@ -155,7 +158,7 @@ contract MarketHandler is Market {
         uint256 owed;
         uint256[] memory pools = new uint256[](ACTORS);
         for (uint256 i; i < ACTORS; ++i) {
-            IBondingManager.Delegator memory d = bonding.getDelegator(actor(i));
+            IBondingTypes.Delegator memory d = bonding.getDelegator(actor(i));
             owed += d.bondedAmount;
             if (d.delegateAddress != address(0)) {
                 pools[uint160(d.delegateAddress) - FIRST] += d.bondedAmount;

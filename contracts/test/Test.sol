@@ -21,6 +21,7 @@ interface Vm {
     function snapshotGasLastCall(string calldata name) external returns (uint256);
     function toString(uint256 value) external pure returns (string memory);
     function chainId(uint256 id) external;
+    function warp(uint256 timestamp) external;
 }
 
 /// @dev What Forge needs to find and judge a test.

@@ -1,8 +1,21 @@
 //! The command line.
 
+mod governance;
+mod stake;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+
+pub use governance::{BallotArg, GovernanceCommand, ProposalArgs, ProposeArgs, VoteArgs};
+pub use stake::{
+    BondArgs, EstimateArgs, HistoryArgs, LockArgs, MoveArgs, RebondArgs, ShowArgs, SignArgs, StakeCommand,
+    TermsArgs, TransferArgs, UnbondArgs, WithdrawFeesArgs,
+};
+
+/// How a command ends, for scripts.
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not confirmed: nothing was signed, 4 the contracts \
+refused, 5 the chain did not answer or mine in time: look before you repeat";
 
 /// A decentralized market for live-video transcoding: buy it, sell it, mine it.
 #[derive(Debug, Parser)]
@@ -50,8 +63,14 @@ pub enum Command {
     #[command(subcommand)]
     Dispute(DisputeCommand),
     /// Keys, balances, deposit and reserve
-    #[command(subcommand)]
+    #[command(subcommand, after_help = EXIT_CODES)]
     Wallet(WalletCommand),
+    /// Delegate stake, and see what it earns
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Stake(StakeCommand),
+    /// Propose and vote on what stake decides
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Governance(GovernanceCommand),
     /// What this machine can transcode with
     Devices(JsonArgs),
     /// Check or show the effective configuration
@@ -208,33 +227,59 @@ pub enum WalletCommand {
     /// Read a private key (hex) from standard input and write its keystore
     Import(JsonArgs),
     /// Print the key's address
+    #[command(alias = "show")]
     Address(JsonArgs),
     /// Balance, deposit, reserve and fees
-    Balance(JsonArgs),
+    Balance(BalanceArgs),
+    /// Send ether or tokens
+    Send(SendArgs),
     /// Add to the ticket deposit and reserve
     Fund(FundArgs),
     /// Start the waiting period after which deposit and reserve can be withdrawn
-    Unlock(JsonArgs),
+    Unlock(SignArgs),
     /// Stop the waiting period
-    CancelUnlock(JsonArgs),
+    CancelUnlock(SignArgs),
     /// Withdraw deposit and reserve after the waiting period
-    Withdraw(JsonArgs),
+    Withdraw(SignArgs),
     /// Withdraw the fees an orchestrator earned
-    WithdrawFees(JsonArgs),
+    WithdrawFees(SignArgs),
+}
+
+/// `framemill wallet balance`
+#[derive(Debug, Args)]
+pub struct BalanceArgs {
+    /// The account [default: your own]
+    pub account: Option<String>,
+    #[command(flatten)]
+    /// How to print.
+    pub output: JsonArgs,
+}
+
+/// `framemill wallet send`
+#[derive(Debug, Args)]
+pub struct SendArgs {
+    /// What to send, like "0.2 ETH" or "1.5 MILL"
+    pub amount: String,
+    /// Who gets it
+    #[arg(long, value_name = "ADDRESS")]
+    pub to: String,
+    #[command(flatten)]
+    /// How to sign.
+    pub sign: SignArgs,
 }
 
 /// `framemill wallet fund`
 #[derive(Debug, Args)]
 pub struct FundArgs {
-    /// Added to the deposit, which pays for tickets: 1.5ether, 20gwei or plain wei
+    /// Added to the deposit, which pays for tickets: 1.5ETH, 20gwei or plain wei
     #[arg(long, default_value = "0")]
     pub deposit: String,
     /// Added to the reserve, which guarantees tickets when the deposit runs out
     #[arg(long, default_value = "0")]
     pub reserve: String,
     #[command(flatten)]
-    /// How to print.
-    pub output: JsonArgs,
+    /// How to sign.
+    pub sign: SignArgs,
 }
 
 /// How to print.

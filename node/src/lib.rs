@@ -18,11 +18,13 @@ pub mod keystore;
 pub mod process;
 pub mod runtime;
 mod telemetry;
+mod transact;
 
 use std::process::ExitCode;
 
 use cli::{Cli, Command, Common};
 use config::{Config, Sources};
+use framemill_contracts::ChainError;
 
 /// Runs one command line to its end.
 pub fn run(cli: Cli) -> ExitCode {
@@ -30,8 +32,23 @@ pub fn run(cli: Cli) -> ExitCode {
         Ok(status) => status,
         Err(error) => {
             eprintln!("framemill: {}", explain(&error));
-            ExitCode::FAILURE
+            exit_code(&error)
         }
+    }
+}
+
+/// What scripts need to tell apart; `framemill stake --help` lists them.
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    const NOT_CONFIRMED: u8 = 3;
+    const REFUSED: u8 = 4;
+    const RETRY: u8 = 5;
+    if error.is::<transact::NotConfirmed>() {
+        return NOT_CONFIRMED.into();
+    }
+    match error.chain().find_map(|cause| cause.downcast_ref::<ChainError>()) {
+        Some(ChainError::Reverted { .. } | ChainError::MinedReverted { .. }) => REFUSED.into(),
+        Some(error) if error.is_retryable() => RETRY.into(),
+        _ => ExitCode::FAILURE,
     }
 }
 
@@ -77,6 +94,8 @@ async fn role(config: &Config, cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Transcoder(args) => commands::transcoder::run(config, args).await,
         Command::Transcode(args) => commands::transcode::run(config, args).await,
         Command::Wallet(command) => commands::wallet::run(config, command).await,
+        Command::Governance(command) => commands::governance::run(config, command).await,
+        Command::Stake(command) => commands::stake::run(config, command).await,
         Command::Devices(output) => commands::devices::run(config, *output).await,
         Command::Verify(_) | Command::Audit(_) | Command::Dispute(_) | Command::Config(_) => {
             unreachable!("these ended before a runtime was needed")

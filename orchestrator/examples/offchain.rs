@@ -33,6 +33,7 @@ async fn main() -> Result<(), Failure> {
         domain: SigningDomain::default(),
         work_token: token.clone(),
         payments: None,
+        duties: None,
         registry: prometheus::Registry::new(),
     };
     let orchestrator = Orchestrator::start(OrchestratorConfig::default(), deps).await?;

@@ -3,7 +3,8 @@
 use alloy_primitives::{Address, Bytes};
 use async_trait::async_trait;
 use framemill_contracts::{
-    ChainClient, ChainError, PreparedTx, Redemption, Ticket, TicketOutcome, TxStatus as ChainTxStatus,
+    ChainClient, ChainError, Changes, PreparedTx, Redemption, Ticket, TicketOutcome, TicketView,
+    TxStatus as ChainTxStatus,
 };
 use probabilistic_ticket::{
     Broker, BrokerError, BrokerView, ChainView, Domain, PreparedRedemption, RecipientConfig, Round,
@@ -14,13 +15,19 @@ use probabilistic_ticket::{
 #[derive(Clone)]
 pub struct ChainBroker {
     client: ChainClient,
+    view: TicketView,
     recipient: Address,
 }
 
 impl ChainBroker {
-    /// A broker that redeems for `recipient` with the client's key.
+    /// A broker that redeems for `recipient` with the client's key and asks the chain at every read.
     pub fn new(client: ChainClient, recipient: Address) -> Self {
-        Self { client, recipient }
+        Self { view: TicketView::asking(client.clone()), client, recipient }
+    }
+
+    /// As [`ChainBroker::new`], but asks only for what these changes of the chain have touched.
+    pub fn following(client: ChainClient, recipient: Address, changes: Changes) -> Self {
+        Self { view: TicketView::following(client.clone(), changes), client, recipient }
     }
 
     /// Defaults for a recipient whose tickets this broker pays.
@@ -42,7 +49,7 @@ impl std::fmt::Debug for ChainBroker {
 #[async_trait]
 impl BrokerView for ChainBroker {
     async fn chain(&self) -> Result<ChainView, BrokerError> {
-        let now = self.client.ticket_context().await.map_err(refusal)?;
+        let now = self.view.context().await.map_err(refusal)?;
         Ok(ChainView {
             round: Round(now.round),
             round_block_hash: now.round_block_hash,
@@ -52,7 +59,7 @@ impl BrokerView for ChainBroker {
     }
 
     async fn funds(&self, sender: Address, claimant: Address) -> Result<SenderFunds, BrokerError> {
-        let funds = self.client.ticket_funds(sender, claimant).await.map_err(refusal)?;
+        let funds = self.view.funds(sender, claimant).await.map_err(refusal)?;
         Ok(SenderFunds {
             deposit: Wei(funds.deposit),
             claimable_reserve: Wei(funds.claimable_reserve),
@@ -64,7 +71,7 @@ impl BrokerView for ChainBroker {
 #[async_trait]
 impl Broker for ChainBroker {
     async fn lane_nonce(&self, sender: Address, lane: u64) -> Result<u64, BrokerError> {
-        self.client.lane_nonce(sender, self.recipient, lane).await.map_err(refusal)
+        self.view.lane_nonce(sender, self.recipient, lane).await.map_err(refusal)
     }
 
     async fn prepare(&self, tickets: &[WinningTicket]) -> Result<PreparedRedemption, BrokerError> {
@@ -75,6 +82,14 @@ impl Broker for ChainBroker {
 
     async fn send(&self, prepared: &PreparedRedemption) -> Result<(), BrokerError> {
         self.client.submit(&transaction(prepared)?).await.map_err(refusal)
+    }
+
+    async fn replacement(
+        &self,
+        slow: &PreparedRedemption,
+    ) -> Result<Option<PreparedRedemption>, BrokerError> {
+        let raised = self.client.replacement(&transaction(slow)?).await.map_err(unprepared)?;
+        Ok(raised.map(|tx| PreparedRedemption { tx: tx.hash, raw: tx.raw.to_vec() }))
     }
 
     async fn status(&self, prepared: &PreparedRedemption) -> Result<TxStatus, BrokerError> {
@@ -108,6 +123,8 @@ impl ChainBroker {
         match self.client.submit(&transaction(prepared)?).await {
             Ok(()) => Ok(TxStatus::Pending),
             Err(ChainError::NonceUsed { .. }) => Ok(TxStatus::Dropped),
+            // Another transaction waits with its account nonce: which of the two it will be is open.
+            Err(ChainError::Outbid { .. }) => Ok(TxStatus::Pending),
             Err(error) => Err(refusal(error)),
         }
     }

@@ -20,6 +20,7 @@
 mod chain;
 mod config;
 mod dispatch;
+mod duties;
 mod error;
 mod events;
 mod evidence;
@@ -37,6 +38,7 @@ pub use chain::ChainBroker;
 pub use config::{
     CommitmentOffer, OrchestratorConfig, QUALITY_FLOOR, RedemptionConfig, SegmentLimits, SessionLimits,
 };
+pub use duties::{Duties, DutyPolicy};
 pub use error::OrchestratorError;
 pub use events::OrchestratorEvent;
 pub use evidence::KeptReceipt;

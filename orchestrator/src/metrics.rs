@@ -35,6 +35,12 @@ pub(crate) struct Metrics {
     pub(crate) redemptions: IntCounterVec,
     /// Whether the chain answered last time (1) or not (0).
     pub(crate) chain_up: IntGauge,
+    /// Rounds that this node initialized.
+    pub(crate) rounds: IntCounter,
+    /// Rewards by outcome: `called`, `failed` or `missed`.
+    pub(crate) rewards: IntCounterVec,
+    /// Whether this round's reward is about to be missed (1) or not (0).
+    pub(crate) reward_at_risk: IntGauge,
     /// Time from the accepted header to the whole source.
     pub(crate) upload_seconds: Histogram,
     /// Time from the whole source to the signed receipt.
@@ -70,6 +76,12 @@ impl Metrics {
             tickets: outcomes("tickets_total", "Tickets by outcome.")?,
             redemptions: outcomes("redemptions_total", "Redemptions by outcome.")?,
             chain_up: gauge("chain_up", "Whether the chain answered the last call.")?,
+            rounds: counter("rounds_initialized_total", "Rounds that this node initialized.")?,
+            rewards: outcomes("rewards_total", "Rewards by outcome.")?,
+            reward_at_risk: gauge(
+                "reward_at_risk",
+                "Whether this round's reward is about to be missed: 0 or 1.",
+            )?,
             upload_seconds: seconds("upload_seconds", "Accepted header to whole source.")?,
             transcode_seconds: seconds("transcode_seconds", "Whole source to signed receipt.")?,
         };
@@ -77,7 +89,7 @@ impl Metrics {
         Ok(new)
     }
 
-    fn collectors(&self) -> [Box<dyn Collector>; 15] {
+    fn collectors(&self) -> [Box<dyn Collector>; 18] {
         [
             Box::new(self.quotes.clone()),
             Box::new(self.segments.clone()),
@@ -92,6 +104,9 @@ impl Metrics {
             Box::new(self.tickets.clone()),
             Box::new(self.redemptions.clone()),
             Box::new(self.chain_up.clone()),
+            Box::new(self.rounds.clone()),
+            Box::new(self.rewards.clone()),
+            Box::new(self.reward_at_risk.clone()),
             Box::new(self.upload_seconds.clone()),
             Box::new(self.transcode_seconds.clone()),
         ]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use alloy_primitives::{Address, B256};
 use bytes::Bytes;
+use framemill_contracts::{Change, Changes};
 use probabilistic_ticket::recipient::LimitName;
 use probabilistic_ticket::{
     Broker, BrokerError, Clock, FundingRefusal, Ledger, LedgerError, Recipient, RecipientConfig,
@@ -23,6 +24,7 @@ pub struct Payments {
     recipient: Recipient,
     redeemer: Redeemer,
     broker: Arc<dyn Broker>,
+    changes: Option<Changes>,
 }
 
 impl Payments {
@@ -41,7 +43,14 @@ impl Payments {
         ledger.retire_sessions().await.map_err(RecipientError::from)?;
         let recipient = Recipient::open(config, ledger.clone(), broker.clone(), clock.clone()).await?;
         let redeemer = Redeemer::new(policy, ledger, broker.clone(), clock);
-        Ok(Self { recipient, redeemer, broker })
+        Ok(Self { recipient, redeemer, broker, changes: None })
+    }
+
+    /// Looks at the chain when it has changed, not at intervals.
+    #[must_use]
+    pub fn following(mut self, changes: Changes) -> Self {
+        self.changes = Some(changes);
+        self
     }
 }
 
@@ -135,12 +144,13 @@ impl Till {
     /// before the next begins.
     pub(crate) async fn run(&self, config: &RedemptionConfig, mut on_round: impl FnMut(Round)) {
         let Some(payments) = &self.payments else { return std::future::pending().await };
+        let mut changes = payments.changes.as_ref().map(Changes::resubscribe);
         let mut pause = config.interval;
+        let mut occasion = Occasion::Block;
         loop {
-            match self.turn(payments).await {
+            match self.attend(payments, occasion).await {
                 Ok(round) => {
-                    on_round(round);
-                    self.chain_answers(true);
+                    round.into_iter().for_each(&mut on_round);
                     pause = config.interval;
                 }
                 Err(RedeemError::Broker(BrokerError::Unavailable(reason))) => {
@@ -154,7 +164,32 @@ impl Till {
                     pause = config.max_backoff.max(config.interval);
                 }
             }
-            tokio::time::sleep(pause).await;
+            occasion = next_occasion(changes.as_mut(), pause).await;
+            // What failed is tried again whatever the chain says.
+            if self.metrics.chain_up.get() == 0 {
+                occasion = Occasion::Block;
+            }
+        }
+    }
+
+    /// The round, when the chain was looked at.
+    async fn attend(&self, payments: &Payments, occasion: Occasion) -> Result<Option<Round>, RedeemError> {
+        match occasion {
+            Occasion::Block => {
+                let round = self.turn(payments).await?;
+                self.chain_answers(true);
+                Ok(Some(round))
+            }
+            Occasion::Clock => {
+                self.report(&payments.redeemer.tick().await?);
+                Ok(None)
+            }
+            Occasion::Silence => {
+                if self.chain_answers(false) {
+                    warn!("chain does not answer; winners wait on disk");
+                }
+                Ok(None)
+            }
         }
     }
 
@@ -194,6 +229,46 @@ impl Till {
         if won > 0 {
             info!(tickets = won, "tickets won");
             self.events.send(OrchestratorEvent::TicketsWon { tickets: won });
+        }
+    }
+}
+
+/// Why the till looks at its winners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Occasion {
+    /// The chain may have changed.
+    Block,
+    /// Time has passed.
+    Clock,
+    /// The chain stopped to answer.
+    Silence,
+}
+
+/// Without changes to follow, every interval is a look at the chain. Blocks that queued up need one look.
+async fn next_occasion(changes: Option<&mut Changes>, pause: Duration) -> Occasion {
+    let clock = tokio::time::sleep(pause);
+    let Some(changes) = changes else {
+        clock.await;
+        return Occasion::Block;
+    };
+    tokio::pin!(clock);
+    loop {
+        let change = tokio::select! {
+            () = &mut clock => return Occasion::Clock,
+            change = changes.next() => change,
+        };
+        match change {
+            Some(Change::Head(_) | Change::Missed | Change::Answers(true)) => {
+                let silent =
+                    std::iter::from_fn(|| changes.waiting()).any(|change| change == Change::Answers(false));
+                return if silent { Occasion::Silence } else { Occasion::Block };
+            }
+            Some(Change::Answers(false)) => return Occasion::Silence,
+            Some(_) => {}
+            None => {
+                clock.await;
+                return Occasion::Block;
+            }
         }
     }
 }

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::config::OrchestratorConfig;
+use crate::duties::{Duties, Keeper};
 use crate::error::OrchestratorError;
 use crate::events::{Events, OrchestratorEvent};
 use crate::evidence::{Evidence, KeptReceipt};
@@ -55,6 +56,8 @@ pub struct OrchestratorDeps {
     pub work_token: WorkToken,
     /// Takes tickets; `None` works for free.
     pub payments: Option<Payments>,
+    /// Initializes rounds and calls for rewards; `None` leaves both to others.
+    pub duties: Option<Duties>,
     /// Where the metrics go.
     pub registry: Registry,
 }
@@ -176,6 +179,9 @@ impl Orchestrator {
         });
         info!(address = %shared.key.address(), peer = %shared.network.peer_id(), price = %price, "orchestrator started");
         let mut tasks = Tasks::start(&shared, Servers { quotes, segments, openings, work });
+        if let Some(keeper) = deps.duties.and_then(|duties| Keeper::new(duties, shared.metrics.clone())) {
+            tasks.until_stopped(&shared, "keeper", keeper.run());
+        }
         if let Some(scribe) = scribe {
             let stopped = shared.stopped.clone();
             tasks.rest.spawn(watched(&shared, "notes", scribe.run(stopped)));

@@ -18,6 +18,9 @@ use crate::port::{
 use crate::ticket::{Domain, Scheme, rand_hash};
 use crate::units::{Round, Wei};
 
+/// Where a raw transaction holds its fee.
+const FEE_AT: usize = 8;
+
 /// Time set by hand.
 #[derive(Debug, Default)]
 pub struct ManualClock(AtomicU64);
@@ -55,6 +58,7 @@ pub struct MemoryBroker {
 #[derive(Debug, Default)]
 struct State {
     online: bool,
+    highest_fee: u8,
     chain: Chain,
     /// The chain before each block, newest last.
     history: Vec<Chain>,
@@ -91,7 +95,11 @@ impl MemoryBroker {
             gas_price: Wei::from(1_000_000_000),
         };
         let chain = Chain { view, ..Chain::default() };
-        Self { domain, recipient, state: Mutex::new(State { online: true, chain, ..State::default() }) }
+        Self {
+            domain,
+            recipient,
+            state: Mutex::new(State { online: true, highest_fee: u8::MAX, chain, ..State::default() }),
+        }
     }
 
     /// Sets what stands behind a sender.
@@ -114,6 +122,16 @@ impl MemoryBroker {
     /// Sets the gas price.
     pub fn set_gas_price(&self, price: Wei) {
         self.state().chain.view.gas_price = price;
+    }
+
+    /// Sets how often a transaction may be offered at a higher fee; 254 times at first.
+    pub fn set_replacements(&self, times: u8) {
+        self.state().highest_fee = times.saturating_add(1);
+    }
+
+    /// Every transaction that waits, by its hash.
+    pub fn waiting_hashes(&self) -> Vec<B256> {
+        self.state().pool.values().map(keccak256).collect()
     }
 
     /// Takes the chain away or brings it back.
@@ -224,9 +242,9 @@ fn redeem(chain: &mut Chain, domain: &Domain, recipient: Address, winning: &Winn
     TicketResult::Paid
 }
 
-/// A raw transaction here is its account nonce and its tickets.
+/// A raw transaction here is its account nonce in 8 bytes, its fee in 1, and its tickets.
 fn tickets_of(raw: &[u8]) -> Vec<WinningTicket> {
-    raw.get(8..).unwrap_or_default().chunks(WINNING_BYTES).filter_map(decode_winning).collect()
+    raw.get(FEE_AT + 1..).unwrap_or_default().chunks(WINNING_BYTES).filter_map(decode_winning).collect()
 }
 
 fn account_nonce(raw: &[u8]) -> Result<u64, BrokerError> {
@@ -256,6 +274,7 @@ impl Broker for MemoryBroker {
         let state = self.online()?;
         let nonce = state.pool.keys().next_back().map_or(state.chain.account_nonce, |last| last + 1);
         let mut raw = nonce.to_be_bytes().to_vec();
+        raw.push(1);
         for ticket in tickets {
             raw.extend_from_slice(&encode_winning(ticket));
         }
@@ -271,8 +290,26 @@ impl Broker for MemoryBroker {
         if nonce < state.chain.account_nonce {
             return Err(BrokerError::Refused("account nonce is used".to_owned()));
         }
-        state.pool.entry(nonce).or_insert_with(|| prepared.raw.clone());
+        match state.pool.get(&nonce) {
+            Some(held) if *held != prepared.raw && held[FEE_AT] >= prepared.raw[FEE_AT] => {
+                return Err(BrokerError::Refused("another transaction offers as much".to_owned()));
+            }
+            _ => state.pool.insert(nonce, prepared.raw.clone()),
+        };
         Ok(())
+    }
+
+    async fn replacement(
+        &self,
+        slow: &PreparedRedemption,
+    ) -> Result<Option<PreparedRedemption>, BrokerError> {
+        let highest_fee = self.online()?.highest_fee;
+        let mut raw = slow.raw.clone();
+        if raw[FEE_AT] >= highest_fee {
+            return Ok(None);
+        }
+        raw[FEE_AT] += 1;
+        Ok(Some(PreparedRedemption { tx: keccak256(&raw), raw }))
     }
 
     async fn status(&self, prepared: &PreparedRedemption) -> Result<TxStatus, BrokerError> {

@@ -131,6 +131,11 @@ pub trait Broker: BrokerView {
     /// Sends a prepared transaction. Sending one that the chain already knows succeeds.
     async fn send(&self, prepared: &PreparedRedemption) -> Result<(), BrokerError>;
 
+    /// Signs the same transaction again at a fee high enough to replace `slow`, under the same account nonce, so that the
+    /// chain takes one of both at most. `None` when it may not cost more.
+    async fn replacement(&self, slow: &PreparedRedemption)
+    -> Result<Option<PreparedRedemption>, BrokerError>;
+
     /// What the chain knows of a prepared transaction. It is passed whole, so that an implementation
     /// that was restarted can read the account nonce from its bytes.
     async fn status(&self, prepared: &PreparedRedemption) -> Result<TxStatus, BrokerError>;

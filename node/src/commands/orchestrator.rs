@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Duration};
 use alloy::signers::local::PrivateKeySigner;
 use alloy_primitives::U256;
 use anyhow::Context as _;
-use framemill_contracts::{ChainClient, KeeperConfig, keep_rounds};
+use framemill_contracts::{ChainClient, ChainFeed, FeedConfig, Follower, Start};
 use framemill_network::{PricePerPixel, QualityTerms, SigningDomain, WorkToken};
 use framemill_orchestrator::{
-    ChainBroker, CommitmentOffer, Orchestrator, OrchestratorConfig, OrchestratorDeps, OrchestratorEvent,
-    OrchestratorHandle, Payments, RedemptionConfig, SessionLimits,
+    ChainBroker, CommitmentOffer, Duties, DutyPolicy, Orchestrator, OrchestratorConfig, OrchestratorDeps,
+    OrchestratorEvent, OrchestratorHandle, Payments, RedemptionConfig, SessionLimits,
 };
 use probabilistic_ticket::{Domain, EthKey, RecipientConfig, RedeemPolicy, SqliteLedger, Wei};
 use tokio::{sync::broadcast::error::RecvError, time::interval};
@@ -35,7 +35,7 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
     let runtime = Runtime::start(config, "Framemill orchestrator").await?;
     runtime::make_private_folder(&config.data_dir())?;
     let key = keystore::open(config)?;
-    let client = chain::connect(config, Some(key.clone())).await?;
+    let client = chain::connect_service(config, key.clone()).await?;
     let token_file = config.path_or(&config.orchestrator.token_file, "transcoder.token");
     let work_token = WorkToken::new(keystore::read_or_make_secret(&token_file)?)?;
     let network = runtime::network(config, &config.network.listen).await?;
@@ -47,31 +47,33 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
         Some(_) => Some(SqliteLedger::open(config.data_dir().join(LEDGER)).await?),
         None => None,
     };
-    let payments = match (&client, &ledger) {
-        (Some(client), Some(ledger)) => Some(payments(config, client, &key, ledger).await?),
+    let feed = client
+        .as_ref()
+        .map(|client| ChainFeed::start(Follower::new(client.clone(), Start::Now), FeedConfig::default()));
+    let payments = match (&client, &ledger, &feed) {
+        (Some(client), Some(ledger), Some(feed)) => Some(payments(config, client, &key, ledger, feed).await?),
         _ => None,
     };
+    let duties = client.as_ref().zip(feed.as_ref()).map(|(client, feed)| Duties {
+        client: client.clone(),
+        changes: feed.subscribe(),
+        policy: duty_policy(config),
+    });
     let deps = OrchestratorDeps {
         network: network.clone(),
         key: EthKey::from_bytes(&key.to_bytes())?,
         domain: client.as_ref().map_or_else(SigningDomain::default, chain::signing_domain),
         work_token,
         payments,
+        duties,
         registry: runtime.metrics.clone(),
     };
     let handle = Orchestrator::start(settings(config, client.is_some())?, deps).await?;
     tracing::info!(account = %handle.address(), %service, token_file = %token_file.display(), "orchestrator is up");
 
-    let keeper = async {
-        match &client {
-            Some(client) => keep_rounds(client.clone(), KeeperConfig::default()).await,
-            None => std::future::pending().await,
-        }
-    };
     tokio::select! {
         stopped = runtime::asked_to_stop() => stopped?,
         () = look_after(&runtime, &handle) => {}
-        () = keeper => {}
     }
     let drained = handle.shutdown().await;
     network.shutdown().await;
@@ -112,11 +114,21 @@ fn quality(settings: &crate::config::Orchestrator) -> QualityTerms {
     if terms.is_whole() { QualityTerms::WHOLE } else { terms }
 }
 
+fn duty_policy(config: &Config) -> DutyPolicy {
+    DutyPolicy {
+        keep_rounds: config.orchestrator.keep_rounds,
+        call_rewards: config.orchestrator.call_rewards,
+        calm_gas_price: u128::try_from(config.orchestrator.reward_gas_price_wei).unwrap_or(u128::MAX),
+        ..DutyPolicy::default()
+    }
+}
+
 async fn payments(
     config: &Config,
     client: &ChainClient,
     key: &PrivateKeySigner,
     ledger: &SqliteLedger,
+    feed: &ChainFeed,
 ) -> anyhow::Result<Payments> {
     let settings = &config.orchestrator;
     let domain = Domain::new(client.chain_id(), client.deployment().ticket_broker);
@@ -129,10 +141,12 @@ async fn payments(
         max_wait_ms: settings.redeem_wait_ms,
         grace_ms: settings.redeem_grace_ms,
         confirmations: settings.confirmations,
+        bump_after_ms: config.chain.bump_after_ms,
         ..RedeemPolicy::default()
     };
-    let broker = Arc::new(ChainBroker::new(client.clone(), key.address()));
-    Ok(Payments::open(recipient, policy, Arc::new(ledger.clone()), broker).await?)
+    let broker = Arc::new(ChainBroker::following(client.clone(), key.address(), feed.subscribe()));
+    let payments = Payments::open(recipient, policy, Arc::new(ledger.clone()), broker).await?;
+    Ok(payments.following(feed.subscribe()))
 }
 
 /// Broadcasters dial what the registry says: an operator whose address differs earns nothing.

@@ -81,6 +81,7 @@ async fn locally(
         domain: Default::default(),
         work_token: token.clone(),
         payments: None,
+        duties: None,
         registry: Registry::new(),
     };
     let orchestrator = Orchestrator::start(OrchestratorConfig::default(), deps).await?;

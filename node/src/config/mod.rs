@@ -18,7 +18,6 @@ pub use load::{ConfigError, Setting, Settings, Source, Sources, read};
 pub struct Config {
     pub data_dir: Option<PathBuf>,
     pub log: Log,
-    #[serde(default)]
     pub chain: Chain,
     #[serde(default)]
     pub wallet: Wallet,
@@ -55,10 +54,14 @@ pub struct Log {
     pub format: String,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[allow(missing_docs, reason = "KEYS holds the one description of each setting")]
 pub struct Chain {
     pub rpc: Option<String>,
+    pub rpc_fallbacks: Vec<String>,
+    #[serde(deserialize_with = "decimal")]
+    pub max_fee_per_gas_wei: U256,
+    pub bump_after_ms: u64,
     pub deployment: Option<PathBuf>,
 }
 
@@ -126,6 +129,10 @@ pub struct Orchestrator {
     pub redeem_grace_ms: u64,
     pub redeem_interval_ms: u64,
     pub confirmations: u64,
+    pub keep_rounds: bool,
+    pub call_rewards: bool,
+    #[serde(deserialize_with = "decimal")]
+    pub reward_gas_price_wei: U256,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -5,6 +5,7 @@
 mod audit;
 mod config;
 mod dispute;
+mod stake;
 mod verify;
 mod wallet;
 

@@ -27,15 +27,15 @@ const FACE_VALUE: u64 = 50_000_000_000_000;
 const RAND: U256 = U256::from_limbs([4711, 0, 0, 0]);
 
 /// A chain with the contracts, a funded sender and the market's orchestrator in the active set.
-struct Stage {
-    anvil: Anvil,
-    deployment: Deployment,
+pub(crate) struct Stage {
+    pub(crate) anvil: Anvil,
+    pub(crate) deployment: Deployment,
     sender: ChainClient,
-    orchestrator: ChainClient,
+    pub(crate) orchestrator: ChainClient,
 }
 
 impl Stage {
-    async fn set() -> Self {
+    pub(crate) async fn set() -> Self {
         let anvil = Anvil::start(AnvilConfig::default()).await.expect("anvil; run scripts/setup");
         let deployed = deploy(&config(&anvil), &anvil.keys()[0], &DeployParams::devnet()).await;
         let deployment = deployed.expect("deployed contracts");
@@ -85,7 +85,7 @@ impl Stage {
     }
 }
 
-fn config(anvil: &Anvil) -> ChainConfig {
+pub(crate) fn config(anvil: &Anvil) -> ChainConfig {
     ChainConfig { rpc_url: anvil.endpoint().to_owned(), ..ChainConfig::default() }
 }
 

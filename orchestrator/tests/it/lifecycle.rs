@@ -13,6 +13,7 @@ async fn deps() -> OrchestratorDeps {
         domain: SigningDomain::default(),
         work_token: WorkToken::generate(),
         payments: None,
+        duties: None,
         registry: prometheus::Registry::new(),
     }
 }

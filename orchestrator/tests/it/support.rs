@@ -134,6 +134,7 @@ impl Market {
             domain,
             work_token: token.clone(),
             payments,
+            duties: None,
             registry: prometheus::Registry::new(),
         };
         let orchestrator = Orchestrator::start(config, deps).await.expect("an orchestrator");

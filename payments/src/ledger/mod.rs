@@ -63,6 +63,9 @@ pub enum LedgerError {
     /// A winner is in a transaction already, or done with.
     #[error("winner {0} is not pending; read the pending winners again")]
     NotPending(i64),
+    /// There is no such redemption on its way.
+    #[error("no redemption {0} is on its way; read the submissions again")]
+    NoSubmission(B256),
     /// The lane's nonces are used up.
     #[error("lane {0} has no nonce left above {1}; open a session in another lane")]
     NoncesExhausted(u64, u64),
@@ -285,13 +288,27 @@ impl Winner {
     }
 }
 
+/// Versions of one submission: a fee that rises by an eighth is a thousandfold after 59.
+pub const MAX_VERSIONS: usize = 64;
+
 /// A redemption on its way, with its winners as they stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LiveSubmission {
-    /// The signed transaction.
+    /// The signed transaction. Its hash names the submission.
     pub prepared: PreparedRedemption,
+    /// Versions of it at higher fees, oldest first. The chain takes one of all versions at most.
+    pub replacements: Vec<PreparedRedemption>,
+    /// When the newest version was stored, in Unix milliseconds.
+    pub offered_ms: u64,
     /// The winners in it, in the order of the batch.
     pub winners: Vec<Winner>,
+}
+
+impl LiveSubmission {
+    /// The version with the highest fee.
+    pub fn newest(&self) -> &PreparedRedemption {
+        self.replacements.last().unwrap_or(&self.prepared)
+    }
 }
 
 /// A redemption about to be sent.
@@ -301,6 +318,8 @@ pub struct Submission {
     pub prepared: PreparedRedemption,
     /// The winners in it, in the order of the batch.
     pub winners: Vec<i64>,
+    /// The present, in Unix milliseconds.
+    pub offered_ms: u64,
 }
 
 /// How a winner's row changes when its transaction's fate is known.
@@ -367,11 +386,21 @@ pub trait Ledger: Send + Sync {
     /// them is not pending.
     async fn submit(&self, submission: Submission) -> Result<(), LedgerError>;
 
+    /// Stores a version of submission `tx` at a higher fee before it is sent, at most [`MAX_VERSIONS`] in all. Fails when
+    /// there is no such submission.
+    async fn replace(
+        &self,
+        tx: B256,
+        replacement: PreparedRedemption,
+        offered_ms: u64,
+    ) -> Result<(), LedgerError>;
+
     /// Transactions on their way.
     async fn submissions(&self) -> Result<Vec<LiveSubmission>, LedgerError>;
 
-    /// Ends a transaction: applies one fate per winner and forgets the transaction.
-    async fn conclude(&self, tx: B256, fates: &[(i64, Fate)]) -> Result<(), LedgerError>;
+    /// Ends submission `tx`, of which the chain took the version `mined`: applies one fate per winner and forgets all
+    /// versions.
+    async fn conclude(&self, tx: B256, mined: B256, fates: &[(i64, Fate)]) -> Result<(), LedgerError>;
 
     /// Counts a failed attempt for pending winners whose transaction could not even be made.
     async fn note_failure(&self, winners: &[i64]) -> Result<(), LedgerError>;

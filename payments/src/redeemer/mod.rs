@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::ledger::{Fate, LaneId, Ledger, LedgerError, Submission, Winner};
-use crate::port::{Broker, BrokerError, Clock, PreparedRedemption};
+use crate::ledger::{Fate, LaneId, Ledger, LedgerError, LiveSubmission, MAX_VERSIONS, Submission, Winner};
+use crate::port::{Broker, BrokerError, Clock, PreparedRedemption, TxStatus};
 use crate::units::Wei;
 use plan::{Facts, Step, Urgency};
 
@@ -35,6 +35,8 @@ pub struct RedeemPolicy {
     pub urgent_rounds: u64,
     /// Blocks on top of a transaction, its own included, that make it final.
     pub confirmations: u64,
+    /// A transaction that is not mined this long after it was offered is offered at a higher fee, in milliseconds.
+    pub bump_after_ms: u64,
     /// Failed transactions after which a winner is given up.
     pub max_attempts: u32,
 }
@@ -49,6 +51,7 @@ impl Default for RedeemPolicy {
             max_gas_price: Wei::from(100_000_000_000),
             urgent_rounds: 1,
             confirmations: 3,
+            bump_after_ms: 30_000,
             max_attempts: 3,
         }
     }
@@ -86,7 +89,8 @@ pub struct RedeemReport {
 /// The life of a winner: pending → its secret retiring → marked revealed → tied to a signed transaction →
 /// sent → mined → final. Each step is on disk before the next begins, and each turn takes up what
 /// it finds there, so that a crash needs no recovery of its own. A transaction that a
-/// reorganization un-mined is sent again as it is; one that can never be mined frees its winners.
+/// reorganization un-mined is sent again as it is; a slow one is offered at a higher fee under its account nonce, so
+/// that the chain takes one version at most; one that can never be mined in any version frees its winners.
 pub struct Redeemer {
     policy: RedeemPolicy,
     ledger: Arc<dyn Ledger>,
@@ -141,23 +145,71 @@ impl Redeemer {
         Ok(report)
     }
 
+    /// Sends what has become due by the clock alone. What was sent is looked after by [`Redeemer::turn`]: only a new
+    /// block can change where it stands.
+    ///
+    /// Safe to drop at any point.
+    pub async fn tick(&self) -> Result<RedeemReport, RedeemError> {
+        let live = self.ledger.submissions().await?;
+        let busy = live.iter().flat_map(|live| live.winners.iter().map(|winner| winner.lane)).collect();
+        let mut report = RedeemReport::default();
+        self.send_due(&busy, Urgency::ByPolicy, &mut report).await?;
+        Ok(report)
+    }
+
     /// Returns the lanes that still have a transaction on its way.
     async fn follow_up(&self, report: &mut RedeemReport) -> Result<HashSet<LaneId>, RedeemError> {
         let mut busy = HashSet::new();
         for live in self.ledger.submissions().await? {
-            let status = self.broker.status(&live.prepared).await?;
+            let (status, version) = self.status(&live).await?;
             let step = plan::follow(&live.winners, &status, &self.policy);
             if let Step::Conclude(fates) = &step {
-                self.ledger.conclude(live.prepared.tx, fates).await?;
+                self.ledger.conclude(live.prepared.tx, version.tx, fates).await?;
                 count(report, &live.winners, fates);
                 continue;
             }
             busy.extend(live.winners.iter().map(|winner| winner.lane));
-            if step == Step::SendAgain {
-                self.send(&live.prepared).await?;
+            match step {
+                Step::SendAgain => self.send(version).await?,
+                _ if status == TxStatus::Pending => self.raise_if_slow(&live).await?,
+                _ => {}
             }
         }
         Ok(busy)
+    }
+
+    /// Where a submission stands, and the version that decides it. Only once the newest has lost its account nonce can
+    /// an older one have been mined.
+    async fn status<'a>(
+        &self,
+        live: &'a LiveSubmission,
+    ) -> Result<(TxStatus, &'a PreparedRedemption), RedeemError> {
+        let newest = live.newest();
+        let status = self.broker.status(newest).await?;
+        if status != TxStatus::Dropped {
+            return Ok((status, newest));
+        }
+        let older = live.replacements.iter().rev().skip(1).chain([&live.prepared]);
+        for version in older.filter(|version| version.tx != newest.tx) {
+            let status = self.broker.status(version).await?;
+            if status != TxStatus::Dropped {
+                return Ok((status, version));
+            }
+        }
+        Ok((TxStatus::Dropped, newest))
+    }
+
+    async fn raise_if_slow(&self, live: &LiveSubmission) -> Result<(), RedeemError> {
+        let now_ms = self.clock.now_ms();
+        if !plan::is_slow(live.offered_ms, now_ms, &self.policy)
+            || live.replacements.len() + 1 >= MAX_VERSIONS
+        {
+            return Ok(());
+        }
+        let Some(raised) = self.broker.replacement(live.newest()).await? else { return Ok(()) };
+        tracing::info!(slow = %live.newest().tx, tx = %raised.tx, "offering a slow redemption at a higher fee");
+        self.ledger.replace(live.prepared.tx, raised.clone(), now_ms).await?;
+        self.send(&raised).await
     }
 
     async fn send_due(
@@ -217,7 +269,8 @@ impl Redeemer {
             }
             Err(error) => return Err(error.into()),
         };
-        self.ledger.submit(Submission { prepared: prepared.clone(), winners }).await?;
+        let offered_ms = self.clock.now_ms();
+        self.ledger.submit(Submission { prepared: prepared.clone(), winners, offered_ms }).await?;
         self.send(&prepared).await?;
         report.sent += 1;
         report.submitted += batch.len();

@@ -53,6 +53,11 @@ pub(super) fn follow(winners: &[Winner], status: &TxStatus, policy: &RedeemPolic
     }
 }
 
+/// Whether a transaction that waits is to be offered at a higher fee.
+pub(super) fn is_slow(offered_ms: u64, now_ms: u64, policy: &RedeemPolicy) -> bool {
+    offered_ms.saturating_add(policy.bump_after_ms) <= now_ms
+}
+
 fn fate(result: Option<&TicketResult>) -> Fate {
     match result {
         Some(TicketResult::Paid) => Fate::Paid,

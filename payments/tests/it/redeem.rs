@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use probabilistic_ticket::ledger::{DeadReason, WinnerState};
 use probabilistic_ticket::memory::MemoryBroker;
 use probabilistic_ticket::{
-    Broker, BrokerError, BrokerView, ChainView, Ledger, PreparedRedemption, Reason, RedeemPolicy, Redeemer,
-    Round, SenderFunds, TxStatus, Wei, WinningTicket,
+    Broker, BrokerError, BrokerView, ChainView, Ledger, LedgerError, PreparedRedemption, Reason,
+    RedeemPolicy, Redeemer, Round, SenderFunds, TxStatus, Wei, WinningTicket,
 };
 use tokio::sync::Notify;
 
@@ -264,6 +264,13 @@ impl Broker for DyingBroker {
         self.call(self.inner.send(prepared)).await
     }
 
+    async fn replacement(
+        &self,
+        slow: &PreparedRedemption,
+    ) -> Result<Option<PreparedRedemption>, BrokerError> {
+        self.call(self.inner.replacement(slow)).await
+    }
+
     async fn status(&self, prepared: &PreparedRedemption) -> Result<TxStatus, BrokerError> {
         self.call(self.inner.status(prepared)).await
     }
@@ -280,6 +287,9 @@ async fn die_at(world: &World, call: usize, after: bool) -> bool {
     let redeemer = redeemer(world, broker.clone());
     let life = async {
         for _ in 0..5 {
+            redeemer.flush().await.unwrap();
+            // The first turn's transactions are slow and get replaced.
+            world.clock.advance(RedeemPolicy::default().bump_after_ms);
             redeemer.flush().await.unwrap();
             world.broker.mine();
         }
@@ -317,6 +327,109 @@ async fn death_at_any_call_of_the_chain_pays_every_winner_once() {
         }
     }
     assert!(deaths >= 14, "only {deaths} points of death were reached");
+}
+
+/// One winner on its way, not mined.
+async fn waiting_world() -> World {
+    let world = winning_world().await;
+    let params = world.params().await;
+    world.pay(&params, &[1], 0).await.unwrap();
+    redeemer(&world, world.broker.clone()).flush().await.unwrap();
+    world
+}
+
+async fn newest(world: &World) -> B256 {
+    world.ledger.submissions().await.unwrap()[0].newest().tx
+}
+
+#[tokio::test]
+async fn slow_redemption_is_replaced_by_one_that_offers_more_and_paid_once() {
+    let world = waiting_world().await;
+    let redeemer = redeemer(&world, world.broker.clone());
+    let first = newest(&world).await;
+    redeemer.turn().await.unwrap();
+    assert_eq!(world.broker.waiting_hashes(), [first], "it has not waited long");
+    world.clock.advance(RedeemPolicy::default().bump_after_ms);
+    redeemer.turn().await.unwrap();
+    let second = newest(&world).await;
+    assert_ne!(second, first);
+    assert_eq!(world.broker.waiting_hashes(), [second], "never two for one ticket");
+    finish(&world).await;
+    assert_eq!(paid_nonces(&world), [1]);
+    assert_eq!(states(&world).await, [WinnerState::Paid(second)]);
+    assert!(world.ledger.submissions().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn older_version_that_was_mined_after_all_counts() {
+    let world = waiting_world().await;
+    let redeemer = redeemer(&world, world.broker.clone());
+    let first = newest(&world).await;
+    world.broker.mine();
+    world.broker.reorganize(1);
+    world.clock.advance(RedeemPolicy::default().bump_after_ms);
+    let live = world.ledger.submissions().await.unwrap().remove(0);
+    // The newer version is on disk, the older one in the block: a crash between the two.
+    let raised = world.broker.replacement(&live.prepared).await.unwrap().unwrap();
+    world.ledger.replace(first, raised, 0).await.unwrap();
+    world.broker.send(&live.prepared).await.unwrap();
+    for _ in 0..3 {
+        world.broker.mine();
+    }
+    assert_eq!(redeemer.turn().await.unwrap().paid, 1);
+    assert_eq!(states(&world).await, [WinnerState::Paid(first)]);
+}
+
+#[tokio::test]
+async fn redemption_at_the_highest_fee_waits() {
+    let world = waiting_world().await;
+    let redeemer = redeemer(&world, world.broker.clone());
+    world.broker.set_replacements(2);
+    for _ in 0..5 {
+        world.clock.advance(RedeemPolicy::default().bump_after_ms);
+        redeemer.turn().await.unwrap();
+    }
+    assert_eq!(world.ledger.submissions().await.unwrap()[0].replacements.len(), 2);
+    finish(&world).await;
+    assert_eq!(paid_nonces(&world), [1]);
+}
+
+#[tokio::test]
+async fn restart_knows_every_version_of_a_redemption() {
+    let mut world = waiting_world().await;
+    world.clock.advance(RedeemPolicy::default().bump_after_ms);
+    redeemer(&world, world.broker.clone()).turn().await.unwrap();
+    let before = world.ledger.submissions().await.unwrap();
+    world.restart().await;
+    assert_eq!(world.ledger.submissions().await.unwrap(), before);
+    assert_eq!(before[0].replacements.len(), 1);
+    finish(&world).await;
+    assert_eq!(paid_nonces(&world), [1]);
+}
+
+#[tokio::test]
+async fn version_of_an_unknown_redemption_is_not_stored() {
+    let world = waiting_world().await;
+    let live = world.ledger.submissions().await.unwrap().remove(0);
+    let refused = world.ledger.replace(B256::repeat_byte(9), live.prepared, 0).await;
+    assert!(matches!(refused, Err(LedgerError::NoSubmission(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn clock_alone_sends_what_is_due_and_asks_nothing_of_what_was_sent() {
+    let world = winning_world().await;
+    let params = world.params().await;
+    world.pay(&params, &[1], 0).await.unwrap();
+    let redeemer = redeemer(&world, world.broker.clone());
+    world.clock.advance(RedeemPolicy::default().max_wait_ms);
+    assert_eq!(redeemer.tick().await.unwrap().sent, 0, "the secret retires first");
+    world.clock.advance(RedeemPolicy::default().grace_ms);
+    assert_eq!(redeemer.tick().await.unwrap().sent, 1);
+    for _ in 0..3 {
+        world.broker.mine();
+    }
+    assert_eq!(redeemer.tick().await.unwrap().paid, 0);
+    assert_eq!(redeemer.turn().await.unwrap().paid, 1);
 }
 
 #[tokio::test]

@@ -2,8 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step fails its test")]
 
+mod duties;
+mod failover;
+mod follow;
+mod history;
 mod market;
+mod nonces;
 mod outage;
+mod proxy;
 mod stage;
 mod staking;
 mod tickets;

@@ -1,9 +1,7 @@
 //! Deployment, rounds, and who is active.
 
 use alloy::primitives::{Address, B256, U256};
-use framemill_contracts::{
-    ChainClient, ChainError, DeployParams, Deployment, KeeperConfig, deploy_once, dev_key, keep_rounds,
-};
+use framemill_contracts::{ChainClient, ChainError, DeployParams, Deployment, deploy_once, dev_key};
 
 use crate::stage::{Stage, UNIT, config, registration};
 
@@ -73,17 +71,6 @@ async fn the_second_of_two_keepers_finds_the_round_done() {
     let stage = Stage::set().await;
     stage.next_round().await;
     assert_eq!(stage.broadcaster.initialize_round().await.unwrap(), None);
-}
-
-#[tokio::test]
-async fn a_keeper_initializes_a_round_that_has_begun() {
-    let stage = Stage::set().await;
-    let keeper = tokio::spawn(keep_rounds(stage.owner.clone(), KeeperConfig::default()));
-    stage.anvil.mine(stage.params.round_length).await.unwrap();
-    while !stage.broadcaster.round_info().await.unwrap().is_initialized() {
-        tokio::task::yield_now().await;
-    }
-    keeper.abort();
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ use super::{
     Acceptance, Acknowledged, DeadReason, Fate, Ledger, LedgerError, LiveSubmission, NewSession, NewSpending,
     Reservation, Reserved, Retirement, SenderLedger, Session, SpendingState, Submission, Winner, WorkOutcome,
 };
+use crate::port::PreparedRedemption;
 use crate::units::Wei;
 use writer::{Command, Reply};
 
@@ -124,9 +125,18 @@ impl Ledger for SqliteLedger {
         self.call(Command::Submissions).await
     }
 
-    async fn conclude(&self, tx: B256, fates: &[(i64, Fate)]) -> Result<(), LedgerError> {
+    async fn replace(
+        &self,
+        tx: B256,
+        replacement: PreparedRedemption,
+        offered_ms: u64,
+    ) -> Result<(), LedgerError> {
+        self.call(|reply| Command::Replace { tx, replacement, offered_ms, reply }).await
+    }
+
+    async fn conclude(&self, tx: B256, mined: B256, fates: &[(i64, Fate)]) -> Result<(), LedgerError> {
         let fates = fates.to_vec();
-        self.call(|reply| Command::Conclude(tx, fates, reply)).await
+        self.call(|reply| Command::Conclude { tx, mined, fates, reply }).await
     }
 
     async fn note_failure(&self, winners: &[i64]) -> Result<(), LedgerError> {

@@ -8,6 +8,10 @@ use super::row::{self, DEAD, PAID, PENDING, SUBMITTED};
 use crate::ledger::{DeadReason, Fate, LaneId, LedgerError, LiveSubmission, Retirement, Submission, Winner};
 use crate::port::PreparedRedemption;
 
+fn version(found: &SqliteRow) -> Result<PreparedRedemption, LedgerError> {
+    Ok(PreparedRedemption { tx: row::hash(found, "tx")?, raw: sqlx::Row::try_get(found, "raw")? })
+}
+
 fn winners(rows: &[SqliteRow]) -> Result<Vec<Winner>, LedgerError> {
     rows.iter().map(row::winner).collect()
 }
@@ -80,9 +84,10 @@ impl Books<'_> {
         for id in &submission.winners {
             self.still_pending(*id).await?;
         }
-        sqlx::query("INSERT INTO submissions (tx, raw) VALUES (?, ?)")
+        sqlx::query("INSERT INTO submissions (tx, raw, offered_ms) VALUES (?, ?, ?)")
             .bind(tx.as_slice())
             .bind(&submission.prepared.raw)
+            .bind(row::int(submission.offered_ms))
             .execute(&mut *self.connection)
             .await?;
         for (position, id) in (0_i64..).zip(&submission.winners) {
@@ -105,18 +110,53 @@ impl Books<'_> {
         if state == Some(PENDING) { Ok(()) } else { Err(LedgerError::NotPending(id)) }
     }
 
+    pub(super) async fn replace(
+        &mut self,
+        tx: B256,
+        replacement: PreparedRedemption,
+        offered_ms: u64,
+    ) -> Result<(), LedgerError> {
+        let known = sqlx::query("UPDATE submissions SET offered_ms = ? WHERE tx = ?")
+            .bind(row::int(offered_ms))
+            .bind(tx.as_slice())
+            .execute(&mut *self.connection)
+            .await?;
+        if known.rows_affected() == 0 {
+            return Err(LedgerError::NoSubmission(tx));
+        }
+        sqlx::query(
+            "INSERT INTO replacements (submission, version, tx, raw)
+             SELECT ?1, COUNT(*), ?2, ?3 FROM replacements WHERE submission = ?1",
+        )
+        .bind(tx.as_slice())
+        .bind(replacement.tx.as_slice())
+        .bind(&replacement.raw)
+        .execute(&mut *self.connection)
+        .await?;
+        Ok(())
+    }
+
     pub(super) async fn submissions(&mut self) -> Result<Vec<LiveSubmission>, LedgerError> {
-        let rows = sqlx::query("SELECT tx, raw FROM submissions ORDER BY tx")
+        let rows = sqlx::query("SELECT tx, raw, offered_ms FROM submissions ORDER BY tx")
             .fetch_all(&mut *self.connection)
             .await?;
         let mut submissions = Vec::with_capacity(rows.len());
         for found in &rows {
-            let prepared =
-                PreparedRedemption { tx: row::hash(found, "tx")?, raw: sqlx::Row::try_get(found, "raw")? };
+            let prepared = version(found)?;
+            let replacements = self.replacements_of(prepared.tx).await?;
             let winners = self.winners_in(prepared.tx).await?;
-            submissions.push(LiveSubmission { prepared, winners });
+            let offered_ms = row::counter(found, "offered_ms")?;
+            submissions.push(LiveSubmission { prepared, replacements, offered_ms, winners });
         }
         Ok(submissions)
+    }
+
+    async fn replacements_of(&mut self, tx: B256) -> Result<Vec<PreparedRedemption>, LedgerError> {
+        let rows = sqlx::query("SELECT tx, raw FROM replacements WHERE submission = ? ORDER BY version")
+            .bind(tx.as_slice())
+            .fetch_all(&mut *self.connection)
+            .await?;
+        rows.iter().map(version).collect()
     }
 
     async fn winners_in(&mut self, tx: B256) -> Result<Vec<Winner>, LedgerError> {
@@ -128,9 +168,14 @@ impl Books<'_> {
         winners(&rows)
     }
 
-    pub(super) async fn conclude(&mut self, tx: B256, fates: Vec<(i64, Fate)>) -> Result<(), LedgerError> {
+    pub(super) async fn conclude(
+        &mut self,
+        tx: B256,
+        mined: B256,
+        fates: Vec<(i64, Fate)>,
+    ) -> Result<(), LedgerError> {
         for (id, fate) in fates {
-            self.apply(tx, id, fate).await?;
+            self.apply(tx, mined, id, fate).await?;
         }
         sqlx::query("DELETE FROM submissions WHERE tx = ?")
             .bind(tx.as_slice())
@@ -139,7 +184,7 @@ impl Books<'_> {
         Ok(())
     }
 
-    async fn apply(&mut self, tx: B256, id: i64, fate: Fate) -> Result<(), LedgerError> {
+    async fn apply(&mut self, tx: B256, mined: B256, id: i64, fate: Fate) -> Result<(), LedgerError> {
         let (state, reason, failed, keeps_tx) = match fate {
             Fate::Paid => (PAID, 0, false, true),
             Fate::Retry { failed } => (PENDING, 0, failed, false),
@@ -152,7 +197,7 @@ impl Books<'_> {
         .bind(state)
         .bind(reason)
         .bind(i64::from(failed))
-        .bind(keeps_tx.then_some(tx.as_slice()))
+        .bind(keeps_tx.then_some(mined.as_slice()))
         .bind(id)
         .bind(tx.as_slice())
         .bind(SUBMITTED)

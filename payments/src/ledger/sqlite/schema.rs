@@ -13,7 +13,8 @@ use crate::ledger::LedgerError;
 const OWNER_ONLY: u32 = 0o600;
 
 /// Step `n` brings a file from version `n` to `n + 1`. Steps are never changed once released.
-const MIGRATIONS: &[&str] = &[include_str!("001_init.sql"), include_str!("002_retiring.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("001_init.sql"), include_str!("002_retiring.sql"), include_str!("003_replacements.sql")];
 
 /// Opens the file for this process alone and migrates it. The lock lives as long as the returned
 /// file and is released by the system when the process dies, however it dies.

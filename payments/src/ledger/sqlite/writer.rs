@@ -12,6 +12,7 @@ use crate::ledger::{
     Acceptance, Acknowledged, DeadReason, Fate, LedgerError, LiveSubmission, NewSession, NewSpending,
     Reservation, Reserved, Retirement, Session, SpendingState, Submission, Winner, WorkOutcome,
 };
+use crate::port::PreparedRedemption;
 use crate::units::Wei;
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, LedgerError>>;
@@ -31,7 +32,8 @@ pub(super) enum Command {
     Reveal(Vec<Retirement>, u64, Reply<Vec<Winner>>),
     Submit(Submission, Reply<()>),
     Submissions(Reply<Vec<LiveSubmission>>),
-    Conclude(B256, Vec<(i64, Fate)>, Reply<()>),
+    Replace { tx: B256, replacement: PreparedRedemption, offered_ms: u64, reply: Reply<()> },
+    Conclude { tx: B256, mined: B256, fates: Vec<(i64, Fate)>, reply: Reply<()> },
     NoteFailure(Vec<i64>, Reply<()>),
     Bury(Vec<(i64, DeadReason)>, Reply<()>),
     WinnersOf(Address, u32, Reply<Vec<Winner>>),
@@ -128,7 +130,10 @@ async fn execute(books: &mut Books<'_>, call: Command, answers: &mut Vec<Answer>
         Command::Reveal(lanes, now_ms, reply) => answer!(reply, books.reveal(lanes, now_ms)),
         Command::Submit(submission, reply) => answer!(reply, books.submit(submission)),
         Command::Submissions(reply) => answer!(reply, books.submissions()),
-        Command::Conclude(tx, fates, reply) => answer!(reply, books.conclude(tx, fates)),
+        Command::Replace { tx, replacement, offered_ms, reply } => {
+            answer!(reply, books.replace(tx, replacement, offered_ms))
+        }
+        Command::Conclude { tx, mined, fates, reply } => answer!(reply, books.conclude(tx, mined, fates)),
         Command::NoteFailure(winners, reply) => answer!(reply, books.note_failure(winners)),
         Command::Bury(winners, reply) => answer!(reply, books.bury(winners)),
         Command::WinnersOf(sender, limit, reply) => answer!(reply, books.winners_of(sender, limit)),

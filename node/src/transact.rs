@@ -1,0 +1,195 @@
+//! From a wish to a mined transaction: said in words and exact figures, confirmed, signed, reported.
+
+use std::io::{IsTerminal as _, Write as _};
+
+use alloy_primitives::{Address, U256};
+use anyhow::Context as _;
+use framemill_contracts::{Action, ChainClient, ChainError, Preview, Revert, TxReceipt};
+use serde_json::{Value, json};
+
+use crate::{
+    amount, chain,
+    cli::{JsonArgs, SignArgs},
+    config::Config,
+    keystore,
+};
+
+/// What is to be signed, for people.
+pub(crate) struct Plan {
+    /// What is called.
+    pub(crate) action: Action,
+    /// What it does, with amounts in human units and exact ones.
+    pub(crate) what: String,
+    /// What follows from it: what is locked until when, what can be lost, what else changes.
+    pub(crate) consequences: Vec<String>,
+    /// The figures of `what` for programs.
+    pub(crate) facts: Value,
+}
+
+/// The user said no, or could not be asked.
+#[derive(Debug, thiserror::Error)]
+#[error("not confirmed: nothing was signed; {0}")]
+pub(crate) struct NotConfirmed(&'static str);
+
+/// Opens the chain with the user's key.
+pub(crate) async fn signer(config: &Config) -> anyhow::Result<ChainClient> {
+    let key = keystore::open(config)?;
+    chain::connect(config, Some(key)).await?.context("no chain: set chain.rpc and chain.deployment")
+}
+
+/// Opens the chain to read; the key is opened only where the user's own account is asked about.
+pub(crate) async fn reader(config: &Config) -> anyhow::Result<ChainClient> {
+    chain::connect(config, None).await?.context("no chain: set chain.rpc and chain.deployment")
+}
+
+/// The account of a client that signs.
+pub(crate) fn account(client: &ChainClient) -> anyhow::Result<Address> {
+    client.address().context("the client was opened without a key")
+}
+
+/// Says what would happen, asks, does it, and says what happened.
+pub(crate) async fn carry_out(client: &ChainClient, plan: Plan, sign: SignArgs) -> anyhow::Result<()> {
+    let preview = client.preview(&plan.action).await.map_err(advised)?;
+    let lines = explanation(client, &plan, &preview)?;
+    if !sign.output.json {
+        println!("{}", lines.join("\n"));
+    }
+    if sign.dry_run {
+        if sign.output.json {
+            println!("{}", report(client, &plan, &preview, &[]));
+        } else {
+            println!("dry run: nothing was signed");
+        }
+        return Ok(());
+    }
+    confirm(sign)?;
+    let receipts = client.perform(&plan.action).await.map_err(advised)?;
+    match sign.output.json {
+        true => println!("{}", report(client, &plan, &preview, &receipts)),
+        false => receipts.iter().for_each(|mined| {
+            println!("mined: transaction {} in block {}, {} gas", mined.hash, mined.block, mined.gas_used);
+        }),
+    }
+    Ok(())
+}
+
+fn explanation(client: &ChainClient, plan: &Plan, preview: &Preview) -> anyhow::Result<Vec<String>> {
+    let mut lines =
+        vec![plan.what.clone(), format!("  account {} on chain {}", account(client)?, client.chain_id())];
+    lines.extend(plan.consequences.iter().map(|text| format!("  {text}")));
+    if preview.steps.len() > 1 {
+        let calls: Vec<_> = preview.steps.iter().map(|step| step.call).collect();
+        lines.push(format!("  {} transactions: {}", calls.len(), calls.join(", then ")));
+    }
+    lines.push(format!(
+        "  gas costs {} now, {} at most before it is raised",
+        amount::show(preview.gas_cost()),
+        amount::show(preview.most_gas_cost())
+    ));
+    Ok(lines)
+}
+
+fn report(client: &ChainClient, plan: &Plan, preview: &Preview, receipts: &[TxReceipt]) -> Value {
+    let step = |step: &framemill_contracts::PreviewStep| json!({ "call": step.call, "gas": step.gas, "simulated": step.simulated });
+    let mined = |mined: &TxReceipt| json!({ "transaction": mined.hash, "block": mined.block, "gas_used": mined.gas_used });
+    json!({
+        "what": plan.what,
+        "account": client.address(),
+        "chain_id": client.chain_id(),
+        "facts": plan.facts,
+        "consequences": plan.consequences,
+        "steps": preview.steps.iter().map(step).collect::<Vec<_>>(),
+        "value_wei": preview.value.to_string(),
+        "gas_cost_wei": preview.gas_cost().to_string(),
+        "most_gas_cost_wei": preview.most_gas_cost().to_string(),
+        "dry_run": receipts.is_empty(),
+        "transactions": receipts.iter().map(mined).collect::<Vec<_>>(),
+    })
+}
+
+fn confirm(sign: SignArgs) -> Result<(), NotConfirmed> {
+    if sign.yes {
+        return Ok(());
+    }
+    if sign.output.json || !std::io::stdin().is_terminal() {
+        return Err(NotConfirmed("pass --yes to sign without being asked, or --dry-run to only look"));
+    }
+    print!("sign and send? [y/N] ");
+    std::io::stdout().flush().ok();
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    match read.is_ok() && ["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()) {
+        true => Ok(()),
+        false => Err(NotConfirmed("answer y to sign")),
+    }
+}
+
+/// Adds what to do to what a contract refused.
+pub(crate) fn advised(error: ChainError) -> anyhow::Error {
+    let advice = match &error {
+        ChainError::Reverted { call, revert } => advice(call, revert),
+        ChainError::Rpc { message, .. } if message.to_ascii_lowercase().contains("insufficient funds") => {
+            Some(
+                "the account has too little ether for the amount and its gas; fund it, or send less"
+                    .to_owned(),
+            )
+        }
+        _ => None,
+    };
+    match advice {
+        Some(advice) => anyhow::Error::new(error).context(advice),
+        None => error.into(),
+    }
+}
+
+fn advice(call: &str, revert: &Revert) -> Option<String> {
+    let arg = |index: usize| revert.args.get(index).map_or("?", String::as_str);
+    let units =
+        |index: usize| arg(index).parse::<U256>().map_or_else(|_| arg(index).to_owned(), amount::show_units);
+    Some(match revert.name.as_str() {
+        "StillLocked" if call.starts_with("rebond") => format!(
+            "before round {} it goes only back to the orchestrator it was with, and this is round {}: it answers for that one",
+            arg(1),
+            arg(0)
+        ),
+        "StillLocked" => {
+            format!("it is locked until round {} and this is round {}; try again then", arg(1), arg(0))
+        }
+        "NotBonded" => "this account has no stake; bond some with `framemill stake bond` first".to_owned(),
+        "NoSuchLock" => format!(
+            "there is no lock {}: it was withdrawn or rebonded, or never was; `framemill stake show` lists the locks",
+            arg(1)
+        ),
+        "BadAmount" => format!("{} was asked for and {} is there; ask for less", units(0), units(1)),
+        "NotOrchestrator" => format!(
+            "{} is no orchestrator with stake of its own; `framemill stake list` names those that are",
+            arg(0)
+        ),
+        "OrchestratorCannotDelegate" => {
+            "an orchestrator's own stake stays with itself; unbond it first, or use another account"
+                .to_owned()
+        }
+        "StillBonded" => {
+            format!("your stake is bonded to {} still; leave --to out, or unbond it all first", arg(0))
+        }
+        "RoundLocked" => {
+            format!("round {} is in its lock period; set terms when the next round has begun", arg(0))
+        }
+        "Jailed" => format!("{} is in jail until round {}", arg(0), arg(1)),
+        "ERC20InsufficientBalance" => {
+            format!("{} tokens are needed and the account has {}; get more, or use less", units(2), units(1))
+        }
+        "Paused" | "EnforcedPause" => {
+            "the contracts are paused; wait for their owner to resume them".to_owned()
+        }
+        _ => return None,
+    })
+}
+
+/// Prints one answer of a command that only reads.
+pub(crate) fn print(output: JsonArgs, value: &Value, lines: &[String]) {
+    match output.json {
+        true => println!("{value}"),
+        false => println!("{}", lines.join("\n")),
+    }
+}
