@@ -57,6 +57,18 @@ mod generated {
     );
 }
 
+/// Its own module: it states the same structs as the contract that it is part of.
+#[allow(missing_docs, clippy::all, reason = "generated from the ABI, whose documentation is the interfaces'")]
+pub(crate) mod extension {
+    use alloy::sol;
+
+    sol!(
+        #[sol(abi)]
+        BondingExtension,
+        "abi/BondingExtension.json"
+    );
+}
+
 pub(crate) use generated::{
     BondingManager, BondingState, Controller, FramemillToken, ITicketBroker, Minter, Proxy, RoundsManager,
     ServiceRegistry, TicketBroker,

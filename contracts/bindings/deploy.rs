@@ -15,7 +15,7 @@ use crate::{
     ChainConfig, ChainError, PrivateKeySigner,
     abi::{
         BondingManager, BondingState, Controller, FramemillToken, Minter, Proxy, RoundsManager,
-        ServiceRegistry, TicketBroker,
+        ServiceRegistry, TicketBroker, extension,
     },
     rpc::Rpc,
     tx::{self, Account, Draft},
@@ -202,18 +202,19 @@ struct Plan {
     addresses: [Address; CREATIONS],
 }
 
-const CREATIONS: usize = 11;
+const CREATIONS: usize = 12;
 const CONTROLLER: usize = 0;
 const TOKEN: usize = 1;
-const BONDING_CODE: usize = 2;
-const MINTER_CODE: usize = 3;
-const ROUNDS_CODE: usize = 4;
-const REGISTRY_CODE: usize = 5;
-const BROKER: usize = 6;
-const BONDING: usize = 7;
-const MINTER: usize = 8;
-const ROUNDS: usize = 9;
-const REGISTRY: usize = 10;
+const EXTENSION: usize = 2;
+const BONDING_CODE: usize = 3;
+const MINTER_CODE: usize = 4;
+const ROUNDS_CODE: usize = 5;
+const REGISTRY_CODE: usize = 6;
+const BROKER: usize = 7;
+const BONDING: usize = 8;
+const MINTER: usize = 9;
+const ROUNDS: usize = 10;
+const REGISTRY: usize = 11;
 
 impl Plan {
     fn new(owner: Address, first_nonce: u64) -> Self {
@@ -251,13 +252,22 @@ impl Plan {
             roundsManager: a[ROUNDS],
             ticketBroker: a[BROKER],
         };
+        let extension = extension::BondingExtension::constructorCall {
+            controller_,
+            siblings: extension::BondingState::Siblings {
+                token: siblings.token,
+                minter: siblings.minter,
+                roundsManager: siblings.roundsManager,
+                ticketBroker: siblings.ticketBroker,
+            },
+        };
         let controller = Controller::constructorCall { owner_: self.owner };
         let token = FramemillToken::constructorCall {
             controller_,
             holder: self.owner,
             supply: params.initial_supply,
         };
-        let bonding = BondingManager::constructorCall { controller_, siblings };
+        let bonding = BondingManager::constructorCall { controller_, siblings, extension_: a[EXTENSION] };
         let minter = Minter::constructorCall { controller_, token_: a[TOKEN], bondingManager_: a[BONDING] };
         let rounds = RoundsManager::constructorCall {
             controller_,
@@ -275,6 +285,7 @@ impl Plan {
         vec![
             create("new Controller", &Controller::BYTECODE, &controller),
             create("new FramemillToken", &FramemillToken::BYTECODE, &token),
+            create("new BondingExtension", &extension::BondingExtension::BYTECODE, &extension),
             create("new BondingManager", &BondingManager::BYTECODE, &bonding),
             create("new Minter", &Minter::BYTECODE, &minter),
             create("new RoundsManager", &RoundsManager::BYTECODE, &rounds),

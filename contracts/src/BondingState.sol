@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
-import {IBondingManager} from "./interfaces/IBondingManager.sol";
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
+import {IBondingTypes} from "./interfaces/IBondingTypes.sol";
 import {IFramemillToken} from "./interfaces/IFramemillToken.sol";
 import {IMinter} from "./interfaces/IMinter.sol";
 import {IRoundsManager} from "./interfaces/IRoundsManager.sol";
@@ -11,10 +11,12 @@ import {SortedSet} from "./libraries/SortedSet.sol";
 import {StakePool} from "./libraries/StakePool.sol";
 import {Upgradeable} from "./Upgradeable.sol";
 
-/// @title What the bonding manager remembers, and its views
-abstract contract BondingState is IBondingManager, Upgradeable {
+/// @title What the bonding manager remembers, and the active set
+abstract contract BondingState is IBondingTypes, Upgradeable {
+    using SafeCast for uint256;
     using SortedSet for SortedSet.Set;
     using StakePool for StakePool.Pool;
+    using StakePool for StakePool.Account;
 
     /// @notice The contracts that this one works with.
     struct Siblings {
@@ -24,21 +26,37 @@ abstract contract BondingState is IBondingManager, Upgradeable {
         ITicketBroker ticketBroker;
     }
 
+    /// @dev Stake of the active set as `round` began.
+    struct RoundTotal {
+        uint32 round;
+        uint96 total;
+    }
+
+    uint256 internal constant MAX_SET_SIZE = 10_000;
+    uint256 internal constant MAX_UNBONDING_ROUNDS = 1_000;
+    /// @dev `activeUntil` of a present member.
+    uint32 internal constant OPEN = type(uint32).max;
+
     IFramemillToken public immutable token;
     IMinter public immutable minter;
     IRoundsManager public immutable roundsManager;
     ITicketBroker public immutable ticketBroker;
 
     uint32 internal _round;
-    uint32 internal _maxSetSize;
-    uint32 internal _unbondingPeriod;
-    uint128 internal _currentTotal;
-    uint128 internal _nextTotal;
+    uint16 internal _maxSetSize;
+    uint16 internal _unbondingPeriod;
+    /// @dev Orchestrators are numbered from 1.
+    uint32 internal _lastId;
+    uint96 internal _nextTotal;
+    uint96 internal _currentTotal;
+    address internal _court;
     SortedSet.Set internal _set;
-    mapping(address transcoder => StakePool.Pool pool) internal _pools;
+    mapping(uint256 id => StakePool.Pool pool) internal _pools;
     mapping(address staker => StakePool.Account account) internal _accounts;
-    mapping(address staker => mapping(uint256 lockId => UnbondingLock lock)) internal _locks;
-    uint256[43] internal __gap;
+    mapping(address staker => mapping(uint256 lockId => StakePool.Lock lock)) internal _locks;
+    mapping(uint256 id => address orchestrator) internal _orchestrators;
+    mapping(uint256 place => RoundTotal total) internal _totals;
+    uint256[40] internal __gap;
 
     constructor(address controller_, Siblings memory siblings) Upgradeable(controller_) {
         token = siblings.token;
@@ -47,112 +65,93 @@ abstract contract BondingState is IBondingManager, Upgradeable {
         ticketBroker = siblings.ticketBroker;
     }
 
-    /// @inheritdoc IBondingManager
-    function activeRounds(address account) external view returns (uint256, uint256) {
-        StakePool.Pool storage pool = _pools[account];
-        return (pool.activeFrom, pool.activeUntil);
-    }
-
-    /// @inheritdoc IBondingManager
-    function isActiveTranscoder(address account) external view returns (bool) {
-        return _isActive(_pools[account]);
-    }
-
-    /// @inheritdoc IBondingManager
-    function pendingStake(address account) external view returns (uint256) {
-        return getDelegator(account).bondedAmount;
-    }
-
-    /// @inheritdoc IBondingManager
-    function pendingFees(address account) external view returns (uint256) {
-        return getDelegator(account).fees;
-    }
-
-    /// @inheritdoc IBondingManager
-    function transcoderTotalStake(address account) external view returns (uint256) {
-        return _totalStake(_pools[account]);
-    }
-
-    /// @inheritdoc IBondingManager
-    function getDelegatorUnbondingLock(address account, uint256 lockId) external view returns (UnbondingLock memory) {
-        return _locks[account][lockId];
-    }
-
-    /// @inheritdoc IBondingManager
-    function getTranscoder(address account) external view returns (Transcoder memory) {
-        StakePool.Pool storage pool = _pools[account];
-        return Transcoder({
-            totalStake: _totalStake(pool),
-            earningStake: pool.preview(_round).stake,
-            rewardCut: pool.rewardCut,
-            feeShare: pool.feeShare,
-            lastRewardRound: pool.rewardRound,
-            activationRound: pool.activeFrom,
-            deactivationRound: pool.activeUntil,
-            active: _isActive(pool),
-            candidate: _set.contains(account)
-        });
-    }
-
-    /// @inheritdoc IBondingManager
-    function getTranscoderPool(address start, uint256 limit) external view returns (address[] memory members) {
-        members = new address[](Math.min(limit, _set.size));
-        address member = start == address(0) ? _set.head : start;
-        uint256 count;
-        for (; count < members.length && member != address(0); ++count) {
-            members[count] = member;
-            member = _set.nodes[member].next;
+    /// @dev Brings an account, its pool, and its own commission up to now.
+    function _claim(StakePool.Account storage account)
+        internal
+        returns (StakePool.Touched memory t, StakePool.Settled memory s)
+    {
+        uint256 id = account.delegateId;
+        uint256 ownId = account.ownId;
+        uint256 round = _round;
+        if (id != 0) {
+            StakePool.Pool storage pool = _pools[id];
+            t = pool.touch(round);
+            s = pool.settle(t, account, round);
+            account.store(t, s, round);
         }
-        assembly ("memory-safe") {
-            mstore(members, count)
+        if (ownId == 0) return (t, s);
+        StakePool.Pool storage own = _pools[ownId];
+        // Who has left its own pool is still owed what was won before.
+        if (id != ownId) own.touch(round);
+        if (own.commission == 0) return (t, s);
+        account.fees = uint128(s.fees = uint256(account.fees) + own.commission);
+        own.commission = 0;
+    }
+
+    /// @dev Gives an orchestrator the place in the set that its stake asks for.
+    function _sync(uint32 id, address hint) internal {
+        StakePool.Pool storage pool = _pools[id];
+        uint256 total = _totalStake(pool);
+        if (!_set.contains(id)) return _tryJoin(id, pool, total, hint);
+        if (total == 0) return _leave(id);
+        _nextTotal = uint96(_nextTotal + total - _set.nodes[id].key);
+        _set.update(id, total, _accounts[hint].ownId);
+    }
+
+    /// @dev As `_sync`, for stake that was taken: a place too far away is lost rather than the slash.
+    function _demote(uint32 id) internal {
+        if (!_set.contains(id)) return;
+        uint256 total = _totalStake(_pools[id]);
+        if (total == 0) return _leave(id);
+        uint256 key = _set.nodes[id].key;
+        _nextTotal = uint96(_nextTotal + total - key);
+        if (_set.tryUpdate(id, total, 0)) return;
+        _nextTotal = uint96(_nextTotal - total);
+        _close(id);
+    }
+
+    function _tryJoin(uint32 id, StakePool.Pool storage pool, uint256 total, address hint) private {
+        address account = _orchestrators[id];
+        uint256 round = _round;
+        if (total == 0 || !pool.ready || _accounts[account].delegateId != id || _isJailed(pool)) return;
+        if (_set.size >= _maxSetSize) {
+            uint32 last = _set.tail;
+            if (total <= _set.nodes[last].key) return;
+            _leave(last);
         }
+        // Evicted and back within one round: it never stopped being active.
+        bool continues = pool.activeFrom != 0 && pool.activeFrom <= round && pool.activeUntil == round + 1;
+        if (!continues) pool.activeFrom = uint32(round + 1);
+        pool.activeUntil = OPEN;
+        _nextTotal = uint96(_nextTotal + total);
+        emit TranscoderActivated(account, pool.activeFrom);
+        _set.insert(id, total, _accounts[hint].ownId);
     }
 
-    /// @inheritdoc IBondingManager
-    function getTranscoderPoolSize() external view returns (uint256) {
-        return _set.size;
+    function _leave(uint32 id) internal {
+        _nextTotal -= _set.nodes[id].key;
+        _set.remove(id);
+        _close(id);
     }
 
-    /// @inheritdoc IBondingManager
-    function getTranscoderPoolMaxSize() external view returns (uint256) {
-        return _maxSetSize;
+    function _close(uint32 id) private {
+        uint256 until = uint256(_round) + 1;
+        _pools[id].activeUntil = until.toUint32();
+        emit TranscoderDeactivated(_orchestrators[id], until);
     }
 
-    /// @inheritdoc IBondingManager
-    function currentRoundTotalActiveStake() external view returns (uint256) {
-        return _currentTotal;
-    }
-
-    /// @inheritdoc IBondingManager
-    function nextRoundTotalActiveStake() external view returns (uint256) {
-        return _nextTotal;
-    }
-
-    /// @inheritdoc IBondingManager
-    function unbondingPeriod() external view returns (uint256) {
-        return _unbondingPeriod;
-    }
-
-    /// @inheritdoc IBondingManager
-    function getDelegator(address staker) public view returns (Delegator memory d) {
-        StakePool.Account storage account = _accounts[staker];
-        StakePool.Pool storage pool = _pools[account.delegate];
-        StakePool.Touched memory t = pool.preview(_round);
-        StakePool.Settled memory s = pool.settle(t, account, _round);
-        d.bondedAmount = StakePool.stakeOf(t, s);
-        d.fees = s.fees + _pools[staker].preview(_round).commission;
-        d.delegateAddress = account.delegate;
-        d.startRound = account.waitingRound + 1;
-        d.nextUnbondingLockId = account.nextLockId;
-    }
-
-    /// @dev An orchestrator is who stakes on itself.
-    function _isRegistered(address account) internal view returns (bool) {
-        return account != address(0) && _accounts[account].delegate == account;
+    /// @dev The number of an orchestrator, which is who stakes on itself.
+    function _registeredId(address account) internal view returns (uint32 id) {
+        id = _accounts[account].ownId;
+        if (id == 0 || _accounts[account].delegateId != id) revert NotOrchestrator(account);
     }
 
     function _isActive(StakePool.Pool storage pool) internal view returns (bool) {
         return pool.activeFrom != 0 && pool.activeFrom <= _round && _round < pool.activeUntil;
+    }
+
+    function _isJailed(StakePool.Pool storage pool) internal view returns (bool) {
+        return pool.marked && pool.jailUntil > _round;
     }
 
     function _totalStake(StakePool.Pool storage pool) internal view returns (uint256) {

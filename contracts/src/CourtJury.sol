@@ -3,9 +3,8 @@ pragma solidity 0.8.37;
 
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
-import {IBondingManager} from "./interfaces/IBondingManager.sol";
+import {IBondingTypes} from "./interfaces/IBondingTypes.sol";
 import {ICourtTrials} from "./interfaces/ICourt.sol";
-import {ISlasher} from "./interfaces/ISlasher.sol";
 import {Ppm} from "./libraries/Ppm.sol";
 import {Sortition} from "./libraries/Sortition.sol";
 import {CourtState} from "./CourtState.sol";
@@ -81,8 +80,7 @@ abstract contract CourtJury is ICourtTrials, CourtState {
         uint256 paid = _share(jury, seat, d.verdict);
         uint256 fine = _finePpm(jury, seat, d.verdict);
         if (paid != 0) _credit(juror, paid);
-        uint256 slashed =
-            fine == 0 ? 0 : ISlasher(address(bondingManager)).slashTranscoder(juror, msg.sender, fine, SETTLER_PPM);
+        uint256 slashed = fine == 0 ? 0 : bondingManager.slashTranscoder(juror, msg.sender, fine, SETTLER_PPM);
         emit JurorSettled(id, juror, paid, slashed);
     }
 
@@ -188,7 +186,7 @@ abstract contract CourtJury is ICourtTrials, CourtState {
     }
 
     function _countingStake(address account) private view returns (uint256) {
-        IBondingManager.Transcoder memory t = bondingManager.getTranscoder(account);
+        IBondingTypes.Transcoder memory t = bondingManager.getTranscoder(account);
         return t.active ? t.earningStake : 0;
     }
 

@@ -5,11 +5,11 @@ import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {IBondingManager} from "./interfaces/IBondingManager.sol";
+import {IBondingTypes} from "./interfaces/IBondingTypes.sol";
 import {ICourtTypes} from "./interfaces/ICourtTypes.sol";
 import {IFramemillToken} from "./interfaces/IFramemillToken.sol";
 import {IRoundsManager} from "./interfaces/IRoundsManager.sol";
 import {IServiceRegistry} from "./interfaces/IServiceRegistry.sol";
-import {ISlasher} from "./interfaces/ISlasher.sol";
 import {Ppm} from "./libraries/Ppm.sol";
 import {Receipts} from "./libraries/Receipts.sol";
 import {Upgradeable} from "./Upgradeable.sol";
@@ -80,7 +80,7 @@ abstract contract CourtState is ICourtTypes, Upgradeable {
     /// @dev What a finder gets of a slash. Never more than half of what the accused loses itself: with little stake of its own
     /// it would otherwise accuse itself to be paid out of its delegators' stake.
     function _finderPpm(address accused) internal view returns (uint256) {
-        IBondingManager.Delegator memory own = bondingManager.getDelegator(accused);
+        IBondingTypes.Delegator memory own = bondingManager.getDelegator(accused);
         uint256 total = bondingManager.transcoderTotalStake(accused);
         if (own.delegateAddress != accused || total == 0) return 0;
         return Math.min(_parameters.finderPpm, own.bondedAmount * (Ppm.ONE / 2) / total);
@@ -118,9 +118,8 @@ abstract contract CourtState is ICourtTypes, Upgradeable {
         internal
         returns (uint256 slashed)
     {
-        ISlasher slasher = ISlasher(address(bondingManager));
-        slashed = slasher.slashTranscoder(accused, finder, _parameters.slashPpm[uint256(fault)], finderPpm);
-        slasher.jailTranscoder(accused, _parameters.jailRounds);
+        slashed = bondingManager.slashTranscoder(accused, finder, _parameters.slashPpm[uint256(fault)], finderPpm);
+        bondingManager.jailTranscoder(accused, _parameters.jailRounds);
         emit FaultPunished(accused, fault, receipt, finder, slashed);
     }
 }

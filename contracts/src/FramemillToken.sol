@@ -36,6 +36,11 @@ contract FramemillToken is IFramemillToken, ERC20Votes, ERC20Permit, ERC20Burnab
         _mint(to, amount);
     }
 
+    /// @inheritdoc IFramemillToken
+    function burn(uint256 amount) public override(IFramemillToken, ERC20Burnable) {
+        super.burn(amount);
+    }
+
     /// @dev Both bases define it.
     function nonces(address owner_) public view override(ERC20Permit, Nonces) returns (uint256) {
         return super.nonces(owner_);

@@ -26,7 +26,7 @@ abstract contract Managed is IManaged {
     }
 
     modifier whenNotPaused() {
-        if (_paused) revert Paused();
+        _whenNotPaused();
         _;
     }
 
@@ -43,6 +43,10 @@ abstract contract Managed is IManaged {
     /// @inheritdoc IManaged
     function paused() external view returns (bool) {
         return _paused;
+    }
+
+    function _whenNotPaused() internal view {
+        if (_paused) revert Paused();
     }
 
     function _onlyOwner() internal view {

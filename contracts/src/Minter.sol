@@ -58,6 +58,11 @@ contract Minter is IMinter, Upgradeable {
     }
 
     /// @inheritdoc IMinter
+    function burnTokens(uint256 amount) external only(bondingManager) {
+        token.burn(amount);
+    }
+
+    /// @inheritdoc IMinter
     function inflationPpm() external view returns (uint256) {
         return _inflationPpm;
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {IBondingManager} from "../src/interfaces/IBondingManager.sol";
+import {IBondingTypes} from "../src/interfaces/IBondingTypes.sol";
 import {IManaged} from "../src/interfaces/IManaged.sol";
 import {MarketTest} from "./Market.sol";
 
@@ -24,7 +24,7 @@ contract BondingManagerTest is MarketTest {
 
     function test_Bug01_RevertWhen_AnOrchestratorDelegatesItsOwnStake() public {
         address second = orchestrator(0xB0B2, 50 * TOKENS);
-        vm.expectRevert(abi.encodeWithSelector(IBondingManager.OrchestratorCannotDelegate.selector, orch));
+        vm.expectRevert(abi.encodeWithSelector(IBondingTypes.OrchestratorCannotDelegate.selector, orch));
         vm.prank(orch);
         bonding.bond(0, second);
     }
@@ -184,7 +184,7 @@ contract BondingManagerTest is MarketTest {
     }
 
     function test_Bug16_RevertWhen_BondingToNobody() public {
-        vm.expectRevert(abi.encodeWithSelector(IBondingManager.NotOrchestrator.selector, address(0)));
+        vm.expectRevert(abi.encodeWithSelector(IBondingTypes.NotOrchestrator.selector, address(0)));
         vm.prank(DELEGATOR);
         bonding.bond(TOKENS, address(0));
     }
@@ -259,7 +259,7 @@ contract BondingManagerTest is MarketTest {
 
     function test_RevertWhen_TermsChangeInTheLockPeriod() public {
         rounds.setRoundLock(1_000_000);
-        vm.expectRevert(abi.encodeWithSelector(IBondingManager.RoundLocked.selector, rounds.currentRound()));
+        vm.expectRevert(abi.encodeWithSelector(IBondingTypes.RoundLocked.selector, rounds.currentRound()));
         vm.prank(orch);
         bonding.transcoder(0, 0);
     }
@@ -272,13 +272,13 @@ contract BondingManagerTest is MarketTest {
         }
         vm.prank(orch);
         bonding.withdrawStake(0);
-        vm.expectRevert(abi.encodeWithSelector(IBondingManager.NoSuchLock.selector, orch, 0));
+        vm.expectRevert(abi.encodeWithSelector(IBondingTypes.NoSuchLock.selector, orch, 0));
         vm.prank(orch);
         bonding.withdrawStake(0);
     }
 
     function test_RevertWhen_DelegatingToAnAccountWithoutStakeOfItsOwn() public {
-        vm.expectRevert(abi.encodeWithSelector(IBondingManager.NotOrchestrator.selector, address(0x99)));
+        vm.expectRevert(abi.encodeWithSelector(IBondingTypes.NotOrchestrator.selector, address(0x99)));
         vm.prank(DELEGATOR);
         bonding.bond(0, address(0x99));
     }

@@ -4,7 +4,6 @@ pragma solidity 0.8.37;
 import {ICourtTypes} from "../src/interfaces/ICourtTypes.sol";
 import {IManaged} from "../src/interfaces/IManaged.sol";
 import {CourtMarket} from "./CourtMarket.sol";
-import {SlashingBondingManager} from "./SlashDouble.sol";
 
 /// @dev Faults that are proven by signatures alone.
 contract CourtObjectiveTest is CourtMarket {
@@ -21,7 +20,7 @@ contract CourtObjectiveTest is CourtMarket {
         uint256 slashed = court.reportEquivocation(accused, first, second);
         assertEq(slashed, STAKE / 10, "slashed");
         assertEq(token.balanceOf(FINDER), slashed / 10, "finder");
-        assertEq(SlashingBondingManager(address(bonding)).jailed(accused), 7, "jailed");
+        assertEq(bonding.getTranscoder(accused).jailedUntil, rounds.lastInitializedRound() + 7, "jailed");
     }
 
     function test_RevertWhen_OneSegmentIsPunishedTwice() public {

@@ -4,7 +4,6 @@ pragma solidity 0.8.37;
 import {ICourtTypes} from "../src/interfaces/ICourtTypes.sol";
 import {Sortition} from "../src/libraries/Sortition.sol";
 import {CourtMarket} from "./CourtMarket.sol";
-import {SlashingBondingManager} from "./SlashDouble.sol";
 
 /// @dev Disputes with juries, and appeals.
 contract CourtJuryTest is CourtMarket {
@@ -30,7 +29,7 @@ contract CourtJuryTest is CourtMarket {
         court.execute(id);
         executeLater(id);
         assertEq(bonding.transcoderTotalStake(accused), STAKE - STAKE / 10, "slashed");
-        assertEq(SlashingBondingManager(address(bonding)).jailed(accused), 7, "jailed");
+        assertEq(bonding.getTranscoder(accused).jailedUntil, rounds.lastInitializedRound() + 7, "jailed");
     }
 
     function test_GuiltyPaysTheChallengerAndTheJurors() public {

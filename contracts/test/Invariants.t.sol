@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {IBondingManager} from "../src/interfaces/IBondingManager.sol";
+import {IBondingTypes} from "../src/interfaces/IBondingTypes.sol";
 import {ITicketBroker} from "../src/interfaces/ITicketBroker.sol";
 import {Market} from "./Market.sol";
 
@@ -155,7 +155,7 @@ contract MarketHandler is Market {
         uint256 owed;
         uint256[] memory pools = new uint256[](ACTORS);
         for (uint256 i; i < ACTORS; ++i) {
-            IBondingManager.Delegator memory d = bonding.getDelegator(actor(i));
+            IBondingTypes.Delegator memory d = bonding.getDelegator(actor(i));
             owed += d.bondedAmount;
             if (d.delegateAddress != address(0)) {
                 pools[uint160(d.delegateAddress) - FIRST] += d.bondedAmount;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {BondingExtension} from "../src/BondingExtension.sol";
 import {BondingManager} from "../src/BondingManager.sol";
 import {BondingState} from "../src/BondingState.sol";
 import {Controller} from "../src/Controller.sol";
@@ -17,11 +18,14 @@ import {TicketBroker} from "../src/TicketBroker.sol";
 import {IBondingManager} from "../src/interfaces/IBondingManager.sol";
 import {ICourt} from "../src/interfaces/ICourt.sol";
 import {ICourtTypes} from "../src/interfaces/ICourtTypes.sol";
+import {IManaged} from "../src/interfaces/IManaged.sol";
 import {IMinter} from "../src/interfaces/IMinter.sol";
 import {IRoundsManager} from "../src/interfaces/IRoundsManager.sol";
 import {ITicketBroker} from "../src/interfaces/ITicketBroker.sol";
-import {SlashingBondingManager} from "./SlashDouble.sol";
 import {Test} from "./Test.sol";
+
+/// @dev The bonding manager with everything that stands at its address.
+interface IBonding is IBondingManager, IManaged {}
 
 /// @dev All contracts, wired as in production, and the steps that tests share.
 abstract contract Market is Test {
@@ -34,7 +38,7 @@ abstract contract Market is Test {
 
     Controller internal controller;
     FramemillToken internal token;
-    BondingManager internal bonding;
+    IBonding internal bonding;
     Minter internal minter;
     RoundsManager internal rounds;
     ServiceRegistry internal registry;
@@ -51,19 +55,20 @@ abstract contract Market is Test {
 
     function _deploy() private {
         uint256 nonce = vm.getNonce(address(this));
-        address bonding_ = vm.computeCreateAddress(address(this), nonce + 7);
-        address minter_ = vm.computeCreateAddress(address(this), nonce + 8);
-        address rounds_ = vm.computeCreateAddress(address(this), nonce + 9);
+        address bonding_ = vm.computeCreateAddress(address(this), nonce + 8);
+        address minter_ = vm.computeCreateAddress(address(this), nonce + 9);
+        address rounds_ = vm.computeCreateAddress(address(this), nonce + 10);
         controller = new Controller(address(this));
         token = new FramemillToken(IOwned(address(controller)), address(this), 1e9 * TOKENS);
         broker = new TicketBroker(address(controller), IBondingManager(bonding_), rounds_, 2, 3);
         BondingState.Siblings memory siblings =
             BondingState.Siblings(token, IMinter(minter_), IRoundsManager(rounds_), broker);
-        address bondingCode = address(new SlashingBondingManager(address(controller), siblings));
+        address extension = address(new BondingExtension(address(controller), siblings));
+        address bondingCode = address(new BondingManager(address(controller), siblings, extension));
         address minterCode = address(new Minter(address(controller), token, bonding_));
         address roundsCode = address(new RoundsManager(address(controller), IBondingManager(bonding_), broker));
         address registryCode = address(new ServiceRegistry(address(controller), IRoundsManager(rounds_)));
-        bonding = BondingManager(_proxy(bondingCode, abi.encodeCall(BondingManager.initialize, (7, SET_SIZE))));
+        bonding = IBonding(_proxy(bondingCode, abi.encodeCall(BondingManager.initialize, (7, SET_SIZE))));
         minter = Minter(_proxy(minterCode, abi.encodeCall(Minter.initialize, (250, 1))));
         rounds = RoundsManager(_proxy(roundsCode, abi.encodeCall(RoundsManager.initialize, (ROUND, 0))));
         registry = ServiceRegistry(_proxy(registryCode, abi.encodeCall(ServiceRegistry.initialize, ())));
@@ -82,7 +87,7 @@ abstract contract Market is Test {
         address code = address(new Court(address(controller), siblings, records));
         court = ICourt(_proxy(code, abi.encodeCall(CourtRecords.initialize, (courtParameters()))));
         controller.setContract(keccak256("Court"), address(court), true);
-        SlashingBondingManager(address(bonding)).setCourt(address(court));
+        bonding.setCourt(address(court));
     }
 
     function courtParameters() internal pure returns (ICourtTypes.Parameters memory) {

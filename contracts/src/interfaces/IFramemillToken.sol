@@ -17,4 +17,7 @@ interface IFramemillToken is IERC20 {
 
     /// @notice Makes tokens; minter only.
     function mint(address to, uint256 amount) external;
+
+    /// @notice Destroys tokens of the caller.
+    function burn(uint256 amount) external;
 }

@@ -16,6 +16,9 @@ interface IMinter {
     /// @notice Pays stake out; bonding manager only.
     function withdrawTokens(address to, uint256 amount) external;
 
+    /// @notice Burns slashed stake; bonding manager only.
+    function burnTokens(uint256 amount) external;
+
     /// @notice The inflation of the last rewarded round, parts per million of the supply.
     function inflationPpm() external view returns (uint256);
 }
