@@ -8,7 +8,7 @@ use std::{
 };
 
 use alloy::{
-    primitives::{Address, U256},
+    primitives::{Address, B256, U256},
     providers::{Provider, ProviderBuilder, RootProvider},
     signers::local::PrivateKeySigner,
 };
@@ -198,6 +198,21 @@ impl DevChain {
     /// Turns the making of a block for each transaction on or off.
     pub async fn set_automine(&self, on: bool) -> Result<(), AnvilError> {
         self.call("evm_setAutomine", json!([on])).await
+    }
+
+    /// Sets the base fee of the next block, in wei per unit of gas.
+    pub async fn set_next_base_fee(&self, wei: u128) -> Result<(), AnvilError> {
+        self.call("anvil_setNextBlockBaseFeePerGas", json!([U256::from(wei)])).await
+    }
+
+    /// Forgets a transaction that waits to be mined.
+    pub async fn drop_transaction(&self, hash: B256) -> Result<(), AnvilError> {
+        self.call("anvil_dropTransaction", json!([hash])).await
+    }
+
+    /// Forgets every transaction that waits to be mined.
+    pub async fn drop_all_transactions(&self) -> Result<(), AnvilError> {
+        self.call("anvil_dropAllTransactions", json!([])).await
     }
 
     /// Replaces the last `depth` blocks by empty ones.

@@ -3,26 +3,23 @@
 use std::{fmt, sync::Arc};
 
 use alloy::{
-    primitives::{Address, B256, U256},
+    primitives::{Address, B256, Bytes, U256},
     rpc::types::TransactionRequest,
     sol_types::SolCall,
 };
-use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::OnceCell;
 
 use crate::{
-    ChainConfig, ChainError, Delegator, Deployment, LockedStake, OrchestratorRecord, PrivateKeySigner,
-    Redemption, RoundInfo, SenderInfo, SkipReason, TicketOutcome, TxReceipt, TxStatus,
+    AccountNonces, ChainConfig, ChainError, Delegator, Deployment, LockedStake, OrchestratorRecord,
+    PrivateKeySigner, Redemption, RoundInfo, SenderInfo, SkipReason, TicketOutcome, TxReceipt, TxStatus,
     abi::{BondingManager, FramemillToken, RoundsManager, ServiceRegistry, TicketBroker},
     redemption::{batch_call, outcomes},
-    rpc::Rpc,
+    rpc::{Rpc, decode},
     tx::{self, Account},
 };
 
 /// More candidates than the largest set that the owner is expected to allow.
 const MAX_LISTED: u64 = 1_000;
-/// Reads in flight at once: enough to hide latency, few enough for a public endpoint.
-const PARALLEL_READS: usize = 8;
 
 struct Inner {
     rpc: Rpc,
@@ -44,18 +41,19 @@ pub struct ChainClient {
 }
 
 impl ChainClient {
-    /// Checks that the endpoint is the deployment's chain. Without a key the client can only read.
+    /// Checks that the endpoint is the deployment's chain. Without a key the client can only read. With a journal, what
+    /// the process before this one sent and was not mined is sent again.
     pub async fn connect(
         config: ChainConfig,
         deployment: Deployment,
         key: Option<PrivateKeySigner>,
     ) -> Result<Self, ChainError> {
         let rpc = Rpc::new(config)?;
-        let found = rpc.chain_id().await?;
-        if found != deployment.chain_id {
-            return Err(ChainError::WrongChain { expected: deployment.chain_id, found });
-        }
-        let account = key.map(|key| Account::new(key, deployment.chain_id));
+        rpc.expect_chain(deployment.chain_id).await?;
+        let account = match key {
+            Some(key) => Some(Account::open(key, deployment.chain_id, &rpc).await?),
+            None => None,
+        };
         Ok(Self { inner: Arc::new(Inner { rpc, deployment, account, validity_rounds: OnceCell::new() }) })
     }
 
@@ -82,6 +80,13 @@ impl ChainClient {
     /// Wei that an account holds outside the contracts.
     pub async fn balance(&self, account: Address) -> Result<U256, ChainError> {
         self.rpc().balance(account).await
+    }
+
+    /// The account nonces that an account's next transactions get.
+    pub async fn account_nonces(&self, account: Address) -> Result<AccountNonces, ChainError> {
+        let (mined, pending) =
+            tokio::try_join!(self.rpc().mined_nonce(account), self.rpc().pending_nonce(account))?;
+        Ok(AccountNonces { mined, pending })
     }
 
     /// Tokens that an account holds outside the contracts.
@@ -163,28 +168,8 @@ impl ChainClient {
 
     /// One orchestrator; `None` when it never registered.
     pub async fn orchestrator(&self, address: Address) -> Result<Option<OrchestratorRecord>, ChainError> {
-        let bonding = self.deployment().bonding_manager;
-        let registry = self.deployment().service_registry;
-        let rpc = self.rpc();
-        let (place, service_uri, signing_key) = tokio::try_join!(
-            rpc.call(bonding, BondingManager::getTranscoderCall { account: address }),
-            rpc.call(registry, ServiceRegistry::getServiceURICall { account: address }),
-            rpc.call(registry, ServiceRegistry::signingKeyCall { account: address }),
-        )?;
-        let activation_round = small("activationRound", place.activationRound)?;
-        if activation_round == 0 {
-            return Ok(None);
-        }
-        Ok(Some(OrchestratorRecord {
-            address,
-            stake: place.totalStake,
-            reward_cut_ppm: small("rewardCut", place.rewardCut)?,
-            fee_share_ppm: small("feeShare", place.feeShare)?,
-            active: place.active,
-            activation_round,
-            service_uri,
-            signing_key,
-        }))
+        let height = self.rpc().block_number().await?;
+        Ok(self.orchestrators_at(height, &[address]).await?.pop().flatten())
     }
 
     /// The orchestrators that may earn in the current round, highest stake first.
@@ -194,18 +179,37 @@ impl ChainClient {
         Ok(candidates)
     }
 
-    /// The orchestrators that will be active in the next round, highest stake first.
+    /// The orchestrators that will be active in the next round, highest stake first, all read in the same block.
     pub async fn candidate_orchestrators(&self) -> Result<Vec<OrchestratorRecord>, ChainError> {
-        let bonding = self.deployment().bonding_manager;
-        let call =
+        let height = self.rpc().block_number().await?;
+        let pool =
             BondingManager::getTranscoderPoolCall { start: Address::ZERO, limit: U256::from(MAX_LISTED) };
-        let members = self.rpc().call(bonding, call).await?;
-        let records: Vec<Option<OrchestratorRecord>> = stream::iter(members)
-            .map(|member| self.orchestrator(member))
-            .buffered(PARALLEL_READS)
-            .try_collect()
-            .await?;
-        Ok(records.into_iter().flatten().collect())
+        let members = self.call_at(height, self.deployment().bonding_manager, pool).await?;
+        Ok(self.orchestrators_at(height, &members).await?.into_iter().flatten().collect())
+    }
+
+    async fn call_at<C: SolCall>(&self, height: u64, to: Address, call: C) -> Result<C::Return, ChainError> {
+        let answers = self.rpc().calls(height, vec![(to, call.abi_encode())]).await?;
+        decode::<C>(answers.first().map_or(&[], |answer| answer.as_ref()))
+    }
+
+    /// Three questions about each account, in one request for 33 accounts.
+    async fn orchestrators_at(
+        &self,
+        height: u64,
+        accounts: &[Address],
+    ) -> Result<Vec<Option<OrchestratorRecord>>, ChainError> {
+        let (bonding, registry) = (self.deployment().bonding_manager, self.deployment().service_registry);
+        let questions = |account: Address| {
+            [
+                (bonding, BondingManager::getTranscoderCall { account }.abi_encode()),
+                (registry, ServiceRegistry::getServiceURICall { account }.abi_encode()),
+                (registry, ServiceRegistry::signingKeyCall { account }.abi_encode()),
+            ]
+        };
+        let calls = accounts.iter().flat_map(|account| questions(*account)).collect();
+        let answers = self.rpc().calls(height, calls).await?;
+        accounts.iter().zip(answers.chunks_exact(3)).map(|(account, of_it)| record(*account, of_it)).collect()
     }
 
     /// A staker's account, with everything claimed up to now.
@@ -289,6 +293,26 @@ impl fmt::Debug for ChainClient {
             .field("address", &self.address())
             .finish()
     }
+}
+
+/// An orchestrator from the answers to [`ChainClient::orchestrators_at`]'s questions about it.
+fn record(address: Address, answers: &[Bytes]) -> Result<Option<OrchestratorRecord>, ChainError> {
+    let place = decode::<BondingManager::getTranscoderCall>(&answers[0])?;
+    let activation_round = small("activationRound", place.activationRound)?;
+    if activation_round == 0 {
+        return Ok(None);
+    }
+    Ok(Some(OrchestratorRecord {
+        address,
+        stake: place.totalStake,
+        reward_cut_ppm: small("rewardCut", place.rewardCut)?,
+        fee_share_ppm: small("feeShare", place.feeShare)?,
+        active: place.active,
+        activation_round,
+        last_reward_round: small("lastRewardRound", place.lastRewardRound)?,
+        service_uri: decode::<ServiceRegistry::getServiceURICall>(&answers[1])?,
+        signing_key: decode::<ServiceRegistry::signingKeyCall>(&answers[2])?,
+    }))
 }
 
 /// Rounds, counts and shares fit into far fewer bits than a contract's word.

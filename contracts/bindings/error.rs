@@ -79,6 +79,34 @@ pub enum ChainError {
         /// Its nonce.
         nonce: u64,
     },
+    /// Another transaction in the pool has the nonce and offers as much: this one was not taken.
+    #[error(
+        "transaction {hash} was not taken: another one of its account holds nonce {nonce} and offers as much; wait for that one"
+    )]
+    Outbid {
+        /// The transaction.
+        hash: B256,
+        /// Its nonce.
+        nonce: u64,
+    },
+    /// Gas costs more than this client may offer.
+    #[error(
+        "gas costs {price} wei and at most {cap} wei may be offered; wait for it to fall or raise the cap (max_fee_per_gas)"
+    )]
+    FeesAboveCap {
+        /// Wei per unit of gas now.
+        price: u128,
+        /// The configured bound.
+        cap: u128,
+    },
+    /// The file of unmined transactions cannot be used.
+    #[error("transaction journal {path}: {reason}")]
+    Journal {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
     /// The key did not sign.
     #[error("the key of {account} did not sign a transaction: {reason}")]
     Signing {
@@ -136,6 +164,6 @@ pub enum ChainError {
 impl ChainError {
     /// Whether the same call may succeed later without anything being changed.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::NotMined { .. })
+        matches!(self, Self::Unreachable { .. } | Self::NotMined { .. } | Self::FeesAboveCap { .. })
     }
 }

@@ -5,11 +5,15 @@
 //! chain that does not answer is a [`ChainError`] for which [`ChainError::is_retryable`] is true.
 
 mod abi;
+mod account;
 mod anvil;
 mod client;
 mod deploy;
+mod endpoints;
 mod error;
+mod fees;
 mod funds;
+mod journal;
 mod keeper;
 mod redemption;
 mod rpc;
@@ -22,10 +26,12 @@ pub use anvil::{Anvil, AnvilConfig, AnvilError, DevChain, dev_key};
 pub use client::ChainClient;
 pub use deploy::{DeployParams, Deployment, deploy, deploy_once};
 pub use error::{ChainError, Revert};
+pub use fees::Fees;
 pub use funds::{TicketContext, TicketFunds};
 pub use keeper::{KeeperConfig, keep_rounds};
 pub use redemption::{MAX_REDEMPTIONS, Redemption, SkipReason, Ticket, TicketOutcome};
 pub use tx::{PreparedTx, TxReceipt, TxStatus};
 pub use types::{
-    ChainConfig, Delegator, LockedStake, OrchestratorRecord, Registration, RoundInfo, SenderInfo,
+    AccountNonces, ChainConfig, Delegator, LockedStake, OrchestratorRecord, Registration, RoundInfo,
+    SenderInfo,
 };

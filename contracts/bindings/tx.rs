@@ -2,25 +2,15 @@
 
 use alloy::{
     consensus::{Transaction, TxEnvelope},
-    eips::eip2718::{Decodable2718, Encodable2718},
-    network::{EthereumWallet, NetworkTransactionBuilder, TransactionBuilder},
+    eips::eip2718::Decodable2718,
     primitives::{Address, B256, Bytes, U256},
-    rpc::types::{TransactionReceipt, TransactionRequest},
-    signers::local::PrivateKeySigner,
+    rpc::types::TransactionReceipt,
 };
-use tokio::{
-    sync::Mutex,
-    time::{Instant, sleep},
-};
+use tokio::time::{Instant, sleep};
 
-use crate::{ChainError, rpc::Rpc};
+use crate::{ChainError, fees::Fees, rpc::Rpc};
 
-/// State may change between the estimate and the block: a quarter more gas than estimated.
-const GAS_MARGIN_PERCENT: u64 = 125;
-/// The base fee can double in six full blocks; a transaction must outlive that.
-const FEE_HEADROOM: u128 = 2;
-/// One gwei: what a block's maker is offered where the gas price leaves room for it.
-const PRIORITY_FEE: u128 = 1_000_000_000;
+pub(crate) use crate::account::Account;
 
 /// A signed transaction. Store its hash before it is submitted, and nothing is ever sent twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +21,8 @@ pub struct PreparedTx {
     pub nonce: u64,
     /// Gas it may use.
     pub gas_limit: u64,
+    /// What it offers for gas.
+    pub fees: Fees,
     /// Encoded and signed.
     pub raw: Bytes,
 }
@@ -38,13 +30,38 @@ pub struct PreparedTx {
 impl PreparedTx {
     /// Takes a stored transaction up again.
     pub fn from_raw(raw: Bytes) -> Result<Self, ChainError> {
-        let envelope = TxEnvelope::decode_2718(&mut raw.as_ref()).map_err(|e| ChainError::BadArgument {
-            name: "raw",
-            value: format!("{} bytes that do not decode ({e})", raw.len()),
-            bound: "a signed transaction".to_owned(),
-        })?;
-        Ok(Self { hash: *envelope.tx_hash(), nonce: envelope.nonce(), gas_limit: envelope.gas_limit(), raw })
+        let envelope = envelope(&raw)?;
+        Ok(Self {
+            hash: *envelope.tx_hash(),
+            nonce: envelope.nonce(),
+            gas_limit: envelope.gas_limit(),
+            fees: Fees {
+                max_fee: envelope.max_fee_per_gas(),
+                priority: envelope.max_priority_fee_per_gas().unwrap_or_default(),
+            },
+            raw,
+        })
     }
+
+    /// What it does, to be signed again with other fees.
+    pub(crate) fn draft(&self) -> Result<Draft, ChainError> {
+        let envelope = envelope(&self.raw)?;
+        Ok(Draft {
+            call: "a replacement",
+            to: envelope.to(),
+            input: envelope.input().clone(),
+            value: envelope.value(),
+            gas: Some(envelope.gas_limit()),
+        })
+    }
+}
+
+fn envelope(raw: &Bytes) -> Result<TxEnvelope, ChainError> {
+    TxEnvelope::decode_2718(&mut raw.as_ref()).map_err(|e| ChainError::BadArgument {
+        name: "raw",
+        value: format!("{} bytes that do not decode ({e})", raw.len()),
+        bound: "a signed transaction".to_owned(),
+    })
 }
 
 /// Where a transaction stands.
@@ -89,91 +106,6 @@ pub(crate) struct Draft {
     pub(crate) gas: Option<u64>,
 }
 
-/// One account that sends. Its nonces are given out one after the other.
-pub(crate) struct Account {
-    address: Address,
-    wallet: EthereumWallet,
-    chain_id: u64,
-    /// The next nonce, when it is known better than by asking.
-    next: Mutex<Option<u64>>,
-}
-
-impl Account {
-    pub(crate) fn new(key: PrivateKeySigner, chain_id: u64) -> Self {
-        Self { address: key.address(), wallet: key.into(), chain_id, next: Mutex::new(None) }
-    }
-
-    pub(crate) fn address(&self) -> Address {
-        self.address
-    }
-
-    /// Signs with the next nonce, which counts as used from now on.
-    pub(crate) async fn prepare(&self, rpc: &Rpc, draft: Draft) -> Result<PreparedTx, ChainError> {
-        let request = self.price(rpc, draft).await?;
-        let mut next = self.next.lock().await;
-        let nonce = self.next_nonce(rpc, *next).await?;
-        let prepared = self.sign(request, nonce).await?;
-        *next = Some(nonce + 1);
-        Ok(prepared)
-    }
-
-    /// Signs and submits. The nonce counts as used only when the node has taken the transaction, so
-    /// that a failure leaves no gap behind which later transactions would wait.
-    pub(crate) async fn send(&self, rpc: &Rpc, draft: Draft) -> Result<PreparedTx, ChainError> {
-        let request = self.price(rpc, draft).await?;
-        let mut next = self.next.lock().await;
-        let before = *next;
-        let nonce = self.next_nonce(rpc, before).await?;
-        let prepared = self.sign(request, nonce).await?;
-        // Until the answer is there nobody knows whether the nonce is used: a caller that gives up
-        // in between leaves the question to the node.
-        *next = None;
-        match submit(rpc, &prepared).await {
-            Ok(()) => *next = Some(nonce + 1),
-            Err(error) => {
-                if !error.is_retryable() {
-                    *next = before;
-                }
-                return Err(error);
-            }
-        }
-        Ok(prepared)
-    }
-
-    async fn next_nonce(&self, rpc: &Rpc, known: Option<u64>) -> Result<u64, ChainError> {
-        let pending = rpc.pending_nonce(self.address).await?;
-        Ok(known.map_or(pending, |known| known.max(pending)))
-    }
-
-    async fn price(&self, rpc: &Rpc, draft: Draft) -> Result<TransactionRequest, ChainError> {
-        let mut tx =
-            TransactionRequest::default().from(self.address).input(draft.input.into()).value(draft.value);
-        match draft.to {
-            Some(to) => tx = tx.to(to),
-            None => tx.set_create(),
-        }
-        let gas = match draft.gas {
-            Some(gas) => gas,
-            None => rpc.estimate_gas(draft.call, &tx).await?.saturating_mul(GAS_MARGIN_PERCENT) / 100,
-        };
-        let price = rpc.gas_price().await?;
-        tx = tx.gas_limit(gas).max_fee_per_gas(price.saturating_mul(FEE_HEADROOM));
-        tx = tx.max_priority_fee_per_gas(price.min(PRIORITY_FEE));
-        tx.set_chain_id(self.chain_id);
-        Ok(tx)
-    }
-
-    async fn sign(&self, mut tx: TransactionRequest, nonce: u64) -> Result<PreparedTx, ChainError> {
-        tx.set_nonce(nonce);
-        let gas_limit = tx.gas.unwrap_or_default();
-        let envelope: TxEnvelope = tx
-            .build(&self.wallet)
-            .await
-            .map_err(|e| ChainError::Signing { account: self.address, reason: e.to_string() })?;
-        Ok(PreparedTx { hash: *envelope.tx_hash(), nonce, gas_limit, raw: envelope.encoded_2718().into() })
-    }
-}
-
 /// Gives a transaction to the node. One that the node has already is as good.
 pub(crate) async fn submit(rpc: &Rpc, tx: &PreparedTx) -> Result<(), ChainError> {
     match rpc.send_raw(&tx.raw).await {
@@ -189,18 +121,22 @@ pub(crate) async fn submit(rpc: &Rpc, tx: &PreparedTx) -> Result<(), ChainError>
     }
 }
 
-fn is_known(message: &str) -> bool {
+pub(crate) fn is_known(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
     message.contains("already known") || message.contains("already imported")
 }
 
+/// Another transaction of the account has the nonce: a mined one, or one in the pool that this does not outbid.
 fn explain(error: ChainError, tx: &PreparedTx) -> ChainError {
-    match &error {
-        ChainError::Rpc { message, .. } if message.to_ascii_lowercase().contains("nonce too low") => {
-            ChainError::NonceUsed { hash: tx.hash, nonce: tx.nonce }
-        }
-        _ => error,
+    let ChainError::Rpc { message, .. } = &error else { return error };
+    let message = message.to_ascii_lowercase();
+    if message.contains("nonce too low") {
+        return ChainError::NonceUsed { hash: tx.hash, nonce: tx.nonce };
     }
+    if message.contains("underpriced") {
+        return ChainError::Outbid { hash: tx.hash, nonce: tx.nonce };
+    }
+    error
 }
 
 /// Where a transaction stands.
@@ -228,7 +164,7 @@ pub(crate) async fn wait(
     let config = rpc.config();
     let deadline = Instant::now() + config.mining_timeout;
     loop {
-        match look(rpc, call, hash).await {
+        match look(rpc, call, &[hash]).await {
             Ok(Some(receipt)) => return Ok(receipt),
             Ok(None) => {}
             Err(error) if error.is_retryable() => {
@@ -243,11 +179,18 @@ pub(crate) async fn wait(
     }
 }
 
-async fn look(rpc: &Rpc, call: &'static str, hash: B256) -> Result<Option<TransactionReceipt>, ChainError> {
-    let Some(receipt) = rpc.receipt(hash).await? else { return Ok(None) };
+/// The receipt of whichever of these transactions is mined deep enough.
+pub(crate) async fn look(
+    rpc: &Rpc,
+    call: &'static str,
+    hashes: &[B256],
+) -> Result<Option<TransactionReceipt>, ChainError> {
+    let Some(receipt) = rpc.receipt_of_any(hashes).await? else { return Ok(None) };
     match mined(rpc, &receipt).await? {
         TxStatus::Mined { confirmations, .. } if confirmations < rpc.config().confirmations => Ok(None),
-        TxStatus::Mined { success: false, .. } => Err(ChainError::MinedReverted { call, hash }),
+        TxStatus::Mined { success: false, .. } => {
+            Err(ChainError::MinedReverted { call, hash: receipt.transaction_hash })
+        }
         TxStatus::Mined { .. } => Ok(Some(receipt)),
         TxStatus::Pending | TxStatus::Dropped => Ok(None),
     }

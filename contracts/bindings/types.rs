@@ -1,6 +1,6 @@
 //! What the client takes and gives back.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use alloy::primitives::{Address, B256, U256};
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,11 @@ use serde::{Deserialize, Serialize};
 pub struct ChainConfig {
     /// JSON-RPC endpoint over HTTP.
     pub rpc_url: String,
+    /// Further endpoints of the same chain, at most 7. Reads stay with one endpoint until it fails or falls behind;
+    /// transactions go to all of them. One that turns out to be another chain is left out.
+    pub fallback_rpc_urls: Vec<String>,
+    /// How often all endpoints are asked for their height, to leave one that is behind.
+    pub probe_interval: Duration,
     /// Deadline of one RPC request.
     pub request_timeout: Duration,
     /// How often a request that the chain did not answer is tried again before it is an error.
@@ -23,6 +28,13 @@ pub struct ChainConfig {
     pub mining_timeout: Duration,
     /// Blocks on top of a transaction's own before a call that waits returns. 1 means "mined".
     pub confirmations: u64,
+    /// Wei per unit of gas that no transaction offers more than.
+    pub max_fee_per_gas: u128,
+    /// How long a transaction stays unmined before the same one is offered at a higher fee.
+    pub bump_after: Duration,
+    /// File that remembers what was sent and is not mined, so that a restart takes it up; `None` remembers nothing.
+    /// One file per account and process.
+    pub journal: Option<PathBuf>,
 }
 
 impl Default for ChainConfig {
@@ -35,6 +47,11 @@ impl Default for ChainConfig {
             poll_interval: Duration::from_millis(100),
             mining_timeout: Duration::from_secs(60),
             confirmations: 1,
+            fallback_rpc_urls: Vec::new(),
+            probe_interval: Duration::from_secs(15),
+            max_fee_per_gas: 500_000_000_000,
+            bump_after: Duration::from_secs(30),
+            journal: None,
         }
     }
 }
@@ -108,6 +125,8 @@ pub struct OrchestratorRecord {
     pub active: bool,
     /// First round in which its present place in the set counts.
     pub activation_round: u64,
+    /// Last round in which it called for its reward; 0 when it never did.
+    pub last_reward_round: u64,
     /// Service addresses as registered.
     pub service_uri: String,
     /// The key that signs its receipts.
@@ -136,4 +155,13 @@ pub struct LockedStake {
     pub amount: U256,
     /// First round in which it can be withdrawn.
     pub withdraw_round: u64,
+}
+
+/// How far an account has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccountNonces {
+    /// The first nonce that no mined transaction has used.
+    pub mined: u64,
+    /// The first one that no waiting transaction has either; larger than `mined` while some wait.
+    pub pending: u64,
 }

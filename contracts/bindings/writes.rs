@@ -161,6 +161,13 @@ impl ChainClient {
         tx::submit(self.rpc(), tx).await
     }
 
+    /// The same transaction under the same account nonce at fees high enough to replace it: of the two, the chain takes
+    /// one. `None` when that would exceed [`ChainConfig::max_fee_per_gas`](crate::ChainConfig::max_fee_per_gas). Store it
+    /// before it is submitted.
+    pub async fn replacement(&self, slow: &PreparedTx) -> Result<Option<PreparedTx>, ChainError> {
+        self.sender("a replacement")?.replacement(self.rpc(), slow).await
+    }
+
     async fn set_terms_if_other(&self, me: Address, wanted: &Registration) -> Result<(), ChainError> {
         let present = self.orchestrator(me).await?;
         let same = |p: &OrchestratorRecord| {
@@ -217,8 +224,9 @@ impl ChainClient {
 
     async fn receipt(&self, draft: Draft) -> Result<TransactionReceipt, ChainError> {
         let call = draft.call;
-        let sent = self.sender(call)?.send(self.rpc(), draft).await?;
-        tx::wait(self.rpc(), call, sent.hash).await
+        let account = self.sender(call)?;
+        let sent = account.send(self.rpc(), draft).await?;
+        account.wait(self.rpc(), call, &sent).await
     }
 }
 

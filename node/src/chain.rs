@@ -1,11 +1,16 @@
 //! Opens the chain client that the configuration describes.
 
+use std::time::Duration;
+
 use alloy::signers::local::PrivateKeySigner;
 use anyhow::Context as _;
 use framemill_contracts::{ChainClient, ChainConfig, Deployment};
 use framemill_network::SigningDomain;
 
 use crate::config::Config;
+
+/// File in the data folder of what a service sent and was not mined yet.
+const JOURNAL: &str = "transactions.json";
 
 /// The configured chain, or nothing in off-chain mode.
 ///
@@ -15,15 +20,49 @@ pub(crate) async fn connect(
     config: &Config,
     key: Option<PrivateKeySigner>,
 ) -> anyhow::Result<Option<ChainClient>> {
-    let Some(rpc) = &config.chain.rpc else { return Ok(None) };
+    open(config, key, settings(config)?).await
+}
+
+/// As [`connect`], for a process that sends on its own: what it sent and was not mined is taken up when it starts again.
+///
+/// # Errors
+/// As [`connect`], or the file of unmined transactions belongs to another key.
+pub(crate) async fn connect_service(
+    config: &Config,
+    key: PrivateKeySigner,
+) -> anyhow::Result<Option<ChainClient>> {
+    let settings = settings(config)?;
+    let journal = Some(config.data_dir().join(JOURNAL));
+    open(config, Some(key), ChainConfig { journal, ..settings }).await
+}
+
+fn settings(config: &Config) -> anyhow::Result<ChainConfig> {
+    let chain = &config.chain;
+    let cap = u128::try_from(chain.max_fee_per_gas_wei)
+        .ok()
+        .context("chain.max_fee_per_gas_wei is more than gas can cost")?;
+    Ok(ChainConfig {
+        rpc_url: chain.rpc.clone().unwrap_or_default(),
+        fallback_rpc_urls: chain.rpc_fallbacks.clone(),
+        max_fee_per_gas: cap,
+        bump_after: Duration::from_millis(chain.bump_after_ms),
+        ..ChainConfig::default()
+    })
+}
+
+async fn open(
+    config: &Config,
+    key: Option<PrivateKeySigner>,
+    settings: ChainConfig,
+) -> anyhow::Result<Option<ChainClient>> {
+    if config.chain.rpc.is_none() {
+        return Ok(None);
+    }
     let file = config.chain.deployment.as_ref().context(
         "chain.rpc is set but chain.deployment is not: name the file with the contracts' addresses",
     )?;
     let deployment = Deployment::load(file)?;
-    let settings = ChainConfig { rpc_url: rpc.clone(), ..ChainConfig::default() };
-    let client =
-        ChainClient::connect(settings, deployment, key).await.with_context(|| format!("chain at {rpc}"))?;
-    Ok(Some(client))
+    Ok(Some(ChainClient::connect(settings, deployment, key).await?))
 }
 
 /// The domain that quotes and receipts are signed in.

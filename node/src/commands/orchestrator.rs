@@ -35,7 +35,7 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
     let runtime = Runtime::start(config, "Framemill orchestrator").await?;
     runtime::make_private_folder(&config.data_dir())?;
     let key = keystore::open(config)?;
-    let client = chain::connect(config, Some(key.clone())).await?;
+    let client = chain::connect_service(config, key.clone()).await?;
     let token_file = config.path_or(&config.orchestrator.token_file, "transcoder.token");
     let work_token = WorkToken::new(keystore::read_or_make_secret(&token_file)?)?;
     let network = runtime::network(config, &config.network.listen).await?;

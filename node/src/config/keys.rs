@@ -64,6 +64,24 @@ pub const KEYS: &[Key] = &[
         "",
         "JSON-RPC address of an Ethereum node; unset: off-chain mode, no payments",
     ),
+    key(
+        "chain.rpc_fallbacks",
+        Kind::List,
+        "[]",
+        "further JSON-RPC addresses of the same chain, at most 7: read from when chain.rpc fails or falls behind; transactions go to all",
+    ),
+    key(
+        "chain.max_fee_per_gas_wei",
+        Kind::Wei,
+        "\"500000000000\"",
+        "most that a transaction may offer for a unit of gas, in wei; while gas costs more, nothing is sent",
+    ),
+    key(
+        "chain.bump_after_ms",
+        Kind::Int(1_000, 3_600_000),
+        "30000",
+        "time after which a transaction that is not mined is offered again at a higher fee, in milliseconds",
+    ),
     key("chain.deployment", Kind::Path, "", "JSON file with the addresses of the contracts"),
     key("wallet.keystore", Kind::Path, "", "Web3 Secret Storage v3 file; default: keystore.json in data_dir"),
     key(

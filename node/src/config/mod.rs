@@ -18,7 +18,6 @@ pub use load::{ConfigError, Setting, Settings, Source, Sources, read};
 pub struct Config {
     pub data_dir: Option<PathBuf>,
     pub log: Log,
-    #[serde(default)]
     pub chain: Chain,
     #[serde(default)]
     pub wallet: Wallet,
@@ -55,10 +54,14 @@ pub struct Log {
     pub format: String,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[allow(missing_docs, reason = "KEYS holds the one description of each setting")]
 pub struct Chain {
     pub rpc: Option<String>,
+    pub rpc_fallbacks: Vec<String>,
+    #[serde(deserialize_with = "decimal")]
+    pub max_fee_per_gas_wei: U256,
+    pub bump_after_ms: u64,
     pub deployment: Option<PathBuf>,
 }
 

@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step fails its test")]
 
+mod failover;
 mod market;
+mod nonces;
 mod outage;
+mod proxy;
 mod stage;
 mod staking;
 mod tickets;
