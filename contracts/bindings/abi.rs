@@ -27,6 +27,12 @@ mod generated {
     );
     sol!(
         #[sol(abi)]
+        #[derive(Debug, PartialEq, Eq)]
+        Court,
+        "abi/Court.json"
+    );
+    sol!(
+        #[sol(abi)]
         FramemillToken,
         "abi/FramemillToken.json"
     );
@@ -69,9 +75,21 @@ pub(crate) mod extension {
     );
 }
 
+/// As [`extension`], for the court.
+#[allow(missing_docs, clippy::all, reason = "generated from the ABI, whose documentation is the interfaces'")]
+pub(crate) mod records {
+    use alloy::sol;
+
+    sol!(
+        #[sol(abi)]
+        CourtRecords,
+        "abi/CourtRecords.json"
+    );
+}
+
 pub(crate) use generated::{
-    BondingManager, BondingState, Controller, FramemillToken, ITicketBroker, Minter, Proxy, RoundsManager,
-    ServiceRegistry, TicketBroker,
+    BondingManager, BondingState, Controller, Court, CourtState, FramemillToken, ICourtTypes, ITicketBroker,
+    Minter, Proxy, RoundsManager, ServiceRegistry, TicketBroker,
 };
 
 /// Contracts name an error at most this large; a longer answer is cut before it is shown.
@@ -81,6 +99,7 @@ static ERRORS: LazyLock<HashMap<Selector, AbiError>> = LazyLock::new(|| {
     [
         BondingManager::abi::errors(),
         Controller::abi::errors(),
+        Court::abi::errors(),
         FramemillToken::abi::errors(),
         Minter::abi::errors(),
         Proxy::abi::errors(),

@@ -12,10 +12,10 @@ use alloy::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ChainConfig, ChainError, PrivateKeySigner,
+    ChainConfig, ChainError, CourtParams, PrivateKeySigner,
     abi::{
-        BondingManager, BondingState, Controller, FramemillToken, Minter, Proxy, RoundsManager,
-        ServiceRegistry, TicketBroker, extension,
+        BondingManager, BondingState, Controller, Court, CourtState, FramemillToken, ICourtTypes, Minter,
+        Proxy, RoundsManager, ServiceRegistry, TicketBroker, extension, records,
     },
     rpc::Rpc,
     tx::{self, Account, Draft},
@@ -47,6 +47,8 @@ pub struct DeployParams {
     pub ticket_validity_rounds: u64,
     /// Tokens (base units) made for the deploying account, to be handed to stakers.
     pub initial_supply: U256,
+    /// What the court goes by.
+    pub court: CourtParams,
 }
 
 impl Default for DeployParams {
@@ -59,6 +61,7 @@ impl Default for DeployParams {
             sender_unlock_rounds: 40,
             ticket_validity_rounds: 2,
             initial_supply: U256::from(10_000_000u64) * U256::from(10u64).pow(U256::from(18)),
+            court: CourtParams::default(),
         }
     }
 }
@@ -66,7 +69,7 @@ impl Default for DeployParams {
 impl DeployParams {
     /// A chain on one machine: rounds of 50 blocks, no lock period, the rest as in production.
     pub fn devnet() -> Self {
-        Self { round_length: 50, round_lock_ppm: 0, ..Self::default() }
+        Self { round_length: 50, round_lock_ppm: 0, court: CourtParams::devnet(), ..Self::default() }
     }
 }
 
@@ -92,11 +95,13 @@ pub struct Deployment {
     pub ticket_broker: Address,
     /// Service addresses and signing keys.
     pub service_registry: Address,
+    /// Disputes.
+    pub court: Address,
 }
 
 impl Deployment {
     /// Every contract with its name.
-    pub fn contracts(&self) -> [(&'static str, Address); 7] {
+    pub fn contracts(&self) -> [(&'static str, Address); 8] {
         [
             ("Controller", self.controller),
             ("FramemillToken", self.token),
@@ -105,6 +110,7 @@ impl Deployment {
             ("Minter", self.minter),
             ("TicketBroker", self.ticket_broker),
             ("ServiceRegistry", self.service_registry),
+            ("Court", self.court),
         ]
     }
 
@@ -202,7 +208,7 @@ struct Plan {
     addresses: [Address; CREATIONS],
 }
 
-const CREATIONS: usize = 12;
+const CREATIONS: usize = 15;
 const CONTROLLER: usize = 0;
 const TOKEN: usize = 1;
 const EXTENSION: usize = 2;
@@ -211,10 +217,13 @@ const MINTER_CODE: usize = 4;
 const ROUNDS_CODE: usize = 5;
 const REGISTRY_CODE: usize = 6;
 const BROKER: usize = 7;
-const BONDING: usize = 8;
-const MINTER: usize = 9;
-const ROUNDS: usize = 10;
-const REGISTRY: usize = 11;
+const COURT_RECORDS: usize = 8;
+const COURT_CODE: usize = 9;
+const BONDING: usize = 10;
+const MINTER: usize = 11;
+const ROUNDS: usize = 12;
+const REGISTRY: usize = 13;
+const COURT: usize = 14;
 
 impl Plan {
     fn new(owner: Address, first_nonce: u64) -> Self {
@@ -233,11 +242,13 @@ impl Plan {
             minter: self.addresses[MINTER],
             ticket_broker: self.addresses[BROKER],
             service_registry: self.addresses[REGISTRY],
+            court: self.addresses[COURT],
         }
     }
 
     fn drafts(&self, params: &DeployParams) -> Vec<Draft> {
         let mut drafts = self.code(params);
+        drafts.extend(self.court_code());
         drafts.extend(self.proxies(params));
         drafts.extend(self.wiring());
         drafts
@@ -274,7 +285,7 @@ impl Plan {
             bondingManager_: a[BONDING],
             ticketBroker_: a[BROKER],
         };
-        let registry = ServiceRegistry::constructorCall { controller_ };
+        let registry = ServiceRegistry::constructorCall { controller_, roundsManager_: a[ROUNDS] };
         let broker = TicketBroker::constructorCall {
             controller_,
             bondingManager_: a[BONDING],
@@ -291,6 +302,36 @@ impl Plan {
             create("new RoundsManager", &RoundsManager::BYTECODE, &rounds),
             create("new ServiceRegistry", &ServiceRegistry::BYTECODE, &registry),
             create("new TicketBroker", &TicketBroker::BYTECODE, &broker),
+        ]
+    }
+
+    /// The court's two parts.
+    fn court_code(&self) -> Vec<Draft> {
+        let a = &self.addresses;
+        let controller_ = a[CONTROLLER];
+        let (token, bonding, rounds, registry) = (a[TOKEN], a[BONDING], a[ROUNDS], a[REGISTRY]);
+        let records = records::CourtRecords::constructorCall {
+            controller_,
+            siblings: records::CourtState::Siblings {
+                token,
+                bondingManager: bonding,
+                roundsManager: rounds,
+                serviceRegistry: registry,
+            },
+        };
+        let court = Court::constructorCall {
+            controller_,
+            siblings: CourtState::Siblings {
+                token,
+                bondingManager: bonding,
+                roundsManager: rounds,
+                serviceRegistry: registry,
+            },
+            records_: a[COURT_RECORDS],
+        };
+        vec![
+            create("new CourtRecords", &records::CourtRecords::BYTECODE, &records),
+            create("new Court", &Court::BYTECODE, &court),
         ]
     }
 
@@ -315,11 +356,14 @@ impl Plan {
             lockPpm: U256::from(params.round_lock_ppm),
         };
         let registry = ServiceRegistry::initializeCall {};
+        let parameters: ICourtTypes::Parameters = (&params.court).into();
+        let court = Court::initializeCall { parameters };
         vec![
             proxy(BONDING_CODE, bonding.abi_encode()),
             proxy(MINTER_CODE, minter.abi_encode()),
             proxy(ROUNDS_CODE, rounds.abi_encode()),
             proxy(REGISTRY_CODE, registry.abi_encode()),
+            proxy(COURT_CODE, court.abi_encode()),
         ]
     }
 
@@ -337,6 +381,8 @@ impl Plan {
             set("RoundsManager", ROUNDS, true),
             set("ServiceRegistry", REGISTRY, true),
             set("TicketBroker", BROKER, true),
+            set("Court", COURT, true),
+            call_draft(a[BONDING], &BondingManager::setCourtCall { court_: a[COURT] }),
             call_draft(a[ROUNDS], &RoundsManager::initializeRoundCall {}),
         ]
     }

@@ -8,6 +8,7 @@ mod abi;
 mod account;
 mod anvil;
 mod client;
+mod court;
 mod deploy;
 mod endpoints;
 mod error;
@@ -24,6 +25,9 @@ mod writes;
 pub use alloy::signers::local::PrivateKeySigner;
 pub use anvil::{Anvil, AnvilConfig, AnvilError, DevChain, dev_key};
 pub use client::ChainClient;
+pub use court::{
+    CourtParams, CourtReceipt, CourtRung, Dispute, DisputeStatus, Fault, Jury, PixelClaim, Seat, Verdict,
+};
 pub use deploy::{DeployParams, Deployment, deploy, deploy_once};
 pub use error::{ChainError, Revert};
 pub use fees::Fees;
