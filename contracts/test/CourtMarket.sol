@@ -107,7 +107,8 @@ abstract contract CourtMarket is Market {
 
     /// @dev Lets the window for an appeal pass and carries the verdict out.
     function executeLater(uint256 dispute) internal {
-        vm.roll(uint256(court.getDispute(dispute).appealUntil) + 1);
+        uint256 until = court.getDispute(dispute).appealUntil;
+        if (until != 0) vm.roll(until + 1);
         court.execute(dispute);
     }
 
