@@ -27,7 +27,6 @@ mod generated {
     );
     sol!(
         #[sol(abi)]
-        #[derive(Debug, PartialEq, Eq)]
         Court,
         "abi/Court.json"
     );
@@ -88,8 +87,8 @@ pub(crate) mod records {
 }
 
 pub(crate) use generated::{
-    BondingManager, BondingState, Controller, Court, CourtState, FramemillToken, ICourtTypes, ITicketBroker,
-    Minter, Proxy, RoundsManager, ServiceRegistry, TicketBroker,
+    BondingManager, BondingState, Controller, Court, CourtState, FramemillToken, ITicketBroker, Minter,
+    Proxy, RoundsManager, ServiceRegistry, TicketBroker,
 };
 
 /// Contracts name an error at most this large; a longer answer is cut before it is shown.

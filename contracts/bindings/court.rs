@@ -30,8 +30,7 @@ impl ChainClient {
         first: &CourtReceipt,
         second: &CourtReceipt,
     ) -> Result<TxReceipt, ChainError> {
-        let call =
-            Court::reportEquivocationCall { accused, first: first.signed(), second: second.signed() };
+        let call = Court::reportEquivocationCall { accused, first: first.signed(), second: second.signed() };
         self.send(self.deployment().court, &call).await
     }
 
@@ -71,7 +70,8 @@ impl ChainClient {
             evidence: evidence.to_vec(),
         };
         let receipt = self.mined(self.deployment().court, &call).await?;
-        let opened = receipt.inner.logs().iter().find_map(|log| Court::DisputeOpened::decode_log(&log.inner).ok());
+        let opened =
+            receipt.inner.logs().iter().find_map(|log| Court::DisputeOpened::decode_log(&log.inner).ok());
         let opened = opened.ok_or_else(|| ChainError::BadAnswer {
             call: Court::openDisputeCall::SIGNATURE,
             reason: "it opened no dispute".to_owned(),
@@ -131,7 +131,7 @@ impl ChainClient {
 
     /// Pays or fines a juror of a closed dispute.
     pub async fn settle_juror(&self, jury: u64, juror: Address) -> Result<TxReceipt, ChainError> {
-        let call = Court::settleJurorCall { jury: U256::from(jury), juror };
+        let call = Court::settleJurorCall { id: U256::from(jury), juror };
         self.send(self.deployment().court, &call).await
     }
 
@@ -195,8 +195,11 @@ impl ChainClient {
         while from <= head {
             let to = head.min(from + LOG_BLOCKS - 1);
             let events = vec![Court::DisputeOpened::SIGNATURE_HASH, Court::DisputeClosed::SIGNATURE_HASH];
-            let filter =
-                Filter::new().address(self.deployment().court).event_signature(events).from_block(from).to_block(to);
+            let filter = Filter::new()
+                .address(self.deployment().court)
+                .event_signature(events)
+                .from_block(from)
+                .to_block(to);
             for log in self.rpc().logs(&[filter]).await?.into_iter().flatten() {
                 note(&mut open, &log)?;
             }
@@ -204,7 +207,8 @@ impl ChainClient {
         }
         let mut disputes = Vec::new();
         for id in open {
-            disputes.extend(self.dispute(id).await?.filter(|dispute| dispute.status != DisputeStatus::Closed));
+            disputes
+                .extend(self.dispute(id).await?.filter(|dispute| dispute.status != DisputeStatus::Closed));
         }
         Ok(disputes)
     }

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ChainConfig, ChainError, CourtParams, PrivateKeySigner,
     abi::{
-        BondingManager, BondingState, Controller, Court, CourtState, FramemillToken, ICourtTypes, Minter,
-        Proxy, RoundsManager, ServiceRegistry, TicketBroker, extension, records,
+        BondingManager, BondingState, Controller, Court, CourtState, FramemillToken, Minter, Proxy,
+        RoundsManager, ServiceRegistry, TicketBroker, extension, records,
     },
     rpc::Rpc,
     tx::{self, Account, Draft},
@@ -37,7 +37,7 @@ pub struct DeployParams {
     pub round_length: u64,
     /// Share of a round at its end in which orchestrators cannot change their terms, in parts per million.
     pub round_lock_ppm: u32,
-    /// Rounds between unbonding and withdrawing stake.
+    /// Rounds between unbonding and withdrawing stake. Too few for the longest dispute of a receipt under `court` are refused.
     pub unbonding_rounds: u64,
     /// Orchestrators that can be active at once.
     pub active_set_size: u64,
@@ -356,7 +356,7 @@ impl Plan {
             lockPpm: U256::from(params.round_lock_ppm),
         };
         let registry = ServiceRegistry::initializeCall {};
-        let parameters: ICourtTypes::Parameters = (&params.court).into();
+        let parameters: Court::Parameters = (&params.court).into();
         let court = Court::initializeCall { parameters };
         vec![
             proxy(BONDING_CODE, bonding.abi_encode()),

@@ -219,7 +219,11 @@ impl ChainClient {
     }
 
     /// As [`Self::send`], for who reads the events.
-    pub(crate) async fn mined<C: SolCall>(&self, to: Address, call: &C) -> Result<TransactionReceipt, ChainError> {
+    pub(crate) async fn mined<C: SolCall>(
+        &self,
+        to: Address,
+        call: &C,
+    ) -> Result<TransactionReceipt, ChainError> {
         self.receipt(draft(to, call)).await
     }
 

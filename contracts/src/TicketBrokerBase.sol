@@ -12,7 +12,8 @@ import {TicketHash} from "./libraries/TicketHash.sol";
 import {Managed} from "./Managed.sol";
 
 /// @title What the brokers of all assets share: deposits, reserves, tickets; its contract is ITicketBroker
-abstract contract TicketBrokerBase is ITicketBroker, Managed, EIP712 {
+/// @dev EIP712 comes first: its two variables would part the pause flag from those that share its slot.
+abstract contract TicketBrokerBase is ITicketBroker, EIP712, Managed {
     using SafeCast for uint256;
 
     /// @dev Deposit and reserve of all ether that exists fit with room to spare; one slot.

@@ -3,7 +3,7 @@
 use alloy::primitives::{Address, B256, Bytes, U256, aliases::U24};
 use serde::{Deserialize, Serialize};
 
-use crate::{ChainError, abi::ICourtTypes};
+use crate::{ChainError, abi::Court};
 
 /// Base units of one token.
 const UNIT: u128 = 1_000_000_000_000_000_000;
@@ -104,8 +104,8 @@ pub struct CourtReceipt {
 }
 
 impl CourtReceipt {
-    pub(super) fn signed(&self) -> ICourtTypes::SignedReceipt {
-        let receipt = ICourtTypes::TranscodeReceipt {
+    pub(super) fn signed(&self) -> Court::SignedReceipt {
+        let receipt = Court::TranscodeReceipt {
             session: self.session,
             sequence: self.sequence,
             sourceHash: self.source_hash,
@@ -114,7 +114,7 @@ impl CourtReceipt {
             pixels: self.pixels,
             round: self.round,
         };
-        ICourtTypes::SignedReceipt { receipt, signature: Bytes::copy_from_slice(&self.signature) }
+        Court::SignedReceipt { receipt, signature: Bytes::copy_from_slice(&self.signature) }
     }
 }
 
@@ -132,8 +132,8 @@ pub struct PixelClaim {
 }
 
 impl PixelClaim {
-    pub(super) fn to_abi(&self) -> ICourtTypes::RenditionClaim {
-        ICourtTypes::RenditionClaim {
+    pub(super) fn to_abi(&self) -> Court::RenditionClaim {
+        Court::RenditionClaim {
             sha256Hash: self.sha256,
             pixels: self.pixels,
             featureRoot: self.feature_root,
@@ -164,8 +164,8 @@ pub struct CourtRung {
 }
 
 impl CourtRung {
-    pub(super) fn to_abi(&self) -> ICourtTypes::Rung {
-        ICourtTypes::Rung {
+    pub(super) fn to_abi(&self) -> Court::Rung {
+        Court::Rung {
             nameHash: self.name_hash,
             width: self.size[0],
             height: self.size[1],
@@ -259,7 +259,7 @@ impl CourtParams {
         }
     }
 
-    pub(super) fn from_abi(found: &ICourtTypes::Parameters) -> Result<Self, ChainError> {
+    pub(super) fn from_abi(found: &Court::Parameters) -> Result<Self, ChainError> {
         Ok(Self {
             bond: found.bond.to(),
             jury_fee: found.juryFee.to(),
@@ -286,7 +286,7 @@ fn share(ppm: u32) -> U24 {
     U24::from(ppm.min(PPM))
 }
 
-impl From<&CourtParams> for ICourtTypes::Parameters {
+impl From<&CourtParams> for Court::Parameters {
     fn from(params: &CourtParams) -> Self {
         let amount = |tokens: u128| alloy::primitives::aliases::U96::saturating_from(tokens);
         Self {
@@ -344,7 +344,7 @@ pub struct Dispute {
 }
 
 impl Dispute {
-    pub(super) fn from_abi(id: u64, found: &ICourtTypes::Dispute) -> Result<Option<Self>, ChainError> {
+    pub(super) fn from_abi(id: u64, found: &Court::Dispute) -> Result<Option<Self>, ChainError> {
         let status = match found.status {
             0 => return Ok(None),
             1 => DisputeStatus::Judging,
@@ -400,7 +400,7 @@ pub struct Jury {
 }
 
 impl Jury {
-    pub(super) fn from_abi(id: u64, found: &ICourtTypes::Jury) -> Result<Option<Self>, ChainError> {
+    pub(super) fn from_abi(id: u64, found: &Court::Jury) -> Result<Option<Self>, ChainError> {
         if found.dispute == 0 {
             return Ok(None);
         }
@@ -433,7 +433,7 @@ pub struct Seat {
 }
 
 impl Seat {
-    pub(super) fn from_abi(found: &ICourtTypes::Seat) -> Result<Option<Self>, ChainError> {
+    pub(super) fn from_abi(found: &Court::Seat) -> Result<Option<Self>, ChainError> {
         if found.seats == 0 {
             return Ok(None);
         }

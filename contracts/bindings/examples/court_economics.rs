@@ -160,7 +160,8 @@ fn stakes(params: &CourtParams, text: &mut String, random: &mut Random) {
         percent(ATTENDANCE_PPM),
         percent(honest.right_ppm)
     );
-    let _ = writeln!(text, "| a bad segment is caught | pass before | simulated | smallest stake | simulated |");
+    let _ =
+        writeln!(text, "| a bad segment is caught | pass before | simulated | smallest stake | simulated |");
     let _ = writeln!(text, "| --- | --- | --- | --- | --- |");
     for caught in CAUGHT_PPM {
         let (formula, simulated) = (passing_tenths(caught), simulated_passing_tenths(caught, random));
@@ -203,11 +204,25 @@ fn prices(params: &CourtParams, text: &mut String) {
     let unit = 1_000_000_000_000_000_000;
     let (bond, fee) = (params.bond / unit, params.jury_fee / unit);
     let _ = writeln!(text, "\n### Prices\n\n| what | price |\n| --- | --- |");
-    let _ = writeln!(text, "| a wrong accusation, or one whose files cannot be had | {bond} tokens: half to the accused, half to the jury |");
+    let _ = writeln!(
+        text,
+        "| a wrong accusation, or one whose files cannot be had | {bond} tokens: half to the accused, half to the jury |"
+    );
     let _ = writeln!(text, "| an appeal that fails | {} tokens, shared likewise | ", 2 * bond);
-    let _ = writeln!(text, "| judging an orchestrator with little stake | what its slash leaves of {fee} tokens for the jury |");
-    let _ = writeln!(text, "| a juror's absence after its claim | {} of its stake |", percent(u64::from(params.absence_ppm)));
-    let _ = writeln!(text, "| a juror's false oath | {} of its stake, and its fee |", percent(u64::from(params.dissent_ppm)));
+    let _ = writeln!(
+        text,
+        "| judging an orchestrator with little stake | what its slash leaves of {fee} tokens for the jury |"
+    );
+    let _ = writeln!(
+        text,
+        "| a juror's absence after its claim | {} of its stake |",
+        percent(u64::from(params.absence_ppm))
+    );
+    let _ = writeln!(
+        text,
+        "| a juror's false oath | {} of its stake, and its fee |",
+        percent(u64::from(params.dissent_ppm))
+    );
     let _ = writeln!(
         text,
         "| bribing a majority of both expected juries | {} of one orchestrator's stake at least, for a slash of {} at most |",
@@ -262,7 +277,10 @@ mod tests {
         for caught in CAUGHT_PPM {
             let (formula, found) = (passing_tenths(caught), simulated_passing_tenths(caught, &mut random));
             // Four standard errors of a mean over 40,000 geometric draws are two in a hundred; one tenth is rounding.
-            assert!(found.abs_diff(formula) * 100 <= formula * 2 + 100, "{caught}: {found}, formula {formula}");
+            assert!(
+                found.abs_diff(formula) * 100 <= formula * 2 + 100,
+                "{caught}: {found}, formula {formula}"
+            );
         }
     }
 
@@ -280,7 +298,10 @@ mod tests {
                 i128::from(gained) - i128::from(stake * slash * convicted / PPM)
             };
             assert!(profit(least * 105 / 100 + 1, &mut random) < 0, "caught {caught}: {least} is too little");
-            assert!(profit(least * 90 / 100, &mut random) > 0 || least < 20, "caught {caught}: less would do");
+            assert!(
+                profit(least * 90 / 100, &mut random) > 0 || least < 20,
+                "caught {caught}: less would do"
+            );
         }
     }
 

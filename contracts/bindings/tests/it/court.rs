@@ -187,8 +187,12 @@ async fn two_receipts_for_one_segment_cost_stake_at_once() {
 #[tokio::test]
 async fn pixels_that_are_not_the_sum_of_their_claims_cost_stake_at_once() {
     let trial = Trial::begin().await;
-    let claim =
-        PixelClaim { sha256: keccak256("rendition"), pixels: 999, feature_root: B256::ZERO, psnr_centi_db: None };
+    let claim = PixelClaim {
+        sha256: keccak256("rendition"),
+        pixels: 999,
+        feature_root: B256::ZERO,
+        psnr_centi_db: None,
+    };
     let leaf = [
         [0_u8; 5].as_slice(),
         claim.sha256.as_slice(),
