@@ -208,7 +208,7 @@ fn prices(params: &CourtParams, text: &mut String) {
         text,
         "| a wrong accusation, or one whose files cannot be had | {bond} tokens: half to the accused, half to the jury |"
     );
-    let _ = writeln!(text, "| an appeal that fails | {} tokens, shared likewise | ", 2 * bond);
+    let _ = writeln!(text, "| an appeal that fails | {} tokens, shared likewise |", 2 * bond);
     let _ = writeln!(
         text,
         "| judging an orchestrator with little stake | what its slash leaves of {fee} tokens for the jury |"
