@@ -32,6 +32,11 @@ mod generated {
     );
     sol!(
         #[sol(abi)]
+        Court,
+        "abi/Court.json"
+    );
+    sol!(
+        #[sol(abi)]
         FramemillGovernor,
         "abi/FramemillGovernor.json"
     );
@@ -84,9 +89,22 @@ pub(crate) mod extension {
     );
 }
 
+/// As [`extension`], for the court.
+#[allow(missing_docs, clippy::all, reason = "generated from the ABI, whose documentation is the interfaces'")]
+pub(crate) mod records {
+    use alloy::sol;
+
+    sol!(
+        #[sol(abi)]
+        CourtRecords,
+        "abi/CourtRecords.json"
+    );
+}
+
 pub(crate) use generated::{
-    BondingManager, BondingState, BondingVotes, Controller, FramemillGovernor, FramemillToken, IBondingTypes,
-    ITicketBroker, Minter, Proxy, RoundsManager, ServiceRegistry, TicketBroker, Treasury,
+    BondingManager, BondingState, BondingVotes, Controller, Court, CourtState, FramemillGovernor,
+    FramemillToken, IBondingTypes, ITicketBroker, Minter, Proxy, RoundsManager, ServiceRegistry, TicketBroker,
+    Treasury,
 };
 
 /// Contracts name an error at most this large; a longer answer is cut before it is shown.
@@ -97,6 +115,7 @@ static ERRORS: LazyLock<HashMap<Selector, AbiError>> = LazyLock::new(|| {
         BondingManager::abi::errors(),
         BondingVotes::abi::errors(),
         Controller::abi::errors(),
+        Court::abi::errors(),
         FramemillGovernor::abi::errors(),
         FramemillToken::abi::errors(),
         Minter::abi::errors(),

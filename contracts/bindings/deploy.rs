@@ -12,10 +12,11 @@ use alloy::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ChainConfig, ChainError, PrivateKeySigner,
+    ChainConfig, ChainError, CourtParams, PrivateKeySigner,
     abi::{
-        BondingManager, BondingState, BondingVotes, Controller, FramemillGovernor, FramemillToken, Minter,
-        Proxy, RoundsManager, ServiceRegistry, TicketBroker, Treasury, extension,
+        BondingManager, BondingState, BondingVotes, Controller, Court, CourtState, FramemillGovernor,
+        FramemillToken, Minter, Proxy, RoundsManager, ServiceRegistry, TicketBroker, Treasury, extension,
+        records,
     },
     rpc::Rpc,
     tx::{self, Account, Draft},
@@ -37,7 +38,7 @@ pub struct DeployParams {
     pub round_length: u64,
     /// Share of a round at its end in which orchestrators cannot change their terms, in parts per million.
     pub round_lock_ppm: u32,
-    /// Rounds between unbonding and withdrawing stake.
+    /// Rounds between unbonding and withdrawing stake. Too few for the longest dispute of a receipt under `court` are refused.
     pub unbonding_rounds: u64,
     /// Orchestrators that can be active at once.
     pub active_set_size: u64,
@@ -63,6 +64,8 @@ pub struct DeployParams {
     pub hand_over: bool,
     /// Tokens (base units) made for the deploying account, to be handed to stakers.
     pub initial_supply: U256,
+    /// What the court goes by.
+    pub court: CourtParams,
 }
 
 impl Default for DeployParams {
@@ -83,6 +86,7 @@ impl Default for DeployParams {
             timelock_seconds: 172_800,
             hand_over: false,
             initial_supply: tokens(10_000_000),
+            court: CourtParams::default(),
         }
     }
 }
@@ -90,7 +94,13 @@ impl Default for DeployParams {
 impl DeployParams {
     /// A chain on one machine: rounds of 50 blocks, no lock period, no treasury share, the rest as in production.
     pub fn devnet() -> Self {
-        Self { round_length: 50, round_lock_ppm: 0, treasury_share_ppm: 0, ..Self::default() }
+        Self {
+            round_length: 50,
+            round_lock_ppm: 0,
+            treasury_share_ppm: 0,
+            court: CourtParams::devnet(),
+            ..Self::default()
+        }
     }
 }
 
@@ -126,11 +136,13 @@ pub struct Deployment {
     pub governor: Address,
     /// Timelock of decisions, and what they can spend.
     pub treasury: Address,
+    /// Disputes.
+    pub court: Address,
 }
 
 impl Deployment {
     /// Every contract with its name.
-    pub fn contracts(&self) -> [(&'static str, Address); 10] {
+    pub fn contracts(&self) -> [(&'static str, Address); 11] {
         [
             ("Controller", self.controller),
             ("FramemillToken", self.token),
@@ -142,6 +154,7 @@ impl Deployment {
             ("BondingVotes", self.bonding_votes),
             ("FramemillGovernor", self.governor),
             ("Treasury", self.treasury),
+            ("Court", self.court),
         ]
     }
 
@@ -239,7 +252,7 @@ struct Plan {
     addresses: [Address; CREATIONS],
 }
 
-const CREATIONS: usize = 15;
+const CREATIONS: usize = 18;
 const CONTROLLER: usize = 0;
 const TOKEN: usize = 1;
 const EXTENSION: usize = 2;
@@ -248,13 +261,16 @@ const MINTER_CODE: usize = 4;
 const ROUNDS_CODE: usize = 5;
 const REGISTRY_CODE: usize = 6;
 const BROKER: usize = 7;
-const BONDING: usize = 8;
-const MINTER: usize = 9;
-const ROUNDS: usize = 10;
-const REGISTRY: usize = 11;
-const VOTES: usize = 12;
-const TREASURY: usize = 13;
-const GOVERNOR: usize = 14;
+const COURT_RECORDS: usize = 8;
+const COURT_CODE: usize = 9;
+const BONDING: usize = 10;
+const MINTER: usize = 11;
+const ROUNDS: usize = 12;
+const REGISTRY: usize = 13;
+const COURT: usize = 14;
+const VOTES: usize = 15;
+const TREASURY: usize = 16;
+const GOVERNOR: usize = 17;
 
 impl Plan {
     fn new(owner: Address, first_nonce: u64) -> Self {
@@ -276,11 +292,13 @@ impl Plan {
             bonding_votes: self.addresses[VOTES],
             governor: self.addresses[GOVERNOR],
             treasury: self.addresses[TREASURY],
+            court: self.addresses[COURT],
         }
     }
 
     fn drafts(&self, params: &DeployParams) -> Vec<Draft> {
         let mut drafts = self.code(params);
+        drafts.extend(self.court_code());
         drafts.extend(self.proxies(params));
         drafts.extend(self.governance(params));
         drafts.extend(self.wiring(params));
@@ -318,7 +336,7 @@ impl Plan {
             bondingManager_: a[BONDING],
             ticketBroker_: a[BROKER],
         };
-        let registry = ServiceRegistry::constructorCall { controller_ };
+        let registry = ServiceRegistry::constructorCall { controller_, roundsManager_: a[ROUNDS] };
         let broker = TicketBroker::constructorCall {
             controller_,
             bondingManager_: a[BONDING],
@@ -335,6 +353,36 @@ impl Plan {
             create("new RoundsManager", &RoundsManager::BYTECODE, &rounds),
             create("new ServiceRegistry", &ServiceRegistry::BYTECODE, &registry),
             create("new TicketBroker", &TicketBroker::BYTECODE, &broker),
+        ]
+    }
+
+    /// The court's two parts.
+    fn court_code(&self) -> Vec<Draft> {
+        let a = &self.addresses;
+        let controller_ = a[CONTROLLER];
+        let (token, bonding, rounds, registry) = (a[TOKEN], a[BONDING], a[ROUNDS], a[REGISTRY]);
+        let records = records::CourtRecords::constructorCall {
+            controller_,
+            siblings: records::CourtState::Siblings {
+                token,
+                bondingManager: bonding,
+                roundsManager: rounds,
+                serviceRegistry: registry,
+            },
+        };
+        let court = Court::constructorCall {
+            controller_,
+            siblings: CourtState::Siblings {
+                token,
+                bondingManager: bonding,
+                roundsManager: rounds,
+                serviceRegistry: registry,
+            },
+            records_: a[COURT_RECORDS],
+        };
+        vec![
+            create("new CourtRecords", &records::CourtRecords::BYTECODE, &records),
+            create("new Court", &Court::BYTECODE, &court),
         ]
     }
 
@@ -359,11 +407,14 @@ impl Plan {
             lockPpm: U256::from(params.round_lock_ppm),
         };
         let registry = ServiceRegistry::initializeCall {};
+        let parameters: Court::Parameters = (&params.court).into();
+        let court = Court::initializeCall { parameters };
         vec![
             proxy(BONDING_CODE, bonding.abi_encode()),
             proxy(MINTER_CODE, minter.abi_encode()),
             proxy(ROUNDS_CODE, rounds.abi_encode()),
             proxy(REGISTRY_CODE, registry.abi_encode()),
+            proxy(COURT_CODE, court.abi_encode()),
         ]
     }
 
@@ -412,6 +463,8 @@ impl Plan {
             call_draft(a[MINTER], &Minter::setTreasuryCall { treasury_: a[TREASURY] }),
             call_draft(a[MINTER], &Minter::setTreasuryRewardCutRateCall { ppm: share }),
             call_draft(a[MINTER], &Minter::setTreasuryBalanceCeilingCall { amount: params.treasury_ceiling }),
+            set("Court", COURT, true),
+            call_draft(a[BONDING], &BondingManager::setCourtCall { court_: a[COURT] }),
             call_draft(a[ROUNDS], &RoundsManager::initializeRoundCall {}),
         ];
         if params.hand_over {

@@ -9,6 +9,7 @@ mod account;
 mod actions;
 mod anvil;
 mod client;
+mod court;
 mod deploy;
 mod duties;
 mod endpoints;
@@ -30,6 +31,9 @@ pub use actions::{Action, Preview, PreviewStep};
 pub use alloy::signers::local::PrivateKeySigner;
 pub use anvil::{Anvil, AnvilConfig, AnvilError, DevChain, dev_key};
 pub use client::ChainClient;
+pub use court::{
+    CourtParams, CourtReceipt, CourtRung, Dispute, DisputeStatus, Fault, Jury, PixelClaim, Seat, Verdict,
+};
 pub use deploy::{DeployParams, Deployment, deploy, deploy_once};
 pub use duties::DutyState;
 pub use error::{ChainError, Revert};

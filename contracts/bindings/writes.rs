@@ -214,8 +214,17 @@ impl ChainClient {
         Ok(Draft { gas: Some(gas), ..draft })
     }
 
-    async fn send<C: SolCall>(&self, to: Address, call: &C) -> Result<TxReceipt, ChainError> {
+    pub(crate) async fn send<C: SolCall>(&self, to: Address, call: &C) -> Result<TxReceipt, ChainError> {
         self.send_draft(draft(to, call)).await
+    }
+
+    /// As [`Self::send`], for who reads the events.
+    pub(crate) async fn mined<C: SolCall>(
+        &self,
+        to: Address,
+        call: &C,
+    ) -> Result<TransactionReceipt, ChainError> {
+        self.receipt(draft(to, call)).await
     }
 
     async fn send_draft(&self, draft: Draft) -> Result<TxReceipt, ChainError> {

@@ -13,6 +13,8 @@ contract RoundsManager is IRoundsManager, Upgradeable {
     using SafeCast for uint256;
 
     uint256 private constant MAX_ROUND_LENGTH = 1_000_000;
+    /// @dev Beginning a round at another broker costs about 30,000 gas, which whoever begins it pays.
+    uint256 private constant MAX_MORE_BROKERS = 8;
 
     IBondingManager public immutable bondingManager;
     ITicketBroker public immutable ticketBroker;
@@ -24,7 +26,8 @@ contract RoundsManager is IRoundsManager, Upgradeable {
     uint64 private _originBlock;
     uint32 private _lockPpm;
     mapping(uint256 round => bytes32 blockHash) private _blockHash;
-    uint256[48] private __gap;
+    ITicketBroker[] private _moreBrokers;
+    uint256[47] private __gap;
 
     constructor(address controller_, IBondingManager bondingManager_, ITicketBroker ticketBroker_)
         Upgradeable(controller_)
@@ -51,6 +54,22 @@ contract RoundsManager is IRoundsManager, Upgradeable {
         emit NewRound(round, hash);
         uint256 activeSetSize = bondingManager.onRoundInitialized(round);
         ticketBroker.onRoundInitialized(round, hash, activeSetSize);
+        uint256 count = _moreBrokers.length;
+        for (uint256 i; i < count; ++i) {
+            _moreBrokers[i].onRoundInitialized(round, hash, activeSetSize);
+        }
+    }
+
+    /// @inheritdoc IRoundsManager
+    function setTicketBrokers(ITicketBroker[] calldata brokers) external onlyOwner {
+        _bounded(brokers.length, 0, MAX_MORE_BROKERS);
+        _moreBrokers = brokers;
+        emit TicketBrokersSet(brokers);
+    }
+
+    /// @inheritdoc IRoundsManager
+    function getTicketBrokers() external view returns (ITicketBroker[] memory) {
+        return _moreBrokers;
     }
 
     /// @inheritdoc IRoundsManager

@@ -1,19 +1,39 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
+import {IRoundsManager} from "./interfaces/IRoundsManager.sol";
 import {IServiceRegistry} from "./interfaces/IServiceRegistry.sol";
 import {Upgradeable} from "./Upgradeable.sol";
 
 /// @title ServiceRegistry; its contract is IServiceRegistry
 contract ServiceRegistry is IServiceRegistry, Upgradeable {
+    using SafeCast for uint256;
+
+    /// @dev Rounds, the last one included, in which an account answers for what a key signed.
+    struct Term {
+        uint32 from;
+        uint32 until;
+    }
+
     /// @dev Eight multiaddrs of the longest usual form; bounds what a reader has to fetch and parse.
     uint256 public constant MAX_URI_LENGTH = 1024;
 
     mapping(address account => string uri) private _uri;
-    mapping(address account => address key) private _signingKey;
-    uint256[48] private __gap;
+    /// @dev `until` of the present key.
+    uint32 private constant OPEN = type(uint32).max;
+    /// @dev Rounds after its replacement in which a key still counts: readers of the record may not know better.
+    uint256 private constant GRACE_ROUNDS = 1;
 
-    constructor(address controller_) Upgradeable(controller_) {}
+    IRoundsManager public immutable roundsManager;
+
+    mapping(address account => address key) private _signingKey;
+    mapping(address account => mapping(address key => Term term)) private _terms;
+    uint256[47] private __gap;
+
+    constructor(address controller_, IRoundsManager roundsManager_) Upgradeable(controller_) {
+        roundsManager = roundsManager_;
+    }
 
     /// @notice Marks the proxy as set up; there is nothing to set.
     function initialize() external initializer {}
@@ -28,6 +48,15 @@ contract ServiceRegistry is IServiceRegistry, Upgradeable {
 
     /// @inheritdoc IServiceRegistry
     function setSigningKey(address key) external whenNotPaused {
+        uint256 round = roundsManager.currentRound();
+        address old = _signingKey[msg.sender];
+        if (old != address(0)) _terms[msg.sender][old].until = (round + GRACE_ROUNDS).toUint32();
+        if (key != address(0)) {
+            Term storage term = _terms[msg.sender][key];
+            // A key that comes back was never away: what it signed in between counts.
+            if (term.from == 0) term.from = round.toUint32();
+            term.until = OPEN;
+        }
         _signingKey[msg.sender] = key;
         emit SigningKeySet(msg.sender, key);
     }
@@ -41,5 +70,13 @@ contract ServiceRegistry is IServiceRegistry, Upgradeable {
     function signingKey(address account) external view returns (address) {
         address key = _signingKey[account];
         return key == address(0) ? account : key;
+    }
+
+    /// @inheritdoc IServiceRegistry
+    function isSigner(address account, address key, uint256 round) external view returns (bool) {
+        if (key == address(0)) return false;
+        if (key == account) return true;
+        Term memory term = _terms[account][key];
+        return term.from != 0 && term.from <= round && round <= term.until;
     }
 }

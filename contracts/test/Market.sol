@@ -5,6 +5,9 @@ import {BondingExtension} from "../src/BondingExtension.sol";
 import {BondingManager} from "../src/BondingManager.sol";
 import {BondingState} from "../src/BondingState.sol";
 import {Controller} from "../src/Controller.sol";
+import {Court} from "../src/Court.sol";
+import {CourtRecords} from "../src/CourtRecords.sol";
+import {CourtState} from "../src/CourtState.sol";
 import {FramemillToken} from "../src/FramemillToken.sol";
 import {IOwned} from "../src/Managed.sol";
 import {Minter} from "../src/Minter.sol";
@@ -13,6 +16,8 @@ import {RoundsManager} from "../src/RoundsManager.sol";
 import {ServiceRegistry} from "../src/ServiceRegistry.sol";
 import {TicketBroker} from "../src/TicketBroker.sol";
 import {IBondingManager} from "../src/interfaces/IBondingManager.sol";
+import {ICourt} from "../src/interfaces/ICourt.sol";
+import {ICourtTypes} from "../src/interfaces/ICourtTypes.sol";
 import {IManaged} from "../src/interfaces/IManaged.sol";
 import {IMinter} from "../src/interfaces/IMinter.sol";
 import {IRoundsManager} from "../src/interfaces/IRoundsManager.sol";
@@ -38,6 +43,7 @@ abstract contract Market is Test {
     RoundsManager internal rounds;
     ServiceRegistry internal registry;
     TicketBroker internal broker;
+    ICourt internal court;
     address internal sender = vm.addr(SENDER_KEY);
 
     function _stage() internal {
@@ -61,7 +67,7 @@ abstract contract Market is Test {
         address bondingCode = address(new BondingManager(address(controller), siblings, extension));
         address minterCode = address(new Minter(address(controller), token, bonding_));
         address roundsCode = address(new RoundsManager(address(controller), IBondingManager(bonding_), broker));
-        address registryCode = address(new ServiceRegistry(address(controller)));
+        address registryCode = address(new ServiceRegistry(address(controller), IRoundsManager(rounds_)));
         bonding = IBonding(_proxy(bondingCode, abi.encodeCall(BondingManager.initialize, (7, SET_SIZE))));
         minter = Minter(_proxy(minterCode, abi.encodeCall(Minter.initialize, (250, 1))));
         rounds = RoundsManager(_proxy(roundsCode, abi.encodeCall(RoundsManager.initialize, (ROUND, 0))));
@@ -72,6 +78,37 @@ abstract contract Market is Test {
         controller.setContract(keccak256("RoundsManager"), rounds_, true);
         controller.setContract(keccak256("ServiceRegistry"), address(registry), true);
         controller.setContract(keccak256("TicketBroker"), address(broker), true);
+        _deployCourt();
+    }
+
+    function _deployCourt() private {
+        CourtState.Siblings memory siblings = CourtState.Siblings(token, bonding, rounds, registry);
+        address records = address(new CourtRecords(address(controller), siblings));
+        address code = address(new Court(address(controller), siblings, records));
+        court = ICourt(_proxy(code, abi.encodeCall(CourtRecords.initialize, (courtParameters()))));
+        controller.setContract(keccak256("Court"), address(court), true);
+        bonding.setCourt(address(court));
+    }
+
+    function courtParameters() internal pure returns (ICourtTypes.Parameters memory) {
+        return ICourtTypes.Parameters({
+            bond: uint96(100 * TOKENS),
+            juryFee: uint96(6 * TOKENS),
+            jurySize: 3,
+            maxDraws: 2,
+            statuteRounds: 2,
+            jailRounds: 7,
+            seedDelay: 2,
+            claimBlocks: 10,
+            commitBlocks: 10,
+            revealBlocks: 10,
+            appealBlocks: 10,
+            absencePpm: 1_000,
+            dissentPpm: 10_000,
+            finderPpm: 100_000,
+            jurorsPpm: 100_000,
+            slashPpm: [uint24(100_000), 100_000, 100_000, 100_000, 50_000, 100_000]
+        });
     }
 
     function _proxy(address code, bytes memory initialization) private returns (address) {

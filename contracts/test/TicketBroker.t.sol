@@ -2,10 +2,14 @@
 pragma solidity 0.8.37;
 
 import {IManaged} from "../src/interfaces/IManaged.sol";
+import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
+import {TicketBroker} from "../src/TicketBroker.sol";
+import {IEtherTicketBroker} from "../src/interfaces/IEtherTicketBroker.sol";
 import {ITicketBroker} from "../src/interfaces/ITicketBroker.sol";
+import {TicketHash} from "../src/libraries/TicketHash.sol";
 import {MarketTest} from "./Market.sol";
 
-/// @dev Tests named `test_BugNN` guard against the class of that number in the history of this kind of contract.
+/// @dev Tests named `test_BugClassNN` guard against the class of that number in the history of this kind of contract.
 contract TicketBrokerTest is MarketTest {
     address internal orch;
 
@@ -24,7 +28,7 @@ contract TicketBrokerTest is MarketTest {
     }
 
     function test_RevertWhen_ValueIsNotTheSum() public {
-        vm.expectRevert(abi.encodeWithSelector(ITicketBroker.ValueMismatch.selector, 3, 5));
+        vm.expectRevert(abi.encodeWithSelector(IEtherTicketBroker.ValueMismatch.selector, 3, 5));
         vm.prank(sender);
         broker.fundDepositAndReserve{value: 3}(2, 3);
     }
@@ -97,7 +101,47 @@ contract TicketBrokerTest is MarketTest {
         assertEq(orch.balance, FACE, "paid");
     }
 
-    function test_Bug19_OtherEncodingsOfASignatureAreRefused() public {
+    function test_BugClass19_ADirtyWordGivesNoSecondDraw() public {
+        fund(1 ether, 0);
+        ITicketBroker.Ticket memory ticket = winner(orch, 1);
+        bytes memory data = abi.encodeCall(broker.redeemWinningTicket, (ticket, signed(ticket), RAND));
+        // Upper bits of recipient, sender, lane, nonce and round: fields whose type is shorter than their word.
+        uint8[5] memory fields = [0, 1, 4, 5, 8];
+        for (uint256 i; i < fields.length; ++i) {
+            data[4 + 32 * uint256(fields[i])] = 0x01;
+            vm.prank(orch);
+            (bool ok,) = address(broker).call(data);
+            assertTrue(!ok, "refused");
+            data[4 + 32 * uint256(fields[i])] = 0x00;
+        }
+        vm.prank(orch);
+        (bool paid,) = address(broker).call(data);
+        assertTrue(paid, "clean words are paid");
+    }
+
+    function testFuzz_TheTicketHashIsThatOfTheEncoder(ITicketBroker.Ticket calldata ticket) public view {
+        bytes32 hash = keccak256(abi.encode(TicketHash.TICKET_TYPEHASH, ticket));
+        bytes32 ours = TicketHash.structHash(ticket, ticket.recipientRandHash, ticket.creationRoundBlockHash);
+        assertEq(ours, hash, "struct hash");
+        assertEq(broker.ticketDigest(ticket), MessageHashUtils.toTypedDataHash(_domain(), hash), "digest");
+    }
+
+    function test_HashesThatTheBrokerKnowsMayBeLeftOut() public {
+        fund(1 ether, 0);
+        ITicketBroker.Ticket memory ticket = winner(orch, 1);
+        bytes memory signature = signed(ticket);
+        (ticket.recipientRandHash, ticket.creationRoundBlockHash) = (0, 0);
+        // The hashes are signed all the same: another secret is another ticket.
+        expectRejected(ITicketBroker.Reason.BadSignature);
+        vm.prank(orch);
+        broker.redeemWinningTicket(ticket, signature, RAND + 1);
+        nextRound();
+        vm.prank(orch);
+        broker.redeemWinningTicket(ticket, signature, RAND);
+        assertEq(bonding.pendingFees(orch), FACE, "fees");
+    }
+
+    function test_BugClass19_OtherEncodingsOfASignatureAreRefused() public {
         fund(1 ether, 0);
         ITicketBroker.Ticket memory ticket = winner(orch, 1);
         (uint8 v, bytes32 r, bytes32 s) = vm.sign(SENDER_KEY, broker.ticketDigest(ticket));
@@ -112,7 +156,7 @@ contract TicketBrokerTest is MarketTest {
         }
     }
 
-    function test_Bug20_FundingDoesNotCancelAnUnlock() public {
+    function test_BugClass20_FundingDoesNotCancelAnUnlock() public {
         fund(1 ether, 0);
         vm.prank(sender);
         broker.unlock();
@@ -120,7 +164,7 @@ contract TicketBrokerTest is MarketTest {
         assertEq(broker.getSenderInfo(sender).withdrawRound, rounds.currentRound() + 3, "withdraw round");
     }
 
-    function test_Bug20_OnlyTheSenderCancelsItsUnlock() public {
+    function test_BugClass20_OnlyTheSenderCancelsItsUnlock() public {
         fund(1 ether, 0);
         vm.prank(sender);
         broker.unlock();
@@ -132,7 +176,7 @@ contract TicketBrokerTest is MarketTest {
         assertEq(broker.getSenderInfo(sender).withdrawRound, 0, "withdraw round");
     }
 
-    function test_Bug21_ShortFundsPayNothingAndKeepTheTicket() public {
+    function test_BugClass21_ShortFundsPayNothingAndKeepTheTicket() public {
         fund(FACE - 1, 0);
         ITicketBroker.Ticket memory ticket = winner(orch, 1);
         bytes memory signature = signed(ticket);
@@ -144,7 +188,7 @@ contract TicketBrokerTest is MarketTest {
         assertEq(broker.getSenderInfo(sender).deposit, 0, "deposit");
     }
 
-    function test_Bug22_SetSizeChangesInARoundDoNotChangeClaims() public {
+    function test_BugClass22_SetSizeChangesInARoundDoNotChangeClaims() public {
         fund(0, 12 * FACE);
         assertEq(broker.claimableReserve(sender, orch), 12 * FACE, "alone");
         candidate(0xB0B2, 50 * TOKENS);
@@ -157,7 +201,27 @@ contract TicketBrokerTest is MarketTest {
         assertEq(broker.claimableReserve(sender, orch), 4 * FACE, "left in this round");
     }
 
-    function test_Bug23_OneRecipientCannotDrainTheReserve() public {
+    function test_BugClass21_DustInFrontOfARedemptionTakesNothingFromIt() public {
+        fund(0, FACE);
+        ITicketBroker.Ticket memory ticket = winner(orch, 1);
+        fund(1, 0);
+        redeem(ticket);
+        assertEq(bonding.pendingFees(orch), FACE, "the whole face value");
+        assertEq(broker.getSenderInfo(sender).reserve, 1, "deposit first, reserve for the rest");
+    }
+
+    function test_BugClass23_ASybilThatIsNotActiveClaimsNoReserve() public {
+        fund(0, 4 * FACE);
+        address sybil = candidate(0xB0B2, 50 * TOKENS);
+        ITicketBroker.Ticket memory ticket = winner(sybil, 1);
+        bytes memory signature = signed(ticket);
+        expectRejected(ITicketBroker.Reason.RecipientInactive);
+        vm.prank(sybil);
+        broker.redeemWinningTicket(ticket, signature, RAND);
+        assertEq(broker.claimableReserve(sender, sybil), 0, "claimable");
+    }
+
+    function test_BugClass23_OneRecipientCannotDrainTheReserve() public {
         candidate(0xB0B2, 50 * TOKENS);
         nextRound();
         fund(0, 4 * FACE);
@@ -171,7 +235,7 @@ contract TicketBrokerTest is MarketTest {
         assertEq(broker.claimableReserve(sender, address(0xB0B2)), 2 * FACE, "the other one's share");
     }
 
-    function test_Bug24_ClaimsEndAtTheWithdrawRound() public {
+    function test_BugClass24_ClaimsEndAtTheWithdrawRound() public {
         fund(0, 10 * FACE);
         vm.prank(sender);
         broker.unlock();
@@ -187,7 +251,7 @@ contract TicketBrokerTest is MarketTest {
         assertEq(broker.claimableReserve(sender, orch), 10 * FACE, "claimable of the new reserve");
     }
 
-    function test_Bug25_ATicketOfAnotherChainIsRefused() public {
+    function test_BugClass25_ATicketOfAnotherChainIsRefused() public {
         fund(1 ether, 0);
         ITicketBroker.Ticket memory ticket = winner(orch, 1);
         bytes memory signature = signed(ticket);
@@ -197,7 +261,45 @@ contract TicketBrokerTest is MarketTest {
         broker.redeemWinningTicket(ticket, signature, RAND);
     }
 
-    function test_Bug26_ABatchSkipsTheBadAndPaysTheRest() public {
+    function test_BugClass25_ATicketOfAnotherBrokerIsRefused() public {
+        fund(1 ether, 0);
+        TicketBroker other = new TicketBroker(address(controller), bonding, address(rounds), 2, 3);
+        ITicketBroker.Ticket memory ticket = winner(orch, 1);
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(SENDER_KEY, other.ticketDigest(ticket));
+        expectRejected(ITicketBroker.Reason.BadSignature);
+        vm.prank(orch);
+        broker.redeemWinningTicket(ticket, abi.encodePacked(r, s, v), RAND);
+    }
+
+    function test_BugClass26_EverySkippedTicketHasItsReason() public {
+        candidate(0xB0B2, 50 * TOKENS);
+        nextRound();
+        fund(2 * FACE, 0);
+        (ITicketBroker.Ticket[] memory tickets, bytes[] memory signatures, uint256[] memory rands) = batch(orch, 1, 8);
+        (tickets[1].recipient, tickets[2].creationRound) = (address(0xB0B2), 99);
+        (tickets[3].senderNonce, rands[4], tickets[5].winProb) = (1, RAND + 1, 0);
+        signatures[3] = signed(tickets[3]);
+        tickets[6].faceValue = 9 * FACE;
+        signatures[6] = signed(tickets[6]);
+        vm.prank(orch);
+        ITicketBroker.Reason[] memory reasons = broker.redeemWinningTickets(tickets, signatures, rands);
+        ITicketBroker.Reason[8] memory expected = [
+            ITicketBroker.Reason.None,
+            ITicketBroker.Reason.NotRedeemer,
+            ITicketBroker.Reason.Expired,
+            ITicketBroker.Reason.NonceUsed,
+            ITicketBroker.Reason.BadRecipientRand,
+            ITicketBroker.Reason.NotWinning,
+            ITicketBroker.Reason.InsufficientFunds,
+            ITicketBroker.Reason.None
+        ];
+        for (uint256 i; i < expected.length; ++i) {
+            assertEq(uint256(reasons[i]), uint256(expected[i]), string.concat("ticket ", vm.toString(i)));
+        }
+        assertEq(bonding.pendingFees(orch), 2 * FACE, "fees");
+    }
+
+    function test_BugClass26_ABatchSkipsTheBadAndPaysTheRest() public {
         fund(1 ether, 0);
         (ITicketBroker.Ticket[] memory tickets, bytes[] memory signatures, uint256[] memory rands) = batch(orch, 1, 4);
         signatures[1] = signatures[0];
@@ -211,14 +313,14 @@ contract TicketBrokerTest is MarketTest {
         assertEq(bonding.pendingFees(orch), 2 * FACE, "fees");
     }
 
-    function test_Bug26_RevertWhen_BatchLengthsDiffer() public {
+    function test_BugClass26_RevertWhen_BatchLengthsDiffer() public {
         (ITicketBroker.Ticket[] memory tickets, bytes[] memory signatures,) = batch(orch, 1, 2);
         vm.expectRevert(abi.encodeWithSelector(ITicketBroker.LengthMismatch.selector, 2, 2, 1));
         vm.prank(orch);
         broker.redeemWinningTickets(tickets, signatures, new uint256[](1));
     }
 
-    function test_Bug27_AContractWalletWithAnExpensiveReceiverIsPaid() public {
+    function test_BugClass27_AContractWalletWithAnExpensiveReceiverIsPaid() public {
         fund(1 ether, 0);
         redeem(winner(orch, 1));
         ExpensiveWallet wallet = new ExpensiveWallet();
@@ -227,7 +329,7 @@ contract TicketBrokerTest is MarketTest {
         assertEq(wallet.received(), FACE, "received");
     }
 
-    function test_Bug28_OnlyTheRecipientOrItsRedeemerSubmits() public {
+    function test_BugClass28_OnlyTheRecipientOrItsRedeemerSubmits() public {
         fund(1 ether, 0);
         ITicketBroker.Ticket memory ticket = winner(orch, 1);
         bytes memory signature = signed(ticket);
@@ -240,6 +342,18 @@ contract TicketBrokerTest is MarketTest {
         vm.prank(helper);
         broker.redeemWinningTicket(ticket, signature, RAND);
         assertEq(broker.laneNonce(sender, orch, 0), 1, "nonce");
+    }
+
+    function test_BugClass28_AnEarlierWinnerIsLostOnlyByItsOwnRecipient() public {
+        fund(1 ether, 0);
+        ITicketBroker.Ticket memory later = winner(orch, 9);
+        bytes memory signature = signed(later);
+        expectRejected(ITicketBroker.Reason.NotRedeemer);
+        vm.prank(sender);
+        broker.redeemWinningTicket(later, signature, RAND);
+        redeem(winner(orch, 1));
+        redeem(later);
+        assertEq(bonding.pendingFees(orch), 2 * FACE, "both are paid");
     }
 
     function test_LanesCountTheirNoncesApart() public {
@@ -288,6 +402,14 @@ contract TicketBrokerTest is MarketTest {
     function test_RevertWhen_AStrangerBeginsARound() public {
         vm.expectRevert(abi.encodeWithSelector(IManaged.Unauthorized.selector, address(this)));
         broker.onRoundInitialized(9, 0, 0);
+    }
+
+    function _domain() private view returns (bytes32) {
+        bytes32 typeHash =
+            keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)");
+        return keccak256(
+            abi.encode(typeHash, keccak256("Framemill TicketBroker"), keccak256("1"), block.chainid, address(broker))
+        );
     }
 
     function testFuzz_DrawDecidesAloneWhetherATicketPays(uint256 winProb, bytes32 salt) public {

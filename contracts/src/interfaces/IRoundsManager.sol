@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {ITicketBroker} from "./ITicketBroker.sol";
+
 /// @title The protocol's clock: rounds of a number of blocks
 /// @dev Rounds count from 1, so that 0 always means "never". Invariant: `lastInitializedRound() <= currentRound()`,
 /// and every contract that counts rounds counts the last initialized one.
@@ -11,6 +13,9 @@ interface IRoundsManager {
     event RoundLengthSet(uint256 length, uint256 fromRound);
     /// @notice The lock period has another length.
     event RoundLockSet(uint256 ppm);
+
+    /// @notice Other brokers than that of ether are told of new rounds.
+    event TicketBrokersSet(ITicketBroker[] brokers);
 
     /// @notice The current round is initialized already.
     error RoundAlreadyInitialized(uint256 round);
@@ -23,6 +28,13 @@ interface IRoundsManager {
 
     /// @notice Changes the lock period, parts per million of a round; owner only.
     function setRoundLock(uint256 ppm) external;
+
+    /// @notice Names the brokers, besides that of ether, that are told of new rounds; owner only. One that is new pays from
+    /// the next round on.
+    function setTicketBrokers(ITicketBroker[] calldata brokers) external;
+
+    /// @notice The brokers besides that of ether.
+    function getTicketBrokers() external view returns (ITicketBroker[] memory);
 
     /// @notice Blocks per round.
     function roundLength() external view returns (uint256);

@@ -2,7 +2,8 @@
 pragma solidity 0.8.37;
 
 /// @title Where orchestrators are reached, and with which key they sign receipts
-/// @dev Every account writes only its own record; readers look only at accounts of the active set.
+/// @dev Every account writes only its own record; readers look only at accounts of the active set. Invariant: what an
+/// account answers for never shrinks for rounds that have begun, whatever keys it names later.
 interface IServiceRegistry {
     /// @notice An account published its service addresses.
     event ServiceURISet(address indexed account, string serviceURI);
@@ -23,4 +24,8 @@ interface IServiceRegistry {
 
     /// @notice The key that signs an account's receipts: the one it named, or its own.
     function signingKey(address account) external view returns (address);
+
+    /// @notice Whether an account answers for what a key signed in a round: its own key always, another one from the
+    /// round in which it was named to the round after the one in which it was replaced.
+    function isSigner(address account, address key, uint256 round) external view returns (bool);
 }

@@ -9,19 +9,21 @@ pragma solidity 0.8.37;
 /// - one recipient never gets more than its equal share of a reserve in one round.
 ///
 /// The broker holds its senders' money, so its code cannot be replaced under them: a new version is deployed beside it
-/// and senders move when they choose.
+/// and senders move when they choose. There is one broker for ether, whose fees are divided among an orchestrator and its
+/// delegators, and one for each token that work is paid in.
 interface ITicketBroker {
     /// @notice A ticket as its sender signs it (EIP-712).
     /// @param recipient Orchestrator that gets the face value.
     /// @param sender Broadcaster that pays.
-    /// @param faceValue Wei paid when the ticket wins.
+    /// @param faceValue Wei, or base units of the token, paid when the ticket wins.
     /// @param winProb The ticket wins when `keccak256(digest ‖ recipientRand) < winProb`.
     /// @param lane The lane whose nonces this ticket's belongs to.
     /// @param senderNonce Above every nonce redeemed in the lane.
     /// @param salt Unpredictable part of the sender, so that the recipient cannot grind its commitment.
-    /// @param recipientRandHash keccak256 of the recipient's secret.
+    /// @param recipientRandHash keccak256 of the recipient's secret. Signed in any case; a redemption may leave it zero,
+    /// because the broker knows it.
     /// @param creationRound Round in which the ticket was made.
-    /// @param creationRoundBlockHash Block hash recorded for that round.
+    /// @param creationRoundBlockHash Block hash recorded for that round; may be left zero like `recipientRandHash`.
     struct Ticket {
         address recipient;
         address sender;
@@ -99,8 +101,6 @@ interface ITicketBroker {
     error TicketRejected(Reason reason);
     /// @notice The arrays of a batch differ in length.
     error LengthMismatch(uint256 tickets, uint256 signatures, uint256 rands);
-    /// @notice The value sent is not what is to be booked.
-    error ValueMismatch(uint256 sent, uint256 expected);
     /// @notice Nothing would be booked.
     error NothingToFund();
     /// @notice There is nothing to unlock or to withdraw.
@@ -113,15 +113,6 @@ interface ITicketBroker {
     error StillLocked(uint256 currentRound, uint256 withdrawRound);
     /// @notice The account did not take the money.
     error PaymentFailed(address to, uint256 amount);
-
-    /// @notice Adds the value sent to the caller's deposit.
-    function fundDeposit() external payable;
-
-    /// @notice Adds the value sent to the caller's reserve.
-    function fundReserve() external payable;
-
-    /// @notice Adds to both; the value sent must be their sum. An unlock under way goes on.
-    function fundDepositAndReserve(uint256 depositAmount, uint256 reserveAmount) external payable;
 
     /// @notice Pays one ticket or reverts with the reason. Recipient or its redeemer only.
     function redeemWinningTicket(Ticket calldata ticket, bytes calldata signature, uint256 recipientRand) external;
@@ -149,7 +140,8 @@ interface ITicketBroker {
     /// @notice Begins a round; rounds manager only.
     function onRoundInitialized(uint256 round, bytes32 blockHash, uint256 activeSetSize) external;
 
-    /// @notice Pays out fees that the bonding manager has booked off; bonding manager only.
+    /// @notice Pays out fees that the bonding manager has booked off; bonding manager only. A broker that pays its fees out
+    /// itself refuses.
     function payFees(address to, uint256 amount) external;
 
     /// @notice What `sender` holds.

@@ -19,3 +19,4 @@ mod studio;
 mod suite;
 mod tamper;
 mod twin;
+mod vectors;

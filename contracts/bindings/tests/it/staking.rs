@@ -1,21 +1,20 @@
 //! Stake in and out, and what it earns.
 
 use alloy::primitives::U256;
-use framemill_contracts::DeployParams;
 
 use crate::stage::{FACE_VALUE, Stage, UNIT, wei};
 
 #[tokio::test]
 async fn unbonded_stake_comes_back_after_the_unbonding_period() {
-    let params = DeployParams { unbonding_rounds: 2, ..DeployParams::devnet() };
-    let stage = Stage::set_with(params).await;
+    let stage = Stage::set().await;
     let orchestrator = stage.orchestrator(2, 100).await;
     let me = orchestrator.address().unwrap();
     let lock = orchestrator.unbond(wei(UNIT) * wei(40)).await.unwrap();
-    assert_eq!(orchestrator.locked_stake(me, lock).await.unwrap().withdraw_round, 4);
+    assert_eq!(orchestrator.locked_stake(me, lock).await.unwrap().withdraw_round, 9);
     assert!(orchestrator.withdraw_stake(lock).await.is_err());
-    stage.next_round().await;
-    stage.next_round().await;
+    for _ in 0..stage.params.unbonding_rounds {
+        stage.next_round().await;
+    }
     orchestrator.withdraw_stake(lock).await.unwrap();
     assert_eq!(stage.owner.token_balance(me).await.unwrap(), wei(UNIT) * wei(40));
     assert_eq!(stage.owner.delegator(me).await.unwrap().stake, wei(UNIT) * wei(60));

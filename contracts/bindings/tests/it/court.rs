@@ -1,0 +1,285 @@
+//! Reports, disputes and appeals before the court.
+
+use alloy::{
+    primitives::{Address, B256, U256, keccak256},
+    signers::SignerSync,
+    sol,
+    sol_types::{SolStruct, eip712_domain},
+};
+use framemill_contracts::{
+    ChainClient, ChainError, CourtReceipt, Dispute, DisputeStatus, Fault, Jury, PixelClaim, Verdict,
+};
+
+use crate::stage::{Stage, UNIT};
+
+sol! {
+    #[allow(missing_docs, reason = "the same fields as in ICourt")]
+    struct TranscodeReceipt {
+        bytes32 session;
+        uint64 sequence;
+        bytes32 sourceHash;
+        bytes32 ladderHash;
+        bytes32 renditionsRoot;
+        uint64 pixels;
+        uint32 round;
+    }
+}
+
+/// Account that is accused, and those of the jurors.
+const ACCUSED: usize = 2;
+const JURORS: [usize; 3] = [3, 4, 5];
+/// Tokens that each of them has at stake.
+const STAKE: u64 = 100;
+
+struct Trial {
+    stage: Stage,
+    accused: Address,
+    jurors: Vec<ChainClient>,
+}
+
+impl Trial {
+    async fn begin() -> Self {
+        let stage = Stage::set().await;
+        let accused = stage.candidate(ACCUSED, STAKE).await.address().unwrap();
+        let mut jurors = Vec::new();
+        for index in JURORS {
+            jurors.push(stage.candidate(index, STAKE).await);
+        }
+        stage.next_round().await;
+        let challenger = stage.broadcaster.address().unwrap();
+        stage.owner.transfer_tokens(challenger, tokens(1_000)).await.unwrap();
+        Self { stage, accused, jurors }
+    }
+
+    /// A receipt that the accused signed.
+    async fn receipt(&self, sequence: u64, renditions: &str) -> CourtReceipt {
+        self.receipt_over(sequence, keccak256(renditions), 1_000).await
+    }
+
+    async fn receipt_over(&self, sequence: u64, renditions_root: B256, pixels: u64) -> CourtReceipt {
+        let round = self.stage.owner.round_info().await.unwrap().last_initialized;
+        let typed = TranscodeReceipt {
+            session: keccak256("session"),
+            sequence,
+            sourceHash: keccak256("source"),
+            ladderHash: keccak256("ladder"),
+            renditionsRoot: renditions_root,
+            pixels,
+            round: u32::try_from(round).unwrap(),
+        };
+        let domain = eip712_domain! {
+            name: "Framemill",
+            version: "1",
+            chain_id: self.stage.anvil.chain_id(),
+            verifying_contract: self.stage.deployment.controller,
+        };
+        let digest = typed.eip712_signing_hash(&domain);
+        let signature = self.stage.anvil.keys()[ACCUSED].sign_hash_sync(&digest).unwrap().as_bytes();
+        CourtReceipt {
+            session: typed.session,
+            sequence,
+            source_hash: typed.sourceHash,
+            ladder_hash: typed.ladderHash,
+            renditions_root,
+            pixels,
+            round: typed.round,
+            signature,
+        }
+    }
+
+    async fn open(&self) -> u64 {
+        let receipt = self.receipt(1, "renditions").await;
+        let evidence = keccak256("the manifest of a bundle");
+        let challenger = &self.stage.broadcaster;
+        challenger.open_dispute(self.accused, Fault::FalseFeatures, &[receipt], &[evidence]).await.unwrap()
+    }
+
+    async fn dispute(&self, id: u64) -> Dispute {
+        self.stage.owner.dispute(id).await.unwrap().unwrap()
+    }
+
+    async fn jury_of(&self, id: u64) -> Jury {
+        let jury = self.dispute(id).await.jury;
+        self.stage.owner.jury(jury).await.unwrap().unwrap()
+    }
+
+    async fn reach(&self, height: u64) {
+        let now = self.stage.owner.block_number().await.unwrap();
+        if height > now {
+            self.stage.anvil.mine(height - now).await.unwrap();
+        }
+    }
+
+    /// The dispute's jury, with a seed block in any case.
+    async fn drawn(&self, id: u64) -> Jury {
+        let jury = self.jury_of(id).await;
+        if jury.seed_block != 0 {
+            return jury;
+        }
+        self.stage.next_round().await;
+        self.stage.owner.advance_dispute(id).await.unwrap();
+        self.jury_of(id).await
+    }
+
+    /// Every juror claims, commits and reveals the same verdict, and the votes are counted.
+    async fn judge(&self, id: u64, verdict: Verdict) -> Jury {
+        let jury = self.drawn(id).await;
+        self.reach(jury.seed_block + 1).await;
+        for juror in &self.jurors {
+            juror.claim_seat(id).await.unwrap();
+        }
+        for juror in &self.jurors {
+            juror.commit_vote(id, verdict, salt(juror)).await.unwrap();
+        }
+        self.reach(jury.commit_until + 1).await;
+        for juror in &self.jurors {
+            juror.reveal_vote(id, verdict, salt(juror)).await.unwrap();
+        }
+        self.stage.owner.advance_dispute(id).await.unwrap();
+        self.jury_of(id).await
+    }
+
+    async fn execute(&self, id: u64) -> Dispute {
+        self.reach(self.dispute(id).await.appeal_until + 1).await;
+        self.stage.owner.execute_dispute(id).await.unwrap();
+        self.dispute(id).await
+    }
+
+    async fn settle(&self, jury: &Jury) {
+        for juror in &self.jurors {
+            self.stage.owner.settle_juror(jury.id, juror.address().unwrap()).await.unwrap();
+        }
+    }
+
+    async fn stake_of_accused(&self) -> U256 {
+        self.stage.owner.orchestrator(self.accused).await.unwrap().unwrap().stake
+    }
+
+    async fn pending(&self, account: Address) -> U256 {
+        self.stage.owner.court_pending(account).await.unwrap()
+    }
+}
+
+fn tokens(amount: u64) -> U256 {
+    U256::from(amount) * U256::from(UNIT)
+}
+
+fn salt(juror: &ChainClient) -> B256 {
+    keccak256(juror.address().unwrap())
+}
+
+#[tokio::test]
+async fn two_receipts_for_one_segment_cost_stake_at_once() {
+    let trial = Trial::begin().await;
+    let finder = &trial.stage.broadcaster;
+    let before = finder.token_balance(finder.address().unwrap()).await.unwrap();
+    let (first, second) = (trial.receipt(1, "renditions").await, trial.receipt(1, "others").await);
+    finder.report_equivocation(trial.accused, &first, &second).await.unwrap();
+    assert_eq!(trial.stake_of_accused().await, tokens(STAKE - STAKE / 10));
+    let after = finder.token_balance(finder.address().unwrap()).await.unwrap();
+    assert_eq!(after - before, tokens(STAKE / 100));
+    let segment = keccak256([first.session.0, U256::from(1).to_be_bytes()].concat());
+    assert!(finder.is_punished(trial.accused, Fault::Equivocation, segment).await.unwrap());
+    let again = finder.report_equivocation(trial.accused, &first, &second).await.unwrap_err();
+    assert!(matches!(again, ChainError::Reverted { revert, .. } if revert.name == "AlreadyPunished"));
+}
+
+#[tokio::test]
+async fn pixels_that_are_not_the_sum_of_their_claims_cost_stake_at_once() {
+    let trial = Trial::begin().await;
+    let claim = PixelClaim {
+        sha256: keccak256("rendition"),
+        pixels: 999,
+        feature_root: B256::ZERO,
+        psnr_centi_db: None,
+    };
+    let leaf = [
+        [0_u8; 5].as_slice(),
+        claim.sha256.as_slice(),
+        &claim.pixels.to_be_bytes(),
+        claim.feature_root.as_slice(),
+        &u32::MAX.to_be_bytes(),
+    ];
+    let receipt = trial.receipt_over(1, keccak256(leaf.concat()), 1_000).await;
+    trial.stage.broadcaster.report_pixels(trial.accused, &receipt, &[claim], &[]).await.unwrap();
+    assert_eq!(trial.stake_of_accused().await, tokens(STAKE - STAKE / 10));
+}
+
+#[tokio::test]
+async fn a_jury_that_finds_guilty_takes_stake_and_is_paid() {
+    let trial = Trial::begin().await;
+    let id = trial.open().await;
+    let open = trial.stage.owner.open_disputes(0).await.unwrap();
+    assert_eq!(open.iter().map(|dispute| dispute.id).collect::<Vec<_>>(), [id]);
+    let jury = trial.judge(id, Verdict::Guilty).await;
+    assert_eq!(jury.votes, [3, 0, 0]);
+    assert_eq!(trial.stake_of_accused().await, tokens(STAKE));
+    let dispute = trial.execute(id).await;
+    assert_eq!((dispute.status, dispute.verdict), (DisputeStatus::Closed, Some(Verdict::Guilty)));
+    assert_eq!(trial.stake_of_accused().await, tokens(STAKE - STAKE / 5));
+    assert_eq!(trial.stage.owner.open_disputes(0).await.unwrap(), []);
+    trial.settle(&jury).await;
+    let juror = &trial.jurors[0];
+    let owed = trial.pending(juror.address().unwrap()).await;
+    assert_eq!(owed, tokens(10));
+    let before = juror.token_balance(juror.address().unwrap()).await.unwrap();
+    juror.withdraw_from_court().await.unwrap();
+    assert_eq!(juror.token_balance(juror.address().unwrap()).await.unwrap() - before, owed);
+}
+
+#[tokio::test]
+async fn a_wrong_accusation_costs_its_bond() {
+    let trial = Trial::begin().await;
+    let id = trial.open().await;
+    let jury = trial.judge(id, Verdict::NotGuilty).await;
+    let dispute = trial.execute(id).await;
+    trial.settle(&jury).await;
+    assert_eq!(dispute.verdict, Some(Verdict::NotGuilty));
+    assert_eq!(trial.stake_of_accused().await, tokens(STAKE));
+    assert_eq!(trial.pending(trial.stage.broadcaster.address().unwrap()).await, U256::ZERO);
+    assert_eq!(trial.pending(trial.accused).await, tokens(50));
+    assert_eq!(trial.pending(trial.jurors[1].address().unwrap()).await, tokens(50) / U256::from(3));
+}
+
+#[tokio::test]
+async fn evidence_that_cannot_be_fetched_is_the_challengers_loss() {
+    let trial = Trial::begin().await;
+    let id = trial.open().await;
+    trial.judge(id, Verdict::Unavailable).await;
+    let dispute = trial.execute(id).await;
+    assert_eq!(dispute.verdict, Some(Verdict::Unavailable));
+    assert_eq!(trial.stake_of_accused().await, tokens(STAKE));
+    assert_eq!(trial.pending(trial.stage.broadcaster.address().unwrap()).await, U256::ZERO);
+}
+
+#[tokio::test]
+async fn an_appeal_reverses_a_verdict_before_anything_is_taken() {
+    let trial = Trial::begin().await;
+    let id = trial.open().await;
+    let first = trial.judge(id, Verdict::Guilty).await;
+    let appellant = trial.stage.client(6).await;
+    let account = appellant.address().unwrap();
+    trial.stage.owner.transfer_tokens(account, tokens(200)).await.unwrap();
+    appellant.appeal_dispute(id).await.unwrap();
+    let second = trial.judge(id, Verdict::NotGuilty).await;
+    assert_eq!((first.size, second.size), (3, 7));
+    let dispute = trial.execute(id).await;
+    assert_eq!((dispute.verdict, dispute.first_verdict), (Some(Verdict::NotGuilty), Some(Verdict::Guilty)));
+    assert_eq!(trial.stake_of_accused().await, tokens(STAKE));
+    assert_eq!(trial.pending(account).await, tokens(200));
+}
+
+#[tokio::test]
+async fn seats_are_told_before_they_are_claimed() {
+    let trial = Trial::begin().await;
+    let id = trial.open().await;
+    let jury = trial.drawn(id).await;
+    let juror = trial.jurors[0].address().unwrap();
+    trial.reach(jury.seed_block + 1).await;
+    assert_eq!(trial.stage.owner.seats_of(id, juror).await.unwrap(), 1);
+    assert_eq!(trial.stage.owner.seats_of(id, trial.accused).await.unwrap(), 0);
+    assert_eq!(trial.stage.owner.seat(jury.id, juror).await.unwrap(), None);
+    trial.jurors[0].claim_seat(id).await.unwrap();
+    let seat = trial.stage.owner.seat(jury.id, juror).await.unwrap().unwrap();
+    assert_eq!((seat.seats, seat.committed, seat.vote), (1, false, None));
+}
