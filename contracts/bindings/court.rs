@@ -46,8 +46,8 @@ impl ChainClient {
         let call = Court::reportPixelsCall {
             accused,
             signed: receipt.signed(),
-            claims: claims.iter().map(PixelClaim::to_abi).collect(),
-            ladder: ladder.iter().map(CourtRung::to_abi).collect(),
+            claims: claims.iter().copied().map(PixelClaim::to_abi).collect(),
+            ladder: ladder.iter().copied().map(CourtRung::to_abi).collect(),
         };
         self.send(self.deployment().court, &call).await
     }

@@ -132,7 +132,7 @@ pub struct PixelClaim {
 }
 
 impl PixelClaim {
-    pub(super) fn to_abi(&self) -> Court::RenditionClaim {
+    pub(super) fn to_abi(self) -> Court::RenditionClaim {
         Court::RenditionClaim {
             sha256Hash: self.sha256,
             pixels: self.pixels,
@@ -164,7 +164,7 @@ pub struct CourtRung {
 }
 
 impl CourtRung {
-    pub(super) fn to_abi(&self) -> Court::Rung {
+    pub(super) fn to_abi(self) -> Court::Rung {
         Court::Rung {
             nameHash: self.name_hash,
             width: self.size[0],
