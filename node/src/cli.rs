@@ -17,9 +17,12 @@ pub use stake::{
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not confirmed: nothing was signed, 4 the contracts \
 refused, 5 the chain did not answer or mine in time: look before you repeat";
 
+/// The default's parts without blank lines between the first three: all of it has to fit 24 rows.
+const ONE_SCREEN: &str = "{about-with-newline}{usage-heading} {usage}\n{all-args}";
+
 /// A decentralized market for live-video transcoding: buy it, sell it, mine it.
 #[derive(Debug, Parser)]
-#[command(name = "framemill", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "framemill", version, propagate_version = true, max_term_width = 100, help_template = ONE_SCREEN)]
 pub struct Cli {
     #[command(flatten)]
     /// Flags every command takes.
