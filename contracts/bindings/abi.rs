@@ -103,8 +103,8 @@ pub(crate) mod records {
 
 pub(crate) use generated::{
     BondingManager, BondingState, BondingVotes, Controller, Court, CourtState, FramemillGovernor,
-    FramemillToken, IBondingTypes, ITicketBroker, Minter, Proxy, RoundsManager, ServiceRegistry, TicketBroker,
-    Treasury,
+    FramemillToken, IBondingTypes, ITicketBroker, Minter, Proxy, RoundsManager, ServiceRegistry,
+    TicketBroker, Treasury,
 };
 
 /// Contracts name an error at most this large; a longer answer is cut before it is shown.

@@ -149,6 +149,8 @@ pub const FIRST_FRAME: PictureRules = PictureRules {
     frame_foreign_permille: 250,
     foreign_permille: 150,
     contrast_lost: 175,
+    colour_turned: 110,
+    colour_lost: 175,
     chroma_permille: 200,
     roughened_permille: 12,
     ..WHOLE

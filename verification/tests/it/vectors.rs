@@ -47,7 +47,11 @@ fn claims(ladder: &Ladder) -> Vec<RenditionClaim> {
         index: index as u32,
         sha256: word(&format!("framemill vector rendition {index}")),
         pixels: entry.pixels_per_frame() * (60 + index as u64),
-        feature_root: if index % 2 == 0 { word(&format!("framemill vector features {index}")) } else { B256::ZERO },
+        feature_root: if index % 2 == 0 {
+            word(&format!("framemill vector features {index}"))
+        } else {
+            B256::ZERO
+        },
         psnr_centi_db: (index % 3 != 1).then_some(3_500 + index as u32),
     };
     ladder.iter().enumerate().map(claim).collect()
