@@ -20,7 +20,7 @@ demo: ## a whole market on this machine; INPUT=clip plays your clip, ARGS="--fas
 test: ## every test: Rust, contracts, chain, browser
 	scripts/setup build contracts browser
 	cargo test --workspace --locked --no-fail-fast
-	cd contracts && ../$(FORGE) test --offline
+	cd contracts && FOUNDRY_PROFILE=ci ../$(FORGE) test --offline
 
 check: ## format, lints, documentation, licences; of the contracts ABI, storage layout, code size, gas, static analysis
 	scripts/setup build check
