@@ -155,7 +155,7 @@ contract BrokerHandler is Market {
         }
     }
 
-    function leave(uint256 who, uint256 amount) external {
+    function unbondSome(uint256 who, uint256 amount) external {
         address account = _recipient(who);
         amount = bound(amount, 1, bonding.pendingStake(account) + 1);
         vm.prank(account);

@@ -131,7 +131,7 @@ contract CourtHandler is CourtMarket {
         court.setParameters(p);
     }
 
-    function leave(uint256 who, uint256 amount) external {
+    function unbondSome(uint256 who, uint256 amount) external {
         address account = _actor(who);
         amount = bound(amount, 1, bonding.pendingStake(account) + 1);
         vm.prank(account);
