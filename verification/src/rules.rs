@@ -131,7 +131,7 @@ pub const WHOLE: PictureRules = PictureRules {
     chroma_permille: 100,
     roughened_permille: 35,
     first_mark: 400,
-    unlike_permille: 850,
+    unlike_permille: 900,
     nearer_percent: 160,
     first_displacement: 100,
     displacement: 250,
