@@ -414,8 +414,9 @@ impl<'a> Comparison<'a> {
             colour_gained: coarse(rules.colour_gained),
             chroma_permille: eased(lost(rules.chroma_permille)),
             roughened_permille: eased(rules.roughened_permille * (radius + 1)),
-            // The noise of the picture is in the figure.
+            // The noise of the picture is in these figures.
             first_mark: rules.first_mark * self.ease / 256,
+            nearer_percent: rules.nearer_percent * (radius + 1) * self.ease / 256,
             first_displacement: rules.first_displacement.max(self.pixel_displacement),
             displacement: rules.displacement.max(self.pixel_displacement),
             misaligned_permille: if buried { 1_000 } else { rules.misaligned_permille },

@@ -14,8 +14,8 @@ use super::{framemill, stderr, stdout};
 
 /// Base units of one token.
 const UNIT: u64 = 1_000_000_000_000_000_000;
-/// Rounds of unbonding here.
-const UNBONDING: u64 = 2;
+/// Rounds of unbonding here: the court needs as many for its longest dispute.
+const UNBONDING: u64 = 7;
 
 /// A market with two active orchestrators, and a staker with a keystore and ten tokens.
 struct Market {
@@ -74,6 +74,12 @@ impl Market {
         self.owner.initialize_round().await.unwrap();
     }
 
+    async fn rounds(&self, count: u64) {
+        for _ in 0..count {
+            self.next_round().await;
+        }
+    }
+
     fn orchestrator(&self, index: usize) -> String {
         self.orchestrators[index].address().unwrap().to_string()
     }
@@ -130,8 +136,8 @@ async fn a_dry_run_says_amount_lock_risk_and_cost_and_signs_nothing() {
     for part in [
         "bond 1.5 MILL (1500000000000000000 wei) to 0x",
         "keeps 10% of new tokens and gives 50% of fees",
-        "wait 2 rounds",
-        "round 4, in ",
+        &format!("wait {UNBONDING} rounds"),
+        &format!("round {}, in ", 2 + UNBONDING),
         "can be slashed",
         "2 transactions: approve(address,uint256), then bond(uint256,address)",
         "gas costs 0.",
@@ -167,13 +173,13 @@ async fn stake_goes_in_is_shown_comes_out_and_is_withdrawn_when_its_rounds_are_o
     assert_eq!(shown["stake"], "2500000000000000000");
     assert_eq!(
         shown["locks"],
-        serde_json::json!([{ "lock": 0, "amount": "1500000000000000000", "withdraw_round": 5 }])
+        serde_json::json!([{ "lock": 0, "amount": "1500000000000000000", "withdraw_round": 3 + UNBONDING }])
     );
     let (code, text) = market.refused(&["stake", "withdraw", "0", "--yes"]);
     assert_eq!(code, 4, "{text}");
-    assert!(text.contains("locked until round 5 and this is round 3"), "{text}");
-    market.next_round().await;
-    market.next_round().await;
+    let until = 3 + UNBONDING;
+    assert!(text.contains(&format!("locked until round {until} and this is round 3")), "{text}");
+    market.rounds(UNBONDING).await;
     market.done(&["stake", "withdraw", "0", "--yes"]);
     assert_eq!(market.owner.token_balance(market.staker).await.unwrap(), tokens(15) / U256::from(2));
 }
@@ -190,8 +196,7 @@ async fn all_of_it_can_be_unbonded_and_goes_to_another_orchestrator_when_its_rou
     let (code, text) = market.refused(&["stake", "rebond", "0", "--to", &other, "--yes"]);
     assert_eq!(code, 4, "{text}");
     assert!(text.contains("only back to the orchestrator it was with"), "{text}");
-    market.next_round().await;
-    market.next_round().await;
+    market.rounds(UNBONDING).await;
     market.done(&["stake", "rebond", "0", "--to", &other, "--yes"]);
     let account = market.owner.delegator(market.staker).await.unwrap();
     assert_eq!((account.stake, Some(account.delegate)), (tokens(2), market.orchestrators[1].address()));
@@ -373,9 +378,7 @@ async fn stake_proposes_decides_queues_and_executes() {
     market.next_round().await;
     let text = market.done(&["governance", "vote", &id, "for", "--yes"]);
     assert!(text.contains("all stake with you"), "{text}");
-    for _ in 0..3 {
-        market.next_round().await;
-    }
+    market.rounds(3).await;
     let listed = market.json(&["governance", "list"]);
     let decided = &listed["proposals"][0];
     assert_eq!(

@@ -43,7 +43,7 @@ async fn a_batch_pays_the_good_and_names_what_is_wrong_with_the_bad() {
     let mut forged = stage.winner(&orchestrator, 2).await;
     forged.signature = stage.sign(&stage.anvil.keys()[5], &forged.ticket);
     let loser = stage.signed(&orchestrator, 3, |t| t.win_prob = U256::ZERO).await;
-    let stale = stage.signed(&orchestrator, 4, |t| t.creation_round_block_hash = B256::ZERO).await;
+    let stale = stage.signed(&orchestrator, 4, |t| t.creation_round_block_hash = B256::repeat_byte(4)).await;
     let mut wrong_rand = stage.winner(&orchestrator, 5).await;
     wrong_rand.recipient_rand = U256::ONE;
     let huge = stage.signed(&orchestrator, 6, |t| t.face_value = wei(UNIT) * wei(1_000)).await;
