@@ -3,6 +3,7 @@
 //! Encoders take detail away. What they add, ringing and blocks, stands beside edges, where there is detail already.
 
 use crate::kernel::Kernel;
+use crate::pixels::around;
 use crate::rules::{DETAIL_FACTOR, DETAIL_FLOOR};
 
 /// Sides of a block in the rendition's pixels, a macroblock of H.264.
@@ -33,13 +34,8 @@ impl Blocks {
         let mut out = Vec::with_capacity(self.energy.len());
         for y in 0..rows {
             for x in 0..self.across {
-                let lines = y.saturating_sub(1)..(y + 2).min(rows);
-                let columns = x.saturating_sub(1)..(x + 2).min(self.across);
-                let around = lines.flat_map(|line| {
-                    let from = line * self.across;
-                    self.energy[from + columns.start..from + columns.end].iter()
-                });
-                out.push(around.copied().max().unwrap_or(0));
+                let there = around(x, y, self.across, rows).map(|at| self.energy[at]);
+                out.push(there.max().unwrap_or(0));
             }
         }
         out

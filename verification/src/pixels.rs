@@ -184,7 +184,7 @@ pub(crate) struct Pixels {
 }
 
 /// Places of a block and its neighbours.
-fn around(x: usize, y: usize, across: usize, down: usize) -> impl Iterator<Item = usize> {
+pub(crate) fn around(x: usize, y: usize, across: usize, down: usize) -> impl Iterator<Item = usize> {
     let columns = x.saturating_sub(1)..(x + 2).min(across);
     (y.saturating_sub(1)..(y + 2).min(down)).flat_map(move |y| columns.clone().map(move |x| y * across + x))
 }
