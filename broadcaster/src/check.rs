@@ -97,6 +97,7 @@ pub(crate) async fn check(
         source_sha256: segment.sha256,
         ladder_hash: ladder.hash(),
         renditions: &delivered.claims,
+        rounds: shared.rounds.accepted(),
     };
     let receipt = verify_receipt(&delivered.receipt, &shared.domain, &session.signers(), &delivery);
     let refused = |reason| Finding::Rejected { reason, reports: Vec::new(), accused: None, draw: None };

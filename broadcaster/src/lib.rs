@@ -47,6 +47,7 @@ mod market;
 mod metrics;
 mod publish;
 mod queue;
+mod rounds;
 mod sampling;
 mod serve;
 mod service;

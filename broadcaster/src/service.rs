@@ -27,6 +27,7 @@ use crate::event::{Events, StreamEvent, Totals};
 use crate::evidence::{Evidence, EvidenceLog};
 use crate::metrics::Metrics;
 use crate::queue::VerifyQueue;
+use crate::rounds::{RoundClock, keep_time};
 use crate::sampling::Sampling;
 use crate::store::Store;
 use crate::stream::{StreamHandle, StreamInner};
@@ -114,6 +115,7 @@ impl BroadcasterBuilder {
             payer: self.payer,
             domain: self.domain,
             directory,
+            rounds: RoundClock::default(),
             board: Mutex::new(Scoreboard::new(self.config.suspension)),
             verify_slots: Semaphore::new(self.config.verify_parallelism),
             audit_slots: Arc::new(Semaphore::new(AUDITS_AT_ONCE)),
@@ -141,6 +143,7 @@ impl BroadcasterBuilder {
         }
         if let (Some(chain), Some(feed)) = (self.chain, feed) {
             let changes = feed.subscribe();
+            shared.tasks.spawn(keep_time(Arc::clone(&shared), chain.clone(), feed.subscribe()));
             shared.directory.refresh(&chain).await;
             shared.tasks.spawn(keep_fresh(Arc::clone(&shared), chain, feed, changes));
         }
@@ -229,6 +232,7 @@ pub(crate) struct Shared {
     pub(crate) payer: Option<Sender>,
     pub(crate) domain: SigningDomain,
     pub(crate) directory: Directory,
+    pub(crate) rounds: RoundClock,
     pub(crate) verify_slots: Semaphore,
     pub(crate) audit_slots: Arc<Semaphore>,
     pub(crate) queue: VerifyQueue,

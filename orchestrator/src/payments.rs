@@ -9,7 +9,7 @@ use framemill_contracts::{Change, Changes};
 use probabilistic_ticket::recipient::LimitName;
 use probabilistic_ticket::{
     Broker, BrokerError, Clock, FundingRefusal, Ledger, LedgerError, Recipient, RecipientConfig,
-    RecipientError, RedeemError, RedeemPolicy, RedeemReport, Redeemer, Round, SystemClock, Wei,
+    RecipientError, RedeemError, RedeemPolicy, RedeemReport, Redeemer, SystemClock, Wei,
 };
 use tracing::{error, info, warn};
 
@@ -86,6 +86,12 @@ impl Till {
         Ok(Bytes::copy_from_slice(&params.encode()))
     }
 
+    /// The round that receipts are dated with, known as long as there are books; 0 where work is free and no chain is looked at.
+    pub(crate) fn round(&self) -> u32 {
+        let round = self.payments.as_ref().map_or(0, |payments| payments.recipient.round().0);
+        u32::try_from(round).unwrap_or(u32::MAX)
+    }
+
     /// Takes a payment and holds `cost`; everything is durable when this returns.
     pub(crate) async fn take(&self, session: B256, payment: &[u8], cost: Wei) -> Result<Held, Refusal> {
         let Some(payments) = &self.payments else { return Ok(Held::default()) };
@@ -129,30 +135,28 @@ impl Till {
         self.payments.is_some() && self.metrics.chain_up.get() == 0
     }
 
-    /// One look at the chain and the winners: the round, and whether the chain answered.
-    async fn turn(&self, payments: &Payments) -> Result<Round, RedeemError> {
-        if let Err(RecipientError::Ledger(error)) = payments.recipient.refresh().await {
-            return Err(error.into());
+    /// One look at the chain and the winners; fails where the chain does not answer.
+    async fn turn(&self, payments: &Payments) -> Result<(), RedeemError> {
+        match payments.recipient.refresh().await {
+            Ok(()) => {}
+            Err(RecipientError::Ledger(error)) => return Err(error.into()),
+            Err(_) => drop(payments.broker.chain().await?),
         }
-        let round = payments.broker.chain().await?.round;
         let report = payments.redeemer.turn().await?;
         self.report(&report);
-        Ok(round)
+        Ok(())
     }
 
     /// Follows the chain and redeems winners until it is dropped. Cancel safe: every step is on disk
     /// before the next begins.
-    pub(crate) async fn run(&self, config: &RedemptionConfig, mut on_round: impl FnMut(Round)) {
+    pub(crate) async fn run(&self, config: &RedemptionConfig) {
         let Some(payments) = &self.payments else { return std::future::pending().await };
         let mut changes = payments.changes.as_ref().map(Changes::resubscribe);
         let mut pause = config.interval;
         let mut occasion = Occasion::Block;
         loop {
             match self.attend(payments, occasion).await {
-                Ok(round) => {
-                    round.into_iter().for_each(&mut on_round);
-                    pause = config.interval;
-                }
+                Ok(()) => pause = config.interval,
                 Err(RedeemError::Broker(BrokerError::Unavailable(reason))) => {
                     if self.chain_answers(false) {
                         warn!(%reason, "chain does not answer; winners wait on disk");
@@ -172,25 +176,20 @@ impl Till {
         }
     }
 
-    /// The round, when the chain was looked at.
-    async fn attend(&self, payments: &Payments, occasion: Occasion) -> Result<Option<Round>, RedeemError> {
+    async fn attend(&self, payments: &Payments, occasion: Occasion) -> Result<(), RedeemError> {
         match occasion {
             Occasion::Block => {
-                let round = self.turn(payments).await?;
+                self.turn(payments).await?;
                 self.chain_answers(true);
-                Ok(Some(round))
             }
-            Occasion::Clock => {
-                self.report(&payments.redeemer.tick().await?);
-                Ok(None)
-            }
+            Occasion::Clock => self.report(&payments.redeemer.tick().await?),
             Occasion::Silence => {
                 if self.chain_answers(false) {
                     warn!("chain does not answer; winners wait on disk");
                 }
-                Ok(None)
             }
         }
+        Ok(())
     }
 
     /// Records whether the chain answered; true when that is news.

@@ -6,7 +6,6 @@ mod quotes;
 mod segments;
 mod vouch;
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,7 @@ use alloy_primitives::{Address, B256};
 use framemill_network::{
     Network, OpeningServer, QuoteServer, SegmentServer, SigningDomain, WorkServer, WorkToken,
 };
-use probabilistic_ticket::{EthKey, Round};
+use probabilistic_ticket::EthKey;
 use prometheus::Registry;
 use tokio::sync::{Semaphore, broadcast};
 use tokio::task::JoinSet;
@@ -80,7 +79,6 @@ pub(crate) struct Shared {
     pictures: Arc<Semaphore>,
     /// Sources and renditions that may be decoded for commitments and quality at once.
     commitments: Arc<Semaphore>,
-    round: AtomicU64,
     metrics: Metrics,
     events: Events,
     /// The task that panicked, if one did.
@@ -94,11 +92,6 @@ pub(crate) struct Shared {
 impl Shared {
     fn sessions(&self) -> MutexGuard<'_, SessionTable> {
         locked(&self.sessions)
-    }
-
-    /// The round receipts are dated with.
-    fn round(&self) -> u32 {
-        u32::try_from(self.round.load(Ordering::Relaxed)).unwrap_or(u32::MAX)
     }
 
     /// Settles what is left of a session that the table has dropped.
@@ -166,7 +159,6 @@ impl Orchestrator {
                 segments::buffer_units(config.segments.max_picture_bytes) as usize
             )),
             commitments: Arc::new(Semaphore::new(config.commitments.map_or(0, |offer| offer.parallelism))),
-            round: AtomicU64::new(0),
             network: deps.network,
             key: deps.key,
             domain: deps.domain,
@@ -266,8 +258,7 @@ fn watched<F: Future<Output = ()>>(
 }
 
 async fn redeem(shared: Arc<Shared>) {
-    let on_round = |round: Round| shared.round.store(round.0, Ordering::Relaxed);
-    shared.till.run(&shared.config.redemption, on_round).await;
+    shared.till.run(&shared.config.redemption).await;
 }
 
 async fn sweep(shared: Arc<Shared>) {

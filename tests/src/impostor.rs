@@ -6,7 +6,6 @@ use std::{
 };
 
 use alloy_primitives::{Address, B256, U256};
-use anyhow::Context as _;
 use bytes::Bytes;
 use framemill_network::{
     Codec, FrameRate, Ladder, LadderEntry, PeerId, PricePerPixel, QualityTerms, Quote, RenditionClaim,
@@ -37,6 +36,8 @@ const TRICKLE: Duration = Duration::from_secs(1);
 pub enum Act {
     /// Signs a receipt over the first rendition alone.
     FewerRenditions,
+    /// Signs a receipt of no round, which no court hears about.
+    Undated,
     /// Sends one more rendition than the ladder has.
     MoreRenditions,
     /// Announces a message of 4 GiB.
@@ -138,7 +139,8 @@ impl Inner {
         }
         match self.act {
             Act::GoneBeforeUpload | Act::GoneDuringUpload | Act::GoneAfterUpload => self.raw.vanish(),
-            Act::FewerRenditions => self.deliver_one(&mut stream, &header).await?,
+            Act::FewerRenditions => self.deliver(&mut stream, &header, 1).await?,
+            Act::Undated => self.deliver(&mut stream, &header, usize::MAX).await?,
             Act::MoreRenditions => {
                 let index = u32::try_from(ladder(&header.ladder)?.len())?;
                 reply(&mut stream, Frame::Chunk(chunk(index))).await?;
@@ -157,29 +159,41 @@ impl Inner {
         Ok(())
     }
 
-    /// One rendition whose end and receipt agree, of however many were asked for.
-    async fn deliver_one(&self, stream: &mut Stream, header: &proto::SegmentHeader) -> anyhow::Result<()> {
+    /// Up to `count` renditions whose ends and receipt agree, of however many were asked for.
+    async fn deliver(
+        &self,
+        stream: &mut Stream,
+        header: &proto::SegmentHeader,
+        count: usize,
+    ) -> anyhow::Result<()> {
         let ladder = ladder(&header.ladder)?;
-        let first = ladder.get(0).context("a ladder has an entry")?;
         let sha256 = B256::from_slice(&Sha256::digest(JUNK));
-        let pixels = u64::from(header.frames) * first.pixels_per_frame();
-        let claim =
-            RenditionClaim { index: 0, sha256, pixels, feature_root: B256::ZERO, psnr_centi_db: None };
+        let claims: Vec<_> = (0..)
+            .zip(ladder.iter().take(count))
+            .map(|(index, entry)| RenditionClaim {
+                index,
+                sha256,
+                pixels: u64::from(header.frames) * entry.pixels_per_frame(),
+                feature_root: B256::ZERO,
+                psnr_centi_db: None,
+            })
+            .collect();
+        let pixels = claims.iter().map(|claim| claim.pixels).sum();
         let receipt = TranscodeReceipt {
             session: B256::try_from(&header.session[..])?,
             sequence: header.sequence,
             source_hash: B256::try_from(&header.source_sha256[..])?,
             ladder_hash: ladder.hash(),
-            renditions_root: renditions_root(&[claim]),
+            renditions_root: renditions_root(&claims),
             pixels,
             round: 0,
         };
         let signature = self.key.sign_digest(receipt.signing_hash(&self.domain));
-        let end = proto::RenditionEnd {
-            index: 0,
+        let end = |claim: &RenditionClaim| proto::RenditionEnd {
+            index: claim.index,
             sha256: word(sha256),
             bytes: JUNK.len() as u64,
-            pixels,
+            pixels: claim.pixels,
             frames: header.frames,
             feature_root: word(B256::ZERO),
             psnr_centi_db: None,
@@ -194,8 +208,10 @@ impl Inner {
             round: 0,
             signature: Bytes::copy_from_slice(signature.as_bytes()),
         };
-        reply(stream, Frame::Chunk(chunk(0))).await?;
-        reply(stream, Frame::End(end)).await?;
+        for claim in &claims {
+            reply(stream, Frame::Chunk(chunk(claim.index))).await?;
+            reply(stream, Frame::End(end(claim))).await?;
+        }
         reply(stream, Frame::Receipt(signed)).await
     }
 }

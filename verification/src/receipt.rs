@@ -1,5 +1,7 @@
 //! Does the orchestrator's signed receipt say what was delivered?
 
+use std::ops::RangeInclusive;
+
 use alloy_primitives::{Address, B256};
 use framemill_network::{RenditionClaim, SignedReceipt, SigningDomain, renditions_root};
 use probabilistic_ticket::{KeyError, Signature, recover};
@@ -18,6 +20,9 @@ pub struct Delivery<'a> {
     pub ladder_hash: B256,
     /// What came back, in ladder order: hashes computed over the bytes received, pixels as they were claimed.
     pub renditions: &'a [RenditionClaim],
+    /// Rounds that the receipt may be dated with: the court hears nothing about a receipt of another time. `None` where no
+    /// chain tells, or where the date is for the court to judge.
+    pub rounds: Option<RangeInclusive<u32>>,
 }
 
 /// Why a receipt does not cover a delivery.
@@ -47,7 +52,7 @@ pub enum ReceiptError {
     },
 }
 
-/// Checks signer, session, sequence, hashes, renditions' root and pixels. Pure arithmetic: microseconds.
+/// Checks signer, session, sequence, hashes, renditions' root, round and pixels. Pure arithmetic: microseconds.
 ///
 /// The pixels of each claim are the orchestrator's word; [`Report::pixels`](crate::Report::pixels) is what the bytes
 /// hold, and [`pixels_match`] compares them.
@@ -70,6 +75,13 @@ pub fn verify_receipt(
     same("source hash", &receipt.source_hash, &delivery.source_sha256)?;
     same("ladder hash", &receipt.ladder_hash, &delivery.ladder_hash)?;
     same("renditions root", &receipt.renditions_root, &renditions_root(delivery.renditions))?;
+    if let Some(rounds) = delivery.rounds.as_ref().filter(|rounds| !rounds.contains(&receipt.round)) {
+        return Err(ReceiptError::Field {
+            field: "round",
+            found: receipt.round.to_string(),
+            expected: format!("{} to {}", rounds.start(), rounds.end()),
+        });
+    }
     let pixels = delivery.renditions.iter().fold(0u64, |sum, claim| sum.saturating_add(claim.pixels));
     same("pixels", &receipt.pixels, &pixels)
 }
@@ -142,6 +154,7 @@ mod tests {
             source_sha256: B256::repeat_byte(8),
             ladder_hash: B256::repeat_byte(9),
             renditions,
+            rounds: Some(4..=6),
         }
     }
 
@@ -153,7 +166,7 @@ mod tests {
             ladder_hash: B256::repeat_byte(9),
             renditions_root: renditions_root(&claims()),
             pixels: 2_000,
-            round: 1,
+            round: 5,
         };
         change(&mut receipt);
         let signature = key.sign_digest(receipt.signing_hash(&DOMAIN)).0;
@@ -183,12 +196,15 @@ mod tests {
 
     #[test]
     fn refuses_every_field_that_differs() {
-        let changes: [(&str, Change); 6] = [
+        let changes: [(&str, Change); 9] = [
             ("session", |r| r.session = B256::ZERO),
             ("sequence", |r| r.sequence += 1),
             ("source hash", |r| r.source_hash = B256::ZERO),
             ("ladder hash", |r| r.ladder_hash = B256::ZERO),
             ("renditions root", |r| r.renditions_root = B256::ZERO),
+            ("round", |r| r.round = 0),
+            ("round", |r| r.round -= 2),
+            ("round", |r| r.round += 2),
             ("pixels", |r| r.pixels += 1),
         ];
         for (name, change) in changes {
@@ -197,6 +213,16 @@ mod tests {
                 other => panic!("{name} is not noticed: {other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn accepts_the_rounds_beside_and_any_where_no_chain_tells() {
+        assert_eq!(judge(&signed(&key(1), |r| r.round -= 1)), Ok(()));
+        assert_eq!(judge(&signed(&key(1), |r| r.round += 1)), Ok(()));
+        let claims = claims();
+        let timeless = Delivery { rounds: None, ..delivery(&claims) };
+        let receipt = signed(&key(1), |r| r.round = 0);
+        assert_eq!(verify_receipt(&receipt, &DOMAIN, &[key(1).address()], &timeless), Ok(()));
     }
 
     #[test]

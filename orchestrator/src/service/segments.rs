@@ -233,7 +233,7 @@ async fn deliver(
         ladder_hash: admitted.terms.ladder_hash,
         renditions_root: renditions_root(&claims),
         pixels: pixels_of(&claims),
-        round: shared.round(),
+        round: shared.till.round(),
     };
     let signature = shared.key.sign_digest(receipt.signing_hash(&shared.domain));
     let signed = SignedReceipt { receipt, signature: *signature.as_bytes() };

@@ -14,7 +14,7 @@ use crate::params::{RecipientSecret, TicketParams};
 use crate::port::{BrokerError, BrokerView, ChainView, Clock, SenderFunds, patiently};
 use crate::reason::Reason;
 use crate::ticket::{Domain, Scheme};
-use crate::units::Wei;
+use crate::units::{Round, Wei};
 use funding::Terms;
 use validate::{Expected, Rounds};
 
@@ -216,6 +216,11 @@ impl Recipient {
             self.look_up(sender).await?;
         }
         Ok(())
+    }
+
+    /// The round as the chain was last seen.
+    pub fn round(&self) -> Round {
+        self.view().chain.round
     }
 
     /// Opens a session for `sender` and issues its first parameters; for a known session, fresh

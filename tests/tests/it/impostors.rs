@@ -21,6 +21,7 @@ type Cast = &'static [(Act, &'static str)];
 
 const LIARS: Cast = &[
     (Act::FewerRenditions, "rejected: 1 of 2 renditions were delivered"),
+    (Act::Undated, "rejected: receipt's round is 0, want 1 to"),
     (Act::MoreRenditions, "rejected: rendition 2 of a ladder of 2"),
     (Act::FourGibibytes, "message of 4294967296 bytes announced"),
     (Act::ByteByByte, "renditions took longer than"),

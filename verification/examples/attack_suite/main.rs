@@ -230,8 +230,11 @@ impl Run {
         let attacks = Attack::STRONG.iter().chain(&Attack::REPORTED);
         for &attack in attacks.skip(place % self.options.every).step_by(self.options.every) {
             let name = format!("{attack:?}");
-            let made = self.cached(clip, rung, &name, || (suite.rendition(attack), suite.visible(attack)));
-            let (rendition, visible) = made;
+            let (rendition, visible) = self.cached(clip, rung, &name, || {
+                let rendition = suite.rendition(attack);
+                let visible = suite.visible(attack, &rendition);
+                (rendition, visible)
+            });
             let first = (attack.is_persistent() && visible.first)
                 .then(|| judged(source, &rendition, entry, &Policy::FIRST_FRAMES));
             self.note(Judgement {

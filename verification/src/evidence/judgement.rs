@@ -226,6 +226,7 @@ impl Bundle {
             source_sha256: self.manifest.source.unwrap_or(receipt.source_hash),
             ladder_hash: self.ladder.hash(),
             renditions: claims,
+            rounds: None,
         };
         let accused = [self.manifest.case.signer];
         match verify_receipt(signed, &self.domain(), &accused, &delivery) {

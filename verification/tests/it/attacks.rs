@@ -23,13 +23,14 @@ fn missed(clip: &Clip, suite: &Suite<'_>, place: usize, log: &mut String) -> Vec
     let source = source(clip);
     let mut missed = Vec::new();
     for &attack in Attack::STRONG.iter().skip(place % EVERY).step_by(EVERY) {
-        let report = judged(&source, &suite.rendition(attack), &rung(), &Policy::FULL);
+        let rendition = suite.rendition(attack);
+        let report = judged(&source, &rendition, &rung(), &Policy::FULL);
         let reasons: Vec<String> = report
             .failures()
             .map(|check| format!("{} {}/{}", check.name, check.value, check.bound))
             .collect();
         let _ = writeln!(log, "{:24} {attack:?}: {}", clip.name, reasons.join(", "));
-        if report.verdict == Verdict::Pass && suite.visible(attack).at_all {
+        if report.verdict == Verdict::Pass && suite.visible(attack, &rendition).at_all {
             missed.push(format!("{attack:?} on {}", clip.name));
         }
     }

@@ -1,5 +1,7 @@
 //! A clip with everything that is needed to attack renditions of it.
 
+use std::cell::OnceCell;
+
 use bytes::Bytes;
 use framemill_media::{ColorInfo, Frame, MediaLimits};
 use framemill_network::ladder::LadderEntry;
@@ -18,6 +20,8 @@ pub(crate) struct Suite<'a> {
     color: ColorInfo,
     other: Vec<Pic>,
     later: Vec<Pic>,
+    /// Of each frame of an honest rendition, how far it is from what was encoded.
+    coding: OnceCell<Vec<u64>>,
 }
 
 impl<'a> Suite<'a> {
@@ -35,17 +39,15 @@ impl<'a> Suite<'a> {
             (0..honest.len()).map(|index| timed[index % timed.len()].1.clone()).collect()
         };
         let (other, later) = (fit(pictures(other)), fit(pictures(later)));
-        Self { clip, entry, honest, color, other, later }
+        Self { clip, entry, honest, color, other, later, coding: OnceCell::new() }
     }
 
-    /// What a viewer could see of the attack.
-    pub(crate) fn visible(&self, attack: Attack) -> Visible {
-        let tampered = self.tampered(attack);
+    /// What a viewer could see of the attack in the rendition that it made.
+    pub(crate) fn visible(&self, attack: Attack, rendition: &Bytes) -> Visible {
         if attack.is_fine() {
-            let changes = changes_of_samples(&self.honest, &tampered);
-            let mean = changes.iter().sum::<u64>() / changes.len() as u64;
-            return Visible { at_all: mean >= VISIBLE_GRAIN, first: changes[0] >= VISIBLE_GRAIN };
+            return self.visible_grain(rendition);
         }
+        let tampered = self.tampered(attack);
         if attack.is_local() {
             let seen = blocks_changed(&self.honest, &tampered) > 0;
             return Visible { at_all: seen, first: seen };
@@ -65,6 +67,35 @@ impl<'a> Suite<'a> {
     pub(crate) fn rendition(&self, attack: Attack) -> Bytes {
         let frames: Vec<_> = self.tampered(attack).iter().map(|(pts, pic)| pic.to_frame(*pts)).collect();
         rendition_tagged(self.clip, &frames, self.color, &self.entry, &Recipe::default())
+    }
+
+    /// Noise counts by what of it was delivered: encoders leave little where there was as much before, and then nobody can
+    /// tell.
+    fn visible_grain(&self, rendition: &Bytes) -> Visible {
+        let honest = self.coding.get_or_init(|| {
+            let frames: Vec<_> = self.honest.iter().map(|(pts, pic)| pic.to_frame(*pts)).collect();
+            self.errors(&rendition_tagged(self.clip, &frames, self.color, &self.entry, &Recipe::default()))
+        });
+        let added: Vec<u64> = self
+            .errors(rendition)
+            .iter()
+            .zip(honest)
+            .map(|(found, coding)| found.saturating_sub(*coding))
+            .collect();
+        let mean = added.iter().sum::<u64>() / added.len() as u64;
+        Visible { at_all: mean >= VISIBLE_GRAIN, first: added[0] >= VISIBLE_GRAIN }
+    }
+
+    /// For every frame the mean square error of its luma against what an honest rendition was made of, in hundredths.
+    fn errors(&self, rendition: &Bytes) -> Vec<u64> {
+        let delivered = Clip { name: String::new(), data: rendition.clone(), rate: self.clip.rate };
+        let frames = scaled(&delivered, &self.entry, Recipe::default().filter);
+        assert_eq!(frames.len(), self.honest.len(), "what adds noise drops no frames");
+        self.honest
+            .iter()
+            .zip(&frames)
+            .map(|((_, honest), frame)| square_error(honest, &Pic::from_frame(frame)))
+            .collect()
     }
 
     fn tampered(&self, attack: Attack) -> Timed {
@@ -107,17 +138,14 @@ const VISIBLE_MOTION: u64 = 200;
 /// The same for a single frame, which is seen for an instant.
 const VISIBLE_FRAME: u64 = 600;
 
-/// Change of single luma samples, in hundredths of a level, from which noise and other fine patterns count.
-const VISIBLE_GRAIN: u64 = 400;
+/// Mean square of what noise and other fine patterns add to luma, in hundredths, from which they count: three levels.
+const VISIBLE_GRAIN: u64 = 900;
 
-/// For every frame the mean change of its luma samples, in hundredths of a level.
-fn changes_of_samples(honest: &Timed, tampered: &Timed) -> Vec<u64> {
-    let change = |a: &Pic, b: &Pic| {
-        let (a, b) = (&a.planes[0], &b.planes[0]);
-        let sum: u64 = a.iter().zip(b).map(|(&a, &b)| u64::from(a.abs_diff(b))).sum();
-        100 * sum / a.len() as u64
-    };
-    honest.iter().zip(tampered).map(|((_, a), (_, b))| change(a, b)).collect()
+/// The mean square error of luma, in hundredths.
+fn square_error(a: &Pic, b: &Pic) -> u64 {
+    let (a, b) = (&a.planes[0], &b.planes[0]);
+    let sum: u64 = a.iter().zip(b).map(|(&a, &b)| u64::from(a.abs_diff(b)).pow(2)).sum();
+    100 * sum / a.len() as u64
 }
 
 /// Change of a block of 16 x 16 of any plane, in levels and on average over the clip, from which a mark on it counts.
