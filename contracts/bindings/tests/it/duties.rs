@@ -36,8 +36,8 @@ async fn of_two_processes_with_one_key_one_calls_for_the_reward() {
     assert_eq!(one.reward_once().await.unwrap(), None);
 }
 
-#[tokio::test]
-async fn a_restarted_process_leaves_a_call_that_waits_to_be_mined_alone() {
+/// An orchestrator that was killed while its call for a reward waits to be mined; the calls that were mined before.
+async fn killed_in_its_call() -> (Stage, u64) {
     let stage = Stage::set().await;
     let killed = stage.orchestrator(2, 100).await;
     let before = mined(&stage, &killed).await;
@@ -48,6 +48,12 @@ async fn a_restarted_process_leaves_a_call_that_waits_to_be_mined_alone() {
         tokio::task::yield_now().await;
     }
     call.abort();
+    (stage, before)
+}
+
+#[tokio::test]
+async fn a_restarted_process_leaves_a_call_that_waits_to_be_mined_alone() {
+    let (stage, before) = killed_in_its_call().await;
     let restarted = twin(&stage, 2).await;
     assert_eq!(restarted.reward_once().await.unwrap(), None);
     stage.anvil.mine(1).await.unwrap();
@@ -58,16 +64,7 @@ async fn a_restarted_process_leaves_a_call_that_waits_to_be_mined_alone() {
 
 #[tokio::test]
 async fn a_call_that_the_node_lost_is_made_again() {
-    let stage = Stage::set().await;
-    let killed = stage.orchestrator(2, 100).await;
-    let before = mined(&stage, &killed).await;
-    stage.anvil.dev_chain().set_automine(false).await.unwrap();
-    let address = killed.address().unwrap();
-    let call = tokio::spawn(async move { killed.reward_once().await });
-    while stage.owner.account_nonces(address).await.unwrap().pending == before {
-        tokio::task::yield_now().await;
-    }
-    call.abort();
+    let (stage, _) = killed_in_its_call().await;
     stage.anvil.dev_chain().drop_all_transactions().await.unwrap();
     stage.anvil.dev_chain().set_automine(true).await.unwrap();
     assert!(twin(&stage, 2).await.reward_once().await.unwrap().is_some());
