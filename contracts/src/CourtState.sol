@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
+import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
 import {IBondingManager} from "./interfaces/IBondingManager.sol";
 import {IBondingTypes} from "./interfaces/IBondingTypes.sol";
 import {ICourtTypes} from "./interfaces/ICourtTypes.sol";
@@ -12,10 +13,12 @@ import {IRoundsManager} from "./interfaces/IRoundsManager.sol";
 import {IServiceRegistry} from "./interfaces/IServiceRegistry.sol";
 import {Ppm} from "./libraries/Ppm.sol";
 import {Receipts} from "./libraries/Receipts.sol";
+import {Managed} from "./Managed.sol";
 import {Upgradeable} from "./Upgradeable.sol";
 
 /// @title What the court remembers, and what both of its parts do with it
 abstract contract CourtState is ICourtTypes, Upgradeable {
+    using Checkpoints for Checkpoints.Trace208;
     using Receipts for TranscodeReceipt;
     using SafeCast for uint256;
 
@@ -41,13 +44,54 @@ abstract contract CourtState is ICourtTypes, Upgradeable {
     mapping(bytes32 evidenceKey => uint256 dispute) internal _inDispute;
     mapping(bytes32 faultKey => bool punished) internal _punished;
     mapping(address account => uint256 amount) internal _pending;
-    uint256[40] private __gap;
+    /// @dev Juries that a pause has kept from their work.
+    mapping(uint256 jury => bool voided) internal _void;
+    /// @dev Blocks in which pauses began, and those in which they ended; the largest number while one lasts.
+    Checkpoints.Trace208 private _pauses;
+    uint256[38] private __gap;
 
     constructor(address controller_, Siblings memory siblings) Upgradeable(controller_) {
         token = siblings.token;
         bondingManager = siblings.bondingManager;
         roundsManager = siblings.roundsManager;
         serviceRegistry = siblings.serviceRegistry;
+    }
+
+    /// @notice Takes the fuse's state, and notes when it changes: windows that it cuts off are opened again.
+    function setPaused(bool paused_) public override {
+        bool changes = paused_ != _paused;
+        super.setPaused(paused_);
+        if (!changes) return;
+        uint48 from = uint48(block.number);
+        if (paused_) {
+            _pauses.push(from, type(uint208).max);
+        } else {
+            (, from,) = _pauses.latestCheckpoint();
+            _pauses.push(from, uint208(block.number));
+        }
+    }
+
+    /// @dev The end of the last pause that began in block `until` or before; 0: there was none.
+    function _lastPause(uint256 until) internal view returns (uint256) {
+        return _pauses.upperLookup(until.toUint48());
+    }
+
+    /// @dev A pause has lain in a jury's windows, or still does.
+    function _isCutOff(Jury storage jury) internal view returns (bool) {
+        uint256 seedBlock = jury.seedBlock;
+        return seedBlock != 0 && _lastPause(jury.revealUntil) > seedBlock;
+    }
+
+    /// @dev Last block in which a verdict can be appealed: a pause in the window starts it again. 0: it is final.
+    function _appealEnd(Dispute storage d) internal view returns (uint256 end) {
+        end = d.appealUntil;
+        if (end == 0) return 0;
+        uint256 length = _parameters.appealBlocks;
+        uint256 again = _lastPause(end) + length;
+        while (again > end) {
+            end = again;
+            again = _lastPause(end) + length;
+        }
     }
 
     /// @dev What a juror commits to.
