@@ -4,7 +4,6 @@ pragma solidity 0.8.37;
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
-import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
 import {IBondingManager} from "./interfaces/IBondingManager.sol";
 import {IBondingTypes} from "./interfaces/IBondingTypes.sol";
 import {ICourtTypes} from "./interfaces/ICourtTypes.sol";
@@ -13,14 +12,15 @@ import {IRoundsManager} from "./interfaces/IRoundsManager.sol";
 import {IServiceRegistry} from "./interfaces/IServiceRegistry.sol";
 import {Ppm} from "./libraries/Ppm.sol";
 import {Receipts} from "./libraries/Receipts.sol";
+import {Timeline} from "./libraries/Timeline.sol";
 import {Managed} from "./Managed.sol";
 import {Upgradeable} from "./Upgradeable.sol";
 
 /// @title What the court remembers, and what both of its parts do with it
 abstract contract CourtState is ICourtTypes, Upgradeable {
-    using Checkpoints for Checkpoints.Trace208;
     using Receipts for TranscodeReceipt;
     using SafeCast for uint256;
+    using Timeline for mapping(uint256 index => Timeline.Entry end);
 
     /// @notice The contracts that this one works with.
     struct Siblings {
@@ -37,6 +37,7 @@ abstract contract CourtState is ICourtTypes, Upgradeable {
 
     uint64 internal _disputeCount;
     uint64 internal _juryCount;
+    uint32 private _pauseCount;
     Parameters internal _parameters;
     mapping(uint256 id => Dispute dispute) internal _disputes;
     mapping(uint256 id => Jury jury) internal _juries;
@@ -46,8 +47,8 @@ abstract contract CourtState is ICourtTypes, Upgradeable {
     mapping(address account => uint256 amount) internal _pending;
     /// @dev Juries that a pause has kept from their work.
     mapping(uint256 jury => bool voided) internal _void;
-    /// @dev Blocks in which pauses began, and those in which they ended; the largest number while one lasts.
-    Checkpoints.Trace208 private _pauses;
+    /// @dev By the blocks in which pauses began: those in which they ended, the largest number while one lasts.
+    mapping(uint256 index => Timeline.Entry end) private _pauses;
     uint256[38] private __gap;
 
     constructor(address controller_, Siblings memory siblings) Upgradeable(controller_) {
@@ -62,18 +63,14 @@ abstract contract CourtState is ICourtTypes, Upgradeable {
         bool changes = paused_ != _paused;
         super.setPaused(paused_);
         if (!changes) return;
-        uint48 from = uint48(block.number);
-        if (paused_) {
-            _pauses.push(from, type(uint208).max);
-        } else {
-            (, from,) = _pauses.latestCheckpoint();
-            _pauses.push(from, uint208(block.number));
-        }
+        uint256 count = _pauseCount;
+        uint256 from = paused_ ? block.number : _pauses[count - 1].time;
+        _pauseCount = uint32(_pauses.note(count, from, paused_ ? type(uint208).max : block.number));
     }
 
     /// @dev The end of the last pause that began in block `until` or before; 0: there was none.
     function _lastPause(uint256 until) internal view returns (uint256) {
-        return _pauses.upperLookup(until.toUint48());
+        return _pauses.before(_pauseCount, until + 1);
     }
 
     /// @dev A pause has lain in a jury's windows, or still does.

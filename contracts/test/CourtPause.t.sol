@@ -8,6 +8,11 @@ import {ICourtTypes} from "../src/interfaces/ICourtTypes.sol";
 import {IManaged} from "../src/interfaces/IManaged.sol";
 import {CourtMarket} from "./CourtMarket.sol";
 
+/// @dev The optimizer takes `block.number` for constant within a call.
+interface IHeight {
+    function getBlockNumber() external view returns (uint256);
+}
+
 /// @dev What a pause leaves of disputes that are under way; and what an upgrade does.
 contract CourtPauseTest is CourtMarket {
     ICourtTypes.Verdict private constant GUILTY = ICourtTypes.Verdict.Guilty;
@@ -121,7 +126,7 @@ contract CourtPauseTest is CourtMarket {
         uint256 id = open(1);
         vm.roll(juryOf(id).revealUntil);
         controller.pause();
-        vm.roll(block.number + 20);
+        vm.roll(height() + 20);
         pauseFor(20);
         assertTrue(court.isVoid(1), "void by its beginning");
     }
@@ -180,10 +185,10 @@ contract CourtPauseTest is CourtMarket {
         vm.expectRevert(abi.encodeWithSelector(IManaged.Paused.selector));
         court.execute(id);
         controller.unpause();
-        uint256 end = block.number + WINDOW;
+        uint256 end = height() + WINDOW;
         assertEq(court.appealEnd(id), end, "end");
         vm.expectRevert(
-            abi.encodeWithSelector(ICourtTypes.OutsideWindow.selector, block.number, end + 1, type(uint256).max)
+            abi.encodeWithSelector(ICourtTypes.OutsideWindow.selector, height(), end + 1, type(uint256).max)
         );
         court.execute(id);
         vm.roll(end);
@@ -197,14 +202,14 @@ contract CourtPauseTest is CourtMarket {
         judge(id, GUILTY);
         vm.roll(court.getDispute(id).appealUntil);
         pauseFor(3);
-        vm.roll(block.number + WINDOW);
+        vm.roll(height() + WINDOW);
         pauseFor(4);
-        uint256 end = block.number + WINDOW;
+        uint256 end = height() + WINDOW;
         assertEq(court.appealEnd(id), end, "end");
         vm.roll(end + 1);
         pauseFor(5);
         assertEq(court.appealEnd(id), end, "a pause after it is none of its business");
-        vm.expectRevert(abi.encodeWithSelector(ICourtTypes.OutsideWindow.selector, block.number, 0, end));
+        vm.expectRevert(abi.encodeWithSelector(ICourtTypes.OutsideWindow.selector, height(), 0, end));
         vm.prank(APPELLANT);
         court.appeal(id);
         court.execute(id);
@@ -316,9 +321,13 @@ contract CourtPauseTest is CourtMarket {
 
     function pauseFor(uint256 count) private {
         controller.pause();
-        vm.roll(block.number + count);
+        vm.roll(height() + count);
         controller.unpause();
         if (!rounds.currentRoundInitialized()) rounds.initializeRound();
+    }
+
+    function height() private view returns (uint256) {
+        return IHeight(address(vm)).getBlockNumber();
     }
 
     function expectVoid(uint256 jury) private {

@@ -235,7 +235,9 @@ async fn a_move_says_before_what_answers_until_when_and_is_shown_until_then() {
     assert!(bond.contains(&told), "{bond}");
     let value = market.json(&["stake", "move", "--to", &to, "--yes"]);
     assert_eq!(value["facts"]["answers_until_round"], until);
-    let record = serde_json::json!({ "from": from, "amount": tokens(2).to_string(), "until_round": until });
+    let account = market.orchestrators[0].address();
+    let record =
+        serde_json::json!({ "from": account, "amount": tokens(2).to_string(), "until_round": until });
     assert_eq!(market.json(&["stake", "show"])["redelegation"], record);
     let text = market.done(&["stake", "show"]);
     let line = format!("moved     2 MILL (2000000000000000000 wei) answers for {from} too until round {until}");
