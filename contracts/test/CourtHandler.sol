@@ -94,7 +94,7 @@ contract CourtHandler is CourtMarket {
         ICourtTypes.Jury memory jury = juryOf(id);
         uint256[3] memory times = [uint256(jury.seedBlock), jury.claimUntil, jury.commitUntil];
         for (uint256 t; t < times.length; ++t) {
-            if (block.number <= times[t]) vm.roll(times[t] + 1);
+            if (height() <= times[t]) vm.roll(times[t] + 1);
             for (uint256 i; i < jurors.length; ++i) {
                 _serve(id, i, ICourtTypes.Verdict.Guilty);
             }
@@ -201,10 +201,9 @@ contract CourtHandler is CourtMarket {
         bool void = court.isVoid(d.jury);
         vm.prank(account);
         court.claimSeat(id);
-        if (void) broken = "claimed in a void jury";
         if (sits) broken = "claimed twice";
         if (account == d.accused || account == d.challenger || account == d.appellant) broken = "a party sits";
-        if (block.number <= jury.seedBlock || block.number > jury.claimUntil) broken = "claimed out of its window";
+        _served(void, uint256(jury.seedBlock) + 1, jury.claimUntil);
     }
 
     function _commitVote(address account, uint256 id, bytes32 hash) private {
@@ -212,8 +211,7 @@ contract CourtHandler is CourtMarket {
         bool void = court.isVoid(court.getDispute(id).jury);
         vm.prank(account);
         court.commitVote(id, hash);
-        if (void) broken = "committed in a void jury";
-        if (block.number > jury.commitUntil) broken = "committed out of its window";
+        _served(void, 0, jury.commitUntil);
     }
 
     function _revealVote(address account, uint256 id, ICourtTypes.Verdict verdict) private {
@@ -223,24 +221,35 @@ contract CourtHandler is CourtMarket {
         bool void = court.isVoid(juryId);
         vm.prank(account);
         court.revealVote(id, verdict, SALT);
-        if (void) broken = "revealed in a void jury";
         if (!committed) broken = "revealed what was not committed to";
-        if (block.number <= jury.commitUntil || block.number > jury.revealUntil) {
-            broken = "revealed out of its window";
+        _served(void, uint256(jury.commitUntil) + 1, jury.revealUntil);
+    }
+
+    /// @dev What a juror may do now, it does; what it must not, it tries.
+    function _serve(uint256 id, uint256 i, ICourtTypes.Verdict verdict) private {
+        uint256 jury = court.getDispute(id).jury;
+        ICourtTypes.Jury memory j = court.getJury(jury);
+        bytes32 hash = court.voteHash(jury, jurors[i], verdict, SALT);
+        bool void = court.isVoid(jury);
+        vm.prank(jurors[i]);
+        try court.claimSeat(id) {
+            _served(void, uint256(j.seedBlock) + 1, j.claimUntil);
+        } catch {}
+        vm.prank(jurors[i]);
+        try court.commitVote(id, hash) {
+            _served(void, 0, j.commitUntil);
+        } catch {}
+        for (uint256 v = 1; v < 4; ++v) {
+            vm.prank(jurors[i]);
+            try court.revealVote(id, ICourtTypes.Verdict(v), SALT) {
+                _served(void, uint256(j.commitUntil) + 1, j.revealUntil);
+            } catch {}
         }
     }
 
-    function _serve(uint256 id, uint256 i, ICourtTypes.Verdict verdict) private {
-        uint256 jury = court.getDispute(id).jury;
-        bytes32 hash = court.voteHash(jury, jurors[i], verdict, SALT);
-        vm.prank(jurors[i]);
-        try court.claimSeat(id) {} catch {}
-        vm.prank(jurors[i]);
-        try court.commitVote(id, hash) {} catch {}
-        for (uint256 v = 1; v < 4; ++v) {
-            vm.prank(jurors[i]);
-            try court.revealVote(id, ICourtTypes.Verdict(v), SALT) {} catch {}
-        }
+    function _served(bool void, uint256 from, uint256 until) private {
+        if (void) broken = "served in a void jury";
+        if (height() < from || height() > until) broken = "served out of its window";
     }
 
     /// @dev A fault that has cost the accused stake must not do so again.

@@ -8,11 +8,6 @@ import {ICourtTypes} from "../src/interfaces/ICourtTypes.sol";
 import {IManaged} from "../src/interfaces/IManaged.sol";
 import {CourtMarket} from "./CourtMarket.sol";
 
-/// @dev The optimizer takes `block.number` for constant within a call.
-interface IHeight {
-    function getBlockNumber() external view returns (uint256);
-}
-
 /// @dev What a pause leaves of disputes that are under way; and what an upgrade does.
 contract CourtPauseTest is CourtMarket {
     ICourtTypes.Verdict private constant GUILTY = ICourtTypes.Verdict.Guilty;
@@ -324,10 +319,6 @@ contract CourtPauseTest is CourtMarket {
         vm.roll(height() + count);
         controller.unpause();
         if (!rounds.currentRoundInitialized()) rounds.initializeRound();
-    }
-
-    function height() private view returns (uint256) {
-        return IHeight(address(vm)).getBlockNumber();
     }
 
     function expectVoid(uint256 jury) private {
