@@ -48,7 +48,7 @@ fn params() -> DeployParams {
             claim_blocks: 80,
             commit_blocks: 80,
             reveal_blocks: 60,
-            appeal_blocks: 30,
+            appeal_blocks: 60,
             ..CourtParams::devnet()
         },
         ..DeployParams::devnet()

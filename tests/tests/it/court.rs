@@ -80,16 +80,17 @@ async fn every_kind_of_dispute_ends_as_the_evidence_says_and_is_paid_for() {
     court.withhold(files.withheld_first.id(), true);
     court.withhold(files.withheld.id(), true);
 
+    // Those that wait the longest come first: the votes of others make blocks.
+    let appealed = court.accuse(Fault::FalseFeatures, &[&files.withheld_first]).await;
+    let unavailable = court.accuse(Fault::FalseFeatures, &[&files.withheld]).await;
     let false_pixels = court.accuse(Fault::ClaimedPixels, &[&files.false_pixels]).await;
     let false_features = court.accuse(Fault::FalseFeatures, &[&files.false_features]).await;
     let [one, two] = &files.wrong_content;
     let wrong_content = court.accuse(Fault::Unfaithful, &[one, two]).await;
-    let appealed = court.accuse(Fault::FalseFeatures, &[&files.withheld_first]).await;
-    let unavailable = court.accuse(Fault::FalseFeatures, &[&files.withheld]).await;
     let wrong_accusation = court.accuse(Fault::FalseFeatures, &[&files.honest]).await;
     let guilty = [false_pixels, false_features, wrong_content];
     let fetched = [false_pixels, false_features, wrong_content, wrong_accusation];
-    let all = [false_pixels, false_features, wrong_content, appealed, unavailable, wrong_accusation];
+    let all = [appealed, unavailable, false_pixels, false_features, wrong_content, wrong_accusation];
 
     for id in all {
         court.draw(id).await;
@@ -102,11 +103,11 @@ async fn every_kind_of_dispute_ends_as_the_evidence_says_and_is_paid_for() {
     for id in [appealed, unavailable] {
         court.committed(id).await;
     }
-    for id in guilty {
-        court.voted(id, [3, 0, 0]).await;
-    }
     for id in [appealed, unavailable] {
         court.voted(id, [0, 0, 3]).await;
+    }
+    for id in guilty {
+        court.voted(id, [3, 0, 0]).await;
     }
     court.voted(wrong_accusation, [0, 3, 0]).await;
 
