@@ -1,5 +1,6 @@
 //! The court: reports, disputes, juries.
 
+mod action;
 mod trial;
 mod types;
 
@@ -9,6 +10,7 @@ use alloy::{
     sol_types::{SolCall, SolEvent},
 };
 
+pub use action::CourtAction;
 pub use trial::{CourtDuty, OwnPart, Trial, vote_hash};
 pub use types::{
     CourtParams, CourtReceipt, CourtRung, Dispute, DisputeStatus, Fault, Jury, PixelClaim, Seat, Verdict,

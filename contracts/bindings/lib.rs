@@ -32,8 +32,8 @@ pub use alloy::signers::local::PrivateKeySigner;
 pub use anvil::{Anvil, AnvilConfig, AnvilError, DevChain, dev_key};
 pub use client::ChainClient;
 pub use court::{
-    CourtDuty, CourtParams, CourtReceipt, CourtRung, Dispute, DisputeStatus, Fault, Jury, OwnPart,
-    PixelClaim, Seat, Trial, Verdict, vote_hash,
+    CourtAction, CourtDuty, CourtParams, CourtReceipt, CourtRung, Dispute, DisputeStatus, Fault, Jury,
+    OwnPart, PixelClaim, Seat, Trial, Verdict, vote_hash,
 };
 pub use deploy::{DeployParams, Deployment, deploy, deploy_once};
 pub use duties::DutyState;

@@ -26,6 +26,7 @@ pub(crate) fn run(command: &DisputeCommand) -> ExitCode {
         DisputeCommand::Build(args) => (build(args), false),
         DisputeCommand::Show(args) => (show(args), args.json),
         DisputeCommand::Check(args) => (check(args), args.json),
+        _ => (Err(anyhow::anyhow!("this command needs the chain")), false),
     };
     done.unwrap_or_else(|error| {
         match json {
