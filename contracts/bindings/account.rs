@@ -176,7 +176,13 @@ impl Account {
         let request = self.request(rpc, draft).await?;
         let mut book = self.book.lock().await;
         let nonce = rpc.pending_nonce(self.address).await?;
-        if book.next.is_some_and(|known| known > nonce) || !due().await? {
+        if let Some(last) = book.next.filter(|known| *known > nonce).map(|known| known - 1) {
+            drop(book);
+            // Where a reorganisation took blocks back for good, nothing would ever close the gap.
+            self.tend(rpc, last).await?;
+            return Ok(None);
+        }
+        if !due().await? {
             return Ok(None);
         }
         match self.dispatch(rpc, &mut book, request, nonce).await {

@@ -7,8 +7,8 @@ use alloy::{
 };
 
 use crate::{
-    ChainClient, ChainError, Fees, TxReceipt,
-    abi::{BondingManager, FramemillToken, TicketBroker},
+    ChainClient, ChainError, CourtAction, Fees, TxReceipt,
+    abi::{BondingManager, FramemillToken, ServiceRegistry, TicketBroker},
     tx::{self, Draft},
     writes::draft,
 };
@@ -99,6 +99,13 @@ pub enum Action {
     CancelUnlock,
     /// Take deposit and reserve out.
     Withdraw,
+    /// Something before the court.
+    Court(CourtAction),
+    /// Say where the account's node is reached.
+    SetService {
+        /// Multiaddrs, separated by commas.
+        uri: String,
+    },
     /// Call a contract, as [`ChainClient::propose`] and its like make it.
     Call {
         /// Names the call in errors.
@@ -187,6 +194,7 @@ impl ChainClient {
         let bonding = self.deployment().bonding_manager;
         let approval = match action {
             Action::Bond { amount, .. } => self.missing_approval(bonding, *amount).await?,
+            Action::Court(action) => self.missing_approval(self.deployment().court, action.bond()).await?,
             _ => None,
         };
         Ok(approval.into_iter().chain([self.draft_of(action)]).collect())
@@ -205,6 +213,10 @@ impl ChainClient {
         match action.clone() {
             Action::Call { name, to, data } => {
                 Draft { call: name, to: Some(to), input: data, value: U256::ZERO, gas: None }
+            }
+            Action::Court(action) => action.draft(self.deployment().court),
+            Action::SetService { uri } => {
+                draft(self.deployment().service_registry, &ServiceRegistry::setServiceURICall { uri })
             }
             Action::SendEther { to, amount } => {
                 Draft { call: "a transfer", to: Some(to), input: Bytes::new(), value: amount, gas: None }

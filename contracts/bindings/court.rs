@@ -1,5 +1,7 @@
 //! The court: reports, disputes, juries.
 
+mod action;
+mod trial;
 mod types;
 
 use alloy::{
@@ -8,6 +10,8 @@ use alloy::{
     sol_types::{SolCall, SolEvent},
 };
 
+pub use action::CourtAction;
+pub use trial::{CourtDuty, OwnPart, Trial, vote_hash};
 pub use types::{
     CourtParams, CourtReceipt, CourtRung, Dispute, DisputeStatus, Fault, Jury, PixelClaim, Seat, Verdict,
 };
@@ -92,11 +96,8 @@ impl ChainClient {
         salt: B256,
     ) -> Result<TxReceipt, ChainError> {
         let juror = self.sender("commitVote")?.address();
-        let Some(record) = self.dispute(dispute).await? else {
-            return Err(no_dispute(dispute));
-        };
-        let call = Court::voteHashCall { jury: U256::from(record.jury), juror, verdict: verdict as u8, salt };
-        let commitment = self.rpc().call(self.deployment().court, call).await?;
+        let record = self.dispute(dispute).await?.ok_or_else(|| no_dispute(dispute))?;
+        let commitment = vote_hash(record.jury, juror, verdict, salt);
         let call = Court::commitVoteCall { dispute: U256::from(dispute), commitment };
         self.send(self.deployment().court, &call).await
     }

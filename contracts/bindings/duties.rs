@@ -59,8 +59,8 @@ impl ChainClient {
         self.send_once(self.deployment().bonding_manager, BondingManager::rewardCall {}).await
     }
 
-    /// Sends a call that succeeds once a round, if it would succeed after everything that waits to be mined.
-    async fn send_once<C: SolCall + Clone>(
+    /// Sends a call that succeeds once, if it would succeed after everything that waits to be mined.
+    pub(crate) async fn send_once<C: SolCall + Clone>(
         &self,
         to: Address,
         call: C,

@@ -9,7 +9,7 @@ use alloy::{
 
 use crate::{
     ChainClient, ChainError, ChainEvent, EventKind, LockedStake, Redelegation,
-    abi::{BondingManager, FramemillToken, RoundsManager, TicketBroker},
+    abi::{BondingManager, Court, FramemillToken, RoundsManager, TicketBroker},
     client::small,
     rpc::decode,
 };
@@ -39,6 +39,8 @@ pub struct History {
     pub rounds: BTreeSet<u64>,
     /// By orchestrator; who earned nothing is missing.
     pub earned: HashMap<Address, Earned>,
+    /// For how many faults the court took stake, in the running round, too; who lost none is missing.
+    pub convictions: HashMap<Address, u64>,
 }
 
 /// How an orchestrator's membership stands.
@@ -78,11 +80,18 @@ impl ChainClient {
             })
             .collect();
         let topics = [BondingManager::Reward::SIGNATURE_HASH, BondingManager::FeesReceived::SIGNATURE_HASH];
-        let earnings = self.past_logs(self.deployment().bonding_manager, &topics, blocks).await?;
+        let earnings = self.past_logs(self.deployment().bonding_manager, &topics, blocks.clone()).await?;
+        let topic = [Court::FaultPunished::SIGNATURE_HASH];
+        let faults = self.past_logs(self.deployment().court, &topic, blocks).await?;
         let mut history = History {
             rounds: begins.values().copied().filter(|round| *round < now.last_initialized).collect(),
-            earned: HashMap::new(),
+            ..History::default()
         };
+        for event in faults.into_iter().map(ChainEvent::read) {
+            if let EventKind::FaultPunished { accused } = event.kind {
+                *history.convictions.entry(accused).or_default() += 1;
+            }
+        }
         for event in earnings.into_iter().map(ChainEvent::read) {
             let round = begins.range(..=event.block()).next_back().map(|(_, round)| *round);
             if let Some(round) = round.filter(|round| history.rounds.contains(round)) {
@@ -199,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_round_counts_as_missed_only_while_its_orchestrator_was_a_member() {
-        let history = History { rounds: (3..=8).collect(), earned: HashMap::new() };
+        let history = History { rounds: (3..=8).collect(), ..History::default() };
         let earned = Earned { rewarded: [5, 7].into(), ..Earned::default() };
         let member = Membership { from: 5, until: u64::from(u32::MAX) };
         assert_eq!(member.missed(&history, Some(&earned)), 2);

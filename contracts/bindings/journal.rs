@@ -68,13 +68,19 @@ impl Journal {
     }
 }
 
-/// Writes beside the file and renames: a reader sees the old contents or the new.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Replaces a file's contents, whole or not at all: a reader sees the old ones or the new. They are on disk when this returns.
+///
+/// # Errors
+/// When the file or its folder cannot be written.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut part = path.as_os_str().to_owned();
     part.push(".part");
     let part = PathBuf::from(part);
     let mut file = File::create(&part)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    fs::rename(&part, path)
+    fs::rename(&part, path)?;
+    // The new name is the folder's, which has to be on disk, too.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }

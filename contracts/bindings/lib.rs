@@ -32,7 +32,8 @@ pub use alloy::signers::local::PrivateKeySigner;
 pub use anvil::{Anvil, AnvilConfig, AnvilError, DevChain, dev_key};
 pub use client::ChainClient;
 pub use court::{
-    CourtParams, CourtReceipt, CourtRung, Dispute, DisputeStatus, Fault, Jury, PixelClaim, Seat, Verdict,
+    CourtAction, CourtDuty, CourtParams, CourtReceipt, CourtRung, Dispute, DisputeStatus, Fault, Jury,
+    OwnPart, PixelClaim, Seat, Trial, Verdict, vote_hash,
 };
 pub use deploy::{DeployParams, Deployment, deploy, deploy_once};
 pub use duties::DutyState;
@@ -45,6 +46,7 @@ pub use follow::{
 pub use funds::{TicketContext, TicketFunds};
 pub use governance::{Ballot, Proposal, ProposalState, ProposedCall, Standing};
 pub use history::{Earned, History, MAX_HISTORY_ROUNDS, Membership};
+pub use journal::write_whole;
 pub use redemption::{MAX_REDEMPTIONS, Redemption, SkipReason, Ticket, TicketOutcome};
 pub use tx::{PreparedTx, TxReceipt, TxStatus};
 pub use types::{

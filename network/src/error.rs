@@ -183,6 +183,15 @@ pub enum ProtocolError {
         /// Bytes announced.
         announced: u64,
     },
+    /// A file that is longer than wanted, or than it was said to be.
+    #[error("more than {max} bytes of a file")]
+    BlobTooLong {
+        /// Most bytes.
+        max: u64,
+    },
+    /// A file with another hash than was asked for.
+    #[error("the file's bytes do not have the sha-256 that was asked for")]
+    BlobHash,
     /// Source bytes with another hash than announced.
     #[error("the source's bytes do not have the announced sha-256")]
     SourceHash,

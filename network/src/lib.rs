@@ -1,16 +1,17 @@
-//! The libp2p wire between roles: identity, discovery, and the quote, segment, opening and work protocols with bounds, deadlines and typed errors.
+//! The libp2p wire between roles: identity, discovery, and the quote, segment, opening, blob and work protocols with bounds, deadlines and typed errors.
 //!
 //! A role starts one [`Network`], tells it where peers are ([`Network::add_peer`]), and uses the protocols of its role:
 //!
 //! | role | asks | serves |
 //! | --- | --- | --- |
-//! | broadcaster | [`Network::request_quote`], [`Network::open_segment`], [`Network::request_opening`] | |
-//! | orchestrator | [`WorkerHandle::open_job`] | [`Network::serve_quotes`], [`Network::serve_segments`], [`Network::serve_openings`], [`Network::serve_work`] |
+//! | broadcaster | [`Network::request_quote`], [`Network::open_segment`], [`Network::request_opening`] | [`Network::serve_blobs`] |
+//! | orchestrator | [`WorkerHandle::open_job`], [`Network::request_blob`] | [`Network::serve_quotes`], [`Network::serve_segments`], [`Network::serve_openings`], [`Network::serve_blobs`], [`Network::serve_work`] |
 //! | transcoder | [`Network::connect_work`] | jobs of its [`WorkSession`] |
 //!
 //! Whatever a peer sends is bounded in size and time before it reaches a role, and every exchange ends with a typed error or a
 //! result. The node ends with [`Network::shutdown`]. Signatures are made and checked by the roles; this crate computes digests.
 
+mod blob;
 mod config;
 pub mod discovery;
 mod error;
@@ -35,6 +36,7 @@ pub mod work;
 
 pub use libp2p::{Multiaddr, PeerId};
 
+pub use blob::{BlobRequest, BlobServer, IncomingBlob};
 pub use config::{NetworkConfig, NetworkLimits, NetworkTimeouts};
 pub use discovery::{MAX_ADDRESSES, MAX_SERVICE_BYTES, ServiceAddress, ServiceAddressError};
 pub use error::{NetworkError, ProtocolError};

@@ -122,6 +122,8 @@ wire_codes! {
     ReplayedSegment = 42, "replayed_segment", Never;
     /// The ladder is not the one of the session's quote.
     LadderMismatch = 43, "ladder_mismatch", Requote;
+    /// No file with this hash is here.
+    UnknownBlob = 44, "unknown_blob", Elsewhere;
 
     /// No transcoder is connected.
     NoTranscoder = 60, "no_transcoder", Elsewhere;

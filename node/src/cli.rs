@@ -1,5 +1,6 @@
 //! The command line.
 
+mod dispute;
 mod governance;
 mod stake;
 
@@ -7,6 +8,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use dispute::{
+    AccuseArgs, BundleArgs, DisputeArgs, DisputeBuildArgs, DisputeCommand, DisputesArgs, FaultArg,
+    ReportArgs, ServeArgs, SettleArgs, StatusArgs,
+};
 pub use governance::{BallotArg, GovernanceCommand, ProposalArgs, ProposeArgs, VoteArgs};
 pub use stake::{
     BondArgs, EstimateArgs, HistoryArgs, LockArgs, MoveArgs, RebondArgs, ShowArgs, SignArgs, StakeCommand,
@@ -62,8 +67,8 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Prove from its record that a broadcaster looked at what its seeds drew
     Audit(AuditArgs),
-    /// Pack, show and judge the evidence of a wrong result
-    #[command(subcommand)]
+    /// Evidence of wrong results, and what the court makes of it
+    #[command(subcommand, after_help = EXIT_CODES)]
     Dispute(DisputeCommand),
     /// Keys, balances, deposit and reserve
     #[command(subcommand, after_help = EXIT_CODES)]
@@ -175,49 +180,6 @@ pub struct AuditArgs {
     #[arg(required = true)]
     pub records: Vec<PathBuf>,
     /// Print the outcome as JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `framemill dispute`
-#[derive(Debug, Subcommand)]
-pub enum DisputeCommand {
-    /// Pack a signed result and its media into a folder that anybody can judge
-    Build(DisputeBuildArgs),
-    /// Print what a bundle says, without judging it
-    Show(BundleArgs),
-    /// Judge a bundle again from its bytes alone: exit 0 fault proven, 1 no fault, 2 cannot judge
-    Check(BundleArgs),
-}
-
-/// `framemill dispute build`
-#[derive(Debug, Args)]
-pub struct DisputeBuildArgs {
-    /// Who signed what: JSON as under "case" in a manifest
-    #[arg(long, value_name = "FILE")]
-    pub case: PathBuf,
-    /// The concrete ladder that was asked for, as JSON
-    #[arg(long, value_name = "FILE")]
-    pub ladder: PathBuf,
-    /// The accused rendition as it was received
-    #[arg(long, value_name = "FILE")]
-    pub rendition: PathBuf,
-    /// The source segment as it was sent
-    #[arg(long, value_name = "FILE")]
-    pub source: Option<PathBuf>,
-    /// An opening of the committed features, as JSON
-    #[arg(long, value_name = "FILE")]
-    pub opening: Option<PathBuf>,
-    /// Folder to write the bundle to
-    pub bundle: PathBuf,
-}
-
-/// A bundle and how to print.
-#[derive(Debug, Args)]
-pub struct BundleArgs {
-    /// Folder of the bundle
-    pub bundle: PathBuf,
-    /// Print JSON
     #[arg(long)]
     pub json: bool,
 }

@@ -22,7 +22,7 @@ mod transact;
 
 use std::process::ExitCode;
 
-use cli::{Cli, Command, Common};
+use cli::{Cli, Command, Common, DisputeCommand};
 use config::{Config, Sources};
 use framemill_contracts::ChainError;
 
@@ -66,7 +66,9 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     match &cli.command {
         Command::Verify(args) => return Ok(commands::verify::run(args)),
         Command::Audit(args) => return commands::audit::run(args),
-        Command::Dispute(command) => return Ok(commands::dispute::run(command)),
+        Command::Dispute(command) if !command.is_before_the_court() => {
+            return Ok(commands::dispute::run(command));
+        }
         Command::Config(command) => {
             return commands::config::run(command, &sources).map(|()| ExitCode::SUCCESS);
         }
@@ -79,7 +81,13 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
 
 /// A service logs what it does; a command that ends speaks for itself, unless log lines were asked for.
 fn log(command: &Command, sources: &Sources, config: &Config) -> anyhow::Result<config::Log> {
-    let service = matches!(command, Command::Broadcaster | Command::Orchestrator | Command::Transcoder(_));
+    let service = matches!(
+        command,
+        Command::Broadcaster
+            | Command::Orchestrator
+            | Command::Transcoder(_)
+            | Command::Dispute(DisputeCommand::Serve(_))
+    );
     let asked = sources.settings()?["log.filter"].source != config::Source::Default;
     let filter = if service || asked { config.log.filter.clone() } else { "error".to_owned() };
     Ok(config::Log { filter, ..config.log.clone() })
@@ -96,8 +104,9 @@ async fn role(config: &Config, cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Wallet(command) => commands::wallet::run(config, command).await,
         Command::Governance(command) => commands::governance::run(config, command).await,
         Command::Stake(command) => commands::stake::run(config, command).await,
+        Command::Dispute(command) => commands::court::run(config, command).await,
         Command::Devices(output) => commands::devices::run(config, *output).await,
-        Command::Verify(_) | Command::Audit(_) | Command::Dispute(_) | Command::Config(_) => {
+        Command::Verify(_) | Command::Audit(_) | Command::Config(_) => {
             unreachable!("these ended before a runtime was needed")
         }
     }

@@ -1,6 +1,6 @@
 //! What every role needs to run: its network node, its web server, and the signals that end it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use framemill_network::{Identity, Multiaddr, Network, NetworkConfig, ServiceAddress};
 use prometheus::Registry;
@@ -85,6 +85,11 @@ pub fn service_address(config: &Config, network: &Network) -> anyhow::Result<Ser
     let external =
         config.network.external.iter().map(|text| multiaddr(text)).collect::<Result<Vec<_>, _>>()?;
     Ok(ServiceAddress::new(network.peer_id(), external)?)
+}
+
+/// Folder of the evidence that this account brings before the court; the roles serve what lies there.
+pub fn evidence_folder(config: &Config) -> PathBuf {
+    config.data_dir().join("evidence")
 }
 
 /// Makes a folder that only its owner can enter.

@@ -49,6 +49,16 @@ pub(crate) fn account(client: &ChainClient) -> anyhow::Result<Address> {
 
 /// Says what would happen, asks, does it, and says what happened.
 pub(crate) async fn carry_out(client: &ChainClient, plan: Plan, sign: SignArgs) -> anyhow::Result<()> {
+    carry_out_then(client, plan, sign, async || Ok(None)).await
+}
+
+/// As [`carry_out`], and says at last what came of it: a line for people with its figures for programs.
+pub(crate) async fn carry_out_then(
+    client: &ChainClient,
+    plan: Plan,
+    sign: SignArgs,
+    outcome: impl AsyncFnOnce() -> anyhow::Result<Option<(String, Value)>>,
+) -> anyhow::Result<()> {
     let preview = client.preview(&plan.action).await.map_err(advised)?;
     let lines = explanation(client, &plan, &preview)?;
     if !sign.output.json {
@@ -64,11 +74,20 @@ pub(crate) async fn carry_out(client: &ChainClient, plan: Plan, sign: SignArgs) 
     }
     confirm(sign)?;
     let receipts = client.perform(&plan.action).await.map_err(advised)?;
-    match sign.output.json {
-        true => println!("{}", report(client, &plan, &preview, &receipts)),
-        false => receipts.iter().for_each(|mined| {
-            println!("mined: transaction {} in block {}, {} gas", mined.hash, mined.block, mined.gas_used);
-        }),
+    let outcome = outcome().await?;
+    if sign.output.json {
+        let mut told = report(client, &plan, &preview, &receipts);
+        if let Some((_, figures)) = outcome {
+            told["outcome"] = figures;
+        }
+        println!("{told}");
+        return Ok(());
+    }
+    for mined in &receipts {
+        println!("mined: transaction {} in block {}, {} gas", mined.hash, mined.block, mined.gas_used);
+    }
+    if let Some((line, _)) = outcome {
+        println!("{line}");
     }
     Ok(())
 }
@@ -189,6 +208,30 @@ fn advice(call: &str, revert: &Revert) -> Option<String> {
         "ERC20InsufficientBalance" => {
             format!("{} tokens are needed and the account has {}; get more, or use less", units(2), units(1))
         }
+        "AlreadyPunished" => "the court has taken stake for this fault already".to_owned(),
+        "EvidenceInDispute" => format!("this evidence is before the court already, in dispute {}", arg(1)),
+        "OutsideStatute" => format!(
+            "the receipt is of round {} and this is round {}: one can be accused in its own round and the {} after it",
+            arg(0),
+            arg(1),
+            arg(2)
+        ),
+        "WrongSigner" => format!(
+            "the receipt is signed by {}, which is no key of {} in round {}; name the orchestrator with --accused",
+            arg(0),
+            arg(1),
+            arg(2)
+        ),
+        "NoEquivocation" => "the two receipts do not contradict each other".to_owned(),
+        "NoPixelFault" => "the receipt's pixels agree with its claims and its ladder".to_owned(),
+        "WrongStatus" => "the dispute is not where this is done; see `framemill dispute status`".to_owned(),
+        "OutsideWindow" => {
+            format!("this is block {}, and it is done from block {} to {}", arg(0), arg(1), arg(2))
+        }
+        "RoundEnding" => format!("too little is left of the round; try again from block {} on", arg(0)),
+        "NoSeat" => format!("{} has no seat in jury {}", arg(1), arg(0)),
+        "AlreadyDone" => "that is done already".to_owned(),
+        "NothingToWithdraw" => "the court owes this account nothing".to_owned(),
         "Paused" | "EnforcedPause" => {
             "the contracts are paused; wait for their owner to resume them".to_owned()
         }

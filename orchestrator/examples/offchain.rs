@@ -34,6 +34,7 @@ async fn main() -> Result<(), Failure> {
         work_token: token.clone(),
         payments: None,
         duties: None,
+        jury: None,
         registry: prometheus::Registry::new(),
     };
     let orchestrator = Orchestrator::start(OrchestratorConfig::default(), deps).await?;

@@ -27,6 +27,8 @@ pub struct OrchestratorConfig {
     /// File in which the commitments that came with segments are noted beside what was signed for them, so that it can be shown
     /// later whether results were looked at as they were drawn; `None` notes nothing.
     pub told: Option<PathBuf>,
+    /// Folder of evidence bundles that this node serves by their hashes; `None` serves what its jury duty fetched alone.
+    pub evidence: Option<PathBuf>,
     /// How long [`shutdown`](crate::OrchestratorHandle::shutdown) waits for segments in flight.
     pub drain_deadline: Duration,
 }
@@ -41,6 +43,7 @@ impl Default for OrchestratorConfig {
             commitments: Some(CommitmentOffer::default()),
             receipts_kept: 4096,
             told: None,
+            evidence: None,
             drain_deadline: Duration::from_secs(20),
         }
     }

@@ -50,6 +50,14 @@ pub enum OrchestratorError {
         /// Why not.
         source: std::io::Error,
     },
+    /// The votes of jury duty cannot be kept.
+    #[error("votes before the court cannot be kept in {path}: {reason}", path = path.display())]
+    Votes {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// A service task panicked: the state it held is lost, restart the node.
     #[error("task {task} ended unexpectedly; restart the node and report its log")]
     Task {

@@ -14,6 +14,9 @@
 //! * **A receipt** is signed once per session and sequence. Sessions live in memory only, so that no
 //!   restart can sign a second one.
 //!
+//! * **Jury duty** is done beside that: seats before the court are claimed, evidence is fetched and judged, votes are
+//!   committed, revealed and paid, through restarts at any point.
+//!
 //! A source is read whole and looked at before it is dispatched: nothing is signed for media that
 //! contradicts its header.
 
@@ -25,6 +28,7 @@ mod error;
 mod events;
 mod evidence;
 mod gate;
+mod jury;
 mod metrics;
 mod openings;
 mod payments;
@@ -42,5 +46,6 @@ pub use duties::{Duties, DutyPolicy};
 pub use error::OrchestratorError;
 pub use events::OrchestratorEvent;
 pub use evidence::KeptReceipt;
+pub use jury::{JuryDuty, JuryPolicy};
 pub use payments::Payments;
 pub use service::{Orchestrator, OrchestratorDeps, OrchestratorHandle};

@@ -41,6 +41,16 @@ pub(crate) struct Metrics {
     pub(crate) rewards: IntCounterVec,
     /// Whether this round's reward is about to be missed (1) or not (0).
     pub(crate) reward_at_risk: IntGauge,
+    /// Disputes that are followed.
+    pub(crate) disputes: IntGauge,
+    /// Seats in juries that this node claimed.
+    pub(crate) seats: IntCounter,
+    /// Votes that this node revealed, by verdict: `guilty`, `not_guilty` or `unavailable`.
+    pub(crate) votes: IntCounterVec,
+    /// Juries in which this node had a seat and did not vote.
+    pub(crate) votes_missed: IntCounter,
+    /// Whether a vote is about to be missed (1) or not (0).
+    pub(crate) vote_at_risk: IntGauge,
     /// Time from the accepted header to the whole source.
     pub(crate) upload_seconds: Histogram,
     /// Time from the whole source to the signed receipt.
@@ -82,6 +92,20 @@ impl Metrics {
                 "reward_at_risk",
                 "Whether this round's reward is about to be missed: 0 or 1.",
             )?,
+            disputes: gauge("disputes", "Disputes before the court that this node follows.")?,
+            seats: counter("jury_seats_total", "Seats in juries that this node claimed.")?,
+            votes: IntCounterVec::new(
+                Opts::new(name("jury_votes_total"), "Votes that this node revealed, by verdict."),
+                &["verdict"],
+            )?,
+            votes_missed: counter(
+                "jury_votes_missed_total",
+                "Juries in which this node had seats and did not vote in time.",
+            )?,
+            vote_at_risk: gauge(
+                "jury_vote_at_risk",
+                "Whether a vote of this node is about to be missed: 0 or 1.",
+            )?,
             upload_seconds: seconds("upload_seconds", "Accepted header to whole source.")?,
             transcode_seconds: seconds("transcode_seconds", "Whole source to signed receipt.")?,
         };
@@ -89,7 +113,7 @@ impl Metrics {
         Ok(new)
     }
 
-    fn collectors(&self) -> [Box<dyn Collector>; 18] {
+    fn collectors(&self) -> [Box<dyn Collector>; 23] {
         [
             Box::new(self.quotes.clone()),
             Box::new(self.segments.clone()),
@@ -107,6 +131,11 @@ impl Metrics {
             Box::new(self.rounds.clone()),
             Box::new(self.rewards.clone()),
             Box::new(self.reward_at_risk.clone()),
+            Box::new(self.disputes.clone()),
+            Box::new(self.seats.clone()),
+            Box::new(self.votes.clone()),
+            Box::new(self.votes_missed.clone()),
+            Box::new(self.vote_at_risk.clone()),
             Box::new(self.upload_seconds.clone()),
             Box::new(self.transcode_seconds.clone()),
         ]

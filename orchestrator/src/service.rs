@@ -6,6 +6,7 @@ mod quotes;
 mod segments;
 mod vouch;
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use alloy_primitives::{Address, B256};
 use framemill_network::{
     Network, OpeningServer, QuoteServer, SegmentServer, SigningDomain, WorkServer, WorkToken,
 };
+use framemill_verification::evidence::find_in_bundles;
 use probabilistic_ticket::EthKey;
 use prometheus::Registry;
 use tokio::sync::{Semaphore, broadcast};
@@ -25,6 +27,7 @@ use crate::duties::{Duties, Keeper};
 use crate::error::OrchestratorError;
 use crate::events::{Events, OrchestratorEvent};
 use crate::evidence::{Evidence, KeptReceipt};
+use crate::jury::{Juror, JuryDuty};
 use crate::metrics::{Metrics, level};
 use crate::openings::Openings;
 use crate::payments::{Payments, Till};
@@ -45,7 +48,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// What an orchestrator works with. It starts and owns none of it.
 #[derive(Debug)]
 pub struct OrchestratorDeps {
-    /// The running node; its quote, segment, opening and work protocols are served by this orchestrator.
+    /// The running node; its quote, segment, opening, blob and work protocols are served by this orchestrator.
     pub network: Network,
     /// Signs quotes and receipts: the orchestrator's registered key.
     pub key: EthKey,
@@ -57,6 +60,8 @@ pub struct OrchestratorDeps {
     pub payments: Option<Payments>,
     /// Initializes rounds and calls for rewards; `None` leaves both to others.
     pub duties: Option<Duties>,
+    /// Sits in juries; `None` leaves that to others, which costs nothing as long as no seat is claimed.
+    pub jury: Option<JuryDuty>,
     /// Where the metrics go.
     pub registry: Registry,
 }
@@ -140,10 +145,20 @@ impl Orchestrator {
         let quotes = deps.network.serve_quotes(REQUEST_QUEUE)?;
         let segments = deps.network.serve_segments(REQUEST_QUEUE)?;
         let openings = deps.network.serve_openings(REQUEST_QUEUE)?;
+        let folders = [config.evidence.clone(), deps.jury.as_ref().map(JuryDuty::evidence)];
+        let folders: Vec<PathBuf> = folders.into_iter().flatten().collect();
+        let blobs = match folders.is_empty() {
+            true => None,
+            false => Some(deps.network.serve_blobs(REQUEST_QUEUE)?),
+        };
         let work = deps.network.serve_work(deps.work_token, WORKER_QUEUE)?;
 
         let (notes, scribe) = Notes::open(config.told.as_deref())?;
         let metrics = Metrics::new(&deps.registry)?;
+        let juror = match deps.jury {
+            Some(duty) => Juror::open(duty, deps.network.clone(), metrics.clone())?,
+            None => None,
+        };
         let events = Events::new();
         let shared = Arc::new(Shared {
             pool: Arc::new(Pool::new(metrics.clone(), events.clone())),
@@ -173,6 +188,13 @@ impl Orchestrator {
         let mut tasks = Tasks::start(&shared, Servers { quotes, segments, openings, work });
         if let Some(keeper) = deps.duties.and_then(|duties| Keeper::new(duties, shared.metrics.clone())) {
             tasks.until_stopped(&shared, "keeper", keeper.run());
+        }
+        if let Some(juror) = juror {
+            tasks.until_stopped(&shared, "juror", juror.run());
+        }
+        if let Some(blobs) = blobs {
+            let find = move |sha256| folders.iter().find_map(|folder| find_in_bundles(folder, sha256));
+            tasks.until_stopped(&shared, "blobs", blobs.serve_files(find));
         }
         if let Some(scribe) = scribe {
             let stopped = shared.stopped.clone();

@@ -5,6 +5,7 @@
 
 mod client;
 mod clips;
+pub mod court;
 mod cut;
 pub mod impostor;
 mod market;

@@ -83,6 +83,12 @@ impl Check {
             Relation::Is => self.value == self.bound,
         }
     }
+
+    /// Whether the value is more than twice its bound. Equalities, and bounds of zero, have no such distance.
+    #[must_use]
+    pub fn is_far_off(&self) -> bool {
+        self.relation == Relation::Max && self.bound > 0 && self.value > self.bound.saturating_mul(2)
+    }
 }
 
 impl fmt::Display for Check {
@@ -202,6 +208,16 @@ impl Report {
         self.checks.iter().skip_while(|check| check.name != FIRST_PICTURE_CHECK)
     }
 
+    /// Whether a figure of the decoded picture is more than twice its bound, every frame being compared with its own: so far
+    /// off that no encode of this source comes near it.
+    #[must_use]
+    pub fn is_far_off(&self) -> bool {
+        let matched = |check: &Check| check.name != "unmatched_frames" || check.pass();
+        self.tier == Tier::Whole
+            && self.picture_checks().all(matched)
+            && self.picture_checks().any(Check::is_far_off)
+    }
+
     /// The first failed check in words, for logs and people; none when everything passed.
     #[must_use]
     pub fn reason(&self) -> Option<String> {
@@ -285,6 +301,22 @@ mod tests {
         assert_eq!(report(4).verdict, Verdict::Fail);
         assert_eq!(report(4).failures().count(), 1);
         assert_eq!(report(4).reason().as_deref(), Some("luma_offset is 4, want at most 3"));
+    }
+
+    #[test]
+    fn far_off_is_more_than_twice_the_bound_of_a_picture_that_was_compared() {
+        let judged = |checks: Vec<Check>| {
+            let all = [vec![Check::is(FIRST_PICTURE_CHECK, 0, 0)], checks].concat();
+            Report::new(Tier::Whole, B256::ZERO, B256::ZERO, 1, all, Quality::default()).is_far_off()
+        };
+        assert!(judged(vec![Check::max("frame_error_permille", 221, 110)]));
+        assert!(!judged(vec![Check::max("frame_error_permille", 220, 110)]));
+        assert!(!judged(vec![Check::max("anything", 5, 0), Check::is("other", 9, 1)]));
+        let unmatched = Check::is("unmatched_frames", 1, 0);
+        assert!(!judged(vec![unmatched, Check::max("frame_error_permille", 900, 110)]));
+        let structure = vec![Check::max("video_bytes", 900, 1)];
+        let report = Report::new(Tier::Whole, B256::ZERO, B256::ZERO, 1, structure, Quality::default());
+        assert!(!report.is_far_off(), "no picture was compared");
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl Fault {
 }
 
 /// What a juror, a jury or the court found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Verdict {
@@ -337,6 +337,10 @@ pub struct Dispute {
     pub appeal_until: u64,
     /// The latest jury.
     pub jury: u64,
+    /// The jury that decided the first instance; 0 before.
+    pub first_jury: u64,
+    /// The jury that decided the appeal; 0 before, and where none could.
+    pub appeal_jury: u64,
     /// EIP-712 digests of the receipts.
     pub receipts: Vec<B256>,
     /// SHA-256 of the bundles' manifests.
@@ -368,6 +372,8 @@ impl Dispute {
             appeal_bond: U256::from(found.appealBond),
             appeal_until: found.appealUntil.to(),
             jury: found.jury,
+            first_jury: found.firstJury,
+            appeal_jury: found.appealJury,
             receipts: found.receipts[..count].to_vec(),
             evidence: found.evidence[..count].to_vec(),
         }))
@@ -424,8 +430,8 @@ impl Jury {
 pub struct Seat {
     /// Its seats.
     pub seats: u16,
-    /// Whether it committed to a vote.
-    pub committed: bool,
+    /// What it committed to, if it did.
+    pub commitment: Option<B256>,
     /// The vote, once it is revealed.
     pub vote: Option<Verdict>,
     /// Whether it was paid or fined.
@@ -439,7 +445,7 @@ impl Seat {
         }
         Ok(Some(Self {
             seats: found.seats,
-            committed: !found.commitment.is_zero(),
+            commitment: (!found.commitment.is_zero()).then_some(found.commitment),
             vote: Verdict::from_abi(found.vote)?,
             settled: found.settled,
         }))

@@ -7,7 +7,9 @@ use alloy::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::abi::{BondingManager as B, RoundsManager as R, ServiceRegistry as S, TicketBroker as T};
+use crate::abi::{
+    BondingManager as B, Court as C, RoundsManager as R, ServiceRegistry as S, TicketBroker as T,
+};
 
 /// A block by height and hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +92,23 @@ pub enum EventKind {
         /// Who was paid.
         recipient: Address,
     },
+    /// A dispute was opened, moved on or ended, or a juror of it took seats, committed or voted.
+    DisputeChanged {
+        /// The dispute.
+        dispute: u64,
+    },
+    /// A juror of a closed dispute was paid or fined.
+    JurorSettled {
+        /// The jury.
+        jury: u64,
+        /// The juror.
+        juror: Address,
+    },
+    /// An orchestrator lost stake for a fault.
+    FaultPunished {
+        /// The orchestrator.
+        accused: Address,
+    },
     /// Anything else: read the log.
     Other,
 }
@@ -97,7 +116,9 @@ pub enum EventKind {
 impl EventKind {
     fn read(log: &Log) -> Self {
         let Some(topic) = log.topic0() else { return Self::Other };
-        Self::of_stake(*topic, log).or_else(|| Self::of_tickets(*topic, log)).unwrap_or(Self::Other)
+        let of_court = || Self::of_court(*topic, log);
+        let of_tickets = || Self::of_tickets(*topic, log);
+        Self::of_stake(*topic, log).or_else(of_tickets).or_else(of_court).unwrap_or(Self::Other)
     }
 
     fn of_stake(topic: B256, log: &Log) -> Option<Self> {
@@ -147,6 +168,24 @@ impl EventKind {
         })
     }
 
+    fn of_court(topic: B256, log: &Log) -> Option<Self> {
+        Some(match topic {
+            C::DisputeOpened::SIGNATURE_HASH
+            | C::JuryScheduled::SIGNATURE_HASH
+            | C::SeatClaimed::SIGNATURE_HASH
+            | C::VoteCommitted::SIGNATURE_HASH
+            | C::VoteRevealed::SIGNATURE_HASH
+            | C::VerdictReached::SIGNATURE_HASH
+            | C::Appealed::SIGNATURE_HASH
+            | C::DisputeClosed::SIGNATURE_HASH => Self::DisputeChanged { dispute: number(log)? },
+            C::JurorSettled::SIGNATURE_HASH => {
+                Self::JurorSettled { jury: number(log)?, juror: Address::from_word(*log.topics().get(2)?) }
+            }
+            C::FaultPunished::SIGNATURE_HASH => Self::FaultPunished { accused: account(log)? },
+            _ => return None,
+        })
+    }
+
     /// Whether the list of orchestrators, their addresses or their order may be another now.
     pub fn changes_orchestrators(&self) -> bool {
         matches!(
@@ -170,6 +209,11 @@ impl EventKind {
 /// The first indexed argument, which every event of an account has.
 fn account(log: &Log) -> Option<Address> {
     log.topics().get(1).map(|word| Address::from_word(*word))
+}
+
+/// The first indexed argument of an event of a dispute or a jury.
+fn number(log: &Log) -> Option<u64> {
+    log.topics().get(1).and_then(|word| u64::try_from(U256::from_be_bytes(word.0)).ok())
 }
 
 fn data<E: SolEvent>(log: &Log) -> Option<E> {
@@ -198,10 +242,33 @@ mod tests {
 
     #[test]
     fn a_log_that_is_cut_short_is_something_else_and_nothing_breaks() {
-        for topic in [R::NewRound::SIGNATURE_HASH, B::Bonded::SIGNATURE_HASH, B::Reward::SIGNATURE_HASH] {
+        let topics = [
+            R::NewRound::SIGNATURE_HASH,
+            B::Bonded::SIGNATURE_HASH,
+            B::Reward::SIGNATURE_HASH,
+            C::DisputeOpened::SIGNATURE_HASH,
+        ];
+        for topic in topics {
             assert_eq!(ChainEvent::read(log(vec![topic], &[1, 2])).kind, EventKind::Other);
         }
         assert_eq!(ChainEvent::read(log(vec![], &[])).kind, EventKind::Other);
+    }
+
+    #[test]
+    fn whatever_happens_in_a_dispute_names_it() {
+        let (dispute, jury, juror) = (U256::from(7), U256::from(9), Address::repeat_byte(3));
+        let logs = [
+            C::VoteCommitted { dispute, jury, juror }.encode_log_data(),
+            C::DisputeClosed { dispute, verdict: 1, slashed: U256::ZERO }.encode_log_data(),
+        ];
+        for data in logs {
+            let read = ChainEvent::read(log(data.topics().to_vec(), &data.data));
+            assert_eq!(read.kind, EventKind::DisputeChanged { dispute: 7 });
+        }
+        let settled =
+            C::JurorSettled { jury, juror, paid: U256::ZERO, slashed: U256::ZERO }.encode_log_data();
+        let read = ChainEvent::read(log(settled.topics().to_vec(), &settled.data));
+        assert_eq!(read.kind, EventKind::JurorSettled { jury: 9, juror });
     }
 
     #[test]

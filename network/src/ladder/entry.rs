@@ -251,12 +251,17 @@ impl LadderEntry {
         })
     }
 
-    pub(super) fn hash_into(&self, hasher: &mut Keccak256) {
-        let (gop_kind, gop_millis) = match self.gop {
+    /// Kind and milliseconds of the group of pictures, as they go into the ladder's hash.
+    pub fn gop_code(&self) -> (u8, u32) {
+        match self.gop {
             Gop::Segment => (0, 0),
             Gop::Intra => (1, 0),
             Gop::Millis(millis) => (2, millis),
-        };
+        }
+    }
+
+    pub(super) fn hash_into(&self, hasher: &mut Keccak256) {
+        let (gop_kind, gop_millis) = self.gop_code();
         hasher.update(keccak256(&self.name));
         for number in [self.width, self.height, self.bitrate, self.fps.num(), self.fps.den(), gop_millis] {
             hasher.update(number.to_be_bytes());

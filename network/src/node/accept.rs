@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::opener::Opener;
 use super::shared::{Services, Shared, StreamPermit};
 use super::streams::InboundStream;
-use super::{OPENING_PROTOCOL, QUOTE_PROTOCOL, SEGMENT_PROTOCOL, WORK_PROTOCOL};
+use super::{BLOB_PROTOCOL, OPENING_PROTOCOL, QUOTE_PROTOCOL, SEGMENT_PROTOCOL, WORK_PROTOCOL};
 use crate::config::{NetworkLimits, NetworkTimeouts};
 use crate::gate::Refusal;
 use crate::wire::{Remote, Wait, split};
@@ -73,7 +73,7 @@ impl Context {
 pub(crate) async fn accept_loop(context: Context, mut inbound: mpsc::Receiver<InboundStream>) {
     let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
     while let Some(InboundStream { peer, connection, protocol, stream }) = inbound.recv().await {
-        let served = [QUOTE_PROTOCOL, SEGMENT_PROTOCOL, OPENING_PROTOCOL, WORK_PROTOCOL];
+        let served = [QUOTE_PROTOCOL, SEGMENT_PROTOCOL, OPENING_PROTOCOL, BLOB_PROTOCOL, WORK_PROTOCOL];
         let protocol = served.into_iter().find(|name| *name == protocol.as_ref());
         let protocol = protocol.expect("only these protocols are offered to peers");
         match context.shared.admit(peer) {
@@ -90,6 +90,7 @@ fn serve(context: &Context, protocol: &'static str, admitted: Admitted) {
         QUOTE_PROTOCOL => context.spawn(crate::quote_service::serve(own, admitted)),
         SEGMENT_PROTOCOL => context.spawn(crate::segment::serve(own, admitted)),
         OPENING_PROTOCOL => context.spawn(crate::opening::serve(own, admitted)),
+        BLOB_PROTOCOL => context.spawn(crate::blob::serve(own, admitted)),
         _ => context.spawn(crate::work::serve(own, admitted)),
     }
 }

@@ -13,6 +13,7 @@ pub(crate) use shared::{Shared, StreamPermit};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::opener::Opener;
+use crate::blob::{self, BlobRequest, BlobServer};
 use crate::config::NetworkConfig;
 use crate::discovery::ServiceAddress;
 use crate::error::NetworkError;
@@ -32,6 +34,7 @@ use crate::work::{self, WorkHello, WorkServer, WorkSession, WorkToken};
 pub(crate) const QUOTE_PROTOCOL: &str = "/framemill/quote/1";
 pub(crate) const SEGMENT_PROTOCOL: &str = "/framemill/segment/1";
 pub(crate) const OPENING_PROTOCOL: &str = "/framemill/opening/1";
+pub(crate) const BLOB_PROTOCOL: &str = "/framemill/blob/1";
 pub(crate) const WORK_PROTOCOL: &str = "/framemill/work/1";
 
 /// Requests of handles to the swarm's task that wait at one time.
@@ -174,6 +177,23 @@ impl Network {
             .map_err(|_| NetworkError::Timeout { what: "asking for an opening", after: deadline })?
     }
 
+    /// Fetches the file with this hash from a peer; it has at most the request's bytes, and the hash is checked.
+    ///
+    /// # Errors
+    /// When the peer cannot be reached, does not have it, sends another one or too many bytes, or falls below the rate
+    /// of an upload ([`NetworkLimits::min_upload_rate`](crate::NetworkLimits::min_upload_rate)); and when `deadline` passes.
+    pub async fn request_blob(
+        &self,
+        peer: PeerId,
+        request: &BlobRequest,
+        deadline: Duration,
+    ) -> Result<Bytes, NetworkError> {
+        let asked = blob::request(self.context(), peer, request, deadline);
+        timeout(deadline, asked)
+            .await
+            .map_err(|_| NetworkError::Timeout { what: "fetching a file", after: deadline })?
+    }
+
     /// Connects to an orchestrator as a transcoder; both sides prove that they know the token.
     ///
     /// # Errors
@@ -212,6 +232,15 @@ impl Network {
     pub fn serve_openings(&self, queue: usize) -> Result<OpeningServer, NetworkError> {
         let receiver = self.register(queue, OPENING_PROTOCOL, |services| &mut services.openings)?;
         Ok(OpeningServer::new(receiver, self.context().timeouts.application))
+    }
+
+    /// Serves files by their hashes; at most `queue` requests wait for the application, further ones are answered with `busy`.
+    ///
+    /// # Errors
+    /// When they are served already.
+    pub fn serve_blobs(&self, queue: usize) -> Result<BlobServer, NetworkError> {
+        let receiver = self.register(queue, BLOB_PROTOCOL, |services| &mut services.blobs)?;
+        Ok(BlobServer::new(receiver, self.context().timeouts.application))
     }
 
     /// Takes transcoders that know `token`; at most `queue` wait for the application, further ones are answered with `busy`.

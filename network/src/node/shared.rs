@@ -8,7 +8,8 @@ use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use tokio::sync::mpsc;
 
-use super::{OPENING_PROTOCOL, QUOTE_PROTOCOL, SEGMENT_PROTOCOL, WORK_PROTOCOL};
+use super::{BLOB_PROTOCOL, OPENING_PROTOCOL, QUOTE_PROTOCOL, SEGMENT_PROTOCOL, WORK_PROTOCOL};
+use crate::blob::IncomingBlob;
 use crate::config::NetworkLimits;
 use crate::discovery::ServiceAddress;
 use crate::error::NetworkError;
@@ -27,6 +28,7 @@ pub(crate) struct Services {
     pub(crate) quotes: Option<mpsc::Sender<IncomingQuote>>,
     pub(crate) segments: Option<mpsc::Sender<IncomingSegment>>,
     pub(crate) openings: Option<mpsc::Sender<IncomingOpening>>,
+    pub(crate) blobs: Option<mpsc::Sender<IncomingBlob>>,
     pub(crate) work: Option<mpsc::Sender<WorkerLink>>,
     pub(crate) work_token: Option<WorkToken>,
     /// Work sessions of this node as a transcoder, by the connection that jobs come down.
@@ -93,11 +95,13 @@ impl Shared {
         let quotes = services.quotes.as_ref().is_some_and(|queue| !queue.is_closed());
         let segments = services.segments.as_ref().is_some_and(|queue| !queue.is_closed());
         let openings = services.openings.as_ref().is_some_and(|queue| !queue.is_closed());
+        let blobs = services.blobs.as_ref().is_some_and(|queue| !queue.is_closed());
         let work = services.work.as_ref().is_some_and(|queue| !queue.is_closed());
-        let mut protocols = Vec::with_capacity(4);
+        let mut protocols = Vec::with_capacity(5);
         protocols.extend(quotes.then_some(QUOTE_PROTOCOL));
         protocols.extend(segments.then_some(SEGMENT_PROTOCOL));
         protocols.extend(openings.then_some(OPENING_PROTOCOL));
+        protocols.extend(blobs.then_some(BLOB_PROTOCOL));
         protocols.extend((work || !services.jobs.is_empty()).then_some(WORK_PROTOCOL));
         protocols.into_iter().map(StreamProtocol::new).collect()
     }

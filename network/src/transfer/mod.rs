@@ -9,6 +9,7 @@ mod tracker;
 
 pub(crate) use download::{Collected, LastFrame, ReplyReader, collect, unexpected};
 pub(crate) use offer::Offer;
+pub(crate) use rate::RateGuard;
 pub(crate) use reply::ReplyWriter;
 pub(crate) use source::upload;
 pub use source::{SourceReader, SourceWriter};

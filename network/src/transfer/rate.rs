@@ -6,7 +6,7 @@ use crate::error::ProtocolError;
 
 /// Compares bytes with the time that was spent waiting for them. Time in which this side did not read does not count.
 #[derive(Debug)]
-pub(super) struct RateGuard {
+pub(crate) struct RateGuard {
     min_rate: u64,
     grace: Duration,
     bytes: u64,
@@ -14,12 +14,12 @@ pub(super) struct RateGuard {
 }
 
 impl RateGuard {
-    pub(super) fn new(min_rate: u64, grace: Duration) -> Self {
+    pub(crate) fn new(min_rate: u64, grace: Duration) -> Self {
         Self { min_rate, grace, bytes: 0, waited: Duration::ZERO }
     }
 
     /// Adds bytes and the time waited for them.
-    pub(super) fn record(&mut self, bytes: usize, waited: Duration) -> Result<(), ProtocolError> {
+    pub(crate) fn record(&mut self, bytes: usize, waited: Duration) -> Result<(), ProtocolError> {
         self.bytes = self.bytes.saturating_add(bytes as u64);
         self.waited = self.waited.saturating_add(waited);
         let counted = self.waited.saturating_sub(self.grace).as_millis();

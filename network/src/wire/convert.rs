@@ -311,7 +311,7 @@ fn job_from_proto(job: proto::JobHeader) -> Result<JobHeader, ProtocolError> {
     })
 }
 
-fn chunk_bytes(data: Bytes) -> Result<Bytes, ProtocolError> {
+pub(super) fn chunk_bytes(data: Bytes) -> Result<Bytes, ProtocolError> {
     field::in_range("bytes of a chunk", data.len() as u64, 1..=MAX_CHUNK_BYTES as u64)?;
     Ok(data)
 }

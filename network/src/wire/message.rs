@@ -41,6 +41,24 @@ pub(crate) enum OpeningReply {
     Error(WireError),
 }
 
+/// What comes back for a blob: how long it is, then its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum BlobFrame {
+    Bytes(u64),
+    Data(Bytes),
+    Error(WireError),
+}
+
+impl BlobFrame {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Bytes(_) => "a blob's length",
+            Self::Data(_) => "a blob's bytes",
+            Self::Error(_) => "an error",
+        }
+    }
+}
+
 /// Bytes of a source, never none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SourceChunk(pub(crate) Bytes);

@@ -1,5 +1,6 @@
 //! Bytes to checked messages and back: framing with a bound before every allocation, validation of every field.
 
+mod blob;
 mod convert;
 mod field;
 mod frame;
@@ -8,8 +9,8 @@ mod opening;
 mod stream;
 
 pub(crate) use message::{
-    ControlFrame, OpeningReply, QuoteReply, ReplyFrame, SourceChunk, Welcome, WireMessage, WorkHelloFrame,
-    WorkOpen,
+    BlobFrame, ControlFrame, OpeningReply, QuoteReply, ReplyFrame, SourceChunk, Welcome, WireMessage,
+    WorkHelloFrame, WorkOpen,
 };
 pub(crate) use stream::{MessageReader, MessageWriter, Remote, Wait, open_with, split};
 
@@ -31,6 +32,8 @@ pub(crate) fn decode_all(bytes: &bytes::Bytes) {
     let _ = QuoteReply::decode(bytes.clone());
     let _ = crate::opening::OpeningRequest::decode(bytes.clone());
     let _ = OpeningReply::decode(bytes.clone());
+    let _ = crate::blob::BlobRequest::decode(bytes.clone());
+    let _ = BlobFrame::decode(bytes.clone());
     let _ = crate::segment::SegmentHeader::decode(bytes.clone());
     let _ = SourceChunk::decode(bytes.clone());
     let _ = ReplyFrame::decode(bytes.clone());

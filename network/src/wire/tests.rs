@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
+use crate::blob::BlobRequest;
 use crate::ladder::{FrameRate, Ladder, SourceVideo, tests::any_ladder};
 use crate::opening::{MAX_OPENED_BYTES, OpeningAnswer, OpeningQuestion, OpeningRequest};
 use crate::price::PricePerPixel;
@@ -245,6 +246,14 @@ proptest! {
             comes_back(&OpeningReply::Answer(answer));
         }
         comes_back(&OpeningReply::Error(error));
+    }
+
+    #[test]
+    fn a_request_for_a_file_and_its_bytes_come_back(sha256 in hash(), max_bytes: u64, data in some_bytes(500), error in wire_error()) {
+        comes_back(&BlobRequest { sha256, max_bytes });
+        for frame in [BlobFrame::Bytes(max_bytes), BlobFrame::Data(data), BlobFrame::Error(error)] {
+            comes_back(&frame);
+        }
     }
 
     #[test]

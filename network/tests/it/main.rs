@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod blob;
 mod hostile_client;
 mod hostile_server;
 mod lifecycle;

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use framemill_media::MediaLimits;
 use framemill_network::ladder::Ladder;
 use framemill_verification::{
-    Difference, Policy, Report, SourceReference,
-    evidence::{Bundle, Case, Fault, Judgement, Outcome, Parts},
+    Policy, Report, SourceReference,
+    evidence::{Bundle, Case, Judgement, Outcome, Parts},
     verify,
 };
 use serde::de::DeserializeOwned;
@@ -26,6 +26,7 @@ pub(crate) fn run(command: &DisputeCommand) -> ExitCode {
         DisputeCommand::Build(args) => (build(args), false),
         DisputeCommand::Show(args) => (show(args), args.json),
         DisputeCommand::Check(args) => (check(args), args.json),
+        _ => (Err(anyhow::anyhow!("this command needs the chain")), false),
     };
     done.unwrap_or_else(|error| {
         match json {
@@ -101,7 +102,7 @@ fn check(args: &BundleArgs) -> anyhow::Result<ExitCode> {
 
 fn print(judgement: &Judgement) {
     for fault in &judgement.faults {
-        println!("fault: {}", describe(fault));
+        println!("fault: {fault}");
     }
     if judgement.reproduced == Some(false) {
         println!("note: the accuser's report does not come out again");
@@ -112,30 +113,6 @@ fn print(judgement: &Judgement) {
     match judgement.outcome {
         Outcome::FaultProven => println!("fault proven: {} signed a wrong result", judgement.accused),
         Outcome::NoFault => println!("no fault: all is as {} signed it", judgement.accused),
-    }
-}
-
-fn describe(fault: &Fault) -> String {
-    match fault {
-        Fault::ReceiptPixels { signed, claimed } => {
-            format!("the receipt says {signed} pixels, its claims {claimed}")
-        }
-        Fault::ClaimedPixels { claimed, found } => format!("{claimed} pixels claimed, {found} delivered"),
-        Fault::FalseFeatures { difference, .. } => match difference {
-            None => "the committed features are not those of the rendition".to_owned(),
-            Some(Difference::Shape { committed, found }) => format!(
-                "features committed for {} frames of {}x{}, the rendition has {} of {}x{}",
-                committed.frames, committed.width, committed.height, found.frames, found.width, found.height
-            ),
-            Some(Difference::Frame { frame }) => format!("the features of frame {frame} are false"),
-            Some(Difference::Block { frame, block, .. }) => {
-                format!("the features of frame {frame} are false in block {block}")
-            }
-        },
-        Fault::FalseQuality { claimed, found } => {
-            format!("luma PSNR of {claimed} hundredths of a decibel claimed, {found} delivered")
-        }
-        Fault::Unfaithful { reason } => format!("no faithful encode: {reason}"),
     }
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 pub(crate) mod broadcaster;
 pub(crate) mod config;
+pub(crate) mod court;
 pub(crate) mod devices;
 pub(crate) mod devnet;
 pub(crate) mod dispute;

@@ -8,8 +8,8 @@ use anyhow::Context as _;
 use framemill_contracts::{ChainClient, ChainFeed, FeedConfig, Follower, Start};
 use framemill_network::{PricePerPixel, QualityTerms, SigningDomain, WorkToken};
 use framemill_orchestrator::{
-    ChainBroker, CommitmentOffer, Duties, DutyPolicy, Orchestrator, OrchestratorConfig, OrchestratorDeps,
-    OrchestratorEvent, OrchestratorHandle, Payments, RedemptionConfig, SessionLimits,
+    ChainBroker, CommitmentOffer, Duties, DutyPolicy, JuryDuty, JuryPolicy, Orchestrator, OrchestratorConfig,
+    OrchestratorDeps, OrchestratorEvent, OrchestratorHandle, Payments, RedemptionConfig, SessionLimits,
 };
 use probabilistic_ticket::{Domain, EthKey, RecipientConfig, RedeemPolicy, SqliteLedger, Wei};
 use tokio::{sync::broadcast::error::RecvError, time::interval};
@@ -27,6 +27,8 @@ use crate::{
 pub(crate) const LEDGER: &str = "recipient.sqlite";
 /// File in the data folder that holds what this orchestrator was told of how its results are drawn.
 const TOLD: &str = "told.jsonl";
+/// Folder in the data folder that holds votes before the court and the evidence that was fetched for them.
+const JURY: &str = "jury";
 /// Pause between two looks at whether the orchestrator can work.
 const READINESS_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -59,6 +61,13 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
         changes: feed.subscribe(),
         policy: duty_policy(config),
     });
+    let jury = client.as_ref().zip(feed.as_ref()).filter(|_| config.orchestrator.jury);
+    let jury = jury.map(|(client, feed)| JuryDuty {
+        client: client.clone(),
+        changes: feed.subscribe(),
+        policy: jury_policy(config),
+        folder: config.data_dir().join(JURY),
+    });
     let deps = OrchestratorDeps {
         network: network.clone(),
         key: EthKey::from_bytes(&key.to_bytes())?,
@@ -66,6 +75,7 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
         work_token,
         payments,
         duties,
+        jury,
         registry: runtime.metrics.clone(),
     };
     let handle = Orchestrator::start(settings(config, client.is_some())?, deps).await?;
@@ -100,6 +110,7 @@ fn settings(config: &Config, paid: bool) -> anyhow::Result<OrchestratorConfig> {
             ..RedemptionConfig::default()
         },
         told: Some(config.data_dir().join(TOLD)),
+        evidence: Some(runtime::evidence_folder(config)),
         ..OrchestratorConfig::default()
     })
 }
@@ -120,6 +131,15 @@ fn duty_policy(config: &Config) -> DutyPolicy {
         call_rewards: config.orchestrator.call_rewards,
         calm_gas_price: u128::try_from(config.orchestrator.reward_gas_price_wei).unwrap_or(u128::MAX),
         ..DutyPolicy::default()
+    }
+}
+
+fn jury_policy(config: &Config) -> JuryPolicy {
+    JuryPolicy {
+        calm_gas_price: u128::try_from(config.orchestrator.reward_gas_price_wei).unwrap_or(u128::MAX),
+        max_fetch_bytes: config.orchestrator.jury_max_fetch_bytes,
+        cores: config.orchestrator.jury_cores,
+        ..JuryPolicy::default()
     }
 }
 

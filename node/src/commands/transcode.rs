@@ -82,6 +82,7 @@ async fn locally(
         work_token: token.clone(),
         payments: None,
         duties: None,
+        jury: None,
         registry: Registry::new(),
     };
     let orchestrator = Orchestrator::start(OrchestratorConfig::default(), deps).await?;

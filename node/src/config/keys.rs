@@ -301,8 +301,21 @@ pub const KEYS: &[Key] = &[
         "orchestrator.reward_gas_price_wei",
         Kind::Wei,
         "\"50000000000\"",
-        "price of gas, in wei, above which the call for a reward waits until a quarter of the round is left",
+        "price of gas, in wei, above which the call for a reward waits until a quarter of the round is left, and jury duty until a quarter of its window is",
     ),
+    key(
+        "orchestrator.jury",
+        Kind::Bool,
+        "true",
+        "sit in the court's juries: claim the seats that a draw gives to this stake, fetch the evidence, judge, vote, be paid",
+    ),
+    key(
+        "orchestrator.jury_max_fetch_bytes",
+        Kind::Int(1 << 20, 1 << 32),
+        "1073741824",
+        "most bytes fetched for one dispute; the vote about larger evidence is that it could not be had",
+    ),
+    key("orchestrator.jury_cores", Kind::Int(1, 1024), "1", "disputes judged at a time, each on a core"),
     key(
         "transcoder.orchestrator",
         Kind::Text,

@@ -133,6 +133,9 @@ pub struct Orchestrator {
     pub call_rewards: bool,
     #[serde(deserialize_with = "decimal")]
     pub reward_gas_price_wei: U256,
+    pub jury: bool,
+    pub jury_max_fetch_bytes: u64,
+    pub jury_cores: usize,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -76,9 +76,11 @@ fn false_source(source: &Bytes) -> Result<Bytes, MediaError> {
     let limits = MediaLimits::segment();
     let info = segment_info(source, &limits)?;
     let track = info.require_video()?;
-    let config = EncoderConfig::h264(track.width & !1, track.height & !1, BITRATE, track.frame_rate);
-    let mut encoder = Encoder::new(&config)?;
     let mut demuxer = Demuxer::from_bytes(source.clone(), &limits)?;
+    let mut config = EncoderConfig::h264(track.width & !1, track.height & !1, BITRATE, track.frame_rate);
+    // Other tags would give it away.
+    config.color = demuxer.probe().video.as_ref().map(|video| video.color).unwrap_or_default();
+    let mut encoder = Encoder::new(&config)?;
     let mut builder = Muxer::builder(OutputFormat::MpegTs);
     let picture = builder.add_stream(encoder.parameters())?;
     let sounds = demuxer.probe().audio.iter().map(|audio| audio.stream).collect::<Vec<_>>();

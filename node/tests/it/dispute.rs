@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::B256;
 use bytes::Bytes;
 use framemill_media::{ClipSpec, MediaLimits, Rational, generate_clip};
 use framemill_network::{
@@ -26,8 +26,23 @@ fn rendition() -> Bytes {
     generate_clip(&spec, &MediaLimits::default()).expect("a clip")
 }
 
+/// Who signs, and for what.
+pub(super) struct Signed {
+    pub(super) key: [u8; 32],
+    pub(super) domain: SigningDomain,
+    pub(super) round: u32,
+    /// Pixels of the receipt beyond those of its claims.
+    pub(super) more_pixels: u64,
+}
+
+impl Default for Signed {
+    fn default() -> Self {
+        Self { key: [5; 32], domain: SigningDomain::default(), round: 0, more_pixels: 0 }
+    }
+}
+
 /// Writes what a broadcaster has of a signed rendition whose feature root is `root`.
-fn write_parts(folder: &Path, root: impl FnOnce(B256) -> B256) {
+pub(super) fn write_parts(folder: &Path, signed: &Signed, root: impl FnOnce(B256) -> B256) {
     let rendition = rendition();
     let limits = MediaLimits::segment();
     let found = commit(&rendition, &limits).expect("it decodes");
@@ -48,14 +63,14 @@ fn write_parts(folder: &Path, root: impl FnOnce(B256) -> B256) {
         source_hash: B256::repeat_byte(3),
         ladder_hash: ladder().hash(),
         renditions_root: renditions_root(&claims),
-        pixels,
-        round: 0,
+        pixels: pixels + signed.more_pixels,
+        round: signed.round,
     };
-    let key = EthKey::from_bytes(&[5; 32]).expect("a valid secret");
-    let signature = key.sign_digest(receipt.signing_hash(&SigningDomain::default())).0;
+    let key = EthKey::from_bytes(&signed.key).expect("a valid secret");
+    let signature = key.sign_digest(receipt.signing_hash(&signed.domain)).0;
     let case = Case {
-        chain_id: 0,
-        controller: Address::ZERO,
+        chain_id: signed.domain.chain_id,
+        controller: signed.domain.controller,
         signer: key.address(),
         receipt: ReceiptRecord::from(&SignedReceipt { receipt, signature }),
         claims: claims.iter().map(ClaimRecord::from).collect(),
@@ -69,7 +84,7 @@ fn write_parts(folder: &Path, root: impl FnOnce(B256) -> B256) {
 }
 
 /// Builds a bundle with the command line; its folder.
-fn build(folder: &Path) -> String {
+pub(super) fn build(folder: &Path) -> String {
     let path = |name: &str| folder.join(name).display().to_string();
     let (case, ladder, rendition) = (path("case.json"), path("ladder.json"), path("rendition.ts"));
     let bundle = path("bundle");
@@ -82,7 +97,7 @@ fn build(folder: &Path) -> String {
 #[test]
 fn a_false_commitment_is_proven_from_the_bundle() {
     let folder = tempfile::tempdir().expect("a folder");
-    write_parts(folder.path(), |mut root| {
+    write_parts(folder.path(), &Signed::default(), |mut root| {
         root[9] ^= 1;
         root
     });
@@ -102,7 +117,7 @@ fn a_false_commitment_is_proven_from_the_bundle() {
 #[test]
 fn a_true_commitment_is_no_fault() {
     let folder = tempfile::tempdir().expect("a folder");
-    write_parts(folder.path(), |root| root);
+    write_parts(folder.path(), &Signed::default(), |root| root);
     let output = run(&["dispute", "check", &build(folder.path())]);
     assert_eq!(output.status.code(), NO_FAULT, "{}", stderr(&output));
     assert!(stdout(&output).contains("no fault"), "{}", stdout(&output));
@@ -111,7 +126,7 @@ fn a_true_commitment_is_no_fault() {
 #[test]
 fn nothing_is_judged_without_commitment_and_source() {
     let folder = tempfile::tempdir().expect("a folder");
-    write_parts(folder.path(), |_| B256::ZERO);
+    write_parts(folder.path(), &Signed::default(), |_| B256::ZERO);
     let output = run(&["dispute", "check", &build(folder.path())]);
     assert_eq!(output.status.code(), CANNOT_JUDGE);
     assert!(stderr(&output).contains("bring the source"), "{}", stderr(&output));

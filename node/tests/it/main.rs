@@ -4,7 +4,9 @@
 
 mod audit;
 mod config;
+mod court;
 mod dispute;
+mod market;
 mod stake;
 mod verify;
 mod wallet;

@@ -39,6 +39,7 @@ impl Process {
             work_token: WorkToken::generate(),
             payments: None,
             duties: Some(Duties { client, changes: feed.subscribe(), policy }),
+            jury: None,
             registry: registry.clone(),
         };
         let handle = Orchestrator::start(OrchestratorConfig::default(), deps).await.expect("an orchestrator");

@@ -14,6 +14,7 @@ async fn deps() -> OrchestratorDeps {
         work_token: WorkToken::generate(),
         payments: None,
         duties: None,
+        jury: None,
         registry: prometheus::Registry::new(),
     }
 }

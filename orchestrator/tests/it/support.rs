@@ -135,6 +135,7 @@ impl Market {
             work_token: token.clone(),
             payments,
             duties: None,
+            jury: None,
             registry: prometheus::Registry::new(),
         };
         let orchestrator = Orchestrator::start(config, deps).await.expect("an orchestrator");

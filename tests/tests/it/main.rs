@@ -2,6 +2,7 @@
 
 mod browser;
 mod clips;
+mod court;
 mod demo;
 mod impostors;
 mod kill_and_restart;

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use alloy_primitives::{B256, hex};
 use bytes::Bytes;
@@ -38,6 +38,20 @@ impl Bundle {
         let objects = folder.join(OBJECTS);
         Self::read(&manifest, |hash: B256, bound| get("object", &objects.join(hex::encode(hash)), bound))
     }
+}
+
+/// The file with this hash in a folder of bundles, each of which lies under its identity: a manifest or an object.
+#[must_use]
+pub fn find_in_bundles(bundles: &Path, sha256: B256) -> Option<PathBuf> {
+    let name = hex::encode(sha256);
+    let whole = |bundle: &Path| bundle.join(MANIFEST).is_file();
+    let own = bundles.join(&name);
+    if whole(&own) {
+        return Some(own.join(MANIFEST));
+    }
+    let folders = fs::read_dir(bundles).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    let object = |bundle: PathBuf| whole(&bundle).then(|| bundle.join(OBJECTS).join(&name));
+    folders.filter_map(object).find(|object| object.is_file())
 }
 
 /// Writes under another name first, so that nobody reads half a file.

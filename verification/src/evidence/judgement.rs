@@ -1,5 +1,7 @@
 //! What a bundle proves, from the bundle alone.
 
+use std::fmt;
+
 use alloy_primitives::{Address, B256};
 use framemill_media::MediaLimits;
 use framemill_network::receipt::rendition_branch;
@@ -70,6 +72,40 @@ pub enum Fault {
         /// The first check that failed, in words.
         reason: String,
     },
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ReceiptPixels { signed, claimed } => {
+                write!(f, "the receipt says {signed} pixels, its claims {claimed}")
+            }
+            Self::ClaimedPixels { claimed, found } => {
+                write!(f, "{claimed} pixels claimed, {found} delivered")
+            }
+            Self::FalseFeatures { difference, .. } => match difference {
+                None => f.write_str("the committed features are not those of the rendition"),
+                Some(Difference::Shape { committed, found }) => write!(
+                    f,
+                    "features committed for {} frames of {}x{}, the rendition has {} of {}x{}",
+                    committed.frames,
+                    committed.width,
+                    committed.height,
+                    found.frames,
+                    found.width,
+                    found.height
+                ),
+                Some(Difference::Frame { frame }) => write!(f, "the features of frame {frame} are false"),
+                Some(Difference::Block { frame, block, .. }) => {
+                    write!(f, "the features of frame {frame} are false in block {block}")
+                }
+            },
+            Self::FalseQuality { claimed, found } => {
+                write!(f, "luma PSNR of {claimed} hundredths of a decibel claimed, {found} delivered")
+            }
+            Self::Unfaithful { reason } => write!(f, "no faithful encode: {reason}"),
+        }
+    }
 }
 
 /// A bundle that proves nothing either way.

@@ -8,6 +8,7 @@
 //! A bundle comes from a party to the dispute: nothing in it is believed. Sizes are bounded before bytes are read, hashes are
 //! checked before bytes are used, and [`Bundle::judge`] concludes from the signed receipt and its own look at the media.
 
+mod accusation;
 mod folder;
 mod judgement;
 mod proof;
@@ -20,7 +21,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use folder::{MANIFEST, OBJECTS};
+pub use accusation::{Accusation, Finding, Opinion, Unrelated, judge_accusation};
+pub use folder::{MANIFEST, OBJECTS, find_in_bundles};
 pub use judgement::{Fault, Judgement, Outcome, Unjudgeable};
 pub use proof::{FeatureProof, ProofError};
 pub use record::{ClaimRecord, CommittedEpoch, Draw, ReceiptRecord};
@@ -127,6 +129,17 @@ pub struct Manifest {
     pub opening: Option<B256>,
 }
 
+/// An object by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NamedObject {
+    /// Which part of the bundle it is.
+    pub what: &'static str,
+    /// SHA-256 of its bytes.
+    pub sha256: B256,
+    /// Most bytes that it may have.
+    pub bound: u64,
+}
+
 /// A manifest with its objects, all of which have the hashes that it names.
 #[derive(Clone, Debug)]
 pub struct Bundle {
@@ -211,8 +224,7 @@ impl Bundle {
     ) -> Result<Self, BundleError> {
         let manifest = Manifest::read(manifest)?;
         let mut objects = Vec::new();
-        for (what, named) in manifest.objects() {
-            let bound = bound(what);
+        for NamedObject { what, sha256: named, bound } in manifest.objects() {
             let object = Object::new(what, fetch(named, bound)?);
             bounded(what, object.data.len() as u64)?;
             if object.sha256 != named {
@@ -278,7 +290,11 @@ impl Manifest {
         json(self)
     }
 
-    fn read(data: &[u8]) -> Result<Self, BundleError> {
+    /// Reads a manifest that is in its one form.
+    ///
+    /// # Errors
+    /// When it is not, or is too large, or has more claims than a ladder has rungs.
+    pub fn read(data: &[u8]) -> Result<Self, BundleError> {
         const WHAT: &str = "manifest";
         let bytes = data.len() as u64;
         if bytes > MAX_MANIFEST_BYTES {
@@ -304,10 +320,14 @@ impl Manifest {
         Ok(())
     }
 
-    fn objects(&self) -> impl Iterator<Item = (&'static str, B256)> {
+    /// The objects that it names.
+    pub fn objects(&self) -> impl Iterator<Item = NamedObject> {
         let always = [(LADDER, Some(self.ladder)), (RENDITION, Some(self.rendition))];
         let rest = [(SOURCE, self.source), (REPORT, self.report), (OPENING, self.opening)];
-        always.into_iter().chain(rest).filter_map(|(what, hash)| Some((what, hash?)))
+        let named = |(what, hash): (&'static str, Option<B256>)| {
+            Some(NamedObject { what, sha256: hash?, bound: bound(what) })
+        };
+        always.into_iter().chain(rest).filter_map(named)
     }
 }
 

@@ -46,10 +46,10 @@ impl From<&SignedReceipt> for ReceiptRecord {
 }
 
 impl ReceiptRecord {
-    /// The statement and its signature; none where the signature has not 65 bytes.
+    /// The statement.
     #[must_use]
-    pub fn signed(&self) -> Option<SignedReceipt> {
-        let receipt = TranscodeReceipt {
+    pub fn statement(&self) -> TranscodeReceipt {
+        TranscodeReceipt {
             session: self.session,
             sequence: self.sequence,
             source_hash: self.source_sha256,
@@ -57,9 +57,14 @@ impl ReceiptRecord {
             renditions_root: self.renditions_root,
             pixels: self.pixels,
             round: self.round,
-        };
+        }
+    }
+
+    /// The statement and its signature; none where the signature has not 65 bytes.
+    #[must_use]
+    pub fn signed(&self) -> Option<SignedReceipt> {
         let signature = self.signature.as_ref().try_into().ok()?;
-        Some(SignedReceipt { receipt, signature })
+        Some(SignedReceipt { receipt: self.statement(), signature })
     }
 }
 

@@ -281,5 +281,5 @@ async fn seats_are_told_before_they_are_claimed() {
     assert_eq!(trial.stage.owner.seat(jury.id, juror).await.unwrap(), None);
     trial.jurors[0].claim_seat(id).await.unwrap();
     let seat = trial.stage.owner.seat(jury.id, juror).await.unwrap().unwrap();
-    assert_eq!((seat.seats, seat.committed, seat.vote), (1, false, None));
+    assert_eq!((seat.seats, seat.commitment, seat.vote), (1, None, None));
 }

@@ -20,15 +20,23 @@ pub(super) async fn run(config: &Config, args: HistoryArgs) -> anyhow::Result<()
     let rows: Vec<_> =
         records.iter().zip(&members).map(|(record, member)| Row::new(record, *member, &history)).collect();
     let mut lines = vec![format!(
-        "{:<42} {:>20} {:>7} {:>7} {:>6} {:>7} {:>22} {:>22}",
-        "orchestrator", "stake", "cut", "share", "active", "missed", "new tokens per token", "ETH per token"
+        "{:<42} {:>20} {:>7} {:>7} {:>6} {:>7} {:>5} {:>22} {:>22}",
+        "orchestrator",
+        "stake",
+        "cut",
+        "share",
+        "active",
+        "missed",
+        "lost",
+        "new tokens per token",
+        "ETH per token"
     )];
     for row in &rows {
         lines.push(row.line(&token));
         lines.extend(row.record.next_terms.map(|next| format!("{:42} {}", "", next_terms(&next))));
     }
     lines.push(format!(
-        "earnings of a delegator over {} rounds that are over, at present stake and terms; missed: rounds without a call for the reward",
+        "earnings of a delegator over {} rounds that are over, at present stake and terms; missed: rounds without a call for the reward; lost: faults for which the court took stake, up to now",
         history.rounds.len()
     ));
     let value = json!({
@@ -42,13 +50,17 @@ pub(super) async fn run(config: &Config, args: HistoryArgs) -> anyhow::Result<()
 struct Row<'a> {
     record: &'a OrchestratorRecord,
     missed: u64,
+    /// Faults for which the court took stake.
+    lost: u64,
     earned: Earned,
 }
 
 impl<'a> Row<'a> {
     fn new(record: &'a OrchestratorRecord, member: Membership, history: &History) -> Self {
         let earned = history.earned.get(&record.address);
-        Self { record, missed: member.missed(history, earned), earned: earned.cloned().unwrap_or_default() }
+        let missed = member.missed(history, earned);
+        let lost = history.convictions.get(&record.address).copied().unwrap_or_default();
+        Self { record, missed, lost, earned: earned.cloned().unwrap_or_default() }
     }
 
     /// New base units of the token for one whole token of a delegator.
@@ -63,13 +75,14 @@ impl<'a> Row<'a> {
 
     fn line(&self, token: &Token) -> String {
         format!(
-            "{:<42} {:>20} {:>7} {:>7} {:>6} {:>7} {:>22} {:>22}",
+            "{:<42} {:>20} {:>7} {:>7} {:>6} {:>7} {:>5} {:>22} {:>22}",
             self.record.address,
             token.short(self.record.stake),
             percent(self.record.reward_cut_ppm),
             percent(self.record.fee_share_ppm),
             if self.record.active { "yes" } else { "no" },
             self.missed,
+            self.lost,
             amount::show_units(self.tokens_per_token()),
             amount::show_units(self.wei_per_token())
         )
@@ -88,6 +101,7 @@ impl<'a> Row<'a> {
             "next_terms": self.record.next_terms,
             "service_uri": self.record.service_uri,
             "calls_missed": self.missed,
+            "disputes_lost": self.lost,
             "rewards": self.earned.rewards.to_string(),
             "fees_wei": self.earned.fees.to_string(),
             "tokens_per_staked_token": self.tokens_per_token().to_string(),

@@ -105,6 +105,14 @@ impl Calendar {
         }
     }
 
+    /// How long so many blocks take, in words.
+    pub(crate) fn blocks(&self, blocks: u64) -> String {
+        match self.block_ms {
+            Some(ms) => format!("about {} ({blocks} blocks)", duration(blocks.saturating_mul(ms) / 1_000)),
+            None => format!("{blocks} blocks"),
+        }
+    }
+
     pub(crate) fn current(&self) -> u64 {
         self.current
     }
