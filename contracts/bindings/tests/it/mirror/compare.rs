@@ -138,6 +138,24 @@ impl Mirror<'_> {
         }
     }
 
+    /// The sums that an outsider can check: every token that was made is burnt or somewhere, and so is every wei.
+    pub(crate) async fn count_everything(&mut self) {
+        self.compare_wei().await;
+        let at = self.fleet.stage.deployment;
+        let holders = self.everybody().chain([at.minter, at.court, at.treasury]);
+        let calls: Vec<_> = holders.map(|account| Protocol::balanceOfCall { account }).collect();
+        let held: U256 = self.fleet.views(at.token, &calls).await.into_iter().sum();
+        let t = &self.model.tokens;
+        assert_eq!(held + t.burnt, t.minted, "tokens held and burnt, tokens made");
+        let (maker, before) = self.fleet.maker;
+        let tips = self.fleet.wei_of(&[maker]).await[0] - before;
+        assert_eq!(tips, self.fleet.books.tips, "wei of who makes the blocks");
+        let everybody: Vec<Address> = self.everybody().chain([at.ticket_broker]).collect();
+        let held: U256 = self.fleet.wei_of(&everybody).await.into_iter().sum();
+        let begun: U256 = self.fleet.wei.iter().copied().sum();
+        assert_eq!(held + tips + self.fleet.books.burnt, begun, "wei held, tipped and burnt, wei at the beginning");
+    }
+
     fn orchestrator(&self, id: PoolId) -> Address {
         self.address(self.model.pools[id].orchestrator)
     }

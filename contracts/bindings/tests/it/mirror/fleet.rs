@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Room for the largest batch of transactions in one block.
-const BLOCK_GAS: u64 = 4_000_000_000;
+const BLOCK_GAS: u64 = 1_000_000_000_000;
 /// The dearest action: both pools touched in cold slots, two places in a set of a hundred found without a hint.
 pub(super) const ACTION_GAS: u64 = 1_500_000;
 /// Requests in one HTTP body.
@@ -48,8 +48,8 @@ pub(super) struct Books {
     height: u64,
     /// Wei that each account paid for gas.
     pub(super) paid: HashMap<Address, U256>,
-    /// Wei that went to the makers of blocks, by whom.
-    pub(super) tips: HashMap<Address, U256>,
+    /// Wei that went to the maker of the blocks.
+    pub(super) tips: U256,
     /// Wei of the base fee.
     pub(super) burnt: U256,
 }
@@ -65,6 +65,8 @@ pub(crate) struct Fleet {
     pub(super) books: Books,
     /// Wei that the accounts had when the books were opened.
     pub(super) wei: Vec<U256>,
+    /// Who makes the blocks, and the wei that it had then.
+    pub(super) maker: (Address, U256),
     snapshot: Option<U256>,
 }
 
@@ -80,8 +82,9 @@ impl Fleet {
         let provider = ProviderBuilder::default().connect_http(stage.anvil.endpoint().parse().unwrap());
         let dev = stage.anvil.dev_chain();
         let clients = Vec::new();
-        let (books, wei, snapshot) = (Books::default(), Vec::new(), None);
-        let mut fleet = Self { stage, dev, keys, addresses, clients, provider, books, wei, snapshot };
+        let (books, wei, maker) = (Books::default(), Vec::new(), Default::default());
+        let mut fleet =
+            Self { stage, dev, keys, addresses, clients, provider, books, wei, maker, snapshot: None };
         fleet.open().await;
         fleet.fund(tokens).await;
         fleet.open().await;
@@ -95,6 +98,8 @@ impl Fleet {
         self.clients = self.keys.iter().map(|key| first.for_account(key.clone())).collect();
         self.books = Books { height: self.height().await, ..Books::default() };
         self.wei = self.wei_of(&self.addresses).await;
+        let maker = self.block(self.books.height).await.header.beneficiary;
+        self.maker = (maker, self.wei_of(&[maker]).await[0]);
     }
 
     async fn fund(&mut self, tokens: U256) {
@@ -135,6 +140,7 @@ impl Fleet {
 
     /// Signs, sends and mines all of these in this order, and says of each whether it succeeded.
     pub(super) async fn send_all(&mut self, sendings: Vec<(Who, Sending)>) -> Vec<(B256, bool)> {
+        self.read_blocks().await;
         self.dev.set_automine(false).await.unwrap();
         let prepared = self.prepare_all(&sendings).await;
         for ((who, _), tx) in sendings.iter().zip(&prepared) {
@@ -145,7 +151,9 @@ impl Fleet {
         let mined = self.read_blocks().await;
         let order: Vec<B256> = mined.iter().map(|(hash, _)| *hash).collect();
         let sent: Vec<B256> = prepared.iter().map(|tx| tx.hash).collect();
-        assert!(order == sent, "the block holds what was sent, in its order");
+        assert_eq!(order.len(), sent.len(), "all that was sent is mined");
+        let strayed = (0..sent.len()).find(|place| order[*place] != sent[*place]);
+        assert_eq!(strayed, None, "the block holds what was sent, in its order");
         mined
     }
 
@@ -191,6 +199,11 @@ impl Fleet {
         self.stage.owner.block_number().await.unwrap()
     }
 
+    pub(super) async fn block(&self, height: u64) -> Block {
+        let params = vec![json!([U64::from(height), false])];
+        self.ask_all("eth_getBlockByNumber", params).await.pop().expect("one answer to one question")
+    }
+
     pub(super) async fn wei_of(&self, accounts: &[Address]) -> Vec<U256> {
         let params = accounts.iter().map(|account| json!([account, "latest"])).collect();
         self.ask_all("eth_getBalance", params).await
@@ -234,7 +247,7 @@ impl Books {
         let base = U256::from(block.header.base_fee_per_gas.unwrap_or_default()) * gas;
         let paid = U256::from(receipt.effective_gas_price) * gas;
         *self.paid.entry(receipt.from).or_default() += paid;
-        *self.tips.entry(block.header.beneficiary).or_default() += paid - base;
+        self.tips += paid - base;
         self.burnt += base;
     }
 }

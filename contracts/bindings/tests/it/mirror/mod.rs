@@ -6,7 +6,10 @@ mod fleet;
 
 use std::collections::HashMap;
 
-use alloy::primitives::{Address, B256, U256, keccak256};
+use alloy::{
+    primitives::{Address, B256, U256, keccak256},
+    sol_types::SolValue,
+};
 use framemill_contracts::{
     Action, ChainError, CourtReceipt, DeployParams, Fault, Redemption, SkipReason, Ticket, TicketOutcome,
     Verdict,
@@ -31,6 +34,15 @@ pub(crate) struct Mirror<'a> {
     /// Steps that the model has taken and the chain has not, and what the model says of them.
     waiting: Vec<(Op, Expected)>,
     hashes: HashMap<u64, B256>,
+}
+
+/// A jury's place in the model, and its windows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SeatedJury {
+    pub(crate) place: usize,
+    pub(crate) seed_block: u64,
+    pub(crate) commit_until: u64,
+    pub(crate) reveal_until: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,6 +179,72 @@ impl<'a> Mirror<'a> {
         if height > now {
             self.fleet.stage.anvil.mine(height - now).await.unwrap();
         }
+    }
+
+    /// Reports two receipts that contradict each other.
+    pub(crate) async fn report(&mut self, who: Who, accused: Who, first: &CourtReceipt, second: &CourtReceipt) {
+        self.flush().await;
+        let op = Op::Report { who, accused, fault: Fault::Equivocation };
+        assert_eq!(self.take(&op, self.model.own_view(who)), Expected::Done);
+        let client = self.fleet.client(who);
+        client.report_equivocation(self.address(accused), first, second).await.unwrap();
+    }
+
+    /// Opens a dispute about one receipt. Returns its place among the model's.
+    pub(crate) async fn open_dispute(
+        &mut self,
+        who: Who,
+        accused: Who,
+        fault: Fault,
+        receipt: CourtReceipt,
+    ) -> usize {
+        self.flush().await;
+        let op = Op::OpenDispute { who, accused, fault };
+        assert_eq!(self.take(&op, self.model.own_view(who)), Expected::Done);
+        let evidence = keccak256("the manifest of a bundle");
+        let accused = self.address(accused);
+        let id = self.fleet.client(who).open_dispute(accused, fault, &[receipt], &[evidence]).await.unwrap();
+        let place = self.model.court.disputes.len() - 1;
+        assert_eq!(id, place as u64 + 1);
+        place
+    }
+
+    /// Waits until the present jury's seed is known, and tells it.
+    pub(crate) async fn draw(&mut self, dispute: usize) -> B256 {
+        let mut jury = self.jury(dispute).await;
+        if jury.seed_block == 0 {
+            // The round had too few blocks left.
+            self.next_round(1).await;
+            self.fleet.client(0).advance_dispute(dispute as u64 + 1).await.unwrap();
+            jury = self.jury(dispute).await;
+        }
+        self.reach(jury.seed_block).await;
+        let hash = self.fleet.block(jury.seed_block).await.header.hash;
+        keccak256((hash, U256::from(jury.place + 1)).abi_encode())
+    }
+
+    /// The present jury as the chain knows it.
+    pub(crate) async fn jury(&self, dispute: usize) -> SeatedJury {
+        let place = self.model.court.disputes[dispute].jury;
+        let jury = self.fleet.stage.owner.jury(place as u64 + 1).await.unwrap().unwrap();
+        SeatedJury {
+            place,
+            seed_block: jury.seed_block,
+            commit_until: jury.commit_until,
+            reveal_until: jury.reveal_until,
+        }
+    }
+
+    /// Lets the blocks pass in which a verdict can be appealed.
+    pub(crate) async fn wait_for_appeals(&mut self, dispute: usize) {
+        self.flush().await;
+        let found = self.fleet.stage.owner.dispute(dispute as u64 + 1).await.unwrap().unwrap();
+        self.reach(found.appeal_until).await;
+    }
+
+    /// Whether tickets of the round before can be made.
+    pub(crate) fn knows_round_before(&self) -> bool {
+        self.hashes.contains_key(&(self.model.round - 1))
     }
 
     /// Makes `who` the court.
@@ -312,7 +390,6 @@ fn salt(juror: Address) -> B256 {
 }
 
 fn vote_hash(jury: U256, juror: Address, verdict: Verdict) -> B256 {
-    use alloy::sol_types::SolValue;
     keccak256((jury, juror, U256::from(verdict as u8), salt(juror)).abi_encode())
 }
 

@@ -190,7 +190,7 @@ impl Model {
     }
 
     /// Wei by which the contract may differ about an account's fees.
-    pub(super) fn fee_slack(&self, who: Who) -> U256 {
+    pub(crate) fn fee_slack(&self, who: Who) -> U256 {
         let staker = &self.stakers[who];
         staker.fee_slack + staker.own.map_or(U256::ZERO, |id| self.pools[id].commission_slack) + U256::ONE
     }

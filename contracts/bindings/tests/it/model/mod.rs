@@ -6,10 +6,11 @@
 //! units too, by the rules of the interfaces, so that every total is the same to the last unit.
 //!
 //! Rounding. An account's stake and fees are the only amounts that differ. The contracts round in the pool's favour
-//! whenever stake becomes shares or shares become stake, by less than what one share is worth. So an account has at most
-//! as much less as it was rounded itself ([`Staker::rounded`]), at most as much more as its pool was ([`Pool::rounded`]),
-//! each time the worth of one share ([`Pool::worth`]), which [`Model::stake_bounds`] states. Fees are counted per share in
-//! parts of 10^-21 wei, and by shares that are rounded as said: [`Model::fee_bounds`].
+//! whenever stake becomes shares or shares become stake, by less than one share; stake that comes to a pool of which a
+//! slash has left a part f, by less than 1/f shares, at most a million. So an account has at most as much less as its own
+//! roundings are worth ([`Staker::rounded`]), and as much more as those of all in its pool ([`Pool::rounded`]); what a
+//! share is worth is [`Pool::worth`]. [`Model::stake_bounds`] states both. Fees are counted per share in parts of 10^-21
+//! wei, and by shares that are rounded as said: [`Model::fee_bounds`].
 
 mod broker;
 mod court;
@@ -84,7 +85,7 @@ pub(crate) struct Staker {
     pub(crate) waiting: Held,
     pub(crate) fees: Fine,
     pub(crate) locks: Vec<Option<Lock>>,
-    /// How often its stake was rounded since it came to its pool.
+    /// Shares that rounding may have cost it since it came to its pool.
     pub(crate) rounded: u64,
     /// Wei by which its fees may differ.
     pub(crate) fee_slack: U256,
@@ -101,6 +102,7 @@ pub(crate) struct Pool {
     pub(crate) epoch: u64,
     /// What a unit is worth that came in when the pool was empty.
     pub(crate) worth: Fine,
+    /// Shares that rounding may have cost its owners, to the good of all.
     pub(crate) rounded: u64,
     pub(crate) ready: bool,
     pub(crate) reward_cut: u64,
@@ -275,8 +277,10 @@ impl Model {
             }
             let left = Fine::whole(waiting.amount).scaled(factor, waiting.mark);
             staker.earning += left.scaled(numerator, denominator);
-            staker.rounded += 1;
-            self.pools[id].rounded += 1;
+            // Shares are counted as of the pool's begin: of a pool that was slashed, a unit is many.
+            let coarse = FACTOR.div_ceil(waiting.mark).to::<u64>();
+            staker.rounded += coarse;
+            self.pools[id].rounded += coarse;
         }
     }
 
