@@ -8,7 +8,7 @@ use alloy::{
 };
 
 use crate::{
-    ChainClient, ChainError, ChainEvent, EventKind, LockedStake,
+    ChainClient, ChainError, ChainEvent, EventKind, LockedStake, Redelegation,
     abi::{BondingManager, FramemillToken, RoundsManager, TicketBroker},
     client::small,
     rpc::decode,
@@ -132,6 +132,15 @@ impl ChainClient {
             }
         }
         Ok(locks)
+    }
+
+    /// What of an account's bond answers for an orchestrator that it left before, while its rounds last.
+    pub async fn redelegation(&self, account: Address) -> Result<Option<Redelegation>, ChainError> {
+        let call = BondingManager::getRedelegationCall { staker: account };
+        let record = self.rpc().call(self.deployment().bonding_manager, call).await?;
+        let until = small("until", record.until)?;
+        let over = until <= self.round_info().await?.current;
+        Ok((!over).then_some(Redelegation { from: record.from, amount: record.amount, until }))
     }
 
     /// Rounds between unbonding and withdrawal.

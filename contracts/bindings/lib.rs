@@ -48,7 +48,7 @@ pub use history::{Earned, History, MAX_HISTORY_ROUNDS, Membership};
 pub use redemption::{MAX_REDEMPTIONS, Redemption, SkipReason, Ticket, TicketOutcome};
 pub use tx::{PreparedTx, TxReceipt, TxStatus};
 pub use types::{
-    AccountNonces, ChainConfig, Delegator, LockedStake, NextTerms, OrchestratorRecord, Registration,
-    RoundInfo, SenderInfo,
+    AccountNonces, ChainConfig, Delegator, LockedStake, NextTerms, OrchestratorRecord, Redelegation,
+    Registration, RoundInfo, SenderInfo,
 };
 pub use view::TicketView;

@@ -172,6 +172,17 @@ pub struct LockedStake {
     pub withdraw_round: u64,
 }
 
+/// Stake that an account moved away from an orchestrator and that answers for its faults still.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Redelegation {
+    /// The orchestrator that it left.
+    pub from: Address,
+    /// What of it is left, in base units of the token.
+    pub amount: U256,
+    /// First round whose slashes do not count any more; what was lost before is taken out of the bond however late.
+    pub until: u64,
+}
+
 /// How far an account has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccountNonces {

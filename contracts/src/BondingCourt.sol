@@ -4,12 +4,14 @@ pragma solidity 0.8.37;
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {IBondingExtension} from "./interfaces/IBondingManager.sol";
 import {Ppm} from "./libraries/Ppm.sol";
+import {Redelegation} from "./libraries/Redelegation.sol";
 import {SortedSet} from "./libraries/SortedSet.sol";
 import {StakePool} from "./libraries/StakePool.sol";
 import {BondingState} from "./BondingState.sol";
 
 /// @title What the court does to an orchestrator
 abstract contract BondingCourt is IBondingExtension, BondingState {
+    using Redelegation for StakePool.Pool;
     using SortedSet for SortedSet.Set;
     using StakePool for StakePool.Pool;
 
@@ -24,7 +26,9 @@ abstract contract BondingCourt is IBondingExtension, BondingState {
         _bounded(finderFee, 0, Ppm.ONE);
         uint32 id = _accounts[transcoder].ownId;
         if (id == 0) revert NotOrchestrator(transcoder);
-        slashed = _pools[id].slash(slashAmount, _round);
+        StakePool.Pool storage pool = _pools[id];
+        slashed = pool.slash(slashAmount, _round);
+        pool.note(_round);
         uint256 fee = finder == address(0) ? 0 : Ppm.share(slashed, finderFee);
         emit TranscoderSlashed(transcoder, finder, slashed, fee);
         _demote(id);

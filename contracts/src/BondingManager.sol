@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {Address} from "@openzeppelin/contracts/utils/Address.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
-import {IBondingStake} from "./interfaces/IBondingManager.sol";
+import {IBondingExtension, IBondingStake} from "./interfaces/IBondingManager.sol";
 import {IFramemillToken} from "./interfaces/IFramemillToken.sol";
 import {Ppm} from "./libraries/Ppm.sol";
 import {SortedSet} from "./libraries/SortedSet.sol";
@@ -99,7 +99,7 @@ contract BondingManager is IBondingStake, BondingState {
     function withdrawFees(address payable to, uint256 amount) external whenNotPaused {
         if (to == address(0)) revert ZeroAddress();
         StakePool.Account storage account = _accounts[msg.sender];
-        _claim(account);
+        _claim(account, msg.sender);
         uint256 fees = account.fees;
         if (amount == 0 || amount > fees) revert BadAmount(amount, fees);
         account.fees = uint128(fees - amount);
@@ -110,7 +110,7 @@ contract BondingManager is IBondingStake, BondingState {
     /// @inheritdoc IBondingStake
     function claimEarnings() external whenNotPaused {
         StakePool.Account storage account = _accounts[msg.sender];
-        (StakePool.Touched memory t, StakePool.Settled memory s) = _claim(account);
+        (StakePool.Touched memory t, StakePool.Settled memory s) = _claim(account, msg.sender);
         emit EarningsClaimed(msg.sender, _orchestrators[account.delegateId], StakePool.stakeOf(t, s), s.fees);
     }
 
@@ -157,10 +157,15 @@ contract BondingManager is IBondingStake, BondingState {
         return (pool.activeFrom, pool.activeUntil);
     }
 
+    /// @dev Rare: the extension does it.
+    function _settleRedelegation(address staker) internal override {
+        Address.functionDelegateCall(extension, abi.encodeCall(IBondingExtension.settleRedelegation, (staker)));
+    }
+
     function _bond(uint256 amount, address to, address oldHint, address newHint) private {
         StakePool.Account storage account = _accounts[msg.sender];
         uint32 toId = to == msg.sender ? _ownId(account) : _registeredId(to);
-        (StakePool.Touched memory t, StakePool.Settled memory s) = _claim(account);
+        (StakePool.Touched memory t, StakePool.Settled memory s) = _claim(account, msg.sender);
         uint256 total = amount;
         bool moves = account.delegateId != toId;
         if (moves && account.delegateId != 0) total += _takeAll(account, t, s, oldHint);
@@ -180,9 +185,21 @@ contract BondingManager is IBondingStake, BondingState {
     ) private returns (uint256 stake) {
         uint32 id = account.delegateId;
         if (id == account.ownId) revert OrchestratorCannotDelegate(msg.sender);
+        if (account.redelegated) revert StillLocked(_round, account.moved.withdrawRound);
         stake = StakePool.stakeOf(t, s);
         _pools[id].take(account, t, s, stake, _round);
         _sync(id, hint);
+        if (stake != 0) (account.redelegated, account.moved) = (true, _answering(id, t, stake));
+    }
+
+    /// @dev Stake that a pool lets go: it answers for what the pool did before.
+    function _answering(uint32 id, StakePool.Touched memory t, uint256 amount)
+        private
+        view
+        returns (StakePool.Lock memory)
+    {
+        uint64 mark = t.factor == StakePool.FACTOR ? 0 : uint64(t.factor);
+        return StakePool.Lock(uint96(amount), id, _round + _unbondingPeriod, mark, uint16(t.epoch));
     }
 
     /// @dev Lets stake wait in a pool that a touch has brought to `t`, which becomes the account's.
@@ -205,10 +222,11 @@ contract BondingManager is IBondingStake, BondingState {
         StakePool.Account storage account = _accounts[msg.sender];
         uint32 id = account.delegateId;
         if (id == 0) revert NotBonded(msg.sender);
-        (StakePool.Touched memory t, StakePool.Settled memory s) = _claim(account);
+        (StakePool.Touched memory t, StakePool.Settled memory s) = _claim(account, msg.sender);
         uint256 stake = StakePool.stakeOf(t, s);
         // Who lost everything may leave with nothing.
         if (amount > stake || (amount == 0 && stake != 0)) revert BadAmount(amount, stake);
+        _checkFree(account, amount, stake);
         _pools[id].take(account, t, s, amount, _round);
         _lock(account, id, t, amount);
         if (amount == stake) {
@@ -223,16 +241,15 @@ contract BondingManager is IBondingStake, BondingState {
         StakePool.Pool storage pool = _pools[id];
         pool.unbonding = uint96(pool.unbonding + amount);
         uint256 lockId = account.nextLockId++;
-        uint32 withdrawRound = _round + _unbondingPeriod;
-        uint64 mark = t.factor == StakePool.FACTOR ? 0 : uint64(t.factor);
-        _locks[msg.sender][lockId] = StakePool.Lock(uint96(amount), id, withdrawRound, mark, uint16(t.epoch));
-        emit Unbonded(msg.sender, _orchestrators[id], lockId, amount, withdrawRound);
+        StakePool.Lock memory lock = _answering(id, t, amount);
+        _locks[msg.sender][lockId] = lock;
+        emit Unbonded(msg.sender, _orchestrators[id], lockId, amount, lock.withdrawRound);
     }
 
     function _rebond(uint256 lockId, address hint) private {
         StakePool.Account storage account = _accounts[msg.sender];
         if (account.delegateId == 0) revert NotBonded(msg.sender);
-        (StakePool.Touched memory t,) = _claim(account);
+        (StakePool.Touched memory t,) = _claim(account, msg.sender);
         _useLock(account, account.delegateId, t, lockId, hint);
     }
 
@@ -240,6 +257,8 @@ contract BondingManager is IBondingStake, BondingState {
         StakePool.Account storage account = _accounts[msg.sender];
         uint32 id = account.delegateId;
         if (id != 0) revert StillBonded(_orchestrators[id]);
+        // What arrives pays for nothing that is due already.
+        if (account.redelegated) _settleRedelegation(msg.sender);
         id = to == msg.sender ? _ownId(account) : _registeredId(to);
         _useLock(account, id, _pools[id].touch(_round), lockId, hint);
     }
@@ -281,7 +300,7 @@ contract BondingManager is IBondingStake, BondingState {
         if (pool.rewardRound == round) revert AlreadyRewarded(msg.sender, round);
         pool.rewardRound = uint32(round);
         bool registered = account.delegateId == id;
-        if (registered) _claim(account);
+        if (registered) _claim(account, msg.sender);
         StakePool.Touched memory t = pool.touch(round);
         uint256 amount = minter.createReward(round, t.stake, _currentTotal);
         uint256 cut = registered ? Ppm.share(amount, pool.rewardCut) : 0;

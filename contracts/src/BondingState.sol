@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {IBondingTypes} from "./interfaces/IBondingTypes.sol";
 import {IFramemillToken} from "./interfaces/IFramemillToken.sol";
@@ -65,27 +66,46 @@ abstract contract BondingState is IBondingTypes, Upgradeable {
         ticketBroker = siblings.ticketBroker;
     }
 
+    /// @dev Takes what a moved bond has lost for the orchestrator that it left.
+    function _settleRedelegation(address staker) internal virtual;
+
     /// @dev Brings an account, its pool, and its own commission up to now.
-    function _claim(StakePool.Account storage account)
+    function _claim(StakePool.Account storage account, address staker)
+        internal
+        returns (StakePool.Touched memory t, StakePool.Settled memory s)
+    {
+        if (account.redelegated) _settleRedelegation(staker);
+        (t, s) = _settle(account);
+        uint256 ownId = account.ownId;
+        if (ownId == 0) return (t, s);
+        StakePool.Pool storage own = _pools[ownId];
+        // Who has left its own pool is still owed what was won before.
+        if (account.delegateId != ownId) own.touch(_round);
+        if (own.commission == 0) return (t, s);
+        account.fees = uint128(s.fees = uint256(account.fees) + own.commission);
+        own.commission = 0;
+    }
+
+    /// @dev Brings an account and its pool up to now.
+    function _settle(StakePool.Account storage account)
         internal
         returns (StakePool.Touched memory t, StakePool.Settled memory s)
     {
         uint256 id = account.delegateId;
-        uint256 ownId = account.ownId;
+        if (id == 0) return (t, s);
         uint256 round = _round;
-        if (id != 0) {
-            StakePool.Pool storage pool = _pools[id];
-            t = pool.touch(round);
-            s = pool.settle(t, account, round);
-            account.store(t, s, round);
-        }
-        if (ownId == 0) return (t, s);
-        StakePool.Pool storage own = _pools[ownId];
-        // Who has left its own pool is still owed what was won before.
-        if (id != ownId) own.touch(round);
-        if (own.commission == 0) return (t, s);
-        account.fees = uint128(s.fees = uint256(account.fees) + own.commission);
-        own.commission = 0;
+        StakePool.Pool storage pool = _pools[id];
+        t = pool.touch(round);
+        s = pool.settle(t, account, round);
+        account.store(t, s, round);
+    }
+
+    /// @dev Of a settled account's stake, `amount` leaves its owner: what answers for another orchestrator must stay.
+    function _checkFree(StakePool.Account storage account, uint256 amount, uint256 stake) internal view {
+        if (!account.redelegated) return;
+        StakePool.Lock memory moved = account.moved;
+        uint256 free = stake - Math.min(moved.amount, stake);
+        if (amount > free) revert StakeAnswers(free, moved.withdrawRound);
     }
 
     /// @dev Gives an orchestrator the place in the set that its stake asks for.

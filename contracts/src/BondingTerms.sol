@@ -46,10 +46,11 @@ abstract contract BondingTerms is IBondingExtension, BondingState {
         if (id == 0) revert NotBonded(msg.sender);
         if (id == account.ownId) revert OrchestratorCannotDelegate(msg.sender);
         if (other.delegateId != id || receiver == msg.sender) revert NotOfTheSamePool(receiver, _orchestrators[id]);
-        _claim(other);
-        (StakePool.Touched memory t, StakePool.Settled memory s) = _claim(account);
+        _claim(other, receiver);
+        (StakePool.Touched memory t, StakePool.Settled memory s) = _claim(account, msg.sender);
         uint256 stake = StakePool.stakeOf(t, s);
         if (amount == 0 || amount > stake) revert BadAmount(amount, stake);
+        _checkFree(account, amount, stake);
         account.move(other, t, s, amount, _round);
         if (amount == stake) {
             account.recordAccount(_round);

@@ -6,10 +6,10 @@ import {IBondingExtension} from "./interfaces/IBondingManager.sol";
 import {SortedSet} from "./libraries/SortedSet.sol";
 import {StakeHistory} from "./libraries/StakeHistory.sol";
 import {StakePool} from "./libraries/StakePool.sol";
-import {BondingState} from "./BondingState.sol";
+import {BondingRedelegation} from "./BondingRedelegation.sol";
 
 /// @title What the bonding manager tells
-abstract contract BondingViews is IBondingExtension, BondingState {
+abstract contract BondingViews is BondingRedelegation {
     using SortedSet for SortedSet.Set;
     using StakeHistory for StakePool.Account;
     using StakeHistory for StakePool.Pool;
@@ -101,10 +101,12 @@ abstract contract BondingViews is IBondingExtension, BondingState {
     /// @inheritdoc IBondingExtension
     function getDelegator(address staker) public view returns (Delegator memory d) {
         StakePool.Account storage account = _accounts[staker];
-        StakePool.Pool storage pool = _pools[account.delegateId];
-        StakePool.Touched memory t = pool.preview(_round);
-        StakePool.Settled memory s = pool.settle(t, account, _round);
+        (StakePool.Touched memory t, StakePool.Settled memory s) = _preview(account);
         d.bondedAmount = StakePool.stakeOf(t, s);
+        if (account.redelegated) {
+            (, uint256 loss) = _moved(account, d.bondedAmount);
+            d.bondedAmount = StakePool.stakeWithout(t, s, loss);
+        }
         d.fees = s.fees;
         if (account.ownId != 0) d.fees += _pools[account.ownId].preview(_round).commission;
         d.delegateAddress = _orchestrators[account.delegateId];

@@ -257,12 +257,12 @@ contract GovernanceTest is MarketTest {
     function _act(uint256 seed) private {
         address who = [orch, small, DELEGATOR, DELEGATOR][(seed >> 8) % 4];
         uint256 kind = seed % 8;
-        uint256 stake = bonding.pendingStake(who);
+        uint256 free = _free(who);
         if (kind == 0) {
-            bond(who, 1 + (seed >> 16) % TOKENS, who == DELEGATOR ? ((seed >> 9) % 2 == 0 ? orch : small) : who);
-        } else if (kind == 1 && stake > 1) {
+            bond(who, 1 + (seed >> 16) % TOKENS, who == DELEGATOR ? _delegateFor(who, seed >> 9) : who);
+        } else if (kind == 1 && free > 1) {
             vm.prank(who);
-            bonding.unbond(1 + (seed >> 16) % stake);
+            bonding.unbond(1 + (seed >> 16) % free);
         } else if (kind == 2) {
             vm.prank(COURT);
             bonding.slashTranscoder((seed >> 9) % 2 == 0 ? orch : small, address(0), (seed >> 16) % 300_000, 0);
@@ -278,6 +278,21 @@ contract GovernanceTest is MarketTest {
             vm.prank(who);
             bonding.reward();
         }
+    }
+
+    /// @dev A bond that was moved stays where it is for a while.
+    function _delegateFor(address who, uint256 seed) private view returns (address) {
+        (,, uint256 until) = bonding.getRedelegation(who);
+        address delegate = bonding.getDelegator(who).delegateAddress;
+        if (rounds.currentRound() < until && delegate != address(0)) return delegate;
+        return seed % 2 == 0 ? orch : small;
+    }
+
+    function _free(address who) private view returns (uint256) {
+        (, uint256 answers, uint256 until) = bonding.getRedelegation(who);
+        uint256 stake = bonding.pendingStake(who);
+        if (until <= rounds.currentRound()) return stake;
+        return stake > answers ? stake - answers : 0;
     }
 
     function _deployGovernance() private {

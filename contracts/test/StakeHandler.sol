@@ -26,6 +26,8 @@ contract StakeHandler is Market {
     uint256 internal _mintRound;
     uint64 private _nonce;
     mapping(uint256 round => mapping(uint256 who => uint256 votes)) internal _seenVotes;
+    /// @dev What slashes have taken of bonds that were moved, until the account acts: at least so much is still held.
+    mapping(uint256 who => uint256 tokens) internal _due;
 
     /// @dev Nobody loses stake or fees by what another does, except by a slash.
     modifier harmless(address acting, bool slashes) {
@@ -35,7 +37,10 @@ contract StakeHandler is Market {
         }
         _;
         for (uint256 i; i < ACTORS; ++i) {
-            if (actor(i) == acting) continue;
+            if (actor(i) == acting) {
+                _due[i] = 0;
+                continue;
+            }
             IBondingTypes.Delegator memory d = bonding.getDelegator(actor(i));
             if (!slashes && d.bondedAmount + ROUNDING < before[i].bondedAmount) broken = "another lost stake";
             if (d.fees + ROUNDING < before[i].fees) broken = "another lost fees";
@@ -74,6 +79,40 @@ contract StakeHandler is Market {
         bonding.bondWithHint(amount, _delegateFor(who, to), actor(hint), actor(hint >> 8));
     }
 
+    /// @dev A delegator, or an orchestrator that has left, goes to another orchestrator or becomes one.
+    function move(uint256 who, uint256 to, uint256 amount) external harmless(actor(who), false) {
+        address account = actor(who);
+        address from = bonding.getDelegator(account).delegateAddress;
+        address target = to % 8 == 0 ? account : actor((to >> 8) % (ACTORS / 2));
+        if (target == from) target = actor((uint160(from) - FIRST + 1) % (ACTORS / 2));
+        (,, uint256 until) = bonding.getRedelegation(account);
+        uint256 stake_ = bonding.pendingStake(account);
+        amount = bound(amount, 0, token.balanceOf(account) / 100);
+        vm.prank(account);
+        bonding.bond(amount, target);
+        if (from == address(0) || stake_ == 0) return;
+        if (until > rounds.lastInitializedRound()) broken = "a bond moved twice";
+        (address left, uint256 answers,) = bonding.getRedelegation(account);
+        if (left != from || answers != stake_) broken = "a moved bond does not answer";
+    }
+
+    function settle(uint256 who) external harmless(address(0), false) {
+        who %= ACTORS;
+        IBondingTypes.Delegator memory d = bonding.getDelegator(actor(who));
+        uint256 held = token.balanceOf(address(minter));
+        uint256 supply = token.totalSupply();
+        uint256 pool = bonding.transcoderTotalStake(d.delegateAddress);
+        bonding.settleRedelegation(actor(who));
+        uint256 burned = supply - token.totalSupply();
+        if (burned + ROUNDING < _due[who]) broken = "a moved bond keeps what it lost";
+        if (held - token.balanceOf(address(minter)) != burned) broken = "a moved bond's loss is not burned";
+        if (pool - bonding.transcoderTotalStake(d.delegateAddress) != burned) broken = "a pool lost something else";
+        if (bonding.pendingStake(actor(who)) != d.bondedAmount) broken = "settling changed a stake";
+        _due[who] = 0;
+        bonding.settleRedelegation(actor(who));
+        if (supply - token.totalSupply() != burned) broken = "a loss was taken twice";
+    }
+
     function dust(uint256 who, uint256 to) external harmless(actor(who), false) {
         vm.prank(actor(who));
         bonding.bond(1, _delegateFor(who, to));
@@ -100,6 +139,7 @@ contract StakeHandler is Market {
         uint256 amount = bonding.pendingStake(account);
         vm.prank(account);
         bonding.unbond(amount);
+        if (bonding.getDelegator(account).delegateAddress != address(0)) broken = "all stake left and some is there";
     }
 
     function rebond(uint256 who, uint256 seed, uint256 hint) external {
@@ -125,6 +165,7 @@ contract StakeHandler is Market {
     function claim(uint256 who) external harmless(address(0), false) {
         vm.prank(actor(who));
         bonding.claimEarnings();
+        _due[who % ACTORS] = 0;
     }
 
     function transferBond(uint256 who, uint32 to, uint256 amount) external harmless(actor(who), false) {
@@ -136,6 +177,7 @@ contract StakeHandler is Market {
         amount = bound(amount, 1, bonding.pendingStake(account));
         vm.prank(account);
         bonding.transferBond(actor(to), amount);
+        _due[to % ACTORS] = 0;
     }
 
     function reward(uint256 who) external harmless(address(0), false) {
@@ -152,6 +194,7 @@ contract StakeHandler is Market {
         uint256 round = rounds.lastInitializedRound();
         if (_mintRound != round) (_mintRound, _mintedInRound, _supplyOfRound) = (round, 0, supply);
         _mintedInRound += made;
+        _due[who] = 0;
     }
 
     function win(uint256 who, uint256 faceValue) external harmless(address(0), false) {
@@ -164,7 +207,7 @@ contract StakeHandler is Market {
     function slash(uint256 who, uint256 amount, uint256 fee) external harmless(address(0), true) {
         // Whole and near-whole slashes are as likely as usual ones.
         uint256 ppm = amount % 4 == 0 ? 1e6 : amount % 4 == 1 ? 1e6 - (amount >> 8) % 10 : (amount >> 8) % 3e5;
-        _slash(actor(who % (ACTORS / 2)), ppm, fee % (1e6 + 1));
+        _slashWithMoved(actor(who % (ACTORS / 2)), ppm, fee % (1e6 + 1));
     }
 
     function jail(uint256 who, uint256 count) external harmless(address(0), false) {
@@ -203,6 +246,25 @@ contract StakeHandler is Market {
 
     function passBlocks(uint256 count) external {
         vm.roll(block.number + bound(count, 1, 30));
+    }
+
+    function _slashWithMoved(address account, uint256 ppm, uint256 fee) private {
+        uint256[ACTORS] memory bonded;
+        uint256[ACTORS] memory answers;
+        for (uint256 i; i < ACTORS; ++i) {
+            bonded[i] = bonding.pendingStake(actor(i));
+            (address from, uint256 amount, uint256 until) = bonding.getRedelegation(actor(i));
+            if (from == account && rounds.lastInitializedRound() < until) answers[i] = amount;
+        }
+        _slash(account, ppm, fee);
+        for (uint256 i; i < ACTORS; ++i) {
+            IBondingTypes.Delegator memory d = bonding.getDelegator(actor(i));
+            uint256 loss = answers[i] * ppm / 1e6;
+            if (loss > bonded[i]) loss = bonded[i];
+            if (d.bondedAmount + loss > bonded[i] + ROUNDING) broken = "a moved bond escaped";
+            if (d.delegateAddress != account) _due[i] += bonded[i] - d.bondedAmount;
+            else if (d.bondedAmount == 0) _due[i] = 0;
+        }
     }
 
     function _slash(address account, uint256 ppm, uint256 fee) private {

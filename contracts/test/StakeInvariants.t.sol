@@ -15,9 +15,10 @@ contract StakeChecks is StakeHandler {
         uint256[ACTORS] memory pools;
         for (uint256 i; i < ACTORS; ++i) {
             IBondingTypes.Delegator memory d = bonding.getDelegator(actor(i));
-            owed += d.bondedAmount;
+            // What a moved bond has lost is held until it is burned.
+            owed += d.bondedAmount + _due[i];
             fees += d.fees;
-            if (d.delegateAddress != address(0)) pools[uint160(d.delegateAddress) - FIRST] += d.bondedAmount;
+            if (d.delegateAddress != address(0)) pools[uint160(d.delegateAddress) - FIRST] += d.bondedAmount + _due[i];
             for (uint256 lock; lock < d.nextUnbondingLockId; ++lock) {
                 owed += bonding.getDelegatorUnbondingLock(actor(i), lock).amount;
             }

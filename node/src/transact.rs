@@ -147,6 +147,16 @@ fn advice(call: &str, revert: &Revert) -> Option<String> {
     let units =
         |index: usize| arg(index).parse::<U256>().map_or_else(|_| arg(index).to_owned(), amount::show_units);
     Some(match revert.name.as_str() {
+        "StakeAnswers" => format!(
+            "stake that you moved answers for the orchestrator that it left: {} is free, the rest from round {} on",
+            units(0),
+            arg(1)
+        ),
+        "StillLocked" if call.starts_with("bond") => format!(
+            "your stake was moved before: it can move again from round {} on, and this is round {}",
+            arg(1),
+            arg(0)
+        ),
         "StillLocked" if call.starts_with("rebond") => format!(
             "before round {} it goes only back to the orchestrator it was with, and this is round {}: it answers for that one",
             arg(1),

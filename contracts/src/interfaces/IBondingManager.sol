@@ -9,7 +9,8 @@ import {IBondingTypes} from "./IBondingTypes.sol";
 /// - the next round's active stake is the sum over the set;
 /// - stake that arrives in a round neither earns nor counts in that round;
 /// - claims of all accounts sum to at most the fees booked;
-/// - a slash takes exactly the tokens that it burns and pays, and reaches stake that waits or unbonds.
+/// - a slash takes exactly the tokens that it burns and pays, and reaches stake that waits or unbonds;
+/// - a bond that was moved loses what it would have lost in an unbonding lock, and not more than its owner still has.
 ///
 /// An orchestrator becomes active so: it bonds to itself, calls `transcoder` with its terms, and the next round is
 /// initialized. Nobody can act for another account: there is no bond on behalf, because whoever can change another's
@@ -17,6 +18,9 @@ import {IBondingTypes} from "./IBondingTypes.sol";
 /// the receiver has agreed to by bonding to the same orchestrator (`transferBond`).
 interface IBondingStake is IBondingTypes {
     /// @notice Bonds `amount` tokens of the caller, and all it has bonded, to `to`. Takes an allowance.
+    /// @dev What moves from another orchestrator (not `amount`) answers for its faults as a lock does, for an unbonding
+    /// period: slashes of those rounds take their share of it out of the caller's bond, wherever that is. Until then it
+    /// moves no second time, and cannot be unbonded or given away (`getRedelegation`).
     function bond(uint256 amount, address to) external;
 
     /// @notice As `bond`, with the neighbours that `to` (and the old delegate) will have in the set.
@@ -86,6 +90,7 @@ interface IBondingExtension is IBondingTypes {
     /// @notice Takes stake of an orchestrator for a proven fault; court only.
     /// @dev Reaches its own stake and its delegators' pro rata: stake that earns, stake that waits for the next round
     /// and stake in every lock that left it and was not paid out. A pool worth less than a millionth is wiped out.
+    /// Stake that was moved away loses its share later (`settleRedelegation`); no finder is paid of that.
     /// @param slashAmount Share of the stake, parts per million.
     /// @param finderFee Share of what is taken that `finder` gets, parts per million; the rest is burned.
     /// @return slashed Tokens taken.
@@ -96,6 +101,16 @@ interface IBondingExtension is IBondingTypes {
     /// @notice Takes an orchestrator out of the set and keeps it out for `rounds`; court only.
     /// @dev It gets no reward any more, not even this round's. Tickets that it won while active are paid.
     function jailTranscoder(address transcoder, uint256 rounds) external;
+
+    /// @notice Takes what an account's moved bond has lost for the orchestrator that it left, and burns it.
+    /// @dev By anybody: every action of the account does so too, before it does anything else. Nothing happens to an
+    /// account that owes nothing. A loss that sends its orchestrator too far down the set costs it its place there.
+    function settleRedelegation(address account) external;
+
+    /// @notice What of an account's bond answers for an orchestrator that it left: for slashes of rounds before `until`.
+    /// @dev `amount` is what is left of it, once the losses up to now are taken. Kept past `until` while nobody touches
+    /// the account; all zero if there is none.
+    function getRedelegation(address account) external view returns (address from, uint256 amount, uint256 until);
 
     /// @notice Names the contract that may slash and jail; owner only. The zero address: nobody.
     function setCourt(address court) external;
@@ -123,7 +138,7 @@ interface IBondingExtension is IBondingTypes {
     /// @notice Whether an orchestrator is active in the last initialized round.
     function isActiveTranscoder(address transcoder) external view returns (bool);
 
-    /// @notice An account's stake, with everything earned.
+    /// @notice An account's stake, with everything earned and without what its moved bond has lost.
     function pendingStake(address delegator) external view returns (uint256);
 
     /// @notice An account's fees, with everything earned.

@@ -72,6 +72,8 @@ interface IBondingTypes {
     event CourtSet(address indexed court);
     /// @notice Terms that are worse for delegators were set; they hold from `round` on.
     event TermsDelayed(address indexed transcoder, uint256 rewardCut, uint256 feeShare, uint256 round);
+    /// @notice A moved bond lost `amount` for a fault of the orchestrator that it left; it was burned.
+    event RedelegationSlashed(address indexed delegator, address indexed from, uint256 amount);
     /// @notice A delegator gave bonded stake to another delegator of the same orchestrator.
     event TransferBond(address indexed oldDelegator, address indexed newDelegator, uint256 amount);
     /// @notice A parameter changed.
@@ -89,8 +91,10 @@ interface IBondingTypes {
     error NoSuchLock(address account, uint256 lockId);
     /// @notice The stake is bonded still; use `rebond`, or unbond it first.
     error StillBonded(address delegate);
-    /// @notice The lock has not run out.
+    /// @notice The lock has not run out; or the bond was moved already, and cannot move again before `withdrawRound`.
     error StillLocked(uint256 currentRound, uint256 withdrawRound);
+    /// @notice Stake that was moved answers for the orchestrator that it left: before round `until` only `free` may go.
+    error StakeAnswers(uint256 free, uint256 until);
     /// @notice Terms cannot change at the end of a round.
     error RoundLocked(uint256 round);
     /// @notice The orchestrator does not count in this round.

@@ -29,7 +29,7 @@ library StakeHistory {
     function recordAccount(StakePool.Account storage account, uint256 round) internal {
         uint256 from = account.changeRound;
         if (from >= round) return;
-        account.changeRound = uint32(round);
+        account.changeRound = uint24(round);
         if (account.delegateId == 0) return;
         account.history[round % ROUNDS] =
             StakePool.AccountState(uint24(round), uint24(from), account.delegateId, account.shares, account.epoch);

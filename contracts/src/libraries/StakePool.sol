@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
 import {Ppm} from "./Ppm.sol";
 import {StakeHistory} from "./StakeHistory.sol";
 
@@ -39,6 +40,7 @@ library StakePool {
     /// @param marked It was slashed or jailed: the slot of `factor` must be read.
     /// @param factor What is left of a unit that has waited or unbonded since the epoch's begin.
     /// @param termsRound Round from which the next terms hold, or 0.
+    /// @param slashes By rounds: where slashes left factor and epoch, for stake that was moved away.
     struct Pool {
         uint96 stake;
         uint96 waiting;
@@ -66,6 +68,7 @@ library StakePool {
         mapping(uint256 round => Conversion conversion) conversions;
         mapping(uint256 epoch => Wipe wipe) wipes;
         mapping(uint256 place => PoolState state) history;
+        Checkpoints.Trace224 slashes;
     }
 
     /// @dev How stake that arrived in a round became shares: shares per unit that came in at the full factor, and what
@@ -92,13 +95,16 @@ library StakePool {
     /// @dev A staker's part of a pool. Orchestrators are numbered, so that a staker fits into few slots.
     /// @param ownId The number of its own pool, or 0.
     /// @param changeRound Last round in which delegate or shares changed; the history holds what was before.
+    /// @param redelegated It moved its stake: the slot of `moved` must be read.
     /// @param mark Factor of the pool that `waiting` is stated at; 0 means the full one.
     /// @param epoch Epoch of the pool that `shares` and `waiting` belong to.
+    /// @param moved Stake that it took out of another pool and answers for there until `withdrawRound`.
     struct Account {
         uint32 delegateId;
         uint32 ownId;
         uint32 waitingRound;
-        uint32 changeRound;
+        uint24 changeRound;
+        bool redelegated;
         uint32 nextLockId;
         uint96 waiting;
         uint120 shares;
@@ -107,6 +113,7 @@ library StakePool {
         uint64 mark;
         uint16 epoch;
         mapping(uint256 place => AccountState state) history;
+        Lock moved;
     }
 
     /// @dev An account as every round in `(from, round]` began.
@@ -118,7 +125,7 @@ library StakePool {
         uint16 epoch;
     }
 
-    /// @dev Stake on its way out of a pool.
+    /// @dev Stake that has left a pool, or is on its way out, and answers for it.
     struct Lock {
         uint96 amount;
         uint32 delegateId;
@@ -204,7 +211,7 @@ library StakePool {
         if (s.shares != 0) s.fees += s.shares * (t.feesPerShare - account.feesPerShare) / FEE;
         if (s.waiting == 0) return s;
         if (account.waitingRound >= round) {
-            uint256 mark = pool.marked ? _full(account.mark) : FACTOR;
+            uint256 mark = pool.marked ? full(account.mark) : FACTOR;
             if (mark != t.factor) s.waiting = s.waiting * t.factor / mark;
             return s;
         }
@@ -271,13 +278,12 @@ library StakePool {
         uint256 amount,
         uint256 round
     ) internal returns (uint256 earning, uint256 burnt) {
-        uint256 waiting = Math.min(amount, s.waiting);
-        earning = amount - waiting;
+        uint256 waiting;
+        (waiting, earning, burnt) = _parts(t, s, amount);
         if (waiting != 0) {
             pool.waiting = uint96(t.waiting = t.waiting - waiting);
             account.waiting = uint96(s.waiting - waiting);
         }
-        burnt = amount == stakeOf(t, s) ? s.shares : earning == 0 ? 0 : Math.ceilDiv(earning * t.shares, t.stake);
         if (burnt == 0 && earning == 0) return (0, 0);
         pool.recordPool(round);
         account.recordAccount(round);
@@ -296,10 +302,7 @@ library StakePool {
         uint256 amount,
         uint256 round
     ) internal {
-        uint256 waiting = Math.min(amount, s.waiting);
-        uint256 earning = amount - waiting;
-        uint256 moved =
-            amount == stakeOf(t, s) ? s.shares : earning == 0 ? 0 : Math.ceilDiv(earning * t.shares, t.stake);
+        (uint256 waiting,, uint256 moved) = _parts(t, s, amount);
         if (waiting != 0) {
             account.waiting = uint96(s.waiting - waiting);
             _mark(receiver, t);
@@ -345,17 +348,40 @@ library StakePool {
     }
 
     function factorOf(Pool storage pool) internal view returns (uint256) {
-        return pool.marked ? _full(pool.factor) : FACTOR;
+        return pool.marked ? full(pool.factor) : FACTOR;
     }
 
     /// @dev What is left of a lock.
     function lockValue(Pool storage pool, Lock memory lock) internal view returns (uint256) {
         if (lock.epoch != pool.epoch) return 0;
-        return lock.amount * factorOf(pool) / _full(lock.mark);
+        return lock.amount * factorOf(pool) / full(lock.mark);
     }
 
     function stakeOf(Touched memory t, Settled memory s) internal pure returns (uint256) {
         return s.waiting + (t.shares == 0 ? 0 : s.shares * t.stake / t.shares);
+    }
+
+    /// @dev An account's stake as it will be without `amount` of it.
+    function stakeWithout(Touched memory t, Settled memory s, uint256 amount) internal pure returns (uint256) {
+        (uint256 waiting, uint256 earning, uint256 burnt) = _parts(t, s, amount);
+        uint256 shares = t.shares - burnt;
+        return s.waiting - waiting + (shares == 0 ? 0 : (s.shares - burnt) * (t.stake - earning) / shares);
+    }
+
+    /// @dev A factor as it is stored.
+    function full(uint256 factor) internal pure returns (uint256) {
+        return factor == 0 ? FACTOR : factor;
+    }
+
+    /// @dev What `amount` of an account's stake is made of: waiting stake, earning stake and the shares that it is.
+    function _parts(Touched memory t, Settled memory s, uint256 amount)
+        private
+        pure
+        returns (uint256 waiting, uint256 earning, uint256 shares)
+    {
+        waiting = Math.min(amount, s.waiting);
+        earning = amount - waiting;
+        shares = amount == stakeOf(t, s) ? s.shares : earning == 0 ? 0 : Math.ceilDiv(earning * t.shares, t.stake);
     }
 
     function _held(Pool storage pool) private view returns (uint256) {
@@ -401,9 +427,5 @@ library StakePool {
             (s.shares, s.converted) = (s.shares + converted, true);
         }
         (s.lost, s.shares, s.waiting, s.wiped) = (s.shares, 0, 0, true);
-    }
-
-    function _full(uint256 factor) private pure returns (uint256) {
-        return factor == 0 ? FACTOR : factor;
     }
 }

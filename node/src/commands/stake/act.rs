@@ -1,7 +1,7 @@
 //! What stakers sign, with its consequences.
 
 use alloy_primitives::{Address, U256};
-use framemill_contracts::{Action, ChainClient, Delegator, LockedStake};
+use framemill_contracts::{Action, ChainClient, Delegator, LockedStake, Redelegation};
 use serde_json::json;
 
 use super::{Calendar, Token, address, parse_percent, percent};
@@ -24,6 +24,7 @@ struct Desk {
     client: ChainClient,
     me: Address,
     account: Delegator,
+    moved: Option<Redelegation>,
     token: Token,
     calendar: Calendar,
 }
@@ -35,6 +36,7 @@ pub(super) async fn run(config: &Config, command: &StakeCommand) -> anyhow::Resu
     let desk = Desk {
         me,
         account: client.delegator(me).await?,
+        moved: client.redelegation(me).await?,
         token: Token::of(&client).await?,
         calendar: Calendar::of(&client).await?,
         client,
@@ -80,11 +82,13 @@ impl Desk {
         );
         let mut consequences = vec![self.terms_of(delegate).await?];
         if !self.account.delegate.is_zero() && self.account.delegate != delegate {
+            self.may_move()?;
             consequences.push(format!(
                 "what you have bonded to {} now, {}, moves there too",
                 self.account.delegate,
                 self.token.show(self.account.stake)
             ));
+            consequences.push(self.answers_words(self.account.delegate).await?);
         }
         consequences.push(format!(
             "it counts and earns from {} on",
@@ -113,6 +117,7 @@ impl Desk {
             self.token.show(amount),
             self.token.show(self.account.stake)
         );
+        self.may_leave(amount)?;
         let rounds = self.client.unbonding_rounds().await?;
         let until = self.calendar.current() + rounds;
         let mut consequences = vec![
@@ -166,17 +171,24 @@ impl Desk {
             self.delegate("this account has no stake to move; bond some with `framemill stake bond` first")?;
         let delegate = address(&args.to)?;
         anyhow::ensure!(from != delegate, "your stake is with {delegate} already");
+        self.may_move()?;
         let consequences = vec![
             self.terms_of(delegate).await?,
             format!("it earns nothing until {}", self.calendar.round(self.calendar.current() + 1)),
             "it is not unbonded meanwhile: no unbonding period passes".to_owned(),
+            self.answers_words(from).await?,
             SLASHABLE.to_owned(),
         ];
         Ok(Plan {
             action: Action::Bond { amount: U256::ZERO, delegate },
             what: format!("move {} from {from} to {delegate}", self.token.show(self.account.stake)),
             consequences,
-            facts: json!({ "amount": self.account.stake.to_string(), "from": from, "delegate": delegate }),
+            facts: json!({
+                "amount": self.account.stake.to_string(),
+                "from": from,
+                "delegate": delegate,
+                "answers_until_round": self.calendar.current() + self.client.unbonding_rounds().await?,
+            }),
         })
     }
 
@@ -195,6 +207,7 @@ impl Desk {
             self.token.show(amount),
             self.token.show(self.account.stake)
         );
+        self.may_leave(amount)?;
         Ok(Plan {
             action: Action::TransferBond { receiver, amount },
             what: format!("give {} of stake with {from} to {receiver}", self.token.show(amount)),
@@ -291,6 +304,41 @@ impl Desk {
     fn delegate(&self, otherwise: &'static str) -> anyhow::Result<Address> {
         let delegate = self.account.delegate;
         if delegate.is_zero() { Err(anyhow::anyhow!(otherwise)) } else { Ok(delegate) }
+    }
+
+    /// Stake that was moved does not move again before its time.
+    fn may_move(&self) -> anyhow::Result<()> {
+        let Some(moved) = self.moved else { return Ok(()) };
+        anyhow::bail!(
+            "your stake was moved before and answers for {} still: it can move again from {}",
+            moved.from,
+            self.calendar.round(moved.until)
+        )
+    }
+
+    /// What was moved stays until its time is over.
+    fn may_leave(&self, amount: U256) -> anyhow::Result<()> {
+        let Some(moved) = self.moved else { return Ok(()) };
+        let free = self.account.stake.saturating_sub(moved.amount);
+        anyhow::ensure!(
+            amount <= free,
+            "{} of your stake was moved and answers for {} still: {} is free, the rest from {}",
+            self.token.show(moved.amount),
+            moved.from,
+            self.token.show(free),
+            self.calendar.round(moved.until)
+        );
+        Ok(())
+    }
+
+    /// What a move leaves behind.
+    async fn answers_words(&self, from: Address) -> anyhow::Result<String> {
+        let rounds = self.client.unbonding_rounds().await?;
+        Ok(format!(
+            "{} of it answers for {from} too until {}: a slash of that one takes its share of it wherever it is bonded, and until then it cannot be moved again, unbonded or given away",
+            self.token.show(self.account.stake),
+            self.calendar.round(self.calendar.current() + rounds)
+        ))
     }
 
     async fn lock(&self, id: u64) -> anyhow::Result<LockedStake> {

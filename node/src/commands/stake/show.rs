@@ -10,7 +10,7 @@ pub(super) async fn run(config: &Config, args: &ShowArgs) -> anyhow::Result<()> 
     let (client, account) = asked_about(config, args.account.as_deref()).await?;
     let (token, calendar) = (Token::of(&client).await?, Calendar::of(&client).await?);
     let (held, stands) = (client.token_balance(account).await?, client.delegator(account).await?);
-    let locks = client.locks(account).await?;
+    let (locks, moved) = (client.locks(account).await?, client.redelegation(account).await?);
     let mut lines = vec![
         format!("account   {account}"),
         format!("held      {}", token.show(held)),
@@ -21,6 +21,14 @@ pub(super) async fn run(config: &Config, args: &ShowArgs) -> anyhow::Result<()> 
         lines.push("bonded    to nobody".to_owned());
     } else {
         lines.push(format!("bonded    to {}", stands.delegate));
+    }
+    if let Some(moved) = &moved {
+        lines.push(format!(
+            "moved     {} answers for {} too until {}; until then it can be neither moved nor unbonded",
+            token.show(moved.amount),
+            moved.from,
+            calendar.round(moved.until)
+        ));
     }
     let own = client.orchestrator(account).await?;
     if let Some(own) = &own {
@@ -55,6 +63,11 @@ pub(super) async fn run(config: &Config, args: &ShowArgs) -> anyhow::Result<()> 
         "fees_wei": stands.fees.to_string(),
         "delegate": (!stands.delegate.is_zero()).then_some(stands.delegate),
         "start_round": stands.start_round,
+        "redelegation": moved.map(|moved| json!({
+            "from": moved.from,
+            "amount": moved.amount.to_string(),
+            "until_round": moved.until,
+        })),
         "locks": locks.iter().map(lock).collect::<Vec<_>>(),
         "terms": own.map(|own| json!({
             "reward_cut_ppm": own.reward_cut_ppm,
