@@ -37,6 +37,7 @@ enum Wish {
     WithdrawStake { who: Who, lock: Index },
     WithdrawFees { who: Who, amount: Amount },
     Claim { who: Who },
+    Settle { account: Who },
     TransferBond { who: Who, to: Who, amount: Amount },
     Reward { who: Who },
     Terms { who: Who, cut: u32, share: u32 },
@@ -102,6 +103,9 @@ fn wish() -> impl Strategy<Value = Wish> {
         4 => (anybody(), lock()).prop_map(|(who, lock)| Wish::WithdrawStake { who, lock }),
         3 => (anybody(), part()).prop_map(|(who, amount)| Wish::WithdrawFees { who, amount }),
         2 => anybody().prop_map(|who| Wish::Claim { who }),
+        2 => anybody().prop_map(|account| Wish::Settle { account }),
+        4 => (anybody(), orchestrator())
+            .prop_map(|(who, to)| Wish::Bond { who, amount: Amount::Just(U256::ZERO), to }),
         4 => (anybody(), anybody(), part())
             .prop_map(|(who, to, amount)| Wish::TransferBond { who, to, amount }),
         8 => orchestrator().prop_map(|who| Wish::Reward { who }),
@@ -160,6 +164,7 @@ impl Clerk {
             Wish::WithdrawStake { who, lock: ref id } => Op::WithdrawStake { who, lock: lock(who, id) },
             Wish::WithdrawFees { who, amount } => Op::WithdrawFees { who, amount: amount.of(seen.fees) },
             Wish::Claim { who } => Op::Claim { who },
+            Wish::Settle { account } => Op::Settle { who: OWNER, account },
             Wish::TransferBond { who, to, amount } => {
                 Op::TransferBond { who, to, amount: amount.of(seen.stake) }
             }
@@ -271,6 +276,9 @@ fn the_model_keeps_its_own_books_in_any_life() {
                 let Wish::Rounds { count } = wish else { unreachable!("only rounds are no step") };
                 Op::BeginRound { who: OWNER, round: model.round + count }
             });
+            if !model.paused {
+                op.touches().into_iter().for_each(|who| model.settle_alone(who));
+            }
             let before = model.clone();
             let refused = model.apply(&op, model.own_view(op.who())).is_err();
             if !refused && matches!(op, Op::BeginRound { .. }) {

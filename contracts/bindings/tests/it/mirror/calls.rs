@@ -59,6 +59,8 @@ sol! {
         function setCourt(address court) external;
         function getDelegator(address delegator) external view returns (Delegator memory);
         function getDelegatorUnbondingLock(address delegator, uint256 lockId) external view returns (UnbondingLock memory);
+        function settleRedelegation(address account) external;
+        function getRedelegation(address delegator) external view returns (address from, uint256 amount, uint256 until);
         function getTranscoder(address transcoder) external view returns (Transcoder memory);
         function getTranscoderPool(address start, uint256 limit) external view returns (address[] memory);
         function currentRoundTotalActiveStake() external view returns (uint256);

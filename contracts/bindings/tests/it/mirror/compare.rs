@@ -19,6 +19,7 @@ impl Mirror<'_> {
         self.compare_stakers().await;
         self.compare_tokens().await;
         self.compare_locks().await;
+        self.compare_moved().await;
         self.compare_senders().await;
         self.compare_wei().await;
     }
@@ -106,6 +107,18 @@ impl Mirror<'_> {
             });
             let told = (found.amount.to::<U256>(), u64::from(found.withdrawRound));
             assert_eq!(told, stated, "lock {id} of {who}");
+        }
+    }
+
+    async fn compare_moved(&self) {
+        let calls: Vec<_> =
+            self.everybody().map(|delegator| Protocol::getRedelegationCall { delegator }).collect();
+        let found = self.fleet.views(self.fleet.stage.deployment.bonding_manager, &calls).await;
+        for (who, found) in found.into_iter().enumerate() {
+            let stated = self.model.stakers[who].moved.map_or_else(Default::default, |moved| {
+                (self.orchestrator(moved.from), moved.left(), U256::from(moved.until))
+            });
+            assert_eq!((found.from, found.amount, found.until), stated, "moved bond of {who}");
         }
     }
 

@@ -82,6 +82,9 @@ impl<'a> Mirror<'a> {
 
     /// Takes a step on both sides at once. The chain must refuse it by the error that the model names, or do it.
     pub(crate) async fn step(&mut self, op: Op) {
+        for account in op.touches() {
+            self.settle_first(account).await;
+        }
         let seen = self.look(&[op.who()]).await[0];
         let expected = self.take(&op, seen);
         let found = match &op {
@@ -98,6 +101,23 @@ impl<'a> Mirror<'a> {
             (Ok(found), expected) => assert_eq!(found, expected, "{op:?}"),
             (Err(error), expected) => panic!("{op:?}: the chain: {error}; the model: {expected:?}"),
         }
+    }
+
+    /// Settles with an account whose moved bond may have lost all that it has, and tells the model what that was.
+    async fn settle_first(&mut self, account: Who) {
+        if self.model.paused || !self.model.loses_everything(account) {
+            return;
+        }
+        let before = self.supply().await;
+        let settle = Op::Settle { who: 0, account };
+        self.fleet.client(0).perform(&self.action(&settle)).await.unwrap();
+        let loss = before - self.supply().await;
+        let rest = self.look(&[account]).await[0].stake;
+        self.model.settle_by(account, loss, rest);
+    }
+
+    async fn supply(&self) -> U256 {
+        self.fleet.view(self.fleet.stage.deployment.token, Protocol::totalSupplyCall {}).await
     }
 
     async fn redeem(&self, who: Who, wins: &[Win]) -> Result<Expected, ChainError> {
@@ -317,7 +337,6 @@ impl<'a> Mirror<'a> {
             Op::Unlock { .. } => Action::Unlock,
             Op::CancelUnlock { .. } => Action::CancelUnlock,
             Op::WithdrawFunds { .. } => Action::Withdraw,
-            Op::SendTokens { to, amount, .. } => Action::SendTokens { to: name(to), amount },
             _ => match self.other_call(op) {
                 Sending::Action(action) => action,
                 Sending::Redemptions(_) => unreachable!("{op:?} is a call"),
@@ -329,6 +348,9 @@ impl<'a> Mirror<'a> {
         let at = &self.fleet.stage.deployment;
         let name = |who: Who| self.address(who);
         match *op {
+            Op::Settle { account, .. } => {
+                call(at.bonding_manager, &Protocol::settleRedelegationCall { account: name(account) })
+            }
             Op::Reward { .. } => call(at.bonding_manager, &Protocol::rewardCall {}),
             Op::PayTreasury { .. } => call(at.minter, &Protocol::payTreasuryCall {}),
             Op::Pause { .. } => call(at.controller, &Protocol::pauseCall {}),

@@ -16,6 +16,7 @@ mod broker;
 mod court;
 mod fine;
 mod minter;
+mod moved;
 mod ops;
 mod slash;
 mod set;
@@ -31,6 +32,7 @@ pub(crate) use broker::{Broker, Reason, Win};
 pub(crate) use court::{Court, Stand};
 pub(crate) use fine::Fine;
 pub(crate) use minter::Minter;
+pub(crate) use moved::Moved;
 pub(crate) use ops::{Amount, Op, Seen};
 pub(crate) use set::Set;
 
@@ -85,6 +87,7 @@ pub(crate) struct Staker {
     pub(crate) waiting: Held,
     pub(crate) fees: Fine,
     pub(crate) locks: Vec<Option<Lock>>,
+    pub(crate) moved: Option<Moved>,
     /// Shares that rounding may have cost it since it came to its pool.
     pub(crate) rounded: u64,
     /// Wei by which its fees may differ.
@@ -293,8 +296,12 @@ impl Model {
         self.stakers.iter().filter(move |staker| staker.delegate == Some(id))
     }
 
-    /// An account's stake, with everything earned.
+    /// An account's stake, with everything earned and without what its moved bond has lost.
     pub(crate) fn stake(&self, who: Who) -> U256 {
+        self.gross(who).saturating_sub(self.due(who))
+    }
+
+    fn gross(&self, who: Who) -> U256 {
         let staker = &self.stakers[who];
         let Some(id) = staker.delegate else { return U256::ZERO };
         staker.earning.floor() + self.pools[id].left_of(staker.waiting)
@@ -302,8 +309,19 @@ impl Model {
 
     /// What the contract may say that an account's stake is.
     pub(crate) fn stake_bounds(&self, who: Who) -> RangeInclusive<U256> {
+        let gross = self.gross_bounds(who);
+        let due = self.due(who);
+        // Taking a loss away rounds once more.
+        let unit = match self.stakers[who].delegate {
+            Some(id) if !due.is_zero() => self.pools[id].unit(),
+            _ => U256::ZERO,
+        };
+        gross.start().saturating_sub(due + unit)..=gross.end().saturating_sub(due)
+    }
+
+    fn gross_bounds(&self, who: Who) -> RangeInclusive<U256> {
         let staker = &self.stakers[who];
-        let stake = self.stake(who);
+        let stake = self.gross(who);
         let Some(id) = staker.delegate else { return stake..=stake };
         if staker.earning.is_zero() {
             return stake..=stake;

@@ -39,6 +39,7 @@ pub(crate) enum Op {
     WithdrawFees { who: Who, amount: U256 },
     Claim { who: Who },
     TransferBond { who: Who, to: Who, amount: U256 },
+    Settle { who: Who, account: Who },
     Reward { who: Who },
     Terms { who: Who, cut: u32, share: u32 },
     Fund { who: Who, deposit: U256, reserve: U256 },
@@ -46,7 +47,6 @@ pub(crate) enum Op {
     CancelUnlock { who: Who },
     WithdrawFunds { who: Who },
     Redeem { who: Who, wins: Vec<Win> },
-    SendTokens { who: Who, to: Who, amount: U256 },
     PayTreasury { who: Who },
     /// By an account that the owner has named as the court.
     Slash { judge: Who, accused: Who, finder: Who, ppm: u32, finder_ppm: u32 },
@@ -92,7 +92,7 @@ impl Op {
             | Self::CancelUnlock { who }
             | Self::WithdrawFunds { who }
             | Self::Redeem { who, .. }
-            | Self::SendTokens { who, .. }
+            | Self::Settle { who, .. }
             | Self::PayTreasury { who }
             | Self::BeginRound { who, .. }
             | Self::Report { who, .. }
@@ -110,9 +110,18 @@ impl Op {
         }
     }
 
+    /// Accounts that it brings up to now.
+    pub(crate) fn touches(&self) -> Vec<Who> {
+        match *self {
+            Self::TransferBond { who, to, .. } => vec![to, who],
+            Self::Settle { account, .. } => vec![account],
+            _ => vec![self.who()],
+        }
+    }
+
     /// Whether it goes on while the contracts pause.
     fn goes_on(&self) -> bool {
-        matches!(self, Self::Pause { .. } | Self::Unpause { .. } | Self::SendTokens { .. })
+        matches!(self, Self::Pause { .. } | Self::Unpause { .. })
     }
 }
 
@@ -157,7 +166,7 @@ impl Model {
             Op::Unlock { who } => self.unlock(who),
             Op::CancelUnlock { who } => self.cancel_unlock(who),
             Op::WithdrawFunds { who } => self.withdraw_funds(who),
-            Op::SendTokens { who, to, amount } => self.send_tokens(who, to, amount),
+            Op::Settle { account, .. } => self.settle(account),
             Op::PayTreasury { .. } => self.pay_treasury(),
             Op::Pause { .. } => self.set_paused(true),
             Op::Unpause { .. } => self.set_paused(false),
@@ -186,15 +195,6 @@ impl Model {
 
     fn set_paused(&mut self, on: bool) -> Outcome {
         self.paused = on;
-        Ok(())
-    }
-
-    fn send_tokens(&mut self, who: Who, to: Who, amount: U256) -> Outcome {
-        if self.tokens.accounts[who] < amount {
-            return Err("ERC20InsufficientBalance");
-        }
-        self.tokens.accounts[who] -= amount;
-        self.tokens.accounts[to] += amount;
         Ok(())
     }
 }

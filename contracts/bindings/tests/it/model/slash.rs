@@ -21,6 +21,7 @@ impl Model {
     ) -> Result<(U256, U256), super::Refusal> {
         let id = self.stakers[accused].own.ok_or("NotOrchestrator")?;
         let slashed = self.take_share(id, U256::from(ppm));
+        self.slash_moved(id);
         let fee = if finder_ppm == 0 { U256::ZERO } else { slashed * U256::from(finder_ppm) / PPM };
         self.demote(id);
         self.tokens.minter -= slashed;
@@ -84,7 +85,7 @@ impl Model {
         if self.set.contains(id) { self.demote(id) } else { self.try_join(id) }
     }
 
-    fn demote(&mut self, id: PoolId) {
+    pub(super) fn demote(&mut self, id: PoolId) {
         let total = self.pools[id].total();
         if total.is_zero() {
             self.leave_set(id);

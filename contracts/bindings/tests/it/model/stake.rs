@@ -2,7 +2,7 @@
 
 use alloy::primitives::U256;
 
-use super::{FEE, Fine, Held, Lock, Model, Outcome, PPM, Pool, PoolId, Refusal, Staker, Who};
+use super::{FEE, Fine, Held, Lock, Model, Moved, Outcome, PPM, Pool, PoolId, Refusal, Staker, Who};
 
 impl Model {
     /// `seen` is what the contract said that the account's stake is: what it moves, to the last unit.
@@ -13,6 +13,9 @@ impl Model {
         if moves.is_some() && moves == self.stakers[who].own {
             return Err("OrchestratorCannotDelegate");
         }
+        if moves.is_some() {
+            self.check_movable(who)?;
+        }
         let moved = if moves.is_some() { seen } else { U256::ZERO };
         if (amount + moved).is_zero() {
             return Err("BadAmount");
@@ -22,8 +25,12 @@ impl Model {
         }
         self.touch(who);
         if let Some(old) = moves {
-            self.take(who, moved, seen);
+            self.take(who, moved, true);
             self.sync(old);
+            if !moved.is_zero() {
+                let until = self.round + self.rules.unbonding_rounds;
+                self.stakers[who].moved = Some(Moved::out_of(old, &self.pools[old], moved, until));
+            }
         }
         let id = target.unwrap_or_else(|| self.found_pool(who));
         self.arrive(who, id, amount + moved);
@@ -37,8 +44,9 @@ impl Model {
         if amount > seen || (amount.is_zero() && !seen.is_zero()) {
             return Err("BadAmount");
         }
+        self.check_free(who, amount, seen)?;
         self.touch(who);
-        self.take(who, amount, seen);
+        self.take(who, amount, amount == seen);
         let withdraw_round = self.round + self.rules.unbonding_rounds;
         let held = self.pools[id].hold(amount);
         self.pools[id].unbonding += amount;
@@ -71,6 +79,8 @@ impl Model {
         let target = if to == who { self.stakers[who].own } else { Some(self.registered(to)?) };
         // A pool that is only now founded is no lock's.
         let amount = self.check_lock(who, lock, target.unwrap_or(PoolId::MAX))?;
+        // What arrives pays for nothing that is due already.
+        self.settle_moved(who);
         let id = target.unwrap_or_else(|| self.found_pool(who));
         self.open_lock(who, lock);
         self.arrive(who, id, amount);
@@ -118,6 +128,7 @@ impl Model {
         if amount.is_zero() || amount > seen {
             return Err("BadAmount");
         }
+        self.check_free(who, amount, seen)?;
         self.touch(to);
         self.touch(who);
         let pool = &mut self.pools[id];
@@ -200,8 +211,13 @@ impl Model {
 
     /// Brings an account up to now, as its every action does first.
     pub(super) fn touch(&mut self, who: Who) {
+        self.stakers[who].fee_slack += U256::ONE;
+        self.hold_waiting(who);
+        self.settle_moved(who);
+    }
+
+    pub(super) fn hold_waiting(&mut self, who: Who) {
         let staker = &mut self.stakers[who];
-        staker.fee_slack += U256::ONE;
         let Some(id) = staker.delegate else { return };
         let pool = &self.pools[id];
         staker.waiting = pool.hold(pool.left_of(staker.waiting));
@@ -215,8 +231,8 @@ impl Model {
         self.stakers[who].fee_slack += slack;
     }
 
-    /// Takes stake of an account out of its pool: what waits first, it has earned nothing.
-    pub(super) fn take(&mut self, who: Who, amount: U256, seen: U256) {
+    /// Takes stake of an account out of its pool, all that it has or less: what waits first, it has earned nothing.
+    pub(super) fn take(&mut self, who: Who, amount: U256, whole: bool) {
         let staker = &mut self.stakers[who];
         let pool = &mut self.pools[staker.delegate.expect("it has stake")];
         let waiting = amount.min(staker.waiting.amount);
@@ -224,7 +240,6 @@ impl Model {
         staker.waiting = pool.hold(staker.waiting.amount - waiting);
         let earning = amount - waiting;
         pool.stake -= earning;
-        let whole = amount == seen;
         staker.earning = if whole { Fine::ZERO } else { staker.earning.minus(Fine::whole(earning)) };
         staker.rounded += 1;
         pool.rounded += 1;

@@ -68,15 +68,29 @@ impl Dice {
     }
 }
 
+/// Windows of a few blocks, because all that a window needs goes into one; so rounds can be short.
+fn court() -> CourtParams {
+    CourtParams {
+        jury_size: 21,
+        max_draws: 2,
+        seed_delay: 1,
+        claim_blocks: 3,
+        commit_blocks: 3,
+        reveal_blocks: 3,
+        appeal_blocks: 3,
+        ..CourtParams::devnet()
+    }
+}
+
 fn params() -> DeployParams {
     DeployParams {
-        round_length: 100,
+        round_length: 20,
         sender_unlock_rounds: 5,
         treasury_share_ppm: 100_000,
         // The treasury is full after two dozen rounds.
         treasury_ceiling: tokens(3_000),
         initial_supply: tokens(6_000_000),
-        court: CourtParams { jury_size: 15, max_draws: 3, ..CourtParams::devnet() },
+        court: court(),
         ..DeployParams::devnet()
     }
 }

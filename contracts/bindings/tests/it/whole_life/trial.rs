@@ -15,7 +15,7 @@ impl Life<'_> {
             self.mirror.plan(Op::CountVotes { who: FINDER, dispute });
             self.mirror.flush().await;
         }
-        assert_eq!(self.mirror.model.court.disputes[dispute].stand, Stand::Decided, "three juries failed");
+        assert_eq!(self.mirror.model.court.disputes[dispute].stand, Stand::Decided, "every jury failed");
         assert_eq!(self.mirror.model.court.disputes[dispute].verdict, Some(verdict));
     }
 
