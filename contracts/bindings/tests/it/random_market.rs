@@ -258,7 +258,7 @@ fn lone_model() -> Model {
     };
     let minter = Minter::new(250, 1, u64::from(params.treasury_share_ppm), params.treasury_ceiling);
     let tokens = vec![wei(UNIT) * wei(5_000); ACCOUNTS];
-    Model::new(rules, minter, params.court, tokens, vec![wei(UNIT); ACCOUNTS])
+    Model::new(1, rules, minter, params.court, tokens, vec![wei(UNIT); ACCOUNTS])
 }
 
 #[test]

@@ -72,7 +72,8 @@ impl<'a> Mirror<'a> {
         let balances: Vec<_> =
             fleet.addresses.iter().map(|account| Protocol::balanceOfCall { account: *account }).collect();
         let tokens = fleet.views(fleet.stage.deployment.token, &balances).await;
-        let model = Model::new(rules, minter, court, tokens, fleet.wei.clone());
+        let round = fleet.stage.owner.round_info().await.unwrap().last_initialized;
+        let model = Model::new(round, rules, minter, court, tokens, fleet.wei.clone());
         Self { fleet, model, waiting: Vec::new(), hashes: HashMap::new() }
     }
 

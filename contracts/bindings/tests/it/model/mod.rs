@@ -207,8 +207,9 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    /// A market in round 1 whose accounts have these tokens and these wei.
+    /// A market whose first round is `round` and whose accounts have these tokens and these wei.
     pub(crate) fn new(
+        round: u64,
         rules: Rules,
         minter: Minter,
         court: CourtParams,
@@ -218,7 +219,7 @@ impl Model {
         let minted = tokens.iter().copied().sum();
         Self {
             rules,
-            round: 1,
+            round,
             paused: false,
             stakers: vec![Staker::default(); tokens.len()],
             pools: Vec::new(),

@@ -11,11 +11,15 @@ impl Life<'_> {
         for who in FIRST_BROADCASTER..CHALLENGER {
             self.mirror.plan(Op::Unlock { who });
         }
-        self.unbond_all().await;
+        let (held, free) = delegators().partition(|who| self.mirror.model.stakers[*who].moved.is_some());
+        self.unbond_all(free).await;
         self.mirror.compare().await;
-        for _ in 0..self.mirror.model.rules.unbonding_rounds {
-            self.mirror.next_round(1).await;
-        }
+        // Who has moved stake stays until that answers for nobody any more, and orchestrators go last.
+        self.wait().await;
+        self.unbond_all(held).await;
+        self.unbond_all(orchestrators().collect()).await;
+        self.mirror.compare().await;
+        self.wait().await;
         for who in 0..ACCOUNTS {
             for lock in 0..self.mirror.model.stakers[who].locks.len() {
                 if self.mirror.model.stakers[who].locks[lock].is_some() {
@@ -33,9 +37,14 @@ impl Life<'_> {
         self.mirror.flush().await;
     }
 
-    /// Pool by pool one account at a time, all pools at once: delegators first, orchestrators last.
-    async fn unbond_all(&mut self) {
-        let mut left: Vec<Who> = delegators().chain(orchestrators()).collect();
+    async fn wait(&mut self) {
+        for _ in 0..self.mirror.model.rules.unbonding_rounds {
+            self.mirror.next_round(1).await;
+        }
+    }
+
+    /// Pool by pool one account at a time, all pools at once.
+    async fn unbond_all(&mut self, mut left: Vec<Who>) {
         while !left.is_empty() {
             let mut pools = std::collections::BTreeSet::new();
             let stakers = &self.mirror.model.stakers;

@@ -74,17 +74,17 @@ fn court() -> CourtParams {
         jury_size: 21,
         max_draws: 2,
         seed_delay: 1,
-        claim_blocks: 3,
-        commit_blocks: 3,
-        reveal_blocks: 3,
-        appeal_blocks: 3,
+        claim_blocks: 2,
+        commit_blocks: 2,
+        reveal_blocks: 2,
+        appeal_blocks: 2,
         ..CourtParams::devnet()
     }
 }
 
 fn params() -> DeployParams {
     DeployParams {
-        round_length: 20,
+        round_length: 12,
         sender_unlock_rounds: 5,
         treasury_share_ppm: 100_000,
         // The treasury is full after two dozen rounds.
