@@ -1,6 +1,6 @@
 //! Random lives of a small market: first the model alone, which must keep its own books, then chain and model side by side.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, collections::BTreeMap};
 
 use alloy::primitives::U256;
 use framemill_contracts::DeployParams;
@@ -12,7 +12,7 @@ use proptest::{
 
 use crate::{
     mirror::{Fleet, Mirror},
-    model::{Amount, Minter, Model, Op, Rules, Who, Win},
+    model::{Amount, Minter, Model, Op, Outcome, Rules, Who, Win},
     stage::{UNIT, wei},
 };
 
@@ -26,6 +26,48 @@ const STEPS: usize = 60;
 /// Sequences against the chain, and of the model alone, unless `PROPTEST_CASES` says otherwise.
 const CASES: u32 = 24;
 const MODEL_CASES: u32 = 2_000;
+
+/// What the lives of the model are sure to come to. `Loss` is of a moved bond.
+const REACHED: [(&str, &str); 38] = [
+    ("Bond", "done"),
+    ("Bond", "NotOrchestrator"),
+    ("Bond", "OrchestratorCannotDelegate"),
+    ("Bond", "StillLocked"),
+    ("Bond", "BadAmount"),
+    ("Bond", "ERC20InsufficientBalance"),
+    ("Unbond", "done"),
+    ("Unbond", "NotBonded"),
+    ("Unbond", "BadAmount"),
+    ("Unbond", "StakeAnswers"),
+    ("Rebond", "done"),
+    ("Rebond", "StillLocked"),
+    ("Rebond", "NoSuchLock"),
+    ("Rebond", "BadAmount"),
+    ("RebondFromUnbonded", "done"),
+    ("RebondFromUnbonded", "StillBonded"),
+    ("WithdrawStake", "done"),
+    ("WithdrawStake", "StillLocked"),
+    ("WithdrawFees", "done"),
+    ("Claim", "done"),
+    ("TransferBond", "done"),
+    ("TransferBond", "NotOfTheSamePool"),
+    ("TransferBond", "StakeAnswers"),
+    ("Settle", "done"),
+    ("Loss", "done"),
+    ("Reward", "done"),
+    ("Reward", "NotActive"),
+    ("Reward", "Jailed"),
+    ("Reward", "AlreadyRewarded"),
+    ("Terms", "done"),
+    ("Redeem", "done"),
+    ("Redeem", "Paused"),
+    ("Unlock", "AlreadyUnlocking"),
+    ("CancelUnlock", "done"),
+    ("WithdrawFunds", "done"),
+    ("Slash", "done"),
+    ("Jail", "done"),
+    ("BeginRound", "done"),
+];
 
 /// A step before it is known what there is to take.
 #[derive(Clone, Debug)]
@@ -261,9 +303,30 @@ fn lone_model() -> Model {
     Model::new(1, rules, minter, params.court, tokens, vec![wei(UNIT); ACCOUNTS])
 }
 
+/// How often each kind of step was taken, or refused by which error.
+#[derive(Default)]
+struct Tally(RefCell<BTreeMap<(String, &'static str), u32>>);
+
+impl Tally {
+    fn note(&self, op: &Op, outcome: Outcome) {
+        let text = format!("{op:?}");
+        let kind = text.split_whitespace().next().unwrap_or_default();
+        self.count(kind, outcome.err().unwrap_or("done"));
+    }
+
+    fn count(&self, kind: &str, outcome: &'static str) {
+        *self.0.borrow_mut().entry((kind.to_owned(), outcome)).or_default() += 1;
+    }
+
+    fn has(&self, kind: &str, outcome: &'static str) -> bool {
+        self.0.borrow().contains_key(&(kind.to_owned(), outcome))
+    }
+}
+
 #[test]
 fn the_model_keeps_its_own_books_in_any_life() {
     let mut runner = TestRunner::new(config(MODEL_CASES));
+    let tally = Tally::default();
     let played = runner.run(&life(), |wishes| {
         let mut model = lone_model();
         let mut clerk = Clerk { rounds: vec![1], ..Clerk::default() };
@@ -280,7 +343,12 @@ fn the_model_keeps_its_own_books_in_any_life() {
                 op.touches().into_iter().for_each(|who| model.settle_alone(who));
             }
             let before = model.clone();
-            let refused = model.apply(&op, model.own_view(op.who())).is_err();
+            let outcome = model.apply(&op, model.own_view(op.who()));
+            tally.note(&op, outcome);
+            let refused = outcome.is_err();
+            if !refused && !matches!(op, Op::Slash { .. }) && model.tokens.burnt > before.tokens.burnt {
+                tally.count("Loss", "done");
+            }
             if !refused && matches!(op, Op::BeginRound { .. }) {
                 clerk.rounds.push(model.round);
             }
@@ -292,6 +360,9 @@ fn the_model_keeps_its_own_books_in_any_life() {
         Ok(())
     });
     played.unwrap_or_else(|failure| panic!("{failure}"));
+    for (kind, outcome) in REACHED {
+        assert!(tally.has(kind, outcome), "{kind} never ended with {outcome}: {:?}", tally.0);
+    }
 }
 
 #[test]
