@@ -13,7 +13,7 @@ use proptest::{
 use crate::{
     mirror::{Fleet, Mirror},
     model::{Amount, Minter, Model, Op, Outcome, Rules, Who, Win},
-    stage::{UNIT, wei},
+    stage::{UNIT, short_trials, wei},
 };
 
 /// The first account owns the contracts and is named the court; the next ones try to be orchestrators.
@@ -23,12 +23,14 @@ const ACCOUNTS: usize = 12;
 /// One of the orchestrators is always outside.
 const SET_SIZE: u64 = 3;
 const STEPS: usize = 60;
+/// Few, so that locks run out in a life.
+const UNBONDING_ROUNDS: u64 = 3;
 /// Sequences against the chain, and of the model alone, unless `PROPTEST_CASES` says otherwise.
 const CASES: u32 = 24;
-const MODEL_CASES: u32 = 2_000;
+const MODEL_CASES: u32 = 3_000;
 
 /// What the lives of the model are sure to come to. `Loss` is of a moved bond.
-const REACHED: [(&str, &str); 38] = [
+const REACHED: [(&str, &str); 39] = [
     ("Bond", "done"),
     ("Bond", "NotOrchestrator"),
     ("Bond", "OrchestratorCannotDelegate"),
@@ -64,6 +66,7 @@ const REACHED: [(&str, &str); 38] = [
     ("Unlock", "AlreadyUnlocking"),
     ("CancelUnlock", "done"),
     ("WithdrawFunds", "done"),
+    ("WithdrawFunds", "StillLocked"),
     ("Slash", "done"),
     ("Jail", "done"),
     ("BeginRound", "done"),
@@ -157,7 +160,7 @@ fn wish() -> impl Strategy<Value = Wish> {
             .prop_map(|(who, deposit, reserve)| Wish::Fund { who, deposit, reserve }),
         1 => anybody().prop_map(|who| Wish::Unlock { who }),
         1 => anybody().prop_map(|who| Wish::CancelUnlock { who }),
-        1 => anybody().prop_map(|who| Wish::WithdrawFunds { who }),
+        3 => anybody().prop_map(|who| Wish::WithdrawFunds { who }),
         6 => (orchestrator(), prop::collection::vec(sender, 1..4), 0_u64..4)
             .prop_map(|(who, senders, age)| Wish::Win { who, senders, age }),
         1 => Just(Wish::PayTreasury),
@@ -165,13 +168,65 @@ fn wish() -> impl Strategy<Value = Wish> {
             .prop_map(|(accused, finder, ppm, finder_ppm)| Wish::Slash { accused, finder, ppm, finder_ppm }),
         1 => (orchestrator(), 0_u32..4).prop_map(|(accused, rounds)| Wish::Jail { accused, rounds }),
         1 => Just(Wish::Pause),
-        2 => Just(Wish::Unpause),
-        10 => prop_oneof![6 => Just(1_u64), 1 => 2_u64..5].prop_map(|count| Wish::Rounds { count }),
+        4 => Just(Wish::Unpause),
+        14 => prop_oneof![6 => Just(1_u64), 1 => 2_u64..5].prop_map(|count| Wish::Rounds { count }),
     ]
 }
 
-fn life() -> impl Strategy<Value = Vec<Wish>> {
-    prop::collection::vec(wish(), 1..STEPS)
+/// Wishes, and whether each is given to somebody whom it fits.
+fn life() -> impl Strategy<Value = Vec<(Wish, bool)>> {
+    prop::collection::vec((wish(), prop::bool::weighted(0.85)), 1..STEPS)
+}
+
+/// Gives a wish to the next account that can fulfil it, where there is one.
+fn fit(model: &Model, wish: &Wish) -> Wish {
+    let mut wish = wish.clone();
+    let next = |who: Who, fits: &dyn Fn(Who) -> bool| {
+        (0..ACCOUNTS - 1).map(|step| 1 + (who - 1 + step) % (ACCOUNTS - 1)).find(|who| fits(*who)).unwrap_or(who)
+    };
+    let bonded = |who: Who| model.stakers[who].delegate.is_some();
+    let registered = |who: Who| {
+        let staker = &model.stakers[who];
+        staker.own.is_some() && staker.own == staker.delegate
+    };
+    let locked = |who: Who| model.stakers[who].locks.iter().any(Option::is_some);
+    let ripe = |who: Who| {
+        let mut locks = model.stakers[who].locks.iter().flatten();
+        locks.any(|lock| lock.withdraw_round <= model.round)
+    };
+    let unlocking = |who: Who| model.broker.funds.get(&who).map_or(0, |funds| funds.withdraw_round);
+    match &mut wish {
+        Wish::Bond { who, to, .. } if who != to => {
+            *who = next(*who, &|who| !registered(who));
+            *to = next(*to, &registered);
+        }
+        Wish::Unbond { who, .. } => *who = next(*who, &bonded),
+        Wish::TransferBond { who, to, .. } => {
+            *who = next(*who, &|who| bonded(who) && !registered(who));
+            let (giver, pool) = (*who, model.stakers[*who].delegate);
+            *to = next(*to, &|to| to != giver && model.stakers[to].delegate == pool);
+        }
+        Wish::Rebond { who, .. } => *who = next(*who, &|who| bonded(who) && locked(who)),
+        Wish::RebondFromUnbonded { who, to, .. } => {
+            *who = next(*who, &|who| !bonded(who) && locked(who));
+            *to = next(*to, &registered);
+        }
+        Wish::WithdrawStake { who, .. } => *who = next(*who, &ripe),
+        Wish::WithdrawFees { who, .. } => *who = next(*who, &|who| !model.fees(who).is_zero()),
+        Wish::Settle { account } => *account = next(*account, &|who| !model.due(who).is_zero()),
+        // Every other slash is of who others have just left.
+        Wish::Slash { accused, ppm, .. } if *ppm % 2 == 0 => {
+            let left = |pool| model.stakers.iter().any(|staker| staker.moved.is_some_and(|m| m.from == pool));
+            *accused = next(*accused, &|who| model.stakers[who].own.is_some_and(left));
+        }
+        Wish::Reward { who } => {
+            *who = next(*who, &|who| model.stakers[who].own.is_some_and(|id| model.is_active(id)));
+        }
+        Wish::CancelUnlock { who } => *who = next(*who, &|who| unlocking(who) != 0),
+        Wish::WithdrawFunds { who } => *who = next(*who, &|who| (1..=model.round).contains(&unlocking(who))),
+        _ => {}
+    }
+    wish
 }
 
 /// What a life needs to know besides the model.
@@ -185,10 +240,11 @@ struct Clerk {
 impl Clerk {
     /// The step that a wish is in this market. `None` for a wish for rounds.
     fn step(&mut self, model: &Model, wish: &Wish, seen: crate::model::Seen) -> Option<Op> {
-        let lock = |who: Who, lock: &Index| match model.stakers[who].locks.len() {
+        let lock = |who: Who, lock: &Index| {
+            let locks = &model.stakers[who].locks;
+            let open: Vec<usize> = (0..locks.len()).filter(|lock| locks[*lock].is_some()).collect();
             // A lock that there is not is refused.
-            0 => 0,
-            count => lock.index(count),
+            if open.is_empty() { locks.len() } else { *lock.get(&open) }
         };
         Some(match *wish {
             Wish::Bond { who, amount, to } => {
@@ -280,7 +336,8 @@ fn params() -> DeployParams {
         // Reached in a long life.
         treasury_ceiling: wei(UNIT) * wei(200),
         initial_supply: wei(UNIT) * wei(100_000),
-        unbonding_rounds: 7,
+        unbonding_rounds: UNBONDING_ROUNDS,
+        court: short_trials(),
         ..DeployParams::devnet()
     }
 }
@@ -333,7 +390,8 @@ fn the_model_keeps_its_own_books_in_any_life() {
         for op in opening() {
             model.apply(&op, model.own_view(op.who())).unwrap();
         }
-        for wish in &wishes {
+        for (wish, apt) in &wishes {
+            let wish = &if *apt { fit(&model, wish) } else { wish.clone() };
             let seen = model.own_view(who_of(wish));
             let op = clerk.step(&model, wish, seen).unwrap_or_else(|| {
                 let Wish::Rounds { count } = wish else { unreachable!("only rounds are no step") };
@@ -387,7 +445,7 @@ fn chain_and_model_agree_in_any_life() {
     played.unwrap_or_else(|failure| panic!("{failure}"));
 }
 
-async fn play(fleet: &mut Fleet, wishes: &[Wish]) {
+async fn play(fleet: &mut Fleet, wishes: &[(Wish, bool)]) {
     let mut mirror = Mirror::hold_up(fleet).await;
     let mut clerk = Clerk { rounds: vec![1], ..Clerk::default() };
     for op in opening() {
@@ -395,7 +453,8 @@ async fn play(fleet: &mut Fleet, wishes: &[Wish]) {
     }
     mirror.flush().await;
     mirror.learn_round().await;
-    for wish in wishes {
+    for (wish, apt) in wishes {
+        let wish = &if *apt { fit(&mirror.model, wish) } else { wish.clone() };
         let seen = mirror.look(&[who_of(wish)]).await[0];
         match (clerk.step(&mirror.model, wish, seen), wish) {
             (Some(op), _) => mirror.step(op).await,

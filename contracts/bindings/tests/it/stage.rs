@@ -9,7 +9,7 @@ use alloy::{
     sol_types::{SolStruct, eip712_domain},
 };
 use framemill_contracts::{
-    Anvil, AnvilConfig, ChainClient, ChainConfig, CourtReceipt, DeployParams, Deployment, PrivateKeySigner, Redemption,
+    Anvil, AnvilConfig, ChainClient, ChainConfig, CourtParams, CourtReceipt, DeployParams, Deployment, PrivateKeySigner, Redemption,
     Registration, RoundInfo, deploy,
 };
 
@@ -196,6 +196,19 @@ pub(crate) fn registration(stake: U256) -> Registration {
                 .to_owned(),
         signing_key: Address::ZERO,
         redeemer: Address::ZERO,
+    }
+}
+
+/// Windows of a few blocks, for who does all that a window needs in one: so rounds and unbonding can be short.
+pub(crate) fn short_trials() -> CourtParams {
+    CourtParams {
+        statute_rounds: 1,
+        seed_delay: 1,
+        claim_blocks: 2,
+        commit_blocks: 2,
+        reveal_blocks: 2,
+        appeal_blocks: 2,
+        ..CourtParams::devnet()
     }
 }
 

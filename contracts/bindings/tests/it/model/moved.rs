@@ -42,7 +42,7 @@ impl Model {
     }
 
     /// What an account's moved bond has lost and was not taken yet.
-    pub(super) fn due(&self, who: Who) -> U256 {
+    pub(crate) fn due(&self, who: Who) -> U256 {
         self.stakers[who].moved.map_or(U256::ZERO, |moved| moved.due())
     }
 

@@ -10,7 +10,7 @@ use framemill_contracts::{CourtParams, DeployParams, Fault, Verdict};
 use crate::{
     mirror::{Fleet, Mirror},
     model::{Op, Stand, Who},
-    stage::{UNIT, wei},
+    stage::{UNIT, short_trials, wei},
 };
 
 /// Fixes what everybody does. Block hashes, and so juries, differ from run to run.
@@ -68,20 +68,6 @@ impl Dice {
     }
 }
 
-/// Windows of a few blocks, because all that a window needs goes into one; so rounds can be short.
-fn court() -> CourtParams {
-    CourtParams {
-        jury_size: 21,
-        max_draws: 2,
-        seed_delay: 1,
-        claim_blocks: 2,
-        commit_blocks: 2,
-        reveal_blocks: 2,
-        appeal_blocks: 2,
-        ..CourtParams::devnet()
-    }
-}
-
 fn params() -> DeployParams {
     DeployParams {
         round_length: 12,
@@ -90,7 +76,7 @@ fn params() -> DeployParams {
         // The treasury is full after two dozen rounds.
         treasury_ceiling: tokens(3_000),
         initial_supply: tokens(6_000_000),
-        court: court(),
+        court: CourtParams { jury_size: 21, ..short_trials() },
         ..DeployParams::devnet()
     }
 }
