@@ -7,7 +7,7 @@ use alloy::{
 };
 
 use crate::{
-    ChainClient, ChainError, CourtAction, Fees, TxReceipt,
+    ChainClient, ChainError, CourtAction, Fees, PreparedTx, TxReceipt,
     abi::{BondingManager, FramemillToken, ServiceRegistry, TicketBroker},
     tx::{self, Draft},
     writes::draft,
@@ -180,6 +180,14 @@ impl ChainClient {
     pub async fn perform(&self, action: &Action) -> Result<Vec<TxReceipt>, ChainError> {
         let receipts = self.carry_out(action).await?;
         Ok(receipts.iter().map(tx::summary).collect())
+    }
+
+    /// Signs an action without asking whether it would succeed and without sending it, so that many can wait for one
+    /// block. Its account nonce is taken: [`submit`](Self::submit) it, or later transactions wait for it. `gas` is what it
+    /// may use at most; tokens that it takes must be approved before.
+    pub async fn prepare(&self, action: &Action, gas: u64) -> Result<PreparedTx, ChainError> {
+        let draft = Draft { gas: Some(gas), ..self.draft_of(action) };
+        self.sender(draft.call)?.prepare(self.rpc(), draft).await
     }
 
     async fn carry_out(&self, action: &Action) -> Result<Vec<TransactionReceipt>, ChainError> {

@@ -12,6 +12,7 @@ use alloy::{
     providers::{Provider, ProviderBuilder, RootProvider},
     signers::local::PrivateKeySigner,
 };
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -210,6 +211,24 @@ impl DevChain {
         self.call("anvil_setNextBlockBaseFeePerGas", json!([U256::from(wei)])).await
     }
 
+    /// Sets the gas that a block can hold from the next one on.
+    pub async fn set_block_gas_limit(&self, gas: u64) -> Result<(), AnvilError> {
+        self.call("evm_setBlockGasLimit", json!([U256::from(gas)])).await
+    }
+
+    /// Remembers the whole state; returns the name to go [`back_to`](Self::back_to) it by.
+    pub async fn snapshot(&self) -> Result<U256, AnvilError> {
+        self.ask("evm_snapshot", json!([])).await
+    }
+
+    /// Goes back to a remembered state, which is forgotten by that.
+    pub async fn back_to(&self, snapshot: U256) -> Result<(), AnvilError> {
+        let method = "evm_revert";
+        let found: bool = self.ask(method, json!([snapshot])).await?;
+        let gone = || AnvilError::Control { method, reason: format!("there is no snapshot {snapshot}") };
+        found.then_some(()).ok_or_else(gone)
+    }
+
     /// Forgets a transaction that waits to be mined.
     pub async fn drop_transaction(&self, hash: B256) -> Result<(), AnvilError> {
         self.call("anvil_dropTransaction", json!([hash])).await
@@ -231,12 +250,18 @@ impl DevChain {
     }
 
     async fn call(&self, method: &'static str, params: Value) -> Result<(), AnvilError> {
+        self.ask::<Value>(method, params).await.map(drop)
+    }
+
+    async fn ask<T>(&self, method: &'static str, params: Value) -> Result<T, AnvilError>
+    where
+        T: DeserializeOwned + std::fmt::Debug + Send + Sync + Unpin + 'static,
+    {
         let failed = |reason: String| AnvilError::Control { method, reason };
-        let request = self.provider.raw_request::<_, Value>(method.into(), params);
+        let request = self.provider.raw_request::<_, T>(method.into(), params);
         timeout(CONTROL_TIMEOUT, request)
             .await
             .map_err(|_| failed(format!("no answer within {CONTROL_TIMEOUT:?}")))?
-            .map(drop)
             .map_err(|e| failed(e.to_string()))
     }
 }

@@ -23,7 +23,7 @@ use crate::{
 const MAX_LISTED: u64 = 1_000;
 
 struct Inner {
-    rpc: Rpc,
+    rpc: Arc<Rpc>,
     deployment: Deployment,
     account: Option<Account>,
     /// Fixed when the broker is deployed, so asked once.
@@ -49,13 +49,21 @@ impl ChainClient {
         deployment: Deployment,
         key: Option<PrivateKeySigner>,
     ) -> Result<Self, ChainError> {
-        let rpc = Rpc::new(config)?;
+        let rpc = Arc::new(Rpc::new(config)?);
         rpc.expect_chain(deployment.chain_id).await?;
         let account = match key {
             Some(key) => Some(Account::open(key, deployment.chain_id, &rpc).await?),
             None => None,
         };
         Ok(Self { inner: Arc::new(Inner { rpc, deployment, account, validity_rounds: OnceCell::new() }) })
+    }
+
+    /// A client of another account over the same connections. It keeps no journal: that is of one account.
+    #[must_use]
+    pub fn for_account(&self, key: PrivateKeySigner) -> Self {
+        let (rpc, deployment) = (Arc::clone(&self.inner.rpc), *self.deployment());
+        let account = Some(Account::new(key, deployment.chain_id));
+        Self { inner: Arc::new(Inner { rpc, deployment, account, validity_rounds: OnceCell::new() }) }
     }
 
     /// Where the contracts are.

@@ -1,29 +1,11 @@
 //! Reports, disputes and appeals before the court.
 
-use alloy::{
-    primitives::{Address, B256, U256, keccak256},
-    signers::SignerSync,
-    sol,
-    sol_types::{SolStruct, eip712_domain},
-};
+use alloy::primitives::{Address, B256, U256, keccak256};
 use framemill_contracts::{
     ChainClient, ChainError, CourtReceipt, Dispute, DisputeStatus, Fault, Jury, PixelClaim, Verdict,
 };
 
 use crate::stage::{Stage, UNIT};
-
-sol! {
-    #[allow(missing_docs, reason = "the same fields as in ICourt")]
-    struct TranscodeReceipt {
-        bytes32 session;
-        uint64 sequence;
-        bytes32 sourceHash;
-        bytes32 ladderHash;
-        bytes32 renditionsRoot;
-        uint64 pixels;
-        uint32 round;
-    }
-}
 
 /// Account that is accused, and those of the jurors.
 const ACCUSED: usize = 2;
@@ -58,33 +40,8 @@ impl Trial {
 
     async fn receipt_over(&self, sequence: u64, renditions_root: B256, pixels: u64) -> CourtReceipt {
         let round = self.stage.owner.round_info().await.unwrap().last_initialized;
-        let typed = TranscodeReceipt {
-            session: keccak256("session"),
-            sequence,
-            sourceHash: keccak256("source"),
-            ladderHash: keccak256("ladder"),
-            renditionsRoot: renditions_root,
-            pixels,
-            round: u32::try_from(round).unwrap(),
-        };
-        let domain = eip712_domain! {
-            name: "Framemill",
-            version: "1",
-            chain_id: self.stage.anvil.chain_id(),
-            verifying_contract: self.stage.deployment.controller,
-        };
-        let digest = typed.eip712_signing_hash(&domain);
-        let signature = self.stage.anvil.keys()[ACCUSED].sign_hash_sync(&digest).unwrap().as_bytes();
-        CourtReceipt {
-            session: typed.session,
-            sequence,
-            source_hash: typed.sourceHash,
-            ladder_hash: typed.ladderHash,
-            renditions_root,
-            pixels,
-            round: typed.round,
-            signature,
-        }
+        let key = &self.stage.anvil.keys()[ACCUSED];
+        self.stage.receipt(key, round, sequence, renditions_root, pixels)
     }
 
     async fn open(&self) -> u64 {

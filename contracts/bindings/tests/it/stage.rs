@@ -9,7 +9,7 @@ use alloy::{
     sol_types::{SolStruct, eip712_domain},
 };
 use framemill_contracts::{
-    Anvil, AnvilConfig, ChainClient, ChainConfig, DeployParams, Deployment, PrivateKeySigner, Redemption,
+    Anvil, AnvilConfig, ChainClient, ChainConfig, CourtParams, CourtReceipt, DeployParams, Deployment, PrivateKeySigner, Redemption,
     Registration, RoundInfo, deploy,
 };
 
@@ -27,6 +27,17 @@ sol! {
         uint64 creationRound;
         bytes32 creationRoundBlockHash;
     }
+
+    #[allow(missing_docs, reason = "the same fields as in ICourt")]
+    struct TranscodeReceipt {
+        bytes32 session;
+        uint64 sequence;
+        bytes32 sourceHash;
+        bytes32 ladderHash;
+        bytes32 renditionsRoot;
+        uint64 pixels;
+        uint32 round;
+    }
 }
 
 /// Base units of one token, and wei of one ether.
@@ -34,7 +45,7 @@ pub(crate) const UNIT: u64 = 1_000_000_000_000_000_000;
 /// Wei that a winning ticket pays in these tests.
 pub(crate) const FACE_VALUE: u64 = 1_000_000_000_000_000;
 /// The secret behind every ticket's commitment.
-const RAND: u64 = 4711;
+pub(crate) const RAND: u64 = 4711;
 
 pub(crate) struct Stage {
     pub(crate) anvil: Anvil,
@@ -136,6 +147,43 @@ impl Stage {
         };
         key.sign_hash_sync(&typed.eip712_signing_hash(&domain)).unwrap().as_bytes()
     }
+
+    /// What the owner of `key` says about a segment that it transcoded in `round`.
+    pub(crate) fn receipt(
+        &self,
+        key: &PrivateKeySigner,
+        round: u64,
+        sequence: u64,
+        renditions_root: B256,
+        pixels: u64,
+    ) -> CourtReceipt {
+        let typed = TranscodeReceipt {
+            session: keccak256("session"),
+            sequence,
+            sourceHash: keccak256("source"),
+            ladderHash: keccak256("ladder"),
+            renditionsRoot: renditions_root,
+            pixels,
+            round: u32::try_from(round).unwrap(),
+        };
+        let domain = eip712_domain! {
+            name: "Framemill",
+            version: "1",
+            chain_id: self.anvil.chain_id(),
+            verifying_contract: self.deployment.controller,
+        };
+        let digest = typed.eip712_signing_hash(&domain);
+        CourtReceipt {
+            session: typed.session,
+            sequence,
+            source_hash: typed.sourceHash,
+            ladder_hash: typed.ladderHash,
+            renditions_root,
+            pixels,
+            round: typed.round,
+            signature: key.sign_hash_sync(&digest).unwrap().as_bytes(),
+        }
+    }
 }
 
 pub(crate) fn registration(stake: U256) -> Registration {
@@ -148,6 +196,19 @@ pub(crate) fn registration(stake: U256) -> Registration {
                 .to_owned(),
         signing_key: Address::ZERO,
         redeemer: Address::ZERO,
+    }
+}
+
+/// Windows of a few blocks, for who does all that a window needs in one: so rounds and unbonding can be short.
+pub(crate) fn short_trials() -> CourtParams {
+    CourtParams {
+        statute_rounds: 1,
+        seed_delay: 1,
+        claim_blocks: 2,
+        commit_blocks: 2,
+        reveal_blocks: 2,
+        appeal_blocks: 2,
+        ..CourtParams::devnet()
     }
 }
 
