@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {IRoundsManager} from "./interfaces/IRoundsManager.sol";
 import {IServiceRegistry} from "./interfaces/IServiceRegistry.sol";
@@ -22,7 +23,8 @@ contract ServiceRegistry is IServiceRegistry, Upgradeable {
     mapping(address account => string uri) private _uri;
     /// @dev `until` of the present key.
     uint32 private constant OPEN = type(uint32).max;
-    /// @dev Rounds after its replacement in which a key still counts: readers of the record may not know better.
+    /// @dev Rounds before it was named and after its replacement in which a key counts as well: readers of the record may
+    /// not know better, and take receipts of the rounds beside their own.
     uint256 private constant GRACE_ROUNDS = 1;
 
     IRoundsManager public immutable roundsManager;
@@ -54,7 +56,7 @@ contract ServiceRegistry is IServiceRegistry, Upgradeable {
         if (key != address(0)) {
             Term storage term = _terms[msg.sender][key];
             // A key that comes back was never away: what it signed in between counts.
-            if (term.from == 0) term.from = round.toUint32();
+            if (term.from == 0) term.from = _firstRound(round).toUint32();
             term.until = OPEN;
         }
         _signingKey[msg.sender] = key;
@@ -78,5 +80,11 @@ contract ServiceRegistry is IServiceRegistry, Upgradeable {
         if (key == account) return true;
         Term memory term = _terms[account][key];
         return term.from != 0 && term.from <= round && round <= term.until;
+    }
+
+    /// @dev Receipts are dated with the last round that was begun, which may be an earlier one.
+    function _firstRound(uint256 round) private view returns (uint256) {
+        uint256 begun = Math.min(round, roundsManager.lastInitializedRound());
+        return Math.max(begun, GRACE_ROUNDS + 1) - GRACE_ROUNDS;
     }
 }

@@ -94,6 +94,7 @@ contract CourtObjectiveTest is CourtMarket {
         (ICourtTypes.SignedReceipt memory first, ICourtTypes.SignedReceipt memory second) = _pair(DELEGATED_KEY);
         uint256 round = rounds.currentRound();
         nextRound();
+        nextRound();
         vm.prank(accused);
         registry.setSigningKey(vm.addr(DELEGATED_KEY));
         vm.expectRevert(
@@ -116,7 +117,16 @@ contract CourtObjectiveTest is CourtMarket {
         vm.prank(accused);
         registry.setSigningKey(key);
         assertTrue(registry.isSigner(accused, key, round + 2), "never away");
-        assertTrue(!registry.isSigner(accused, key, round - 1), "not before");
+        assertTrue(registry.isSigner(accused, key, round - 1), "the round before");
+        assertTrue(!registry.isSigner(accused, key, round - 2), "not before");
+    }
+
+    function test_AKeyNamedWhileRoundsAreLateAnswersForTheRoundThatWasBegun() public {
+        uint256 begun = rounds.lastInitializedRound();
+        vm.roll(block.number + 3 * rounds.roundLength());
+        vm.prank(accused);
+        registry.setSigningKey(vm.addr(DELEGATED_KEY));
+        assertTrue(registry.isSigner(accused, vm.addr(DELEGATED_KEY), begun), "the round that was begun");
     }
 
     function test_RevertWhen_TheReceiptIsTooOldOrOfTheFuture() public {

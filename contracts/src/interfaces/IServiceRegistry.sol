@@ -26,6 +26,7 @@ interface IServiceRegistry {
     function signingKey(address account) external view returns (address);
 
     /// @notice Whether an account answers for what a key signed in a round: its own key always, another one from the
-    /// round in which it was named to the round after the one in which it was replaced.
+    /// round before the one in which it was named to the round after the one in which it was replaced. Of the two the first
+    /// counts in rounds that were begun, as receipts do.
     function isSigner(address account, address key, uint256 round) external view returns (bool);
 }
