@@ -30,7 +30,7 @@ use crate::wire_error::{WireCode, WireError};
 /// Files that are sent at once; each holds one chunk in memory.
 const MAX_SENT: usize = 16;
 /// Of these, for one peer: who reads slowly must not keep others waiting.
-const MAX_SENT_TO_ONE: usize = 2;
+const MAX_SENT_TO_ONE: usize = 4;
 /// A collected file grows from this size: the announced length is only believed as bytes arrive.
 const FIRST_ALLOCATION: u64 = 1024 * 1024;
 

@@ -26,16 +26,16 @@ pub enum CourtAction {
         /// The orchestrator.
         accused: Address,
         /// One of them.
-        first: CourtReceipt,
+        first: Box<CourtReceipt>,
         /// The other.
-        second: CourtReceipt,
+        second: Box<CourtReceipt>,
     },
     /// Report pixels that contradict claims or ladder.
     ReportPixels {
         /// The orchestrator.
         accused: Address,
         /// What it signed.
-        receipt: CourtReceipt,
+        receipt: Box<CourtReceipt>,
         /// All claims under it, in order.
         claims: Vec<PixelClaim>,
         /// The ladder; empty where the sum alone is wrong.

@@ -131,6 +131,7 @@ impl Market {
                 "network.listen=/ip4/127.0.0.1/tcp/0",
             ])
             .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();

@@ -1,6 +1,6 @@
 //! Getting the bundles of a dispute, by hash, from whoever has them, and judging them.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use alloy_primitives::{Address, B256, hex};
@@ -20,6 +20,8 @@ use super::JuryPolicy;
 
 /// Orchestrators beside the parties that are asked in one round: earlier jurors have what they fetched.
 const MAX_OTHERS: usize = 16;
+/// Bundles whose media are fetched at once: each is in memory until it is on disk.
+pub(super) const MAX_DOWNLOADS: usize = 3;
 /// Longest time for one file, however large: the network ends slow ones sooner.
 const FILE_DEADLINE: Duration = Duration::from_secs(300);
 
@@ -34,6 +36,8 @@ pub(super) struct Library {
     pub(super) folder: PathBuf,
     /// Disputes that may be judged at once.
     pub(super) cores: Semaphore,
+    /// Bundles whose media may be fetched at once.
+    pub(super) downloads: Semaphore,
 }
 
 /// Why a bundle is not there.
@@ -71,18 +75,23 @@ impl Library {
         let Some(accusation) = accusation(dispute.fault) else {
             return Opinion::unavailable("this fault is not for a jury");
         };
-        let mut bundles = Vec::new();
         let mut left = self.policy.max_fetch_bytes;
         for (receipt, id) in dispute.receipts.iter().zip(&dispute.evidence) {
-            match self.bundle(dispute, *receipt, *id, &mut left).await {
-                Ok(bundle) => bundles.push(bundle),
-                Err(useless) => return Opinion::unavailable(useless),
+            if let Err(useless) = self.obtain(dispute, *receipt, *id, &mut left).await {
+                return Opinion::unavailable(useless);
             }
         }
         let Ok(_core) = self.cores.acquire().await else { return Opinion::unavailable("the node ends") };
         let (domain, receipts) = (self.domain, dispute.receipts.clone());
+        let folders: Vec<_> = dispute.evidence.iter().map(|id| self.of(*id)).collect();
         let judging = tokio::task::spawn_blocking(move || {
-            judge_accusation(accusation, &domain, &receipts, &bundles, &MediaLimits::segment())
+            let bundles = folders.iter().map(|folder| Bundle::open(folder)).collect::<Result<Vec<_>, _>>();
+            match bundles {
+                Ok(bundles) => {
+                    judge_accusation(accusation, &domain, &receipts, &bundles, &MediaLimits::segment())
+                }
+                Err(error) => Opinion::unavailable(error),
+            }
         });
         judging.await.unwrap_or_else(|error| Opinion::unavailable(format!("judging failed: {error}")))
     }
@@ -101,21 +110,18 @@ impl Library {
         self.folder.join(hex::encode(id))
     }
 
-    /// A bundle, from disk or from peers. Only one that no peer can make better is an error.
-    async fn bundle(
-        &self,
-        dispute: &Dispute,
-        receipt: B256,
-        id: B256,
-        left: &mut u64,
-    ) -> Result<Bundle, String> {
+    /// Has a bundle on disk when this returns. Only one that no peer can make better is an error.
+    async fn obtain(&self, dispute: &Dispute, receipt: B256, id: B256, left: &mut u64) -> Result<(), String> {
         let mut pause = self.policy.pause;
         loop {
-            if let Some(bundle) = read(self.of(id), id).await {
-                return Ok(bundle);
+            if is_whole(self.of(id), id).await {
+                return Ok(());
             }
-            match self.ask_around(dispute, receipt, id, left).await {
-                Ok(bundle) => return Ok(bundle),
+            match self.ask_around(dispute, receipt, id, *left).await {
+                Ok(fetched) => {
+                    *left = left.saturating_sub(fetched);
+                    return Ok(());
+                }
                 Err(Missing::Useless(reason)) => return Err(reason),
                 Err(Missing::NotYet(reason)) => {
                     debug!(dispute = dispute.id, bundle = %id, reason, "evidence cannot be had yet");
@@ -126,14 +132,14 @@ impl Library {
         }
     }
 
-    /// Asks everybody once.
+    /// Asks everybody once; the bytes that were fetched.
     async fn ask_around(
         &self,
         dispute: &Dispute,
         receipt: B256,
         id: B256,
-        left: &mut u64,
-    ) -> Result<Bundle, Missing> {
+        left: u64,
+    ) -> Result<u64, Missing> {
         let mut last = Missing::NotYet("nobody that could have it says where to be reached".to_owned());
         for service in self.holders(dispute).await? {
             match self.fetch(&service, receipt, id, left).await {
@@ -169,60 +175,54 @@ impl Library {
         Ok(services.filter(fresh).collect())
     }
 
-    /// A whole bundle from one peer. Its media are asked for only when the manifest is about the receipt before the court.
+    /// A whole bundle from one peer, to disk. Its media are asked for only when the manifest is about the receipt before the
+    /// court.
     async fn fetch(
         &self,
         service: &ServiceAddress,
         receipt: B256,
         id: B256,
-        left: &mut u64,
-    ) -> Result<Bundle, Missing> {
+        left: u64,
+    ) -> Result<u64, Missing> {
         self.network.add_peer(service)?;
-        let peer = service.peer();
-        let text = self.file(peer, id, MAX_MANIFEST_BYTES, left).await?;
+        let (peer, mut rest) = (service.peer(), left);
+        let text = self.file(peer, id, MAX_MANIFEST_BYTES, &mut rest).await?;
         let manifest = Manifest::read(&text)?;
         manifest
             .is_about(&self.domain, receipt)
             .map_err(|unrelated| Missing::Useless(unrelated.to_string()))?;
+        // What is in memory is bounded by these, however many disputes there are.
+        let Ok(_download) = self.downloads.acquire().await else {
+            return Err(Missing::NotYet("the node ends".to_owned()));
+        };
         let mut objects = Vec::new();
         for object in manifest.objects() {
-            objects.push((object.sha256, self.file(peer, object.sha256, object.bound, left).await?));
+            objects.push((object.sha256, self.file(peer, object.sha256, object.bound, &mut rest).await?));
         }
         let bundle = Bundle::read(&text, |hash, _| {
             let found = objects.iter().find(|(sha256, _)| *sha256 == hash);
             Ok(found.map(|(_, data)| data.clone()).unwrap_or_default())
         })?;
-        self.keep(&bundle, id).await;
+        let folder = self.of(id);
+        let written = tokio::task::spawn_blocking(move || bundle.write(&folder)).await;
+        written
+            .map_err(|error| Missing::NotYet(error.to_string()))?
+            .map_err(|error| Missing::NotYet(error.to_string()))?;
         info!(bundle = %id, %peer, "fetched the evidence of a dispute");
-        Ok(bundle)
+        Ok(left - rest)
     }
 
-    async fn file(&self, peer: PeerId, sha256: B256, bound: u64, left: &mut u64) -> Result<Bytes, Missing> {
-        let request = BlobRequest { sha256, max_bytes: bound.min(*left) };
+    async fn file(&self, peer: PeerId, sha256: B256, bound: u64, rest: &mut u64) -> Result<Bytes, Missing> {
+        let request = BlobRequest { sha256, max_bytes: bound.min(*rest) };
         let data = self.network.request_blob(peer, &request, FILE_DEADLINE).await?;
-        *left = left.saturating_sub(data.len() as u64);
+        *rest = rest.saturating_sub(data.len() as u64);
         Ok(data)
     }
-
-    /// On disk it is there after a restart, and other jurors can have it from here. Judging does not hang on it.
-    async fn keep(&self, bundle: &Bundle, id: B256) {
-        let (bundle, folder) = (bundle.clone(), self.of(id));
-        let written = tokio::task::spawn_blocking(move || bundle.write(&folder)).await;
-        match written {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "fetched evidence is not on disk; check the disk"),
-            Err(error) => tracing::warn!(%error, "fetched evidence is not on disk"),
-        }
-    }
 }
 
-async fn read(folder: PathBuf, id: B256) -> Option<Bundle> {
-    let open = move || open(&folder).filter(|bundle| bundle.id() == id);
-    tokio::task::spawn_blocking(open).await.ok().flatten()
-}
-
-fn open(folder: &Path) -> Option<Bundle> {
-    Bundle::open(folder).ok()
+async fn is_whole(folder: PathBuf, id: B256) -> bool {
+    let look = move || Bundle::open(&folder).is_ok_and(|bundle| bundle.id() == id);
+    tokio::task::spawn_blocking(look).await.unwrap_or(false)
 }
 
 /// What a jury is asked; `None` for faults that need none.

@@ -11,13 +11,13 @@ use framemill_contracts::{
 use framemill_network::{Network, SigningDomain};
 use framemill_verification::evidence::{Finding, Opinion};
 use tokio::sync::Semaphore;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
 use super::JuryDuty;
 use super::book::{Book, Vote};
-use super::evidence::Library;
+use super::evidence::{Library, MAX_DOWNLOADS};
 use super::plan::{self, Round, Sight, Step};
 use crate::error::OrchestratorError;
 use crate::metrics::{Metrics, level};
@@ -40,8 +40,6 @@ pub(crate) struct Juror {
     work: JoinSet<Judged>,
     /// Votes that could not be written to disk.
     unwritten: Vec<Judged>,
-    /// Juries whose missed vote was counted.
-    missed: BTreeSet<u64>,
     at_risk: BTreeSet<u64>,
     /// The court may owe this account something.
     owed: bool,
@@ -61,6 +59,8 @@ struct Entry {
     /// What was being judged when it was last looked at.
     judging: Option<Judging>,
     evidence: Vec<B256>,
+    /// The last jury whose missed vote was counted.
+    missed: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -104,6 +104,7 @@ impl Juror {
             policy: duty.policy,
             folder: evidence,
             cores: Semaphore::new(duty.policy.cores.max(1)),
+            downloads: Semaphore::new(MAX_DOWNLOADS),
         };
         Ok(Some(Self {
             duty,
@@ -116,7 +117,6 @@ impl Juror {
             round: None,
             work: JoinSet::new(),
             unwritten: Vec::new(),
-            missed: BTreeSet::new(),
             at_risk: BTreeSet::new(),
             owed: true,
             unfinished: false,
@@ -145,8 +145,7 @@ impl Juror {
                     None => return,
                 },
                 Some(judged) = self.work.join_next(), if !self.work.is_empty() => {
-                    // An aborted one judged something that is not asked any more.
-                    self.unwritten.extend(judged.ok());
+                    self.note_judged(judged);
                 }
                 () = retry, if self.unfinished || self.progressed => {}
             }
@@ -178,6 +177,21 @@ impl Juror {
         }
     }
 
+    fn note_judged(&mut self, judged: Result<Judged, JoinError>) {
+        match judged {
+            Ok(judged) => self.unwritten.push(judged),
+            Err(error) if error.is_panic() => {
+                error!("judging a dispute panicked, it is begun again; report the log");
+                for entry in self.docket.iter_mut().flat_map(|docket| docket.values_mut()) {
+                    let over = |judging: &mut Judging| judging.task.is_finished();
+                    entry.changed |= entry.judging.take_if(over).is_some();
+                }
+            }
+            // What was judged is not asked any more.
+            Err(_) => {}
+        }
+    }
+
     fn touch(&mut self, dispute: u64) {
         let Some(docket) = &mut self.docket else { return };
         if docket.len() < MAX_DISPUTES || docket.contains_key(&dispute) {
@@ -193,14 +207,14 @@ impl Juror {
         if self.docket.is_none() {
             self.read_docket().await?;
         }
+        let mut failed = None;
         for judged in std::mem::take(&mut self.unwritten) {
-            self.vote(judged)?;
+            failed = self.vote(judged).err().or(failed);
         }
         let height = self.height;
         let due = |entry: &Entry| entry.changed || entry.wake.is_some_and(|wake| wake <= height);
         let docket = self.docket.iter().flatten();
         let ids: Vec<u64> = docket.filter(|(_, entry)| due(entry)).map(|(id, _)| *id).collect();
-        let mut failed = None;
         for id in ids {
             // One dispute that fails does not hold up the others.
             if let Err(error) = self.look(id).await {
@@ -251,8 +265,8 @@ impl Juror {
         };
         self.height = self.height.max(trial.height);
         let case = plan::case_of(&trial.dispute);
-        self.watch(&trial);
         let round = self.round().await?;
+        self.watch(&trial);
         let entry = self.docket.get_or_insert_default().entry(id).or_default();
         entry.evidence.clone_from(&trial.dispute.evidence);
         (entry.changed, entry.wake) = (false, None);
@@ -308,7 +322,9 @@ impl Juror {
         } else {
             self.at_risk.remove(&trial.dispute.id);
         }
-        if plan::missed(trial) && self.missed.insert(jury) {
+        let docket = self.docket.get_or_insert_default();
+        let entry = docket.entry(trial.dispute.id).or_default();
+        if plan::missed(trial) && entry.missed.replace(jury) != Some(jury) {
             self.metrics.votes_missed.inc();
             warn!(dispute = trial.dispute.id, jury, "a vote was missed: its window ended without it");
         }
@@ -318,7 +334,7 @@ impl Juror {
     fn judge(&mut self, trial: &Trial, case: B256) {
         let (id, jury) = (trial.dispute.id, trial.jury.id);
         let Some(entry) = self.docket.as_mut().and_then(|docket| docket.get_mut(&id)) else { return };
-        if entry.judging.as_ref().is_some_and(|judging| !judging.task.is_finished()) {
+        if entry.judging.is_some() {
             return;
         }
         info!(dispute = id, jury, fault = ?trial.dispute.fault, "this node sits in a jury, fetching the evidence");
@@ -336,14 +352,19 @@ impl Juror {
         let (verdict, reason) = (verdict(opinion.finding), opinion.reason.clone());
         info!(dispute, jury, ?verdict, reason, "judged a dispute");
         let vote = Vote { jury: *jury, case: *case, verdict, salt: B256::random(), reason };
-        let dispute = *dispute;
+        let (dispute, about) = (*dispute, (*jury, *case));
         // A small file, a few times a day.
         if let Err(error) = self.book.add(vote) {
             error!(%error, "a vote is not on disk and not sent; free space or check the disk");
             self.unwritten.push(judged);
             return Err(error);
         }
-        self.touch(dispute);
+        if let Some(entry) = self.docket.as_mut().and_then(|docket| docket.get_mut(&dispute)) {
+            entry.changed = true;
+            if let Some(judging) = entry.judging.take_if(|judging| (judging.jury, judging.case) == about) {
+                judging.task.abort();
+            }
+        }
         Ok(())
     }
 

@@ -141,6 +141,13 @@ impl Court {
         self.jurors[number] = Some(JurorNode::start(&self.anvil, self.deployment, key, folder).await);
     }
 
+    /// Another node with a juror's key, on a disk of its own.
+    pub async fn twin_of_juror(&self, number: usize) -> JurorNode {
+        let key = self.anvil.keys()[FIRST_JUROR + number].clone();
+        let folder = self.folder.path().join(format!("twin-{number}"));
+        JurorNode::start(&self.anvil, self.deployment, key, folder).await
+    }
+
     /// Ends a juror's node as a kill does: nothing is said or written any more.
     pub fn kill_juror(&mut self, number: usize) {
         drop(self.jurors[number].take());

@@ -114,7 +114,7 @@ async fn every_kind_of_dispute_ends_as_the_evidence_says_and_is_paid_for() {
     // The challenger's node is there again, and a second jury finds what the first could not look at.
     court.moved(appealed, DisputeStatus::Decided).await;
     court.withhold(files.withheld_first.id(), false);
-    court.challenger.appeal_dispute(appealed).await.unwrap();
+    court.challenger.appeal_dispute(appealed).await.expect("a chain");
     court.draw(appealed).await;
     court.committed(appealed).await;
     let seats = court.jury(appealed).await.seats;
@@ -143,13 +143,13 @@ async fn everybody_has_what_is_due(court: &Court, stake: U256) {
     let left = stake * U256::from(9 * 8 * 8 * 8) / U256::from(10 * 10 * 10 * 10);
     assert!(is_about(court.stake_of_accused().await, left), "{} of {left}", court.stake_of_accused().await);
     // Half of two bonds is the accused's.
-    assert_eq!(court.owner.court_pending(court.accused.address()).await.unwrap(), tokens(100));
+    assert_eq!(court.owner.court_pending(court.accused.address()).await.expect("a chain"), tokens(100));
     // The jury's fee of four convictions, and half of two bonds.
     let due = tokens(4 * 30 + 2 * 50);
     let taken = async || {
         let mut taken = U256::ZERO;
         for number in 0..JURORS {
-            taken += court.owner.token_balance(court.juror_account(number)).await.unwrap();
+            taken += court.owner.token_balance(court.juror_account(number)).await.expect("a chain");
         }
         taken
     };
@@ -157,7 +157,13 @@ async fn everybody_has_what_is_due(court: &Court, stake: U256) {
     for number in 0..JURORS {
         let juror = court.juror(number);
         assert_eq!((juror.metric("jury_votes_total"), juror.metric("jury_votes_missed_total")), (7, 0));
-        let staked = court.owner.orchestrator(court.juror_account(number)).await.unwrap().unwrap().stake;
+        let staked = court
+            .owner
+            .orchestrator(court.juror_account(number))
+            .await
+            .expect("a chain")
+            .expect("an orchestrator")
+            .stake;
         assert_eq!(staked, tokens(framemill_tests::court::JUROR_STAKE), "nobody is fined");
         court.until("nothing is followed any more", async || juror.metric("disputes") == 0).await;
     }
@@ -169,14 +175,17 @@ async fn two_receipts_for_one_segment_cost_stake_at_once(court: &Court, bench: &
         async |rendition: &Bytes| bench.bundle(court, Statement::honest(1, &made.source, rendition)).await;
     let (one, other) = (bundle(&made.honest).await, bundle(&made.wrong).await);
     let [one, other] = [one, other].map(|bundle| receipt(&bundle.manifest().case.receipt));
-    let finder = court.challenger.address().unwrap();
-    let before = court.owner.token_balance(finder).await.unwrap();
-    court.challenger.report_equivocation(court.accused.address(), &one, &other).await.unwrap();
+    let finder = court.challenger.address().expect("a key");
+    let before = court.owner.token_balance(finder).await.expect("a chain");
+    court.challenger.report_equivocation(court.accused.address(), &one, &other).await.expect("a chain");
     assert_eq!(court.stake_of_accused().await, tokens(ACCUSED_STAKE * 9 / 10));
-    assert_eq!(court.owner.token_balance(finder).await.unwrap() - before, tokens(ACCUSED_STAKE / 100));
+    assert_eq!(
+        court.owner.token_balance(finder).await.expect("a chain") - before,
+        tokens(ACCUSED_STAKE / 100)
+    );
     let segment = keccak256([one.session.0, U256::from(one.sequence).to_be_bytes()].concat());
     let accused = court.accused.address();
-    assert!(court.owner.is_punished(accused, Fault::Equivocation, segment).await.unwrap());
+    assert!(court.owner.is_punished(accused, Fault::Equivocation, segment).await.expect("a chain"));
 }
 
 async fn pixels_that_are_no_sum_cost_stake_at_once(court: &Court, bench: &Bench) {
@@ -193,7 +202,7 @@ async fn pixels_that_are_no_sum_cost_stake_at_once(court: &Court, bench: &Bench)
     };
     let before = court.stake_of_accused().await;
     let signed = receipt(&(&signed).into());
-    court.challenger.report_pixels(court.accused.address(), &signed, &[claim], &[]).await.unwrap();
+    court.challenger.report_pixels(court.accused.address(), &signed, &[claim], &[]).await.expect("a chain");
     assert_eq!(court.stake_of_accused().await, before * U256::from(PPM - 100_000) / U256::from(PPM));
 }
 
@@ -227,7 +236,7 @@ async fn a_juror_that_is_killed_again_and_again_votes_once_and_is_paid() {
     court.moved(id, DisputeStatus::Closed).await;
     court.start_juror(0).await;
     let account = court.juror_account(0);
-    let paid = async || court.owner.token_balance(account).await.unwrap() == tokens(10);
+    let paid = async || court.owner.token_balance(account).await.expect("a chain") == tokens(10);
     court.mine_until("the juror is paid", paid).await;
     assert_eq!(court.dispute(id).await.verdict, Some(Verdict::Guilty));
 }
@@ -246,7 +255,7 @@ async fn what_a_reorganisation_took_back_is_done_again_with_the_same_salt() {
     for number in 0..JURORS {
         court.until("followed", async || court.juror(number).metric("disputes") == 1).await;
     }
-    court.anvil.dev_chain().reorganise(court.height().await - before).await.unwrap();
+    court.anvil.dev_chain().reorganise(court.height().await - before).await.expect("a chain");
     for number in 0..JURORS {
         court.until("forgotten", async || court.juror(number).metric("disputes") == 0).await;
     }
@@ -264,8 +273,35 @@ async fn what_a_reorganisation_took_back_is_done_again_with_the_same_salt() {
         all
     };
     let committed = commitments().await;
-    court.anvil.dev_chain().reorganise(court.height().await - claimed).await.unwrap();
+    court.anvil.dev_chain().reorganise(court.height().await - claimed).await.expect("a chain");
     court.committed(id).await;
     assert_eq!(commitments().await, committed);
     court.voted(id, [3, 0, 0]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_processes_with_one_key_pay_for_each_step_once() {
+    let (mut court, bench) = tokio::join!(Court::open(1), Bench::set());
+    let made = &bench.segments[0];
+    let statement = Statement { more_pixels: 1_000, ..Statement::honest(1, &made.source, &made.honest) };
+    let bundle = bench.bundle(&court, statement).await;
+    court.publish(&bundle);
+    let twin = court.twin_of_juror(0).await;
+    let account = court.juror_account(0);
+    let mined = async || court.owner.account_nonces(account).await.expect("a chain").mined;
+    let before = mined().await;
+
+    let id = court.accuse(Fault::ClaimedPixels, &[&bundle]).await;
+    court.draw(id).await;
+    court.committed(id).await;
+    let seats = court.jury(id).await.seats;
+    court.voted(id, [seats, 0, 0]).await;
+    court.moved(id, DisputeStatus::Closed).await;
+    let paid = async || court.owner.token_balance(account).await.expect("a chain") == tokens(30);
+    court.mine_until("the juror is paid", paid).await;
+    // Claim, commit, reveal, advance, execute, settle, withdraw.
+    assert_eq!(mined().await, before + 7);
+    let both = twin.metric("jury_votes_total") + court.juror(0).metric("jury_votes_total");
+    assert_eq!(both, 1);
+    court.kill_juror(0);
 }

@@ -14,8 +14,9 @@ use framemill_network::{
     renditions_root,
 };
 use framemill_verification::evidence::{
-    Bundle, BundleError, Case, ClaimRecord, Draw, FORMAT, Fault, FeatureProof, Judgement, MANIFEST,
-    MAX_MANIFEST_BYTES, Manifest, OBJECTS, Outcome, Parts, ProofError, ReceiptRecord, Unjudgeable,
+    Accusation, Bundle, BundleError, Case, ClaimRecord, Draw, FORMAT, Fault, FeatureProof, Finding,
+    Judgement, MANIFEST, MAX_MANIFEST_BYTES, Manifest, OBJECTS, Outcome, Parts, ProofError, ReceiptRecord,
+    Unjudgeable, Unrelated, find_in_bundles, judge_accusation,
 };
 use framemill_verification::{Difference, Opening, Policy, Report, SourceReference, verify};
 use probabilistic_ticket::EthKey;
@@ -479,4 +480,93 @@ proptest! {
             prop_assert!(!matches!(judgement, Ok(judgement) if judgement.outcome == Outcome::NoFault));
         }
     }
+}
+
+/// What a jury finds in these bundles about the receipts that they bring.
+fn found(accusation: Accusation, bundles: &[Bundle]) -> Finding {
+    let receipts: Vec<B256> = bundles.iter().map(digest).collect();
+    judge_accusation(accusation, &DOMAIN, &receipts, bundles, &MediaLimits::segment()).finding
+}
+
+fn digest(bundle: &Bundle) -> B256 {
+    bundle.manifest().case.receipt.statement().signing_hash(&DOMAIN)
+}
+
+#[test]
+fn a_jury_finds_what_it_was_asked_about_and_nothing_else() {
+    let liar = [liar().bundle()];
+    assert_eq!(found(Accusation::FalseFeatures, &liar), Finding::Guilty);
+    assert_eq!(found(Accusation::ClaimedPixels, &liar), Finding::NotGuilty);
+    assert_eq!(found(Accusation::FalseQuality, &liar), Finding::NotGuilty, "none was declared");
+    assert_eq!(found(Accusation::Unfaithful, &liar), Finding::NotGuilty);
+
+    let honest = [Delivered::new(&sample().rendition, true_root()).bundle()];
+    assert_eq!(found(Accusation::FalseFeatures, &honest), Finding::NotGuilty);
+    let silent = [Delivered::new(&sample().rendition, B256::ZERO).bundle()];
+    assert_eq!(found(Accusation::FalseFeatures, &silent), Finding::NotGuilty, "nothing was committed to");
+
+    let mut boaster = Delivered::new(&sample().rendition, true_root());
+    boaster.claims[1].psnr_centi_db = Some(9_999);
+    assert_eq!(found(Accusation::FalseQuality, &[boaster.bundle()]), Finding::Guilty);
+    let unmeasured = Delivered { source: None, ..boaster };
+    assert_eq!(found(Accusation::FalseQuality, &[unmeasured.bundle()]), Finding::Unavailable);
+    assert_eq!(found(Accusation::Unfaithful, &[unmeasured.bundle()]), Finding::Unavailable);
+}
+
+#[test]
+fn no_faithful_encode_is_found_only_where_both_segments_are_far_off() {
+    let clip = synthetic(Content::Animation, 0, 480, 270);
+    let wrong = honest(&clip, &rung(WIDTH, HEIGHT, "large"), &Recipe::default());
+    let wrong = Delivered::new(&wrong, B256::ZERO).bundle();
+    let right = Delivered::new(&sample().rendition, B256::ZERO).bundle();
+    let two = |one: &Bundle, other: &Bundle| found(Accusation::Unfaithful, &[one.clone(), other.clone()]);
+    assert_eq!(two(&wrong, &wrong), Finding::Guilty);
+    assert_eq!(two(&wrong, &right), Finding::NotGuilty);
+    assert_eq!(two(&right, &wrong), Finding::NotGuilty);
+    let blind = Delivered { source: None, ..Delivered::new(&sample().rendition, true_root()) }.bundle();
+    assert_eq!(two(&right, &blind), Finding::Unavailable);
+}
+
+#[test]
+fn evidence_about_anything_but_the_accused_receipt_is_refused_from_its_manifest_alone() {
+    let bundle = liar().bundle();
+    let (manifest, receipt) = (bundle.manifest(), digest(&bundle));
+    assert_eq!(manifest.is_about(&DOMAIN, receipt), Ok(()));
+    let refused = |change: fn(&mut Manifest)| {
+        let mut other = manifest.clone();
+        change(&mut other);
+        other.is_about(&DOMAIN, receipt).unwrap_err()
+    };
+    assert!(matches!(refused(|other| other.case.receipt.sequence += 1), Unrelated::Receipt { .. }));
+    assert!(matches!(refused(|other| other.case.chain_id += 1), Unrelated::Receipt { .. }));
+    assert_eq!(refused(|other| other.case.claims[0].pixels += 1), Unrelated::Claims);
+    assert_eq!(refused(|other| other.case.accused = 0), Unrelated::Rendition);
+    assert_eq!(refused(|other| other.case.accused = 9), Unrelated::Rendition);
+    assert_eq!(refused(|other| other.rendition = B256::ZERO), Unrelated::Rendition);
+    assert_eq!(refused(|other| other.source = Some(B256::ZERO)), Unrelated::Source);
+    let elsewhere = SigningDomain { chain_id: 1, ..DOMAIN };
+    assert!(matches!(manifest.is_about(&elsewhere, receipt), Err(Unrelated::Receipt { .. })));
+    let other = judge_accusation(
+        Accusation::FalseFeatures,
+        &DOMAIN,
+        &[B256::ZERO],
+        std::slice::from_ref(&bundle),
+        &MediaLimits::segment(),
+    );
+    assert_eq!(other.finding, Finding::Unavailable);
+}
+
+#[test]
+fn files_are_found_by_their_hashes_in_whole_bundles_only() {
+    let (folder, bundle) = (tempfile::tempdir().expect("a folder"), liar().bundle());
+    let own = folder.path().join(alloy_primitives::hex::encode(bundle.id()));
+    bundle.write(&own).expect("the bundle is written");
+    let text = |hash| find_in_bundles(folder.path(), hash).map(|path| fs::read(path).expect("a file"));
+    assert_eq!(text(bundle.id()).map(Bytes::from), Some(bundle.manifest().bytes()));
+    for (_, sha256, bytes) in bundle.objects() {
+        assert_eq!(text(sha256).map(|data| data.len()), Some(bytes));
+    }
+    assert_eq!(text(B256::ZERO), None);
+    fs::remove_file(own.join(MANIFEST)).expect("removed");
+    assert_eq!(text(bundle.manifest().rendition), None, "it is not whole");
 }

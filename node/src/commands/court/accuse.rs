@@ -151,7 +151,7 @@ pub(super) async fn report(config: &Config, args: &ReportArgs) -> anyhow::Result
     let accused = accused(&desk.client, args.accused.as_deref(), &bundles).await?;
     let (fault, action) = match &bundles[..] {
         [first, second] => {
-            let (first, second) = (receipt(first), receipt(second));
+            let (first, second) = (receipt(first).into(), receipt(second).into());
             (Fault::Equivocation, CourtAction::ReportEquivocation { accused, first, second })
         }
         [bundle, ..] => (Fault::ReceiptPixels, pixels(accused, bundle)?),
@@ -203,7 +203,7 @@ fn pixels(accused: Address, bundle: &Bundle) -> anyhow::Result<CourtAction> {
     };
     Ok(CourtAction::ReportPixels {
         accused,
-        receipt: receipt(bundle),
+        receipt: receipt(bundle).into(),
         claims: claims.iter().map(claim).collect(),
         ladder,
     })
