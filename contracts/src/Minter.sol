@@ -54,7 +54,7 @@ contract Minter is IMinter, Upgradeable {
         returns (uint256 amount)
     {
         uint256 left = round == _round ? _left : _openRound(round, totalStake);
-        uint256 made = totalStake == 0 ? 0 : Math.min(Math.mulDiv(_mintable, stake, totalStake), left);
+        uint256 made = totalStake == 0 ? 0 : Math.min(Math.min(Math.mulDiv(_mintable, stake, totalStake), left), stake);
         uint256 share = Ppm.share(made, _roundTreasuryPpm);
         (_left, _owed) = ((left - made).toUint96(), (_owed + share).toUint96());
         amount = made - share;

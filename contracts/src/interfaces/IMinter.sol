@@ -17,6 +17,8 @@ interface IMinter {
     event ParameterSet(bytes32 indexed name, uint256 value);
 
     /// @notice Makes the reward of a share `stake / totalStake` of the active stake; bonding manager only.
+    /// @dev At most `stake`: where next to nothing is staked, a share of a pool would be worth so much at once that
+    /// those who come lose by rounding.
     /// @return The tokens made for the stakers, rounded down and never above what the round has left.
     function createReward(uint256 round, uint256 stake, uint256 totalStake) external returns (uint256);
 

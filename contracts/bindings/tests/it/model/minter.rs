@@ -42,7 +42,7 @@ impl Model {
         let total = self.current_total;
         let minter = &mut self.minter;
         let due = if total.is_zero() { U256::ZERO } else { minter.mintable * stake / total };
-        let made = due.min(minter.left);
+        let made = due.min(minter.left).min(stake);
         let share = made * U256::from(minter.round_treasury_ppm) / PPM;
         minter.left -= made;
         minter.owed += share;
