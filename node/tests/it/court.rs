@@ -45,7 +45,7 @@ async fn an_accusation_says_what_it_costs_and_is_opened_only_where_jurors_can_fe
     for part in [
         "of false features with a bond of 100 MILL (100000000000000000000 wei)",
         "a jury of 3 seats judges the evidence: ",
-        "(32 blocks) for it, then ",
+        "32 blocks",
         "loses 20% of the stake with it, now 20 MILL",
         "up to 10% of that are yours",
         "share 10% of it, 30 MILL (30000000000000000000 wei) at least",

@@ -5,18 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alloy_primitives::{Address, B256};
-use framemill_contracts::{
-    ChainError, Change, CourtDuty, CourtParams, Dispute, EventKind, RoundInfo, Trial, Verdict,
-};
+use framemill_contracts::{ChainError, Change, CourtDuty, CourtParams, Dispute, EventKind, RoundInfo, Trial};
 use framemill_network::{Network, SigningDomain};
-use framemill_verification::evidence::{Finding, Opinion};
+use framemill_verification::evidence::Opinion;
 use tokio::sync::Semaphore;
-use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
 use super::JuryDuty;
 use super::book::{Book, Vote};
+use super::docket::{Entry, Judged, Judging, label, verdict};
 use super::evidence::{Library, MAX_DOWNLOADS};
 use super::plan::{self, Round, Sight, Step};
 use crate::error::OrchestratorError;
@@ -47,36 +46,6 @@ pub(crate) struct Juror {
     unfinished: bool,
     /// Something was done: what follows from it is looked at now.
     progressed: bool,
-}
-
-/// A dispute that is followed.
-#[derive(Debug, Default)]
-struct Entry {
-    /// It is to be looked at.
-    changed: bool,
-    /// It is to be looked at from this block on.
-    wake: Option<u64>,
-    /// What was being judged when it was last looked at.
-    judging: Option<Judging>,
-    evidence: Vec<B256>,
-    /// The last jury whose missed vote was counted.
-    missed: Option<u64>,
-}
-
-#[derive(Debug)]
-struct Judging {
-    jury: u64,
-    case: B256,
-    task: AbortHandle,
-}
-
-/// What judging came to.
-#[derive(Debug)]
-struct Judged {
-    dispute: u64,
-    jury: u64,
-    case: B256,
-    opinion: Opinion,
 }
 
 impl Juror {
@@ -435,21 +404,5 @@ impl Juror {
         }
         self.owed = false;
         Ok(())
-    }
-}
-
-fn verdict(finding: Finding) -> Verdict {
-    match finding {
-        Finding::Guilty => Verdict::Guilty,
-        Finding::NotGuilty => Verdict::NotGuilty,
-        Finding::Unavailable => Verdict::Unavailable,
-    }
-}
-
-fn label(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Guilty => "guilty",
-        Verdict::NotGuilty => "not_guilty",
-        Verdict::Unavailable => "unavailable",
     }
 }

@@ -6,6 +6,7 @@
 //! Nothing is polled: a dispute is looked at after its events, and at the blocks where its windows begin or end.
 
 mod book;
+mod docket;
 mod evidence;
 mod juror;
 mod plan;
