@@ -22,6 +22,7 @@ use fleet::{Sending, call};
 use crate::{
     model::{Minter, Model, Op, Reason, Rules, Seen, Who, Win},
     stage::RAND,
+    tally::Tally,
 };
 
 /// The first inflation and its step, as the client deploys them.
@@ -34,6 +35,7 @@ pub(crate) struct Mirror<'a> {
     /// Steps that the model has taken and the chain has not, and what the model says of them.
     waiting: Vec<(Op, Expected)>,
     hashes: HashMap<u64, B256>,
+    pub(crate) tally: Tally,
 }
 
 /// A jury's place in the model, and its windows.
@@ -74,7 +76,7 @@ impl<'a> Mirror<'a> {
         let tokens = fleet.views(fleet.stage.deployment.token, &balances).await;
         let round = fleet.stage.owner.round_info().await.unwrap().last_initialized;
         let model = Model::new(round, rules, minter, court, tokens, fleet.wei.clone());
-        Self { fleet, model, waiting: Vec::new(), hashes: HashMap::new() }
+        Self { fleet, model, waiting: Vec::new(), hashes: HashMap::new(), tally: Tally::default() }
     }
 
     pub(crate) fn address(&self, who: Who) -> Address {
@@ -146,10 +148,17 @@ impl<'a> Mirror<'a> {
     }
 
     fn take(&mut self, op: &Op, seen: Seen) -> Expected {
-        match self.model.apply(op, seen) {
+        let outcome = self.model.apply(op, seen);
+        self.tally.note(op, outcome);
+        match outcome {
             Err(name) => Expected::Refused(name),
             Ok(()) if matches!(op, Op::Redeem { .. }) => {
-                Expected::Redeemed(self.model.broker.outcomes.clone())
+                let outcomes = self.model.broker.outcomes.clone();
+                for outcome in &outcomes {
+                    self.tally
+                        .count("Win", &outcome.map_or("paid".to_owned(), |reason| format!("{reason:?}")));
+                }
+                Expected::Redeemed(outcomes)
             }
             Ok(()) => Expected::Done,
         }
@@ -203,7 +212,13 @@ impl<'a> Mirror<'a> {
     }
 
     /// Reports two receipts that contradict each other.
-    pub(crate) async fn report(&mut self, who: Who, accused: Who, first: &CourtReceipt, second: &CourtReceipt) {
+    pub(crate) async fn report(
+        &mut self,
+        who: Who,
+        accused: Who,
+        first: &CourtReceipt,
+        second: &CourtReceipt,
+    ) {
         self.flush().await;
         let op = Op::Report { who, accused, fault: Fault::Equivocation };
         assert_eq!(self.take(&op, self.model.own_view(who)), Expected::Done);
@@ -271,10 +286,8 @@ impl<'a> Mirror<'a> {
     /// Makes `who` the court.
     pub(crate) async fn name_court(&mut self, who: Who) {
         let set = Protocol::setCourtCall { court: self.address(who) };
-        let mined = self
-            .fleet
-            .send_all(vec![(0, call(self.fleet.stage.deployment.bonding_manager, &set))])
-            .await;
+        let mined =
+            self.fleet.send_all(vec![(0, call(self.fleet.stage.deployment.bonding_manager, &set))]).await;
         assert!(mined[0].1, "the owner names the court");
     }
 
