@@ -139,7 +139,7 @@ impl ChainClient {
         let call = BondingManager::getRedelegationCall { staker: account };
         let record = self.rpc().call(self.deployment().bonding_manager, call).await?;
         let until = small("until", record.until)?;
-        let over = until <= self.round_info().await?.current;
+        let over = until <= self.round_info().await?.last_initialized;
         Ok((!over).then_some(Redelegation { from: record.from, amount: record.amount, until }))
     }
 

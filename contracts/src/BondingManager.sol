@@ -87,6 +87,27 @@ contract BondingManager is IBondingStake, BondingState {
     }
 
     /// @inheritdoc IBondingStake
+    function transferBond(address receiver, uint256 amount) external whenNotPaused {
+        StakePool.Account storage account = _accounts[msg.sender];
+        StakePool.Account storage other = _accounts[receiver];
+        uint32 id = account.delegateId;
+        if (id == 0) revert NotBonded(msg.sender);
+        if (id == account.ownId) revert OrchestratorCannotDelegate(msg.sender);
+        if (other.delegateId != id || receiver == msg.sender) revert NotOfTheSamePool(receiver, _orchestrators[id]);
+        _claim(other, receiver);
+        (StakePool.Touched memory t, StakePool.Settled memory s) = _claim(account, msg.sender);
+        uint256 stake = StakePool.stakeOf(t, s);
+        if (amount == 0 || amount > stake) revert BadAmount(amount, stake);
+        _checkFree(account, amount, stake);
+        account.move(other, t, s, amount, _round);
+        if (amount == stake) {
+            account.recordAccount(_round);
+            account.delegateId = 0;
+        }
+        emit TransferBond(msg.sender, receiver, amount);
+    }
+
+    /// @inheritdoc IBondingStake
     function withdrawStake(uint256 lockId) external whenNotPaused {
         uint256 withdrawRound = _locks[msg.sender][lockId].withdrawRound;
         (uint256 amount,) = _openLock(lockId);

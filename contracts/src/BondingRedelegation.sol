@@ -26,14 +26,12 @@ abstract contract BondingRedelegation is IBondingExtension, BondingState {
 
     function _settleRedelegation(address staker) internal override {
         StakePool.Account storage account = _accounts[staker];
-        (StakePool.Touched memory t, StakePool.Settled memory s) = _settle(account);
+        // What is claimed here must not come back here.
+        account.redelegated = false;
+        (StakePool.Touched memory t, StakePool.Settled memory s) = _claim(account, staker);
         (StakePool.Lock memory moved, uint256 loss) = _moved(account, StakePool.stakeOf(t, s));
-        if (_round < moved.withdrawRound) {
-            account.moved = moved;
-        } else {
-            delete account.moved;
-            account.redelegated = false;
-        }
+        if (_round < moved.withdrawRound) (account.redelegated, account.moved) = (true, moved);
+        else delete account.moved;
         if (loss == 0) return;
         uint32 id = account.delegateId;
         _pools[id].take(account, t, s, loss, _round);

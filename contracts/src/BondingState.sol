@@ -75,29 +75,22 @@ abstract contract BondingState is IBondingTypes, Upgradeable {
         returns (StakePool.Touched memory t, StakePool.Settled memory s)
     {
         if (account.redelegated) _settleRedelegation(staker);
-        (t, s) = _settle(account);
+        uint256 id = account.delegateId;
         uint256 ownId = account.ownId;
+        uint256 round = _round;
+        if (id != 0) {
+            StakePool.Pool storage pool = _pools[id];
+            t = pool.touch(round);
+            s = pool.settle(t, account, round);
+            account.store(t, s, round);
+        }
         if (ownId == 0) return (t, s);
         StakePool.Pool storage own = _pools[ownId];
         // Who has left its own pool is still owed what was won before.
-        if (account.delegateId != ownId) own.touch(_round);
+        if (id != ownId) own.touch(round);
         if (own.commission == 0) return (t, s);
         account.fees = uint128(s.fees = uint256(account.fees) + own.commission);
         own.commission = 0;
-    }
-
-    /// @dev Brings an account and its pool up to now.
-    function _settle(StakePool.Account storage account)
-        internal
-        returns (StakePool.Touched memory t, StakePool.Settled memory s)
-    {
-        uint256 id = account.delegateId;
-        if (id == 0) return (t, s);
-        uint256 round = _round;
-        StakePool.Pool storage pool = _pools[id];
-        t = pool.touch(round);
-        s = pool.settle(t, account, round);
-        account.store(t, s, round);
     }
 
     /// @dev Of a settled account's stake, `amount` leaves its owner: what answers for another orchestrator must stay.

@@ -5,15 +5,12 @@ import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {IBondingExtension} from "./interfaces/IBondingManager.sol";
 import {Ppm} from "./libraries/Ppm.sol";
-import {StakeHistory} from "./libraries/StakeHistory.sol";
 import {StakePool} from "./libraries/StakePool.sol";
 import {BondingState} from "./BondingState.sol";
 
 /// @title The terms of orchestrators and the parameters of all
 abstract contract BondingTerms is IBondingExtension, BondingState {
     using SafeCast for uint256;
-    using StakeHistory for StakePool.Account;
-    using StakePool for StakePool.Account;
     using StakePool for StakePool.Pool;
 
     /// @inheritdoc IBondingExtension
@@ -36,27 +33,6 @@ abstract contract BondingTerms is IBondingExtension, BondingState {
     function setNumActiveTranscoders(uint256 count) external onlyOwner {
         _maxSetSize = _bounded(count, 1, MAX_SET_SIZE).toUint16();
         emit ParameterSet("numActiveTranscoders", count);
-    }
-
-    /// @inheritdoc IBondingExtension
-    function transferBond(address receiver, uint256 amount) external whenNotPaused {
-        StakePool.Account storage account = _accounts[msg.sender];
-        StakePool.Account storage other = _accounts[receiver];
-        uint32 id = account.delegateId;
-        if (id == 0) revert NotBonded(msg.sender);
-        if (id == account.ownId) revert OrchestratorCannotDelegate(msg.sender);
-        if (other.delegateId != id || receiver == msg.sender) revert NotOfTheSamePool(receiver, _orchestrators[id]);
-        _claim(other, receiver);
-        (StakePool.Touched memory t, StakePool.Settled memory s) = _claim(account, msg.sender);
-        uint256 stake = StakePool.stakeOf(t, s);
-        if (amount == 0 || amount > stake) revert BadAmount(amount, stake);
-        _checkFree(account, amount, stake);
-        account.move(other, t, s, amount, _round);
-        if (amount == stake) {
-            account.recordAccount(_round);
-            account.delegateId = 0;
-        }
-        emit TransferBond(msg.sender, receiver, amount);
     }
 
     function _setTerms(uint256 rewardCut, uint256 feeShare, address hint) private {

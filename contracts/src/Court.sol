@@ -64,6 +64,14 @@ contract Court is CourtJury, Proxy {
             if (!_schedule(dispute, d.jury)) revert RoundEnding(_roundEnd());
             return;
         }
+        if (_isCutOff(jury)) {
+            _void[d.jury] = true;
+            emit JuryVoided(dispute, d.jury);
+            // It had no chance: its draw does not count.
+            --d.draws;
+            _newJury(dispute, jury.size);
+            return;
+        }
         bool short = block.number > jury.claimUntil && !_isQuorate(jury.seats, jury.size);
         bool all = block.number > jury.commitUntil && _votes(jury) == jury.seats;
         if (!short && !all) _window(uint256(jury.revealUntil) + 1, type(uint256).max);
@@ -77,7 +85,7 @@ contract Court is CourtJury, Proxy {
     function appeal(uint256 dispute) external whenNotPaused {
         Dispute storage d = _disputes[dispute];
         if (d.status != Status.Decided) revert WrongStatus(dispute, d.status);
-        _window(0, d.appealUntil);
+        _window(0, _appealEnd(d));
         uint256 bond = 2 * uint256(d.bond);
         (d.appellant, d.appealBond, d.status) = (msg.sender, bond.toUint96(), Status.Appealed);
         (d.firstVerdict, d.appealUntil, d.draws) = (d.verdict, 0, 0);
@@ -90,7 +98,7 @@ contract Court is CourtJury, Proxy {
     function execute(uint256 dispute) external whenNotPaused {
         Dispute storage d = _disputes[dispute];
         if (d.status != Status.Decided) revert WrongStatus(dispute, d.status);
-        _window(uint256(d.appealUntil) + 1, type(uint256).max);
+        _window(_appealEnd(d) + 1, type(uint256).max);
         d.status = Status.Closed;
         delete _inDispute[_evidenceKey(d)];
         _payAppeal(d);

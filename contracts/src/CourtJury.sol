@@ -22,7 +22,7 @@ abstract contract CourtJury is ICourtTrials, CourtState {
     function claimSeat(uint256 dispute) external whenNotPaused returns (uint256 seats) {
         Dispute storage d = _judged(dispute);
         uint256 id = d.jury;
-        Jury storage jury = _juries[id];
+        Jury storage jury = _sitting(id);
         _window(uint256(jury.seedBlock) + 1, jury.claimUntil);
         if (_isParty(d, msg.sender)) revert PartyToDispute(msg.sender);
         Seat storage seat = _seats[id][msg.sender];
@@ -43,7 +43,7 @@ abstract contract CourtJury is ICourtTrials, CourtState {
     /// @inheritdoc ICourtTrials
     function commitVote(uint256 dispute, bytes32 commitment) external whenNotPaused {
         uint256 id = _judged(dispute).jury;
-        _window(0, _juries[id].commitUntil);
+        _window(0, _sitting(id).commitUntil);
         Seat storage seat = _seat(id, msg.sender);
         if (seat.commitment != 0) revert AlreadyDone(id, msg.sender);
         if (commitment == 0) revert WrongCommitment(0, 0);
@@ -54,7 +54,7 @@ abstract contract CourtJury is ICourtTrials, CourtState {
     /// @inheritdoc ICourtTrials
     function revealVote(uint256 dispute, Verdict verdict, bytes32 salt) external whenNotPaused {
         uint256 id = _judged(dispute).jury;
-        Jury storage jury = _juries[id];
+        Jury storage jury = _sitting(id);
         _window(uint256(jury.commitUntil) + 1, jury.revealUntil);
         Seat storage seat = _seat(id, msg.sender);
         if (seat.vote != Verdict.None) revert AlreadyDone(id, msg.sender);
@@ -74,6 +74,7 @@ abstract contract CourtJury is ICourtTrials, CourtState {
         Jury storage jury = _juries[id];
         Dispute storage d = _disputes[jury.dispute];
         if (d.status != Status.Closed) revert WrongStatus(jury.dispute, d.status);
+        if (_void[id]) revert JuryIsVoid(id);
         Seat storage seat = _seat(id, juror);
         if (seat.settled) revert AlreadyDone(id, juror);
         seat.settled = true;
@@ -89,7 +90,7 @@ abstract contract CourtJury is ICourtTrials, CourtState {
         Dispute storage d = _disputes[dispute];
         uint256 id = d.jury;
         Jury storage jury = _juries[id];
-        bool open = d.status == Status.Judging || d.status == Status.Appealed;
+        bool open = (d.status == Status.Judging || d.status == Status.Appealed) && !_isCutOff(jury);
         if (!open || block.number <= jury.seedBlock || block.number > jury.claimUntil) return 0;
         if (_isParty(d, account) || roundsManager.lastInitializedRound() != jury.round) return 0;
         bool drawn = jury.seed != 0;
@@ -148,6 +149,12 @@ abstract contract CourtJury is ICourtTrials, CourtState {
     function _judged(uint256 dispute) internal view returns (Dispute storage d) {
         d = _disputes[dispute];
         if (d.status != Status.Judging && d.status != Status.Appealed) revert WrongStatus(dispute, d.status);
+    }
+
+    /// @dev A jury that no pause has cut off.
+    function _sitting(uint256 id) private view returns (Jury storage jury) {
+        jury = _juries[id];
+        if (_isCutOff(jury)) revert JuryIsVoid(id);
     }
 
     function _seat(uint256 id, address juror) private view returns (Seat storage seat) {

@@ -83,6 +83,19 @@ contract CourtRecords is ICourtRecords, CourtState {
     }
 
     /// @inheritdoc ICourtRecords
+    function isVoid(uint256 jury) external view returns (bool) {
+        Jury storage j = _juries[jury];
+        Dispute storage d = _disputes[j.dispute];
+        bool sits = d.jury == jury && (d.status == Status.Judging || d.status == Status.Appealed);
+        return _void[jury] || (sits && _isCutOff(j));
+    }
+
+    /// @inheritdoc ICourtRecords
+    function appealEnd(uint256 dispute) external view returns (uint256) {
+        return _appealEnd(_disputes[dispute]);
+    }
+
+    /// @inheritdoc ICourtRecords
     function disputeCount() external view returns (uint256) {
         return _disputeCount;
     }

@@ -12,12 +12,15 @@ import {IRoundsManager} from "./interfaces/IRoundsManager.sol";
 import {IServiceRegistry} from "./interfaces/IServiceRegistry.sol";
 import {Ppm} from "./libraries/Ppm.sol";
 import {Receipts} from "./libraries/Receipts.sol";
+import {Timeline} from "./libraries/Timeline.sol";
+import {Managed} from "./Managed.sol";
 import {Upgradeable} from "./Upgradeable.sol";
 
 /// @title What the court remembers, and what both of its parts do with it
 abstract contract CourtState is ICourtTypes, Upgradeable {
     using Receipts for TranscodeReceipt;
     using SafeCast for uint256;
+    using Timeline for mapping(uint256 index => Timeline.Entry end);
 
     /// @notice The contracts that this one works with.
     struct Siblings {
@@ -34,6 +37,7 @@ abstract contract CourtState is ICourtTypes, Upgradeable {
 
     uint64 internal _disputeCount;
     uint64 internal _juryCount;
+    uint32 private _pauseCount;
     Parameters internal _parameters;
     mapping(uint256 id => Dispute dispute) internal _disputes;
     mapping(uint256 id => Jury jury) internal _juries;
@@ -41,13 +45,50 @@ abstract contract CourtState is ICourtTypes, Upgradeable {
     mapping(bytes32 evidenceKey => uint256 dispute) internal _inDispute;
     mapping(bytes32 faultKey => bool punished) internal _punished;
     mapping(address account => uint256 amount) internal _pending;
-    uint256[40] private __gap;
+    /// @dev Juries that a pause has kept from their work.
+    mapping(uint256 jury => bool voided) internal _void;
+    /// @dev By the blocks in which pauses began: those in which they ended, the largest number while one lasts.
+    mapping(uint256 index => Timeline.Entry end) private _pauses;
+    uint256[38] private __gap;
 
     constructor(address controller_, Siblings memory siblings) Upgradeable(controller_) {
         token = siblings.token;
         bondingManager = siblings.bondingManager;
         roundsManager = siblings.roundsManager;
         serviceRegistry = siblings.serviceRegistry;
+    }
+
+    /// @notice Takes the fuse's state, and notes when it changes: windows that it cuts off are opened again.
+    function setPaused(bool paused_) public override {
+        bool changes = paused_ != _paused;
+        super.setPaused(paused_);
+        if (!changes) return;
+        uint256 count = _pauseCount;
+        uint256 from = paused_ ? block.number : _pauses[count - 1].time;
+        _pauseCount = uint32(_pauses.note(count, from, paused_ ? type(uint208).max : block.number));
+    }
+
+    /// @dev The end of the last pause that began in block `until` or before; 0: there was none.
+    function _lastPause(uint256 until) internal view returns (uint256) {
+        return _pauses.before(_pauseCount, until + 1);
+    }
+
+    /// @dev A pause has lain in a jury's windows, or still does.
+    function _isCutOff(Jury storage jury) internal view returns (bool) {
+        uint256 seedBlock = jury.seedBlock;
+        return seedBlock != 0 && _lastPause(jury.revealUntil) > seedBlock;
+    }
+
+    /// @dev Last block in which a verdict can be appealed: a pause in the window starts it again. 0: it is final.
+    function _appealEnd(Dispute storage d) internal view returns (uint256 end) {
+        end = d.appealUntil;
+        if (end == 0) return 0;
+        uint256 length = _parameters.appealBlocks;
+        uint256 again = _lastPause(end) + length;
+        while (again > end) {
+            end = again;
+            again = _lastPause(end) + length;
+        }
     }
 
     /// @dev What a juror commits to.

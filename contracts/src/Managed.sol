@@ -36,7 +36,7 @@ abstract contract Managed is IManaged {
     }
 
     /// @inheritdoc IManaged
-    function setPaused(bool paused_) external only(controller) {
+    function setPaused(bool paused_) public virtual only(controller) {
         _paused = paused_;
     }
 

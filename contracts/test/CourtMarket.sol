@@ -4,6 +4,11 @@ pragma solidity 0.8.37;
 import {ICourtTypes} from "../src/interfaces/ICourtTypes.sol";
 import {Market} from "./Market.sol";
 
+/// @dev The optimizer takes `block.number` for constant within a call.
+interface IHeight {
+    function getBlockNumber() external view returns (uint256);
+}
+
 /// @dev A market with four orchestrators of equal stake, one of which is going to be accused, and the steps of a dispute.
 abstract contract CourtMarket is Market {
     uint256 internal constant ACCUSED_KEY = 0xACC;
@@ -22,6 +27,10 @@ abstract contract CourtMarket is Market {
         }
         nextRound();
         equip(CHALLENGER);
+    }
+
+    function height() internal view returns (uint256) {
+        return IHeight(address(vm)).getBlockNumber();
     }
 
     /// @dev Tokens for bonds, and the allowance.

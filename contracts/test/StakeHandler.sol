@@ -262,8 +262,11 @@ contract StakeHandler is Market {
             uint256 loss = answers[i] * ppm / 1e6;
             if (loss > bonded[i]) loss = bonded[i];
             if (d.bondedAmount + loss > bonded[i] + ROUNDING) broken = "a moved bond escaped";
-            if (d.delegateAddress != account) _due[i] += bonded[i] - d.bondedAmount;
-            else if (d.bondedAmount == 0) _due[i] = 0;
+            if (d.delegateAddress == account) {
+                if (d.bondedAmount == 0) _due[i] = 0;
+            } else if (d.bondedAmount + ROUNDING < bonded[i]) {
+                _due[i] += bonded[i] - d.bondedAmount - ROUNDING;
+            }
         }
     }
 

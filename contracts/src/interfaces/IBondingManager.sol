@@ -44,6 +44,12 @@ interface IBondingStake is IBondingTypes {
     /// @notice As `rebondFromUnbonded`, with a neighbour that `to` will have.
     function rebondFromUnbondedWithHint(address to, uint256 lockId, address hint) external;
 
+    /// @notice Gives `amount` of the caller's bond to another delegator of the same orchestrator.
+    /// @dev It stays in its pool: it keeps earning, and it keeps answering for the orchestrator. So there is no place
+    /// in the set to find. The receiver agrees by being bonded there: nobody sets another's delegate. An orchestrator's
+    /// own stake cannot be given away.
+    function transferBond(address receiver, uint256 amount) external;
+
     /// @notice Pays a lock's stake out.
     function withdrawStake(uint256 lockId) external;
 
@@ -77,12 +83,6 @@ interface IBondingExtension is IBondingTypes {
     /// @dev After the first call, what is worse for delegators holds only when an unbonding period has passed, so that
     /// they can leave first; what is better holds at once. A new call replaces terms that are waiting.
     function transcoder(uint256 rewardCut, uint256 feeShare) external;
-
-    /// @notice Gives `amount` of the caller's bond to another delegator of the same orchestrator.
-    /// @dev It stays in its pool: it keeps earning, and it keeps answering for the orchestrator. So there is no place
-    /// in the set to find. The receiver agrees by being bonded there: nobody sets another's delegate. An orchestrator's
-    /// own stake cannot be given away.
-    function transferBond(address receiver, uint256 amount) external;
 
     /// @notice As `transcoder`, with a neighbour that the caller will have.
     function transcoderWithHint(uint256 rewardCut, uint256 feeShare, address hint) external;

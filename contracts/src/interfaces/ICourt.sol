@@ -22,16 +22,17 @@ interface ICourtTrials is ICourtTypes {
     function revealVote(uint256 dispute, Verdict verdict, bytes32 salt) external;
 
     /// @notice Moves a dispute on: names a seed block, counts votes, or draws again. Anybody may call it.
+    /// @dev A jury with a pause in its windows is void: another one is drawn at once, and the draw does not count.
     function advance(uint256 dispute) external;
 
-    /// @notice Appeals a verdict, once, and takes twice the bond. Anybody may.
+    /// @notice Appeals a verdict, once, and takes twice the bond. Anybody may, up to `appealEnd`.
     function appeal(uint256 dispute) external;
 
     /// @notice Carries a final verdict out. Anybody may call it.
     function execute(uint256 dispute) external;
 
     /// @notice Pays a juror of a closed dispute, or slashes it for its absence or for a false vote: the caller gets
-    /// half of that. Anybody may call it.
+    /// a tenth of that. Anybody may call it. Jurors of a void jury have nothing to get and nothing to fear.
     function settleJuror(uint256 jury, address juror) external;
 
     /// @notice Pays out what the caller has to get.
@@ -75,6 +76,14 @@ interface ICourtRecords is ICourtTypes {
     /// @notice A juror's part in a jury.
     function getSeat(uint256 jury, address juror) external view returns (Seat memory);
 
+    /// @notice Whether a pause has kept a jury from its work: it takes no claims and votes any more, is neither paid nor
+    /// fined, and the next `advance` draws another one.
+    function isVoid(uint256 jury) external view returns (bool);
+
+    /// @notice Last block in which a dispute's verdict can be appealed; 0: it cannot. It is the dispute's `appealUntil`
+    /// unless a pause lay in the window: that starts it again, in full and by the present parameters.
+    function appealEnd(uint256 dispute) external view returns (uint256);
+
     /// @notice Number of disputes so far.
     function disputeCount() external view returns (uint256);
 
@@ -112,5 +121,7 @@ interface ICourtRecords is ICourtTypes {
 /// counted by stake that was fixed before the seed block was named, because claims end within the round. A draw
 /// that too few claim, or that is not decided by a majority, is repeated with another block.
 ///
-/// Windows are counted in blocks; a window's last block belongs to it.
+/// Windows are counted in blocks; a window's last block belongs to it. A pause takes nothing from anybody: a jury whose
+/// windows it touched is void and another one is drawn, and a window for an appeal begins again. What it does not stop is
+/// the count of rounds: receipts age, and stake that unbonds ripens.
 interface ICourt is ICourtTrials, ICourtRecords {}

@@ -179,6 +179,8 @@ interface ICourtTypes {
     );
     /// @notice A jury is to be drawn by the hash of `seedBlock`; 0: the next round must begin first.
     event JuryScheduled(uint256 indexed dispute, uint256 indexed jury, uint256 seedBlock, uint256 size);
+    /// @notice A pause lay in a jury's windows: it is void, and another one is drawn.
+    event JuryVoided(uint256 indexed dispute, uint256 indexed jury);
     /// @notice A juror took its seats.
     event SeatClaimed(uint256 indexed dispute, uint256 indexed jury, address indexed juror, uint256 seats);
     /// @notice A juror committed to a vote.
@@ -232,6 +234,8 @@ interface ICourtTypes {
     error NoSeat(uint256 jury, address account);
     /// @notice The seats are claimed, the vote is committed, or the juror is settled already.
     error AlreadyDone(uint256 jury, address account);
+    /// @notice A pause lay in the jury's windows; `advance` draws another one, and nobody is paid or fined for this one.
+    error JuryIsVoid(uint256 jury);
     /// @notice A vote is one of the three verdicts.
     error BadVerdict();
     /// @notice The vote is not the one that was committed to.

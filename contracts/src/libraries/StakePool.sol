@@ -2,9 +2,9 @@
 pragma solidity 0.8.37;
 
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
-import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
 import {Ppm} from "./Ppm.sol";
 import {StakeHistory} from "./StakeHistory.sol";
+import {Timeline} from "./Timeline.sol";
 
 /// @title The stake behind one orchestrator, as shares of a pool
 /// @dev Rewards raise what a share is worth, fees raise what a share has earned, a slash lowers what a share is worth:
@@ -40,12 +40,13 @@ library StakePool {
     /// @param marked It was slashed or jailed: the slot of `factor` must be read.
     /// @param factor What is left of a unit that has waited or unbonded since the epoch's begin.
     /// @param termsRound Round from which the next terms hold, or 0.
-    /// @param slashes By rounds: where slashes left factor and epoch, for stake that was moved away.
+    /// @param slashes Factor and epoch by the rounds of slashes, for stake that was moved away.
     struct Pool {
         uint96 stake;
         uint96 waiting;
         uint32 waitingRound;
         bool ready;
+        uint24 slashCount;
         uint120 shares;
         uint96 unbonding;
         uint32 changeRound;
@@ -68,7 +69,7 @@ library StakePool {
         mapping(uint256 round => Conversion conversion) conversions;
         mapping(uint256 epoch => Wipe wipe) wipes;
         mapping(uint256 place => PoolState state) history;
-        Checkpoints.Trace224 slashes;
+        mapping(uint256 index => Timeline.Entry left) slashes;
     }
 
     /// @dev How stake that arrived in a round became shares: shares per unit that came in at the full factor, and what

@@ -228,17 +228,21 @@ async fn a_move_says_before_what_answers_until_when_and_is_shown_until_then() {
     let (from, to) = (market.orchestrator(0), market.orchestrator(1));
     market.done(&["stake", "bond", "2 MILL", "--to", &from, "--yes"]);
     let until = 2 + UNBONDING;
-    let told = format!("2 MILL (2000000000000000000 wei) of it answers for {from} too until round {until}, in");
+    let told =
+        format!("2 MILL (2000000000000000000 wei) of it answers for {from} too until round {until}, in");
     let dry = market.done(&["stake", "move", "--to", &to, "--dry-run"]);
     assert!(dry.contains(&told), "{dry}");
     let bond = market.done(&["stake", "bond", "1 MILL", "--to", &to, "--dry-run"]);
     assert!(bond.contains(&told), "{bond}");
     let value = market.json(&["stake", "move", "--to", &to, "--yes"]);
     assert_eq!(value["facts"]["answers_until_round"], until);
-    let record = serde_json::json!({ "from": from, "amount": tokens(2).to_string(), "until_round": until });
+    let account = market.orchestrators[0].address();
+    let record =
+        serde_json::json!({ "from": account, "amount": tokens(2).to_string(), "until_round": until });
     assert_eq!(market.json(&["stake", "show"])["redelegation"], record);
     let text = market.done(&["stake", "show"]);
-    let line = format!("moved     2 MILL (2000000000000000000 wei) answers for {from} too until round {until}");
+    let line =
+        format!("moved     2 MILL (2000000000000000000 wei) answers for {from} too until round {until}");
     assert!(text.contains(&line), "{text}");
     market.done(&["stake", "bond", "1 MILL", "--yes"]);
     let (code, text) = market.refused(&["stake", "unbond", "all", "--yes"]);

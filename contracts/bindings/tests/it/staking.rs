@@ -21,6 +21,30 @@ async fn unbonded_stake_comes_back_after_the_unbonding_period() {
 }
 
 #[tokio::test]
+async fn a_moved_bond_answers_for_the_orchestrator_that_it_left_for_an_unbonding_period() {
+    let stage = Stage::set().await;
+    let (left, reached) = (stage.orchestrator(2, 100).await, stage.orchestrator(3, 100).await);
+    let delegator = stage.client(4).await;
+    let me = delegator.address().unwrap();
+    stage.owner.transfer_tokens(me, wei(UNIT) * wei(5)).await.unwrap();
+    delegator.bond(wei(UNIT) * wei(4), left.address().unwrap()).await.unwrap();
+    assert_eq!(stage.owner.redelegation(me).await.unwrap(), None);
+    let round = stage.owner.round_info().await.unwrap().last_initialized;
+    delegator.bond(wei(UNIT), reached.address().unwrap()).await.unwrap();
+    let moved = stage.owner.redelegation(me).await.unwrap().unwrap();
+    assert_eq!((moved.from, moved.amount), (left.address().unwrap(), wei(UNIT) * wei(4)));
+    assert_eq!(moved.until, round + stage.params.unbonding_rounds);
+    let error = delegator.unbond(wei(UNIT) * wei(2)).await.unwrap_err();
+    let free = format!("reverted: StakeAnswers({UNIT}, {})", moved.until);
+    assert!(error.to_string().ends_with(&free), "{error}");
+    for _ in 0..stage.params.unbonding_rounds {
+        stage.next_round().await;
+    }
+    assert_eq!(stage.owner.redelegation(me).await.unwrap(), None);
+    delegator.unbond(wei(UNIT) * wei(5)).await.unwrap();
+}
+
+#[tokio::test]
 async fn rebonded_stake_counts_again() {
     let stage = Stage::set().await;
     let orchestrator = stage.orchestrator(2, 100).await;
