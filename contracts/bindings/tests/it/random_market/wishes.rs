@@ -44,10 +44,11 @@ fn orchestrator() -> impl Strategy<Value = Who> {
     1..=ORCHESTRATORS
 }
 
-/// Tokens to put in: whole ones, and now and then the least there is.
+/// Tokens to put in, so that nothing divides evenly, and now and then the least there is.
 fn tokens_in() -> impl Strategy<Value = Amount> {
     prop_oneof![
-        6 => (1_u64..1_000_000).prop_map(|milli| Amount::Just(wei(UNIT / 1_000) * wei(milli))),
+        6 => (1_u64..1_000_000, 0_u64..1_000_000)
+            .prop_map(|(milli, grain)| Amount::Just(wei(UNIT / 1_000) * wei(milli) + wei(grain))),
         1 => Just(Amount::Just(U256::ONE)),
         1 => Just(Amount::Just(U256::ZERO)),
         1 => Just(Amount::Beyond(1)),
