@@ -16,5 +16,6 @@ mod proxy;
 mod random_market;
 mod stage;
 mod staking;
+mod tally;
 mod tickets;
 mod whole_life;

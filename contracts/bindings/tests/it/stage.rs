@@ -9,8 +9,8 @@ use alloy::{
     sol_types::{SolStruct, eip712_domain},
 };
 use framemill_contracts::{
-    Anvil, AnvilConfig, ChainClient, ChainConfig, CourtParams, CourtReceipt, DeployParams, Deployment, PrivateKeySigner, Redemption,
-    Registration, RoundInfo, deploy,
+    Anvil, AnvilConfig, ChainClient, ChainConfig, CourtParams, CourtReceipt, DeployParams, Deployment,
+    PrivateKeySigner, Redemption, Registration, RoundInfo, deploy,
 };
 
 sol! {
@@ -199,15 +199,15 @@ pub(crate) fn registration(stake: U256) -> Registration {
     }
 }
 
-/// Windows of a few blocks, for who does all that a window needs in one: so rounds and unbonding can be short.
+/// Windows of one block, for who does in one all that a window is for: so rounds and unbonding can be short.
 pub(crate) fn short_trials() -> CourtParams {
     CourtParams {
         statute_rounds: 1,
         seed_delay: 1,
-        claim_blocks: 2,
-        commit_blocks: 2,
-        reveal_blocks: 2,
-        appeal_blocks: 2,
+        claim_blocks: 1,
+        commit_blocks: 1,
+        reveal_blocks: 1,
+        appeal_blocks: 1,
         ..CourtParams::devnet()
     }
 }

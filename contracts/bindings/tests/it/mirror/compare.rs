@@ -77,8 +77,7 @@ impl Mirror<'_> {
 
     async fn compare_tokens(&self) {
         let at = self.fleet.stage.deployment;
-        let balances: Vec<_> =
-            self.everybody().map(|account| Protocol::balanceOfCall { account }).collect();
+        let balances: Vec<_> = self.everybody().map(|account| Protocol::balanceOfCall { account }).collect();
         assert_eq!(self.fleet.views(at.token, &balances).await, self.model.tokens.accounts, "tokens");
         let owed: Vec<_> = self.everybody().map(|account| Protocol::pendingCall { account }).collect();
         let found = self.fleet.views(at.court, &owed).await;
@@ -124,10 +123,8 @@ impl Mirror<'_> {
 
     async fn compare_senders(&self) {
         let senders: Vec<Who> = self.model.broker.funds.keys().copied().collect();
-        let calls: Vec<_> = senders
-            .iter()
-            .map(|who| Protocol::getSenderInfoCall { account: self.address(*who) })
-            .collect();
+        let calls: Vec<_> =
+            senders.iter().map(|who| Protocol::getSenderInfoCall { account: self.address(*who) }).collect();
         let found = self.fleet.views(self.fleet.stage.deployment.ticket_broker, &calls).await;
         for (who, found) in senders.into_iter().zip(found) {
             let funds = &self.model.broker.funds[&who];
@@ -166,7 +163,11 @@ impl Mirror<'_> {
         let everybody: Vec<Address> = self.everybody().chain([at.ticket_broker]).collect();
         let held: U256 = self.fleet.wei_of(&everybody).await.into_iter().sum();
         let begun: U256 = self.fleet.wei.iter().copied().sum();
-        assert_eq!(held + tips + self.fleet.books.burnt, begun, "wei held, tipped and burnt, wei at the beginning");
+        assert_eq!(
+            held + tips + self.fleet.books.burnt,
+            begun,
+            "wei held, tipped and burnt, wei at the beginning"
+        );
     }
 
     fn orchestrator(&self, id: PoolId) -> Address {

@@ -177,6 +177,11 @@ impl Model {
         claims.into_iter().flat_map(BTreeMap::values).copied().sum()
     }
 
+    /// Wei that recipients got out of reserves.
+    pub(crate) fn paid_from_reserves(&self) -> U256 {
+        self.broker.claims.values().flat_map(BTreeMap::values).copied().sum()
+    }
+
     /// The broker holds what senders have there and what it owes to stakers, but for rounding.
     pub(super) fn audit_broker(&self) {
         let funds: U256 = self.broker.funds.values().map(|funds| funds.deposit + funds.reserve).sum();

@@ -18,8 +18,8 @@ mod fine;
 mod minter;
 mod moved;
 mod ops;
-mod slash;
 mod set;
+mod slash;
 mod stake;
 mod terms;
 

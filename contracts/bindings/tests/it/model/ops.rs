@@ -31,39 +31,142 @@ impl Amount {
 /// One step. Accounts are named by their numbers, amounts are resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
-    Bond { who: Who, amount: U256, to: Who },
-    Unbond { who: Who, amount: U256 },
-    Rebond { who: Who, lock: usize },
-    RebondFromUnbonded { who: Who, to: Who, lock: usize },
-    WithdrawStake { who: Who, lock: usize },
-    WithdrawFees { who: Who, amount: U256 },
-    Claim { who: Who },
-    TransferBond { who: Who, to: Who, amount: U256 },
-    Settle { who: Who, account: Who },
-    Reward { who: Who },
-    Terms { who: Who, cut: u32, share: u32 },
-    Fund { who: Who, deposit: U256, reserve: U256 },
-    Unlock { who: Who },
-    CancelUnlock { who: Who },
-    WithdrawFunds { who: Who },
-    Redeem { who: Who, wins: Vec<Win> },
-    PayTreasury { who: Who },
+    Bond {
+        who: Who,
+        amount: U256,
+        to: Who,
+    },
+    Unbond {
+        who: Who,
+        amount: U256,
+    },
+    Rebond {
+        who: Who,
+        lock: usize,
+    },
+    RebondFromUnbonded {
+        who: Who,
+        to: Who,
+        lock: usize,
+    },
+    WithdrawStake {
+        who: Who,
+        lock: usize,
+    },
+    WithdrawFees {
+        who: Who,
+        amount: U256,
+    },
+    Claim {
+        who: Who,
+    },
+    TransferBond {
+        who: Who,
+        to: Who,
+        amount: U256,
+    },
+    Settle {
+        who: Who,
+        account: Who,
+    },
+    Reward {
+        who: Who,
+    },
+    Terms {
+        who: Who,
+        cut: u32,
+        share: u32,
+    },
+    Fund {
+        who: Who,
+        deposit: U256,
+        reserve: U256,
+    },
+    Unlock {
+        who: Who,
+    },
+    CancelUnlock {
+        who: Who,
+    },
+    WithdrawFunds {
+        who: Who,
+    },
+    Redeem {
+        who: Who,
+        wins: Vec<Win>,
+    },
+    PayTreasury {
+        who: Who,
+    },
     /// By an account that the owner has named as the court.
-    Slash { judge: Who, accused: Who, finder: Who, ppm: u32, finder_ppm: u32 },
-    Jail { judge: Who, accused: Who, rounds: u32 },
-    Pause { owner: Who },
-    Unpause { owner: Who },
-    BeginRound { who: Who, round: u64 },
-    Report { who: Who, accused: Who, fault: Fault },
-    OpenDispute { who: Who, accused: Who, fault: Fault },
-    ClaimSeat { who: Who, address: Address, dispute: usize, seed: B256 },
-    CommitVote { who: Who, dispute: usize, verdict: Verdict },
-    RevealVote { who: Who, dispute: usize, verdict: Verdict },
-    CountVotes { who: Who, dispute: usize },
-    Appeal { who: Who, dispute: usize },
-    Execute { who: Who, dispute: usize },
-    SettleJuror { who: Who, jury: usize, juror: Who },
-    WithdrawFromCourt { who: Who },
+    Slash {
+        judge: Who,
+        accused: Who,
+        finder: Who,
+        ppm: u32,
+        finder_ppm: u32,
+    },
+    Jail {
+        judge: Who,
+        accused: Who,
+        rounds: u32,
+    },
+    Pause {
+        owner: Who,
+    },
+    Unpause {
+        owner: Who,
+    },
+    BeginRound {
+        who: Who,
+        round: u64,
+    },
+    Report {
+        who: Who,
+        accused: Who,
+        fault: Fault,
+    },
+    OpenDispute {
+        who: Who,
+        accused: Who,
+        fault: Fault,
+    },
+    ClaimSeat {
+        who: Who,
+        address: Address,
+        dispute: usize,
+        seed: B256,
+    },
+    CommitVote {
+        who: Who,
+        dispute: usize,
+        verdict: Verdict,
+    },
+    RevealVote {
+        who: Who,
+        dispute: usize,
+        verdict: Verdict,
+    },
+    CountVotes {
+        who: Who,
+        dispute: usize,
+    },
+    Appeal {
+        who: Who,
+        dispute: usize,
+    },
+    Execute {
+        who: Who,
+        dispute: usize,
+    },
+    SettleJuror {
+        who: Who,
+        jury: usize,
+        juror: Who,
+    },
+    WithdrawFromCourt {
+        who: Who,
+    },
 }
 
 /// What the contract says of an account before its step.

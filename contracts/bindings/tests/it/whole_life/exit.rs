@@ -73,7 +73,9 @@ impl Life<'_> {
     pub(super) async fn settle_up(&mut self) {
         self.mirror.compare().await;
         let model = &self.mirror.model;
-        assert!((0..ACCOUNTS).all(|who| model.stake(who).is_zero() && model.fees(who) <= model.fee_slack(who)));
+        assert!(
+            (0..ACCOUNTS).all(|who| model.stake(who).is_zero() && model.fees(who) <= model.fee_slack(who))
+        );
         assert!(model.court.pending.is_empty());
         let shares: u64 = model.pools.iter().map(|pool| pool.rounded).sum();
         let slashes = U256::from(model.stakers.iter().map(|staker| staker.locks.len()).sum::<usize>());
@@ -83,6 +85,7 @@ impl Life<'_> {
         let slack: U256 = (0..ACCOUNTS).map(|who| model.fee_slack(who)).sum();
         assert!(wei <= slack, "{wei} wei are left, rounding explains {slack}");
         println!("left by rounding: {tokens} base units of stake, {wei} wei of fees");
+        println!("{}", self.mirror.tally);
         self.mirror.count_everything().await;
     }
 }

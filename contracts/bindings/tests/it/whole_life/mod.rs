@@ -33,8 +33,41 @@ const EQUIVOCATOR: Who = 3;
 const CONVICTED: Who = 5;
 const CLEARED: Who = 8;
 
+/// What this life has seen, refusals among it.
+const REACHED: [(&str, &str); 24] = [
+    ("Bond", "done"),
+    ("Bond", "StillLocked"),
+    ("Unbond", "done"),
+    ("Unbond", "StakeAnswers"),
+    ("TransferBond", "done"),
+    ("Rebond", "done"),
+    ("RebondFromUnbonded", "done"),
+    ("WithdrawStake", "StillLocked"),
+    ("WithdrawStake", "done"),
+    ("WithdrawFees", "done"),
+    ("Settle", "done"),
+    ("Reward", "done"),
+    ("Reward", "NotActive"),
+    ("Reward", "Jailed"),
+    ("Terms", "done"),
+    ("Win", "paid"),
+    ("Win", "InsufficientFunds"),
+    ("Win", "RecipientInactive"),
+    ("Claim", "Paused"),
+    ("ClaimSeat", "done"),
+    ("ClaimSeat", "NoSeat"),
+    ("SettleJuror", "done"),
+    ("WithdrawFromCourt", "done"),
+    ("PayTreasury", "done"),
+];
+
 fn orchestrators() -> std::ops::Range<Who> {
     1..FIRST_DELEGATOR
+}
+
+/// Twenty orchestrators have too little for the set.
+fn is_small(orchestrator: Who) -> bool {
+    orchestrator.is_multiple_of(6)
 }
 
 fn delegators() -> std::ops::Range<Who> {
@@ -70,7 +103,7 @@ impl Dice {
 
 fn params() -> DeployParams {
     DeployParams {
-        round_length: 12,
+        round_length: 8,
         sender_unlock_rounds: 5,
         treasury_share_ppm: 100_000,
         // The treasury is full after two dozen rounds.
@@ -108,14 +141,17 @@ async fn every_wei_and_every_token_of_a_whole_life_is_accounted_for() {
     }
     life.leave().await;
     life.settle_up().await;
+    life.mirror.tally.require(&REACHED);
+    assert!(!life.mirror.model.paid_from_reserves().is_zero(), "a reserve has paid");
+    let ever_active = life.mirror.model.pools.iter().filter(|pool| pool.active_from > 3).count();
+    assert!(ever_active > 10, "{ever_active} orchestrators came into the set later");
 }
 
 impl Life<'_> {
     /// Everybody bonds, twenty orchestrators too little for the set.
     async fn found(&mut self) {
         for who in orchestrators() {
-            let outside = who % 6 == 0;
-            let stake = if outside { 50 + self.dice.below(50) } else { 2_000 + self.dice.below(2_000) };
+            let stake = if is_small(who) { 50 + self.dice.below(50) } else { 2_000 + self.dice.below(2_000) };
             let amount = self.grain(stake);
             self.mirror.plan(Op::Bond { who, amount, to: who });
             let (cut, share) = (self.dice.below(300_000), 400_000 + self.dice.below(600_000));
@@ -125,7 +161,7 @@ impl Life<'_> {
         for who in delegators() {
             let to = loop {
                 let to = self.dice.one_of(orchestrators());
-                if to % 6 != 0 {
+                if !is_small(to) {
                     break to;
                 }
             };
@@ -134,10 +170,11 @@ impl Life<'_> {
             self.mirror.plan(Op::Bond { who, amount, to });
         }
         for who in FIRST_BROADCASTER..CHALLENGER {
-            // The last one's deposit is soon gone.
+            // The last one's deposit is soon gone, and of its reserve a hundredth does not cover every ticket.
             let poor = who + 1 == CHALLENGER;
-            let deposit = wei(UNIT) * wei(if poor { 1 } else { 150 });
-            self.mirror.plan(Op::Fund { who, deposit, reserve: wei(UNIT) * wei(200) });
+            let (deposit, reserve) = if poor { (1, 20) } else { (150, 200) };
+            let (deposit, reserve) = (wei(UNIT) * wei(deposit), wei(UNIT) * wei(reserve));
+            self.mirror.plan(Op::Fund { who, deposit, reserve });
         }
         self.mirror.flush().await;
         assert_eq!(self.mirror.model.set.size(), 100);
@@ -159,8 +196,9 @@ impl Life<'_> {
         self.mirror.flush().await;
     }
 
-    /// A jury finds guilty, and its verdict is carried out.
+    /// A jury finds guilty, and its verdict is carried out. Who has left in between pays its share.
     async fn convict(&mut self) {
+        let runaway = self.run_away(CONVICTED).await;
         let before = self.mirror.model.stake(CONVICTED);
         let dispute = self.accuse(CONVICTED).await;
         self.judge(dispute, Verdict::Guilty).await;
@@ -168,6 +206,23 @@ impl Life<'_> {
         let found = &self.mirror.model.court.disputes[dispute];
         assert_eq!((found.stand, found.verdict), (Stand::Closed, Some(Verdict::Guilty)));
         assert!(self.mirror.model.stake(CONVICTED) < before);
+        let (due, burnt) = (self.mirror.model.due(runaway), self.mirror.model.tokens.burnt);
+        assert!(!due.is_zero());
+        self.mirror.plan(Op::Settle { who: FINDER, account: runaway });
+        self.mirror.flush().await;
+        assert_eq!(self.mirror.model.tokens.burnt - burnt, due);
+    }
+
+    /// A delegator leaves an orchestrator for another.
+    async fn run_away(&mut self, orchestrator: Who) -> Who {
+        let pool = Some(self.pool_of(orchestrator));
+        let stakers = &self.mirror.model.stakers;
+        let who = delegators().find(|who| stakers[*who].delegate == pool && stakers[*who].moved.is_none());
+        let who = who.expect("somebody has not moved yet");
+        let seen = self.mirror.look(&[who]).await[0];
+        self.mirror.plan_seen(Op::Bond { who, amount: U256::ZERO, to: CLEARED }, seen);
+        self.mirror.flush().await;
+        who
     }
 
     /// A jury finds guilty, a larger one does not: nothing is taken.

@@ -147,10 +147,8 @@ impl Life<'_> {
     /// Another delegator of the same pool, or anybody where there is none.
     fn companion_of(&mut self, who: Who) -> Who {
         let pool = self.mirror.model.stakers[who].delegate;
-        let found = delegators().find(|other| {
-            *other != who && self.mirror.model.stakers[*other].delegate == pool
-        });
+        let found =
+            delegators().find(|other| *other != who && self.mirror.model.stakers[*other].delegate == pool);
         found.unwrap_or_else(|| self.dice.one_of(delegators()))
     }
 }
-
