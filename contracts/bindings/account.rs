@@ -38,8 +38,9 @@ const GAS_MARGIN_PERCENT: u64 = 125;
 const SALTS: u64 = 1_000;
 /// An empty transfer needs exactly this.
 const TRANSFER_GAS: u64 = 21_000;
-/// Another process with the same key may take a nonce between the question and the sending, but hardly so often.
-const SEND_TRIES: usize = 3;
+/// Another process with the same key may take a nonce between the question and the sending, once for each thing that it
+/// sends; hardly so often while one of ours is on its way.
+const SEND_TRIES: usize = 16;
 /// Versions of one intent: a fee that rises by an eighth is a thousandfold after 59.
 const MAX_VERSIONS: usize = 64;
 /// Intents remembered: nodes queue 64 transactions of an account, and settled ones are forgotten when they are seen.
