@@ -230,8 +230,10 @@ library StakePool {
         Conversion memory c = pool.conversions[account.waitingRound];
         // A preview has not stored the conversion that it made.
         if (c.price == 0) c = Conversion(uint128(t.price * t.factor / FACTOR), uint128(t.feesPerShare));
-        shares = uint256(account.waiting) * c.price / PRICE;
-        if (pool.marked && account.mark != 0) shares = shares * FACTOR / account.mark;
+        shares = uint256(account.waiting) * c.price;
+        // In one step: what slashes have left of a unit may be small, and rounding would count in such units.
+        if (pool.marked && account.mark != 0) shares = Math.mulDiv(shares, FACTOR, PRICE * account.mark);
+        else shares /= PRICE;
         feesPerShare = c.feesPerShare;
     }
 
