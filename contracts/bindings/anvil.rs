@@ -266,6 +266,10 @@ impl DevChain {
     }
 }
 
+/// States of past blocks that are kept, in memory: twice what a reorganisation may undo. Anvil writes the rest to its user's home
+/// folder otherwise, gigabytes in an hour, and leaves them there when it is killed.
+const KEPT_STATES: usize = 2 * crate::follow::REORG_WINDOW;
+
 fn command(path: &Path, config: &AnvilConfig) -> Command {
     let mut command = Command::new(path);
     command
@@ -273,6 +277,7 @@ fn command(path: &Path, config: &AnvilConfig) -> Command {
         .args(["--chain-id", &config.chain_id.to_string()])
         .args(["--accounts", &config.accounts.to_string()])
         .args(["--balance", &config.balance_ether.to_string()])
+        .args(["--prune-history", &KEPT_STATES.to_string()])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
