@@ -10,6 +10,10 @@ use crate::service::Shared;
 /// Rounds that an orchestrator may be behind or ahead of this side, while news of a new one is on its way.
 const SLACK: u32 = 1;
 
+/// The same while the chain does not answer: as long as tickets of the last round that was seen are usually taken. A receipt of
+/// a far round would be out of the court's reach until then.
+const SLACK_BEHIND: u32 = 2;
+
 /// The chain's round as it was last seen. A receipt of another time must not be taken: nobody could accuse its signer.
 #[derive(Debug, Default)]
 pub(crate) struct RoundClock(Mutex<Seen>);
@@ -22,15 +26,28 @@ struct Seen {
 }
 
 impl RoundClock {
-    /// Rounds that a receipt may name now; `None` before the chain was seen. While the chain does not answer there is no last
-    /// one, since an orchestrator may see it where this side does not.
+    /// Rounds that a receipt may name now; `None` before the chain was seen. While the chain does not answer a later one passes as
+    /// well, since an orchestrator may see it where this side does not.
     pub(crate) fn accepted(&self) -> Option<RangeInclusive<u32>> {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let round = seen.round?;
-        let last = if seen.behind { u32::MAX } else { round.saturating_add(SLACK) };
+        let last = round.saturating_add(if seen.behind { SLACK_BEHIND } else { SLACK });
         // Round 0 is before the first: the court hears nothing about it.
         let first = round.saturating_sub(SLACK).max(round.min(1));
         Some(first..=last)
+    }
+
+    /// Asks the chain; false when it does not answer.
+    pub(crate) async fn look(&self, chain: &ChainClient) -> bool {
+        match chain.round_info().await {
+            Ok(info) => self.see(info.last_initialized),
+            Err(error) => {
+                tracing::debug!(%error, "the round cannot be read");
+                self.fall_behind();
+                return false;
+            }
+        }
+        true
     }
 
     fn see(&self, round: u64) {
@@ -65,17 +82,7 @@ pub(crate) async fn keep_time(shared: Arc<Shared>, chain: ChainClient, mut chang
     let mut ask = true;
     loop {
         if ask {
-            ask = match chain.round_info().await {
-                Ok(info) => {
-                    shared.rounds.see(info.last_initialized);
-                    false
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "the round cannot be read");
-                    shared.rounds.fall_behind();
-                    true
-                }
-            };
+            ask = !shared.rounds.look(&chain).await;
         }
         tokio::select! {
             () = shared.cancel.cancelled() => return,
@@ -105,11 +112,11 @@ mod tests {
     }
 
     #[test]
-    fn later_rounds_pass_while_the_chain_is_silent_and_earlier_ones_never() {
+    fn one_more_round_passes_while_the_chain_is_silent_and_earlier_ones_never() {
         let clock = RoundClock::default();
         clock.see(7);
         assert!(!clock.follow(&Change::Answers(false)));
-        assert_eq!(clock.accepted(), Some(6..=u32::MAX));
+        assert_eq!(clock.accepted(), Some(6..=9));
         assert!(clock.follow(&Change::Answers(true)), "the chain is asked where it stands");
         clock.see(9);
         assert_eq!(clock.accepted(), Some(8..=10));

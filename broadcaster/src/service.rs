@@ -143,6 +143,7 @@ impl BroadcasterBuilder {
         }
         if let (Some(chain), Some(feed)) = (self.chain, feed) {
             let changes = feed.subscribe();
+            shared.rounds.look(&chain).await;
             shared.tasks.spawn(keep_time(Arc::clone(&shared), chain.clone(), feed.subscribe()));
             shared.directory.refresh(&chain).await;
             shared.tasks.spawn(keep_fresh(Arc::clone(&shared), chain, feed, changes));
