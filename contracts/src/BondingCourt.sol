@@ -42,7 +42,8 @@ abstract contract BondingCourt is IBondingExtension, BondingState {
         if (id == 0) revert NotOrchestrator(transcoder);
         StakePool.Pool storage pool = _pools[id];
         // A sentence ends with the count of rounds at the latest, and a shorter one does not end a longer one.
-        uint256 until = Math.min(rounds, OPEN - _round) + _round;
+        uint256 round = _heightRound();
+        uint256 until = Math.min(rounds, OPEN - round) + round;
         until = Math.max(until, pool.jailUntil);
         pool.jailUntil = uint32(until);
         pool.marked = true;

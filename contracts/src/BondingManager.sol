@@ -220,7 +220,7 @@ contract BondingManager is IBondingStake, BondingState {
         returns (StakePool.Lock memory)
     {
         uint64 mark = t.factor == StakePool.FACTOR ? 0 : uint64(t.factor);
-        return StakePool.Lock(uint96(amount), id, _round + _unbondingPeriod, mark, uint16(t.epoch));
+        return StakePool.Lock(uint96(amount), id, _heightRound() + _unbondingPeriod, mark, uint16(t.epoch));
     }
 
     /// @dev Lets stake wait in a pool that a touch has brought to `t`, which becomes the account's.
@@ -231,6 +231,10 @@ contract BondingManager is IBondingStake, BondingState {
         uint256 amount,
         address hint
     ) private {
+        // A dear share swallows what is worth less than one: who comes would lose it to those who are there.
+        if (t.shares != 0 && t.stake > t.shares * StakePool.MAX_STAKE_PER_SHARE) {
+            revert SharesTooDear(_orchestrators[id]);
+        }
         _pools[id].addWaiting(account, t, amount, _round);
         if (account.delegateId != id) {
             account.recordAccount(_round);

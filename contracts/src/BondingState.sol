@@ -66,6 +66,12 @@ abstract contract BondingState is IBondingTypes, Upgradeable {
         ticketBroker = siblings.ticketBroker;
     }
 
+    /// @dev The round by height. Whatever is to last for some rounds lasts from here: nobody may have begun it yet, and who acts
+    /// before that must not be done with earlier.
+    function _heightRound() internal view returns (uint32) {
+        return roundsManager.currentRound().toUint32();
+    }
+
     /// @dev Takes what a moved bond has lost for the orchestrator that it left.
     function _settleRedelegation(address staker) internal virtual;
 

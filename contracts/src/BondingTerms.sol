@@ -58,7 +58,7 @@ abstract contract BondingTerms is IBondingExtension, BondingState {
             pool.termsRound = 0;
             return;
         }
-        uint32 round = _round + _unbondingPeriod + 1;
+        uint32 round = _heightRound() + _unbondingPeriod + 1;
         (pool.termsRound, pool.nextRewardCut, pool.nextFeeShare) = (round, uint24(cut), uint24(share));
         uint256 due = pool.dueRound;
         if (due == 0 || due > round) pool.dueRound = round;

@@ -31,6 +31,12 @@ abstract contract BondingViews is BondingRedelegation {
     }
 
     /// @inheritdoc IBondingExtension
+    function slashableStake(address account) external view returns (uint256) {
+        StakePool.Pool storage pool = _poolOf(account);
+        return _totalStake(pool) + pool.unbonding;
+    }
+
+    /// @inheritdoc IBondingExtension
     function transcoderTotalStake(address account) external view returns (uint256) {
         return _totalStake(_poolOf(account));
     }

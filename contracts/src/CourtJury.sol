@@ -142,10 +142,6 @@ abstract contract CourtJury is ICourtTrials, CourtState {
         return 2 * uint256(jury.unavailable) > votes ? Verdict.Unavailable : Verdict.None;
     }
 
-    function _votes(Jury storage jury) internal view returns (uint256) {
-        return uint256(jury.guilty) + jury.notGuilty + jury.unavailable;
-    }
-
     function _judged(uint256 dispute) internal view returns (Dispute storage d) {
         d = _disputes[dispute];
         if (d.status != Status.Judging && d.status != Status.Appealed) revert WrongStatus(dispute, d.status);

@@ -64,7 +64,8 @@ abstract contract CourtState is ICourtTypes, Upgradeable {
         super.setPaused(paused_);
         if (!changes) return;
         uint256 count = _pauseCount;
-        uint256 from = paused_ ? block.number : _pauses[count - 1].time;
+        // Code that keeps no notes may have begun the pause.
+        uint256 from = paused_ || count == 0 ? block.number : _pauses[count - 1].time;
         _pauseCount = uint32(_pauses.note(count, from, paused_ ? type(uint208).max : block.number));
     }
 
@@ -73,10 +74,16 @@ abstract contract CourtState is ICourtTypes, Upgradeable {
         return _pauses.before(_pauseCount, until + 1);
     }
 
-    /// @dev A pause has lain in a jury's windows, or still does.
+    /// @dev A pause has lain in a jury's windows, or still does. Once all votes are shown, none takes the verdict away.
     function _isCutOff(Jury storage jury) internal view returns (bool) {
         uint256 seedBlock = jury.seedBlock;
-        return seedBlock != 0 && _lastPause(jury.revealUntil) > seedBlock;
+        uint256 votes = _votes(jury);
+        bool complete = votes != 0 && votes == jury.seats;
+        return seedBlock != 0 && _lastPause(complete ? jury.commitUntil : jury.revealUntil) > seedBlock;
+    }
+
+    function _votes(Jury storage jury) internal view returns (uint256) {
+        return uint256(jury.guilty) + jury.notGuilty + jury.unavailable;
     }
 
     /// @dev Last block in which a verdict can be appealed: a pause in the window starts it again. 0: it is final.
@@ -122,7 +129,8 @@ abstract contract CourtState is ICourtTypes, Upgradeable {
     /// it would otherwise accuse itself to be paid out of its delegators' stake.
     function _finderPpm(address accused) internal view returns (uint256) {
         IBondingTypes.Delegator memory own = bondingManager.getDelegator(accused);
-        uint256 total = bondingManager.transcoderTotalStake(accused);
+        // Unbonding stake is slashed as well.
+        uint256 total = bondingManager.slashableStake(accused);
         if (own.delegateAddress != accused || total == 0) return 0;
         return Math.min(_parameters.finderPpm, own.bondedAmount * (Ppm.ONE / 2) / total);
     }

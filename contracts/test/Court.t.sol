@@ -147,6 +147,17 @@ contract CourtObjectiveTest is CourtMarket {
         }
     }
 
+    function test_AnOrchestratorLosesByReportingItselfWhenItsDelegatorsAreLeaving() public {
+        bond(address(0xD1), 99 * STAKE, accused);
+        nextRound();
+        vm.prank(address(0xD1));
+        bonding.unbond(99 * STAKE);
+        (ICourtTypes.SignedReceipt memory first, ICourtTypes.SignedReceipt memory second) = _pair(ACCUSED_KEY);
+        vm.prank(FINDER);
+        court.reportEquivocation(accused, first, second);
+        assertLe(token.balanceOf(FINDER), STAKE / 10 / 2, "finder");
+    }
+
     function test_AnOrchestratorLosesByReportingItself() public {
         bond(address(0xD1), 99 * STAKE, accused);
         (ICourtTypes.SignedReceipt memory first, ICourtTypes.SignedReceipt memory second) = _pair(ACCUSED_KEY);

@@ -58,6 +58,21 @@ contract CourtPauseTest is CourtMarket {
         checkAnotherJuryJudges(id);
     }
 
+    function test_APauseTakesNoVerdictAwayThatEverybodyHasSeen() public {
+        uint256 id = open(1);
+        claimAll(id);
+        commitAll(id);
+        vm.roll(uint256(juryOf(id).commitUntil) + 1);
+        for (uint256 i; i < jurors.length; ++i) {
+            vm.prank(jurors[i]);
+            court.revealVote(id, GUILTY, SALT);
+        }
+        pauseFor(0);
+        assertTrue(!court.isVoid(1), "all votes are shown");
+        court.advance(id);
+        assertTrue(court.getDispute(id).verdict == GUILTY, "verdict");
+    }
+
     function test_APauseOverAllWindowsFinesNobodyForItsAbsence() public {
         uint256 id = open(1);
         claimAll(id);

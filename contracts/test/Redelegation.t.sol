@@ -44,6 +44,24 @@ contract RedelegationTest is MarketTest {
         assertEq(token.balanceOf(address(minter)), (135 + 145) * TOKENS, "held");
     }
 
+    function test_WhatLastsForSomeRoundsLastsFromTheRoundOfTheBlock() public {
+        vm.roll(block.number + 10 * rounds.roundLength());
+        uint256 round = rounds.currentRound();
+        vm.prank(MOVER);
+        bonding.bond(0, reached);
+        vm.prank(TWIN);
+        bonding.unbond(TOKENS);
+        vm.prank(left);
+        bonding.transcoder(1e6, 0);
+        vm.prank(COURT);
+        bonding.jailTranscoder(left, 3);
+        (,, uint256 until) = bonding.getRedelegation(MOVER);
+        assertEq(until, round + PERIOD, "record");
+        assertEq(bonding.getDelegatorUnbondingLock(TWIN, 0).withdrawRound, round + PERIOD, "lock");
+        assertEq(bonding.getTranscoder(left).termsRound, round + PERIOD + 1, "terms");
+        assertEq(bonding.getTranscoder(left).jailedUntil, round + 3, "jail");
+    }
+
     function test_BecomingAnOrchestratorIsNoEscape() public {
         move(0, MOVER);
         slash(left, 500_000);

@@ -147,6 +147,9 @@ interface IBondingExtension is IBondingTypes {
     /// @notice All stake behind an orchestrator, arriving stake included.
     function transcoderTotalStake(address transcoder) external view returns (uint256);
 
+    /// @notice The same and what is unbonding from it: everything that a slash takes its share of at once.
+    function slashableStake(address transcoder) external view returns (uint256);
+
     /// @notice An account, settled.
     function getDelegator(address delegator) external view returns (Delegator memory);
 

@@ -95,6 +95,8 @@ interface IBondingTypes {
     error StillLocked(uint256 currentRound, uint256 withdrawRound);
     /// @notice Stake that was moved answers for the orchestrator that it left: before round `until` only `free` may go.
     error StakeAnswers(uint256 free, uint256 until);
+    /// @notice A share of this orchestrator's pool is worth so much that what is bonded to it could be lost by rounding.
+    error SharesTooDear(address transcoder);
     /// @notice Terms cannot change at the end of a round.
     error RoundLocked(uint256 round);
     /// @notice The orchestrator does not count in this round.

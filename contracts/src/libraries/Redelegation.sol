@@ -29,6 +29,8 @@ library Redelegation {
         returns (StakePool.Lock memory, uint256 loss)
     {
         uint256 state = from.slashes.before(from.slashCount, moved.withdrawRound);
+        // Neither a factor nor an epoch: nothing was noted.
+        if (state == 0) return (moved, 0);
         (uint64 factor, uint16 epoch) = (uint64(state), uint16(state >> EPOCH_SHIFT));
         uint256 left = moved.epoch == epoch ? moved.amount * StakePool.full(factor) / StakePool.full(moved.mark) : 0;
         loss = Math.min(moved.amount - left, stake);

@@ -25,6 +25,9 @@ library StakePool {
     /// @dev Below a millionth of what it was worth, a pool begins anew: figures keep their precision.
     uint256 internal constant MIN_FACTOR = FACTOR / 1e6;
     uint256 internal constant MAX_SHARES_PER_STAKE = 1 << 20;
+    /// @dev Base units that a share may be worth for stake to arrive: by leaving all but one share in a pool its owner could make it
+    /// worth any amount, and take what others bring by rounding.
+    uint256 internal constant MAX_STAKE_PER_SHARE = 1 << 20;
 
     /// @param stake Earning stake; `shares` are what it is divided into.
     /// @param waiting Stake that arrived in `waitingRound`, which is 0 once it has become shares.
