@@ -3,9 +3,12 @@
 //! Evidence of disputes travels this way: who accuses serves it, and so does every juror that has fetched it. What a file is for, and
 //! that it is the right one to ask for, is for the roles.
 
-use std::collections::HashMap;
+mod slots;
+
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use alloy_primitives::B256;
@@ -15,7 +18,7 @@ use sha2::{Digest, Sha256};
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::Instant;
 
 use crate::error::{NetworkError, ProtocolError};
@@ -26,11 +29,8 @@ use crate::wire::{
     split,
 };
 use crate::wire_error::{WireCode, WireError};
+use slots::{Place, Sending, Slots};
 
-/// Files that are sent at once; each holds one chunk in memory.
-const MAX_SENT: usize = 16;
-/// Of these, for one peer: who reads slowly must not keep others waiting.
-const MAX_SENT_TO_ONE: usize = 4;
 /// A collected file grows from this size: the announced length is only believed as bytes arrive.
 const FIRST_ALLOCATION: u64 = 1024 * 1024;
 
@@ -44,10 +44,16 @@ pub struct BlobRequest {
 }
 
 /// Requests for files. Dropping it ends the service.
-#[derive(Debug)]
 pub struct BlobServer {
     queue: mpsc::Receiver<IncomingBlob>,
     patience: Duration,
+    vouched: Box<dyn Fn(&PeerId) -> bool + Send + Sync>,
+}
+
+impl fmt::Debug for BlobServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlobServer").field("patience", &self.patience).finish_non_exhaustive()
+    }
 }
 
 /// A request waiting for an answer. Dropping it tells the asker that the node is busy.
@@ -68,7 +74,15 @@ struct WayBack {
 
 impl BlobServer {
     pub(crate) fn new(queue: mpsc::Receiver<IncomingBlob>, patience: Duration) -> Self {
-        Self { queue, patience }
+        Self { queue, patience, vouched: Box::new(|_| false) }
+    }
+
+    /// Prefers the peers that `vouched` knows: when as many files are on their way as may be, one for a stranger, the slowest, is
+    /// ended for theirs. Else who makes up peers could keep everybody out.
+    #[must_use]
+    pub fn preferring(mut self, vouched: impl Fn(&PeerId) -> bool + Send + Sync + 'static) -> Self {
+        self.vouched = Box::new(vouched);
+        self
     }
 
     /// The next request; `None` when the network has been shut down. Cancel safe.
@@ -85,27 +99,31 @@ impl BlobServer {
     /// Sends the plain files that `find` names, until the network has been shut down. `find` may block on the disk.
     pub async fn serve_files(mut self, find: impl Fn(B256) -> Option<PathBuf> + Send + Sync + 'static) {
         let find = Arc::new(find);
-        let mut sent: HashMap<PeerId, usize> = HashMap::new();
+        let mut slots = Slots::<Id, AbortHandle>::new();
         let mut sends = JoinSet::new();
         loop {
             tokio::select! {
-                incoming = self.next(), if sends.len() < MAX_SENT => {
+                incoming = self.next() => {
                     let Some(incoming) = incoming else { return };
-                    let peer = incoming.peer;
-                    let to_it = sent.entry(peer).or_default();
-                    // Dropping the request answers it with busy.
-                    if *to_it < MAX_SENT_TO_ONE {
-                        *to_it += 1;
-                        let find = Arc::clone(&find);
-                        sends.spawn(async move { send_file(incoming, find).await; peer });
+                    let (peer, now) = (incoming.peer, Instant::now());
+                    let vouched = (self.vouched)(&peer);
+                    match slots.place(peer, vouched, now) {
+                        Place::Free => {}
+                        Place::InsteadOf(slowest) => {
+                            if let Some(task) = slots.leave(slowest) {
+                                task.abort();
+                            }
+                        }
+                        // Dropping the request answers it with busy.
+                        Place::None => continue,
                     }
+                    let sent = Arc::<AtomicU64>::default();
+                    let sending = Sending::new(peer, vouched, now, Arc::clone(&sent));
+                    let task = sends.spawn(send_file(incoming, Arc::clone(&find), sent));
+                    slots.enter(task.id(), sending, task);
                 }
-                Some(ended) = sends.join_next() => {
-                    let Ok(peer) = ended else { continue };
-                    let left = sent.get_mut(&peer).map_or(0, |count| { *count -= 1; *count });
-                    if left == 0 {
-                        sent.remove(&peer);
-                    }
+                Some(ended) = sends.join_next_with_id() => {
+                    slots.leave(ended.map_or_else(|failed| failed.id(), |(id, ())| id));
                 }
             }
         }
@@ -115,6 +133,7 @@ impl BlobServer {
 async fn send_file(
     incoming: IncomingBlob,
     find: Arc<impl Fn(B256) -> Option<PathBuf> + Send + Sync + 'static>,
+    sent: Arc<AtomicU64>,
 ) {
     let (peer, sha256) = (incoming.peer, incoming.request.sha256);
     let found = tokio::task::spawn_blocking(move || find(sha256)).await.ok().flatten();
@@ -125,7 +144,7 @@ async fn send_file(
     let Some((file, bytes)) = opened else {
         return incoming.refuse(WireError::new(WireCode::UnknownBlob, "no file with this hash is here"));
     };
-    if let Err(error) = incoming.send(bytes, file).await {
+    if let Err(error) = incoming.send_counted(bytes, file, &sent).await {
         tracing::debug!(%peer, %sha256, %error, "a file could not be delivered");
     }
 }
@@ -155,8 +174,18 @@ impl IncomingBlob {
     /// Sends `bytes` bytes. A longer file than is wanted is refused.
     ///
     /// # Errors
-    /// When the file ends early or cannot be read, or the peer is gone or takes too long for one message.
-    pub async fn send(mut self, bytes: u64, mut data: impl AsyncRead + Unpin) -> Result<(), NetworkError> {
+    /// When the file ends early or cannot be read, or the peer is gone, takes too long for one message, or reads more slowly than
+    /// an upload may be ([`NetworkLimits::min_upload_rate`](crate::NetworkLimits::min_upload_rate)).
+    pub async fn send(self, bytes: u64, data: impl AsyncRead + Unpin) -> Result<(), NetworkError> {
+        self.send_counted(bytes, data, &AtomicU64::new(0)).await
+    }
+
+    async fn send_counted(
+        mut self,
+        bytes: u64,
+        mut data: impl AsyncRead + Unpin,
+        sent: &AtomicU64,
+    ) -> Result<(), NetworkError> {
         if bytes > self.request.max_bytes {
             let wanted = self.request.max_bytes;
             self.fail(WireError::new(
@@ -167,6 +196,7 @@ impl IncomingBlob {
         }
         let Some(WayBack { context, mut writer, permit }) = self.way_back.take() else { return Ok(()) };
         writer.write(&BlobFrame::Bytes(bytes), context.answer_deadline()).await?;
+        let mut rate = RateGuard::new(context.limits.min_upload_rate, context.timeouts.rate_grace);
         let mut left = bytes;
         while left > 0 {
             let next = usize::try_from(left).unwrap_or(usize::MAX).min(MAX_CHUNK_BYTES);
@@ -175,7 +205,10 @@ impl IncomingBlob {
                 .await
                 .map_err(|error| NetworkError::Unsendable { what: "a file", reason: error.to_string() })?;
             left -= next as u64;
+            let started = Instant::now();
             writer.write(&BlobFrame::Data(chunk.into()), context.answer_deadline()).await?;
+            rate.record(next, started.elapsed())?;
+            sent.fetch_add(next as u64, Ordering::Relaxed);
         }
         let closed = writer.close(context.answer_deadline()).await;
         drop(permit);

@@ -27,7 +27,7 @@ use crate::duties::{Duties, Keeper};
 use crate::error::OrchestratorError;
 use crate::events::{Events, OrchestratorEvent};
 use crate::evidence::{Evidence, KeptReceipt};
-use crate::jury::{Juror, JuryDuty};
+use crate::jury::{Colleagues, Juror, JuryDuty};
 use crate::metrics::{Metrics, level};
 use crate::openings::Openings;
 use crate::payments::{Payments, Till};
@@ -159,6 +159,7 @@ impl Orchestrator {
             Some(duty) => Juror::open(duty, deps.network.clone(), metrics.clone())?,
             None => None,
         };
+        let colleagues = juror.as_ref().map_or_else(Colleagues::default, Juror::colleagues);
         let events = Events::new();
         let shared = Arc::new(Shared {
             pool: Arc::new(Pool::new(metrics.clone(), events.clone())),
@@ -194,6 +195,7 @@ impl Orchestrator {
         }
         if let Some(blobs) = blobs {
             let find = move |sha256| folders.iter().find_map(|folder| find_in_bundles(folder, sha256));
+            let blobs = blobs.preferring(move |peer| colleagues.know(peer));
             tasks.until_stopped(&shared, "blobs", blobs.serve_files(find));
         }
         if let Some(scribe) = scribe {

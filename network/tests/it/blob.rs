@@ -1,9 +1,12 @@
 use std::path::PathBuf;
+use std::time::Duration;
 
 use alloy_primitives::B256;
 use framemill_network::{BlobRequest, Network, NetworkError, ProtocolError, WireCode, WireError};
 use tempfile::TempDir;
+use tokio::io::repeat;
 
+use crate::raw::{BLOB, RawPeer, proto, receive, send};
 use crate::support::*;
 
 /// Longer than several chunks.
@@ -98,4 +101,66 @@ async fn a_request_that_is_refused_says_why_and_one_that_is_dropped_says_busy() 
     let ((refused, dropped), ()) = tokio::join!(asking, serving);
     assert!(matches!(refused, Err(NetworkError::Refused(error)) if error == refusal));
     assert_eq!(dropped.unwrap_err().wire_code(), Some(WireCode::Busy));
+}
+
+#[tokio::test]
+async fn a_peer_that_reads_more_slowly_than_is_allowed_is_not_sent_the_rest() {
+    let server = node_with(|config| {
+        config.limits.min_upload_rate = u64::MAX;
+        config.timeouts.rate_grace = Duration::ZERO;
+    })
+    .await;
+    let mut blobs = server.serve_blobs(4).unwrap();
+    let client = client_of(&server).await;
+    let asked = BlobRequest { sha256: B256::ZERO, max_bytes: u64::MAX };
+    let serving = async { blobs.next().await.unwrap().send(64 << 20, repeat(1)).await };
+    let (fetched, sent) = tokio::join!(client.request_blob(server.peer_id(), &asked, LONG), serving);
+    assert!(matches!(sent, Err(NetworkError::Protocol(ProtocolError::TooSlow { .. }))), "{sent:?}");
+    assert!(fetched.is_err());
+}
+
+/// Streams that ask for the file, are told its length and read no further.
+async fn ask_and_read_nothing(peer: &RawPeer, server: &Network, streams: usize) -> Vec<libp2p::Stream> {
+    let request = proto::BlobRequest { sha256: B256::ZERO.to_vec().into(), max_bytes: u64::MAX };
+    let mut held = Vec::new();
+    for _ in 0..streams {
+        let mut stream = peer.open(server, BLOB).await;
+        send(&mut stream, &request).await;
+        let told: proto::BlobFrame = receive(&mut stream).await;
+        assert!(matches!(told.frame, Some(proto::blob_frame::Frame::Bytes(_))), "{told:?}");
+        held.push(stream);
+    }
+    held
+}
+
+#[tokio::test]
+async fn a_juror_is_served_while_strangers_hold_every_place() {
+    const STRANGERS: usize = 64;
+    let folder = tempfile::tempdir().unwrap();
+    let (wanted, endless) = (folder.path().join("wanted"), folder.path().join("endless"));
+    std::fs::write(&wanted, bytes()).unwrap();
+    std::fs::File::create(&endless).unwrap().set_len(1 << 30).unwrap();
+    // Over TCP, where what nobody reads is soon held back.
+    let server = node_with(|config| {
+        config.listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
+        config.timeouts.message = LONG;
+    })
+    .await;
+    let juror = client_of(&server).await;
+    let file = sha256(&bytes());
+    let find = move |hash: B256| Some(if hash == file { wanted.clone() } else { endless.clone() });
+    let vouched = juror.peer_id();
+    let blobs = server.serve_blobs(64).unwrap().preferring(move |peer| *peer == vouched);
+    tokio::spawn(blobs.serve_files(find));
+    let mut strangers = Vec::new();
+    for _ in 0..STRANGERS {
+        let peer = RawPeer::start(Some(&server)).await;
+        let held = ask_and_read_nothing(&peer, &server, 4).await;
+        strangers.push((peer, held));
+    }
+    let asked = BlobRequest { sha256: file, max_bytes: BYTES as u64 };
+    let late = client_of(&server).await;
+    let refused = late.request_blob(server.peer_id(), &asked, LONG).await.unwrap_err();
+    assert_eq!(refused.wire_code(), Some(WireCode::Busy), "{refused:?}");
+    assert_eq!(juror.request_blob(server.peer_id(), &asked, LONG).await.unwrap(), bytes());
 }

@@ -13,6 +13,7 @@ pub(crate) mod proto {
 
 pub(crate) const QUOTE: &str = "/framemill/quote/1";
 pub(crate) const SEGMENT: &str = "/framemill/segment/1";
+pub(crate) const BLOB: &str = "/framemill/blob/1";
 pub(crate) const WORK: &str = "/framemill/work/1";
 
 /// Prefix of a message of 4 GiB.

@@ -1,29 +1,31 @@
 //! Getting the bundles of a dispute, by hash, from whoever has them, and judging them.
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use alloy_primitives::{Address, B256, hex};
+use alloy_primitives::B256;
 use bytes::Bytes;
 use framemill_contracts::{ChainClient, ChainError, Dispute, Fault};
-use framemill_media::MediaLimits;
-use framemill_network::{BlobRequest, Network, NetworkError, PeerId, ServiceAddress, SigningDomain};
+use framemill_media::{CancelFlag, MediaLimits};
+use framemill_network::{BlobRequest, Network, NetworkError, PeerId, SigningDomain};
 use framemill_verification::evidence::{
     Accusation, Bundle, BundleError, MAX_MANIFEST_BYTES, Manifest, Opinion, judge_accusation,
 };
 use rand::seq::SliceRandom as _;
 use tokio::sync::Semaphore;
-use tokio::time::sleep;
-use tracing::{debug, info};
+use tokio::time::{sleep, timeout};
+use tracing::{debug, error, info, warn};
 
 use super::JuryPolicy;
+use super::holders::{Holder, Holders, Strikes};
+use super::store::{Store, blocking};
 
-/// Orchestrators beside the parties that are asked in one round: earlier jurors have what they fetched.
-const MAX_OTHERS: usize = 16;
 /// Bundles whose media are fetched at once: each is in memory until it is on disk.
 pub(super) const MAX_DOWNLOADS: usize = 3;
-/// Longest time for one file, however large: the network ends slow ones sooner.
-const FILE_DEADLINE: Duration = Duration::from_secs(300);
+/// Time for what a peer is asked, however little it is.
+const LEAST_TIME: Duration = Duration::from_secs(30);
+/// And a second for as many bytes as may come: nobody holds a download for long. The network ends far slower ones sooner.
+const BYTES_PER_SECOND: u64 = 512 << 10;
 
 /// What evidence is gathered and judged with.
 #[derive(Debug)]
@@ -32,10 +34,9 @@ pub(super) struct Library {
     pub(super) client: ChainClient,
     pub(super) domain: SigningDomain,
     pub(super) policy: JuryPolicy,
-    /// Folder of bundles, each under its identity.
-    pub(super) folder: PathBuf,
+    pub(super) store: Store,
     /// Disputes that may be judged at once.
-    pub(super) cores: Semaphore,
+    pub(super) cores: Arc<Semaphore>,
     /// Bundles whose media may be fetched at once.
     pub(super) downloads: Semaphore,
 }
@@ -49,6 +50,9 @@ enum Missing {
     /// Another peer, or a later try, may have it.
     #[error("{0}")]
     NotYet(String),
+    /// It is this machine's fault: asking others does not help.
+    #[error("{0}")]
+    Local(String),
 }
 
 impl From<NetworkError> for Missing {
@@ -69,160 +73,241 @@ impl From<BundleError> for Missing {
     }
 }
 
+/// The search for the evidence of one dispute.
+#[derive(Debug)]
+struct Hunt {
+    /// Bytes that may still be fetched. Attempts that fail are bounded by the strikes.
+    left: u64,
+    strikes: Strikes,
+    /// Somebody was told that it goes badly.
+    warned: bool,
+}
+
+/// Pauses that double.
+#[derive(Debug)]
+struct Patience {
+    next: Duration,
+    longest: Duration,
+}
+
+impl Patience {
+    fn new(policy: &JuryPolicy) -> Self {
+        Self { next: policy.pause, longest: policy.longest_pause }
+    }
+
+    async fn pause(&mut self) {
+        let pause = self.next;
+        self.next = pause.saturating_mul(2).min(self.longest);
+        sleep(pause).await;
+    }
+}
+
+/// Ends the work that holds the flag when nobody waits for it any more.
+struct CancelOnDrop(CancelFlag);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
 impl Library {
-    /// The verdict about a dispute. Tries for the evidence again and again: whoever waits for it ends that at its time.
+    /// The verdict about a dispute. Tries for the evidence again and again: whoever waits for it ends that at its time, by
+    /// dropping this.
     pub(super) async fn judge(&self, dispute: &Dispute) -> Opinion {
         let Some(accusation) = accusation(dispute.fault) else {
             return Opinion::unavailable("this fault is not for a jury");
         };
-        let mut left = self.policy.max_fetch_bytes;
-        for (receipt, id) in dispute.receipts.iter().zip(&dispute.evidence) {
-            if let Err(useless) = self.obtain(dispute, *receipt, *id, &mut left).await {
-                return Opinion::unavailable(useless);
-            }
-        }
-        let Ok(_core) = self.cores.acquire().await else { return Opinion::unavailable("the node ends") };
-        let (domain, receipts) = (self.domain, dispute.receipts.clone());
-        let folders: Vec<_> = dispute.evidence.iter().map(|id| self.of(*id)).collect();
-        let judging = tokio::task::spawn_blocking(move || {
-            let bundles = folders.iter().map(|folder| Bundle::open(folder)).collect::<Result<Vec<_>, _>>();
-            match bundles {
-                Ok(bundles) => {
-                    judge_accusation(accusation, &domain, &receipts, &bundles, &MediaLimits::segment())
+        let left = self.policy.max_fetch_bytes;
+        let mut hunt = Hunt { left, strikes: Strikes::default(), warned: false };
+        let mut patience = Patience::new(&self.policy);
+        loop {
+            for (receipt, id) in dispute.receipts.iter().zip(&dispute.evidence) {
+                if let Err(useless) = self.obtain(dispute, *receipt, *id, &mut hunt).await {
+                    return Opinion::unavailable(useless);
                 }
-                Err(error) => Opinion::unavailable(error),
             }
-        });
-        judging.await.unwrap_or_else(|error| Opinion::unavailable(format!("judging failed: {error}")))
-    }
-
-    /// Deletes a bundle that is not needed any more.
-    pub(super) async fn forget(&self, id: B256) {
-        let folder = self.of(id);
-        if let Err(error) = tokio::fs::remove_dir_all(&folder).await
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            debug!(%error, folder = %folder.display(), "evidence of a closed dispute stays");
+            match self.judge_stored(accusation, dispute).await {
+                Ok(opinion) => return opinion,
+                Err(error) => error!(
+                    dispute = dispute.id, %error,
+                    "evidence that was fetched cannot be read, will try again; check the disk and open files"
+                ),
+            }
+            patience.pause().await;
         }
     }
 
-    fn of(&self, id: B256) -> PathBuf {
-        self.folder.join(hex::encode(id))
+    /// # Errors
+    /// The bundles cannot be read from disk; that says nothing about them.
+    async fn judge_stored(&self, accusation: Accusation, dispute: &Dispute) -> Result<Opinion, BundleError> {
+        let core = Arc::clone(&self.cores).acquire_owned().await.expect("nobody closes it");
+        let cancel = CancelFlag::new();
+        let _given_up = CancelOnDrop(cancel.clone());
+        let limits = MediaLimits::segment().with_cancel(cancel);
+        let (domain, receipts) = (self.domain, dispute.receipts.clone());
+        let folders: Vec<_> = dispute.evidence.iter().map(|id| self.store.of(*id)).collect();
+        blocking(move || {
+            // As long as the thread runs, whoever waits for it.
+            let _core = core;
+            let bundles = folders.iter().map(|folder| Bundle::open(folder)).collect::<Result<Vec<_>, _>>()?;
+            Ok(judge_accusation(accusation, &domain, &receipts, &bundles, &limits))
+        })
+        .await
     }
 
     /// Has a bundle on disk when this returns. Only one that no peer can make better is an error.
-    async fn obtain(&self, dispute: &Dispute, receipt: B256, id: B256, left: &mut u64) -> Result<(), String> {
-        let mut pause = self.policy.pause;
+    async fn obtain(
+        &self,
+        dispute: &Dispute,
+        receipt: B256,
+        id: B256,
+        hunt: &mut Hunt,
+    ) -> Result<(), String> {
+        let mut patience = Patience::new(&self.policy);
         loop {
-            if is_whole(self.of(id), id).await {
+            if self.store.has(id).await {
                 return Ok(());
             }
-            match self.ask_around(dispute, receipt, id, *left).await {
-                Ok(fetched) => {
-                    *left = left.saturating_sub(fetched);
-                    return Ok(());
-                }
+            match self.ask_around(dispute, receipt, id, hunt).await {
+                Ok(()) => return Ok(()),
                 Err(Missing::Useless(reason)) => return Err(reason),
-                Err(Missing::NotYet(reason)) => {
+                Err(Missing::Local(reason)) => {
+                    error!(dispute = dispute.id, bundle = %id, reason, "evidence cannot be stored; free space");
+                }
+                Err(Missing::NotYet(reason)) if hunt.warned => {
                     debug!(dispute = dispute.id, bundle = %id, reason, "evidence cannot be had yet");
                 }
+                Err(Missing::NotYet(reason)) => {
+                    hunt.warned = true;
+                    warn!(
+                        dispute = dispute.id, bundle = %id, reason,
+                        "nobody brought the evidence of a dispute, it is asked for again"
+                    );
+                }
             }
-            sleep(pause).await;
-            pause = pause.saturating_mul(2).min(self.policy.longest_pause);
+            patience.pause().await;
         }
     }
 
-    /// Asks everybody once; the bytes that were fetched.
+    /// Asks everybody once.
     async fn ask_around(
         &self,
         dispute: &Dispute,
         receipt: B256,
         id: B256,
-        left: u64,
-    ) -> Result<u64, Missing> {
+        hunt: &mut Hunt,
+    ) -> Result<(), Missing> {
         let mut last = Missing::NotYet("nobody that could have it says where to be reached".to_owned());
-        for service in self.holders(dispute).await? {
-            match self.fetch(&service, receipt, id, left).await {
+        for holder in self.holders(dispute).await? {
+            if hunt.strikes.exclude(&holder) {
+                continue;
+            }
+            match self.fetch(&holder, receipt, id, hunt).await {
                 Err(missing @ Missing::NotYet(_)) => {
-                    debug!(peer = %service.peer(), reason = %missing, "a peer did not bring the evidence");
+                    debug!(peer = %holder.service.peer(), reason = %missing, "a peer did not bring the evidence");
                     last = missing;
                 }
-                fetched_or_useless => return fetched_or_useless,
+                fetched_or_final => return fetched_or_final,
             }
         }
         Err(last)
     }
 
-    /// Who may have the evidence, the likeliest first: who accuses has to keep it at hand, and jurors keep what they fetched.
-    async fn holders(&self, dispute: &Dispute) -> Result<Vec<ServiceAddress>, ChainError> {
-        let parties: Vec<Address> = [Some(dispute.challenger), dispute.appellant, Some(dispute.accused)]
-            .into_iter()
-            .flatten()
-            .collect();
-        let mut uris = self.client.service_uris(&parties).await?;
-        let mut others: Vec<String> =
-            self.client.candidate_orchestrators().await?.into_iter().map(|other| other.service_uri).collect();
+    /// Who may have the evidence: who accuses has to keep it at hand, and jurors keep what they fetched.
+    async fn holders(&self, dispute: &Dispute) -> Result<Vec<Holder>, ChainError> {
+        let appellant = dispute.appellant.filter(|appellant| *appellant != dispute.accused);
+        let mut accounts = vec![dispute.accused, dispute.challenger];
+        accounts.extend(appellant);
+        let mut keepers = self.client.service_uris(&accounts).await?;
+        let accused = keepers.remove(0);
+        let registered = self.client.candidate_orchestrators().await?;
+        let mut others: Vec<String> = registered.into_iter().map(|other| other.service_uri).collect();
         others.shuffle(&mut rand::rng());
-        others.truncate(MAX_OTHERS);
-        uris.extend(others);
-        let mut seen: Vec<PeerId> = vec![self.network.peer_id()];
-        let services = uris.iter().filter_map(|uri| uri.parse::<ServiceAddress>().ok());
-        let fresh = |service: &ServiceAddress| {
-            let new = !seen.contains(&service.peer());
-            seen.push(service.peer());
-            new
-        };
-        Ok(services.filter(fresh).collect())
+        Ok(Holders { keepers, others, accused }.in_order(self.network.peer_id()))
     }
 
     /// A whole bundle from one peer, to disk. Its media are asked for only when the manifest is about the receipt before the
     /// court.
-    async fn fetch(
-        &self,
-        service: &ServiceAddress,
-        receipt: B256,
-        id: B256,
-        left: u64,
-    ) -> Result<u64, Missing> {
-        self.network.add_peer(service)?;
-        let (peer, mut rest) = (service.peer(), left);
-        let text = self.file(peer, id, MAX_MANIFEST_BYTES, &mut rest).await?;
+    async fn fetch(&self, holder: &Holder, receipt: B256, id: B256, hunt: &mut Hunt) -> Result<(), Missing> {
+        let peer = holder.service.peer();
+        self.network.add_peer(&holder.service)?;
+        let began = Instant::now();
+        let wanted = BlobRequest { sha256: id, max_bytes: MAX_MANIFEST_BYTES.min(hunt.left) };
+        let text = self
+            .network
+            .request_blob(peer, &wanted, time_for(MAX_MANIFEST_BYTES))
+            .await
+            .inspect_err(|_| hunt.strikes.note(peer, began.elapsed(), false))?;
         let manifest = Manifest::read(&text)?;
         manifest
             .is_about(&self.domain, receipt)
             .map_err(|unrelated| Missing::Useless(unrelated.to_string()))?;
         // What is in memory is bounded by these, however many disputes there are.
-        let Ok(_download) = self.downloads.acquire().await else {
-            return Err(Missing::NotYet("the node ends".to_owned()));
-        };
-        let mut objects = Vec::new();
-        for object in manifest.objects() {
-            objects.push((object.sha256, self.file(peer, object.sha256, object.bound, &mut rest).await?));
+        let _download = self.downloads.acquire().await.expect("nobody closes it");
+        match self.store.has_room().await {
+            Ok(true) => {}
+            Ok(false) => return Err(Missing::Local("the folder of evidence is full".to_owned())),
+            Err(error) => return Err(Missing::Local(error.to_string())),
         }
+        let rest = hunt.left.saturating_sub(text.len() as u64);
+        let most = manifest.objects().map(|object| object.bound).sum::<u64>().min(rest);
+        let (began, mut fetched) = (Instant::now(), 0);
+        let files = self.files(peer, &manifest, rest, &mut fetched);
+        let objects = match timeout(time_for(most), files).await {
+            Ok(Ok(objects)) => objects,
+            Ok(Err(error)) => {
+                let costly = fetched > 0 || error.wire_code().is_none();
+                hunt.strikes.note(peer, began.elapsed(), costly);
+                return Err(error.into());
+            }
+            Err(late) => {
+                hunt.strikes.note(peer, began.elapsed(), true);
+                return Err(Missing::NotYet(late.to_string()));
+            }
+        };
         let bundle = Bundle::read(&text, |hash, _| {
             let found = objects.iter().find(|(sha256, _)| *sha256 == hash);
             Ok(found.map(|(_, data)| data.clone()).unwrap_or_default())
         })?;
-        let folder = self.of(id);
-        let written = tokio::task::spawn_blocking(move || bundle.write(&folder)).await;
-        written
-            .map_err(|error| Missing::NotYet(error.to_string()))?
-            .map_err(|error| Missing::NotYet(error.to_string()))?;
+        self.keep(&bundle).await;
+        hunt.left = rest.saturating_sub(fetched);
         info!(bundle = %id, %peer, "fetched the evidence of a dispute");
-        Ok(left - rest)
+        Ok(())
     }
 
-    async fn file(&self, peer: PeerId, sha256: B256, bound: u64, rest: &mut u64) -> Result<Bytes, Missing> {
-        let request = BlobRequest { sha256, max_bytes: bound.min(*rest) };
-        let data = self.network.request_blob(peer, &request, FILE_DEADLINE).await?;
-        *rest = rest.saturating_sub(data.len() as u64);
-        Ok(data)
+    async fn files(
+        &self,
+        peer: PeerId,
+        manifest: &Manifest,
+        most: u64,
+        fetched: &mut u64,
+    ) -> Result<Vec<(B256, Bytes)>, NetworkError> {
+        let mut files = Vec::new();
+        for object in manifest.objects() {
+            let max_bytes = object.bound.min(most.saturating_sub(*fetched));
+            let wanted = BlobRequest { sha256: object.sha256, max_bytes };
+            let data = self.network.request_blob(peer, &wanted, time_for(max_bytes)).await?;
+            *fetched += data.len() as u64;
+            files.push((object.sha256, data));
+        }
+        Ok(files)
+    }
+
+    /// Puts a bundle on disk. While that fails it stays in memory and in its place among the downloads: fetching it again would
+    /// not make room.
+    async fn keep(&self, bundle: &Bundle) {
+        let mut patience = Patience::new(&self.policy);
+        while let Err(error) = self.store.put(bundle).await {
+            error!(%error, "evidence cannot be written, will try again; free space or check the disk");
+            patience.pause().await;
+        }
     }
 }
 
-async fn is_whole(folder: PathBuf, id: B256) -> bool {
-    let look = move || Bundle::open(&folder).is_ok_and(|bundle| bundle.id() == id);
-    tokio::task::spawn_blocking(look).await.unwrap_or(false)
+/// How long so many bytes may take.
+fn time_for(bytes: u64) -> Duration {
+    LEAST_TIME + Duration::from_secs(bytes / BYTES_PER_SECOND)
 }
 
 /// What a jury is asked; `None` for faults that need none.
@@ -233,5 +318,25 @@ fn accusation(fault: Fault) -> Option<Accusation> {
         Fault::FalseQuality => Some(Accusation::FalseQuality),
         Fault::Unfaithful => Some(Accusation::Unfaithful),
         Fault::Equivocation | Fault::ReceiptPixels => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_is_cancelled_when_nobody_waits_for_it() {
+        let flag = CancelFlag::new();
+        let guard = CancelOnDrop(flag.clone());
+        assert!(!flag.is_cancelled());
+        drop(guard);
+        assert!(flag.is_cancelled());
+    }
+
+    #[test]
+    fn a_whole_bundle_of_the_largest_media_has_less_than_ten_minutes() {
+        assert_eq!(time_for(0), LEAST_TIME);
+        assert_eq!(time_for(256 << 20), LEAST_TIME + Duration::from_secs(512));
     }
 }

@@ -1,11 +1,14 @@
 //! The service: follows the chain's events, carries out what [`plan`](super::plan) decides, and judges beside that.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use alloy_primitives::{Address, B256};
-use framemill_contracts::{ChainError, Change, CourtDuty, CourtParams, Dispute, EventKind, RoundInfo, Trial};
+use framemill_contracts::{
+    ChainError, Change, CourtDuty, CourtParams, Dispute, EventKind, OrchestratorRecord, RoundInfo, Trial,
+};
 use framemill_network::{Network, SigningDomain};
 use framemill_verification::evidence::Opinion;
 use tokio::sync::Semaphore;
@@ -13,32 +16,34 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
-use super::JuryDuty;
 use super::book::{Book, Vote};
-use super::docket::{Entry, Judged, Judging, label, verdict};
+use super::docket::{Docket, Judged, Judging, label, verdict};
 use super::evidence::{Library, MAX_DOWNLOADS};
 use super::plan::{self, Round, Sight, Step};
+use super::store::Store;
+use super::{Colleagues, JuryDuty};
 use crate::error::OrchestratorError;
 use crate::metrics::{Metrics, level};
-
-/// Disputes that are followed at once; each has cost somebody a bond. Beyond, the newest are left to others.
-const MAX_DISPUTES: usize = 4_096;
 
 /// Does jury duty for one account.
 pub(crate) struct Juror {
     duty: JuryDuty,
     me: Address,
     metrics: Metrics,
+    colleagues: Colleagues,
     library: Arc<Library>,
     book: Book,
+    /// The file of the book, for people.
+    votes: PathBuf,
     height: u64,
-    /// `None`: the disputes are to be read.
-    docket: Option<BTreeMap<u64, Entry>>,
+    docket: Docket,
+    /// Disputes may have come or gone unseen: they are to be read.
+    stale: bool,
     /// `None`: to be read.
     round: Option<Round>,
     work: JoinSet<Judged>,
-    /// Votes that could not be written to disk.
-    unwritten: Vec<Judged>,
+    /// Votes that are not on disk yet, by jury and case.
+    unwritten: BTreeMap<(u64, B256), Judged>,
     at_risk: BTreeSet<u64>,
     /// The court may owe this account something.
     owed: bool,
@@ -65,32 +70,41 @@ impl Juror {
             reason: error.to_string(),
         })?;
         let chain = duty.client.deployment();
-        let book = Book::open(&duty.folder.join("votes.json"), chain.chain_id, me)?;
+        let votes = duty.folder.join("votes.json");
+        let book = Book::open(&votes, chain.chain_id, me)?;
         let library = Library {
             network,
             client: duty.client.clone(),
             domain: SigningDomain { chain_id: chain.chain_id, controller: chain.controller },
             policy: duty.policy,
-            folder: evidence,
-            cores: Semaphore::new(duty.policy.cores.max(1)),
+            store: Store::new(evidence),
+            cores: Arc::new(Semaphore::new(duty.policy.cores.max(1))),
             downloads: Semaphore::new(MAX_DOWNLOADS),
         };
         Ok(Some(Self {
             duty,
             me,
             metrics,
+            colleagues: Colleagues::default(),
             library: Arc::new(library),
             book,
+            votes,
             height: 0,
-            docket: None,
+            docket: Docket::new(),
+            stale: true,
             round: None,
             work: JoinSet::new(),
-            unwritten: Vec::new(),
+            unwritten: BTreeMap::new(),
             at_risk: BTreeSet::new(),
             owed: true,
             unfinished: false,
             progressed: false,
         }))
+    }
+
+    /// The peers of other jurors, read with each round.
+    pub(crate) fn colleagues(&self) -> Colleagues {
+        self.colleagues.clone()
     }
 
     /// Does what is due until the feed ends. Cancel safe: votes are on disk, and what was sent is found on the chain.
@@ -129,17 +143,19 @@ impl Juror {
         match change {
             Change::Head(block) => self.height = block.number,
             Change::Missed | Change::Answers(true) => {
-                (self.docket, self.round, self.owed) = (None, None, true);
+                (self.stale, self.round, self.owed) = (true, None, true);
             }
             other => match other.event().map(|event| &event.kind) {
-                Some(EventKind::DisputeChanged { dispute }) => self.touch(*dispute),
+                Some(EventKind::DisputeChanged { dispute }) => {
+                    self.docket.follow(*dispute);
+                }
                 Some(EventKind::JurorSettled { juror, .. }) if *juror == self.me => {
                     self.owed = true;
-                    self.touch_all();
+                    self.docket.touch_all();
                 }
                 Some(EventKind::RoundStarted { .. }) => {
                     self.round = None;
-                    self.touch_all();
+                    self.docket.touch_all();
                 }
                 _ => {}
             },
@@ -148,50 +164,32 @@ impl Juror {
 
     fn note_judged(&mut self, judged: Result<Judged, JoinError>) {
         match judged {
-            Ok(judged) => self.unwritten.push(judged),
+            // The first stays: it may be on disk.
+            Ok(judged) => {
+                self.unwritten.entry((judged.jury, judged.case)).or_insert(judged);
+            }
             Err(error) if error.is_panic() => {
-                error!("judging a dispute panicked, it is begun again; report the log");
-                for entry in self.docket.iter_mut().flat_map(|docket| docket.values_mut()) {
-                    let over = |judging: &mut Judging| judging.task.is_finished();
-                    entry.changed |= entry.judging.take_if(over).is_some();
-                }
+                error!("judging a dispute panicked; report the log");
+                self.docket.panicked(error.id());
             }
             // What was judged is not asked any more.
             Err(_) => {}
         }
     }
 
-    fn touch(&mut self, dispute: u64) {
-        let Some(docket) = &mut self.docket else { return };
-        if docket.len() < MAX_DISPUTES || docket.contains_key(&dispute) {
-            docket.entry(dispute).or_default().changed = true;
-        }
-    }
-
-    fn touch_all(&mut self) {
-        self.docket.iter_mut().flat_map(|docket| docket.values_mut()).for_each(|entry| entry.changed = true);
-    }
-
     async fn work(&mut self) -> Result<(), OrchestratorError> {
-        if self.docket.is_none() {
+        let mut failed = self.write_votes().err();
+        if self.stale {
             self.read_docket().await?;
         }
-        let mut failed = None;
-        for judged in std::mem::take(&mut self.unwritten) {
-            failed = self.vote(judged).err().or(failed);
-        }
-        let height = self.height;
-        let due = |entry: &Entry| entry.changed || entry.wake.is_some_and(|wake| wake <= height);
-        let docket = self.docket.iter().flatten();
-        let ids: Vec<u64> = docket.filter(|(_, entry)| due(entry)).map(|(id, _)| *id).collect();
-        for id in ids {
+        for id in self.docket.due(self.height) {
             // One dispute that fails does not hold up the others.
             if let Err(error) = self.look(id).await {
-                self.touch(id);
+                self.docket.follow(id);
                 failed = Some(error);
             }
         }
-        self.metrics.disputes.set(level(self.docket.as_ref().map_or(0, BTreeMap::len)));
+        self.metrics.disputes.set(level(self.docket.len()));
         self.metrics.vote_at_risk.set(i64::from(!self.at_risk.is_empty()));
         match failed {
             Some(error) => Err(error),
@@ -199,18 +197,31 @@ impl Juror {
         }
     }
 
-    /// Every dispute that is open, and those closed ones in which this account voted.
+    /// Puts on disk what was judged since; what is too late is dropped.
+    fn write_votes(&mut self) -> Result<(), OrchestratorError> {
+        while let Some(judged) = self.work.try_join_next() {
+            self.note_judged(judged);
+        }
+        let mut written = Ok(());
+        for judged in std::mem::take(&mut self.unwritten).into_values() {
+            if judged.until > self.height {
+                written = self.vote(judged).and(written);
+            }
+        }
+        written
+    }
+
+    /// Every dispute that is open, and those closed ones in which this account voted. What goes on for them goes on.
     async fn read_docket(&mut self) -> Result<(), OrchestratorError> {
-        let disputes = self.duty.client.disputes_from(1).await?;
+        let disputes = self.duty.client.disputes_from(self.docket.first_to_read()).await?;
         self.height = self.height.max(self.duty.client.block_number().await?);
         let book = &self.book;
         let own = |dispute: &Dispute| {
             [dispute.first_jury, dispute.appeal_jury].into_iter().any(|jury| book.knows(jury))
         };
-        let followed = disputes.iter().filter(|dispute| !dispute.is_closed() || own(dispute));
-        let changed = |dispute: &Dispute| (dispute.id, Entry { changed: true, ..Entry::default() });
-        self.docket = Some(followed.take(MAX_DISPUTES).map(changed).collect());
-        self.work.abort_all();
+        self.docket.take_in(&disputes, own);
+        self.stale = false;
+        self.library.store.keep_only(self.docket.evidence()).await;
         Ok(())
     }
 
@@ -218,8 +229,10 @@ impl Juror {
         if let Some(round) = self.round {
             return Ok(round);
         }
-        let (info, params): (RoundInfo, CourtParams) =
-            tokio::try_join!(self.duty.client.round_info(), self.duty.client.court_params())?;
+        let client = &self.duty.client;
+        let (info, params, registered): (RoundInfo, CourtParams, Vec<OrchestratorRecord>) =
+            tokio::try_join!(client.round_info(), client.court_params(), client.candidate_orchestrators())?;
+        self.colleagues.are(registered.iter().map(|other| other.service_uri.as_str()));
         let (start, end) = (info.start_block, info.start_block + info.length);
         let draw_blocks = u64::from(params.seed_delay) + u64::from(params.claim_blocks);
         Ok(*self.round.insert(Round { start, end, draw_blocks }))
@@ -229,6 +242,7 @@ impl Juror {
     async fn look(&mut self, id: u64) -> Result<(), OrchestratorError> {
         let Some(trial) = self.duty.client.trial(id).await? else {
             // Its opening was taken back. If it comes again, an event tells.
+            self.docket.vanished(id);
             self.drop_entry(id).await;
             return Ok(());
         };
@@ -236,7 +250,7 @@ impl Juror {
         let case = plan::case_of(&trial.dispute);
         let round = self.round().await?;
         self.watch(&trial);
-        let entry = self.docket.get_or_insert_default().entry(id).or_default();
+        let Some(entry) = self.docket.get_mut(id) else { return Ok(()) };
         entry.evidence.clone_from(&trial.dispute.evidence);
         (entry.changed, entry.wake) = (false, None);
         let other = |judging: &mut Judging| (judging.jury, judging.case) != (trial.jury.id, case);
@@ -251,11 +265,10 @@ impl Juror {
                 self.judge(&trial, case);
                 self.wake(id, Some(last_call));
             }
-            Step::GiveUp => {
-                let reason = "the evidence could not be had or judged in time";
-                let opinion = Opinion::unavailable(reason);
-                self.vote(Judged { dispute: id, jury: trial.jury.id, case, opinion })?;
-                self.progressed = true;
+            Step::GiveUp => self.give_up(&trial, case)?,
+            Step::Lost(until) => {
+                self.lost(&trial);
+                self.wake(id, Some(until));
             }
             Step::Act { duty, urgent } => self.act(&trial, duty, urgent).await?,
             Step::Forget => {
@@ -267,32 +280,52 @@ impl Juror {
     }
 
     fn wake(&mut self, id: u64, wake: Option<u64>) {
-        if let Some(entry) = self.docket.as_mut().and_then(|docket| docket.get_mut(&id)) {
+        if let Some(entry) = self.docket.get_mut(id) {
             entry.wake = wake;
+        }
+    }
+
+    /// There is no more time to judge. A verdict that has just come is the vote, or else that the evidence could not be had.
+    fn give_up(&mut self, trial: &Trial, case: B256) -> Result<(), OrchestratorError> {
+        let (dispute, jury) = (trial.dispute.id, trial.jury.id);
+        let written = self.write_votes();
+        if self.book.vote(jury, case).is_none() && !self.unwritten.contains_key(&(jury, case)) {
+            let opinion = Opinion::unavailable("the evidence could not be had or judged in time");
+            self.vote(Judged { dispute, jury, case, until: trial.jury.commit_until, opinion })?;
+        }
+        self.progressed = written.is_ok();
+        written
+    }
+
+    /// Somebody should know of a vote that cannot be shown.
+    fn lost(&mut self, trial: &Trial) {
+        let (dispute, jury) = (trial.dispute.id, trial.jury.id);
+        self.at_risk.insert(dispute);
+        let Some(entry) = self.docket.get_mut(dispute) else { return };
+        if entry.lost.replace(jury) != Some(jury) {
+            error!(
+                dispute, jury, votes = %self.votes.display(), reveal_until = trial.jury.reveal_until,
+                "this account committed to a vote that is not in its file; bring the file back, or stake is lost"
+            );
         }
     }
 
     /// The alert and the count of missed votes.
     fn watch(&mut self, trial: &Trial) {
-        let jury = trial.jury.id;
+        let (jury, until) = (trial.jury.id, plan::own_deadline(trial));
         if plan::is_at_risk(trial) {
             if self.at_risk.insert(trial.dispute.id) {
-                let until = if trial.seat.is_some_and(|seat| seat.commitment.is_some()) {
-                    trial.jury.reveal_until
-                } else {
-                    trial.jury.commit_until
-                };
                 warn!(
                     dispute = trial.dispute.id,
-                    blocks_left = until.saturating_sub(trial.height),
+                    blocks_left = until.map(|until| until.saturating_sub(trial.height)),
                     "a vote is about to be missed, which costs stake; check gas, funds and chain"
                 );
             }
         } else {
             self.at_risk.remove(&trial.dispute.id);
         }
-        let docket = self.docket.get_or_insert_default();
-        let entry = docket.entry(trial.dispute.id).or_default();
+        let Some(entry) = self.docket.get_mut(trial.dispute.id) else { return };
+        entry.until = until;
         if plan::missed(trial) && entry.missed.replace(jury) != Some(jury) {
             self.metrics.votes_missed.inc();
             warn!(dispute = trial.dispute.id, jury, "a vote was missed: its window ended without it");
@@ -301,34 +334,32 @@ impl Juror {
 
     /// Starts to fetch and judge, unless that goes on already.
     fn judge(&mut self, trial: &Trial, case: B256) {
-        let (id, jury) = (trial.dispute.id, trial.jury.id);
-        let Some(entry) = self.docket.as_mut().and_then(|docket| docket.get_mut(&id)) else { return };
-        if entry.judging.is_some() {
-            return;
-        }
+        let (id, jury, until) = (trial.dispute.id, trial.jury.id, trial.jury.commit_until);
+        let Some(entry) = self.docket.get_mut(id).filter(|entry| entry.can_be_judged()) else { return };
         info!(dispute = id, jury, fault = ?trial.dispute.fault, "this node sits in a jury, fetching the evidence");
         let (library, dispute) = (Arc::clone(&self.library), trial.dispute.clone());
         let task = self.work.spawn(async move {
             let opinion = library.judge(&dispute).await;
-            Judged { dispute: id, jury, case, opinion }
+            Judged { dispute: id, jury, case, until, opinion }
         });
         entry.judging = Some(Judging { jury, case, task });
     }
 
     /// Writes a vote down; it is committed to from there. One that cannot be written is kept in memory and tried again.
     fn vote(&mut self, judged: Judged) -> Result<(), OrchestratorError> {
-        let Judged { dispute, jury, case, opinion } = &judged;
+        let Judged { dispute, jury, case, opinion, .. } = &judged;
         let (verdict, reason) = (verdict(opinion.finding), opinion.reason.clone());
-        info!(dispute, jury, ?verdict, reason, "judged a dispute");
         let vote = Vote { jury: *jury, case: *case, verdict, salt: B256::random(), reason };
         let (dispute, about) = (*dispute, (*jury, *case));
         // A small file, a few times a day.
         if let Err(error) = self.book.add(vote) {
             error!(%error, "a vote is not on disk and not sent; free space or check the disk");
-            self.unwritten.push(judged);
+            self.unwritten.entry(about).or_insert(judged);
             return Err(error);
         }
-        if let Some(entry) = self.docket.as_mut().and_then(|docket| docket.get_mut(&dispute)) {
+        // Not which way: logs are read by others, and votes are secret until they are shown.
+        info!(dispute, jury = about.0, "judged a dispute");
+        if let Some(entry) = self.docket.get_mut(dispute) {
             entry.changed = true;
             if let Some(judging) = entry.judging.take_if(|judging| (judging.jury, judging.case) == about) {
                 judging.task.abort();
@@ -346,7 +377,7 @@ impl Juror {
             return Ok(());
         }
         // Whatever becomes of it, the next look tells.
-        self.touch(id);
+        self.docket.follow(id);
         let Some(mined) = self.duty.client.court_duty_once(duty).await? else {
             self.refused(trial, duty).await?;
             return Ok(());
@@ -355,6 +386,9 @@ impl Juror {
         match duty {
             CourtDuty::Claim { .. } => self.metrics.seats.inc_by(u64::from(trial.claimable)),
             CourtDuty::Reveal { verdict, .. } => {
+                let vote = self.book.vote(trial.jury.id, plan::case_of(&trial.dispute));
+                let reason = vote.map(|vote| vote.reason.as_str());
+                info!(dispute = id, ?verdict, reason, "showed a vote");
                 self.metrics.votes.with_label_values(&[label(verdict)]).inc();
             }
             CourtDuty::Settle { .. } => self.owed = true,
@@ -375,15 +409,11 @@ impl Juror {
     }
 
     async fn drop_entry(&mut self, id: u64) {
-        let Some(entry) = self.docket.as_mut().and_then(|docket| docket.remove(&id)) else { return };
+        let Some(entry) = self.docket.remove(id) else { return };
         self.at_risk.remove(&id);
-        if let Some(judging) = entry.judging {
-            judging.task.abort();
-        }
-        let others = self.docket.iter().flat_map(|docket| docket.values());
-        let used: BTreeSet<B256> = others.flat_map(|entry| entry.evidence.iter().copied()).collect();
+        let used = self.docket.evidence();
         for bundle in entry.evidence.iter().filter(|bundle| !used.contains(*bundle)) {
-            self.library.forget(*bundle).await;
+            self.library.store.forget(*bundle).await;
         }
     }
 

@@ -6,16 +6,20 @@
 //! Nothing is polled: a dispute is looked at after its events, and at the blocks where its windows begin or end.
 
 mod book;
+mod colleagues;
 mod docket;
 mod evidence;
+mod holders;
 mod juror;
 mod plan;
+mod store;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use framemill_contracts::{ChainClient, Changes};
 
+pub(crate) use colleagues::Colleagues;
 pub(crate) use juror::Juror;
 
 /// How jury duty is done.

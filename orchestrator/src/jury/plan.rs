@@ -34,6 +34,8 @@ pub(super) enum Step {
     },
     /// There is no more time to judge: vote that the evidence could not be had.
     GiveUp,
+    /// There is a commitment that no vote on disk fits, so it cannot be shown; nothing before this block.
+    Lost(u64),
     /// It is over, for this account too.
     Forget,
 }
@@ -98,6 +100,18 @@ pub(super) fn is_at_risk(trial: &Trial) -> bool {
     }
 }
 
+/// Until when this account has something to do that costs it a fine, or its seat, if it is late.
+pub(super) fn own_deadline(trial: &Trial) -> Option<u64> {
+    let jury = &trial.jury;
+    match trial.seat {
+        _ if !trial.dispute.is_judged() => None,
+        None => (trial.claimable > 0).then_some(jury.claim_until),
+        Some(seat) if seat.vote.is_some() => None,
+        Some(seat) if seat.commitment.is_some() => Some(jury.reveal_until),
+        Some(_) => Some(jury.commit_until),
+    }
+}
+
 /// Whether a seat of this account ended without a vote.
 pub(super) fn missed(trial: &Trial) -> bool {
     let jury = &trial.jury;
@@ -128,11 +142,16 @@ impl Sight<'_> {
             return self.schedule();
         }
         let own = self.own_part();
-        let Step::Wait(own_wake) = own else { return own };
+        if !matches!(own, Step::Wait(_) | Step::Lost(_)) {
+            return own;
+        }
         let advance = CourtDuty::Advance { dispute: self.trial.dispute.id };
-        match self.take_turn(advance_due(jury), advance, 0) {
-            Step::Wait(turn) => Step::Wait(own_wake.into_iter().chain(turn).filter(|at| *at > height).min()),
-            act => act,
+        match (self.take_turn(advance_due(jury), advance, 0), own) {
+            (Step::Wait(turn), Step::Wait(own_wake)) => {
+                Step::Wait(own_wake.into_iter().chain(turn).filter(|at| *at > height).min())
+            }
+            (Step::Wait(_), lost) => lost,
+            (act, _) => act,
         }
     }
 
@@ -188,7 +207,9 @@ impl Sight<'_> {
     fn reveal(&self, commitment: B256) -> Step {
         let (jury, height) = (&self.trial.jury, self.trial.height);
         let ours = |vote: &&Vote| vote_hash(jury.id, self.me, vote.verdict, vote.salt) == commitment;
-        let Some(Vote { verdict, salt, .. }) = self.vote.filter(ours) else { return Step::Wait(None) };
+        let Some(Vote { verdict, salt, .. }) = self.vote.filter(ours) else {
+            return Step::Lost(jury.reveal_until);
+        };
         if height < jury.commit_until {
             return Step::Wait(Some(jury.commit_until));
         }

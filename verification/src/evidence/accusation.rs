@@ -144,7 +144,10 @@ fn opinion(accusation: Accusation, bundle: &Bundle, judgement: &Judgement) -> Op
     let claim = case.claims.get(case.accused as usize);
     let (claimed, report) = (&judgement.claim, judgement.report.as_ref());
     match accusation {
-        Accusation::ClaimedPixels if claimed.true_pixels.is_none() && report.is_none() => {
+        // A report that failed counts no pixels: what it saw may not be what every decoder sees.
+        Accusation::ClaimedPixels
+            if claimed.true_pixels.is_none() && !report.is_some_and(super::Report::passed) =>
+        {
             Opinion::unavailable("the rendition's frames cannot be counted")
         }
         Accusation::FalseFeatures if !claimed.committed => {

@@ -1,7 +1,7 @@
 //! A bundle as a folder: the manifest, and the objects in files that are named by their hashes.
 
 use std::fs::{self, File};
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use alloy_primitives::{B256, hex};
@@ -16,7 +16,7 @@ pub const MANIFEST: &str = "manifest.json";
 pub const OBJECTS: &str = "objects";
 
 impl Bundle {
-    /// Writes the bundle into a folder, which is made if it is missing.
+    /// Writes the bundle into a folder, which is made if it is missing. It is on disk when this returns.
     ///
     /// # Errors
     /// When a file cannot be written.
@@ -26,7 +26,9 @@ impl Bundle {
         for object in &self.objects {
             put(&objects.join(hex::encode(object.sha256)), &object.data)?;
         }
-        put(&folder.join(MANIFEST), &self.manifest.bytes())
+        sync(&objects)?;
+        put(&folder.join(MANIFEST), &self.manifest.bytes())?;
+        sync(folder)
     }
 
     /// Reads a bundle from a folder. Only plain files are read, and none of them further than its kind may be long.
@@ -50,15 +52,30 @@ pub fn find_in_bundles(bundles: &Path, sha256: B256) -> Option<PathBuf> {
         return Some(own.join(MANIFEST));
     }
     let folders = fs::read_dir(bundles).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
-    let object = |bundle: PathBuf| whole(&bundle).then(|| bundle.join(OBJECTS).join(&name));
-    folders.filter_map(object).find(|object| object.is_file())
+    // Few bundles have the object, so it is looked for first.
+    let object = |bundle: PathBuf| {
+        let object = bundle.join(OBJECTS).join(&name);
+        (object.is_file() && whole(&bundle)).then_some(object)
+    };
+    folders.filter_map(object).next()
 }
 
-/// Writes under another name first, so that nobody reads half a file.
+/// Writes under another name first, so that nobody reads half a file, and to the disk, so that a power cut leaves no empty one
+/// under a whole manifest.
 fn put(path: &Path, data: &[u8]) -> Result<(), BundleError> {
     let part = path.with_extension("part");
-    fs::write(&part, data).map_err(io("write", &part))?;
+    let write = || {
+        let mut file = File::create(&part)?;
+        file.write_all(data)?;
+        file.sync_all()
+    };
+    write().map_err(io("write", &part))?;
     fs::rename(&part, path).map_err(io("write", path))
+}
+
+/// The names in a folder are the folder's contents.
+fn sync(folder: &Path) -> Result<(), BundleError> {
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io("write", folder))
 }
 
 fn get(what: &'static str, path: &Path, bound: u64) -> Result<Bytes, BundleError> {

@@ -514,6 +514,16 @@ fn a_jury_finds_what_it_was_asked_about_and_nothing_else() {
 }
 
 #[test]
+fn pixels_that_nobody_counted_are_not_found_to_be_as_claimed() {
+    let clip = synthetic(Content::Animation, 0, 480, 270);
+    let wrong = honest(&clip, &rung(WIDTH, HEIGHT, "large"), &Recipe::default());
+    let uncounted = [Delivered::new(&wrong, B256::ZERO).bundle()];
+    assert_eq!(found(Accusation::ClaimedPixels, &uncounted), Finding::Unavailable);
+    let counted = [Delivered::new(&sample().rendition, B256::ZERO).bundle()];
+    assert_eq!(found(Accusation::ClaimedPixels, &counted), Finding::NotGuilty);
+}
+
+#[test]
 fn no_faithful_encode_is_found_only_where_both_segments_are_far_off() {
     let clip = synthetic(Content::Animation, 0, 480, 270);
     let wrong = honest(&clip, &rung(WIDTH, HEIGHT, "large"), &Recipe::default());

@@ -111,8 +111,19 @@ fn a_vote_is_revealed_in_its_window_and_only_the_one_that_was_committed_to() {
     assert_eq!(step(&trial(160, Some(committed)), Some(&vote())), act(reveal, false));
     assert_eq!(step(&trial(176, Some(committed)), Some(&vote())), act(reveal, true));
     let of_another_process = Vote { salt: B256::ZERO, ..vote() };
-    let other = step(&trial(160, Some(committed)), Some(&of_another_process));
-    assert_eq!(other, Step::Wait(Some(180)), "its reveal would be refused");
+    let other = |height| step(&trial(height, Some(committed)), Some(&of_another_process));
+    assert_eq!(other(160), Step::Lost(180), "its reveal would be refused");
+    assert_eq!(other(180), act(CourtDuty::Advance { dispute: DISPUTE }, false), "others go on");
+    assert_eq!(step(&trial(130, Some(committed)), None), Step::Lost(180), "the file of votes is gone");
+}
+
+#[test]
+fn what_is_due_first_is_told_by_the_window_that_its_seat_is_in() {
+    let at = |seat, claimable| own_deadline(&Trial { claimable, ..trial(115, seat) });
+    let committed = Seat { commitment: Some(commitment()), ..seat() };
+    assert_eq!((at(None, 0), at(None, 2)), (None, Some(120)));
+    assert_eq!((at(Some(seat()), 0), at(Some(committed), 0)), (Some(160), Some(180)));
+    assert_eq!(at(Some(Seat { vote: Some(Verdict::Guilty), ..committed }), 0), None);
 }
 
 #[test]
@@ -277,6 +288,7 @@ impl Model {
                 None
             }
             Step::Wait(None) | Step::Forget => None,
+            Step::Lost(_) => panic!("its own vote is lost"),
         };
         self.mine(duty);
     }
