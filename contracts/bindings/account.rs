@@ -83,6 +83,13 @@ impl Book {
         let live = Live { versions: vec![prepared], since: Instant::now(), kept_by_owner };
         self.live.insert(live.newest().nonce, live);
     }
+
+    /// The last nonce that was given out or sent with. One that is not remembered counts too: where a reorganisation took
+    /// blocks back for good, nothing else would ever close the gap.
+    fn last(&self) -> Option<u64> {
+        let given = self.next.and_then(|next| next.checked_sub(1));
+        given.max(self.live.last_key_value().map(|(nonce, _)| *nonce))
+    }
 }
 
 /// One account that sends. Its nonces are given out one after the other.
@@ -167,8 +174,22 @@ impl Account {
     ///
     /// Of any number of processes that hold the key, one at most gets such a transaction mined: whoever chose its nonce
     /// before another's was sent conflicts with it, whoever chose later sees it in the pending state that `due` reads.
-    /// `None`: not due, or an own transaction is not out yet, so that the nonce would not be fenced.
+    /// `None`: not due, or an own transaction is not out yet, so that the nonce would not be fenced. Where nothing is sent,
+    /// the reason may be that it was sent before, and whoever waited for it gave up: then it is looked after here.
     pub(crate) async fn send_fenced<F: Future<Output = Result<bool, ChainError>>>(
+        &self,
+        rpc: &Rpc,
+        draft: Draft,
+        due: impl FnOnce() -> F,
+    ) -> Result<Option<PreparedTx>, ChainError> {
+        let sent = self.send_if_due(rpc, draft, due).await;
+        if matches!(sent, Ok(None) | Err(ChainError::Reverted { .. })) {
+            self.tend_all(rpc).await?;
+        }
+        sent
+    }
+
+    async fn send_if_due<F: Future<Output = Result<bool, ChainError>>>(
         &self,
         rpc: &Rpc,
         draft: Draft,
@@ -177,13 +198,8 @@ impl Account {
         let request = self.request(rpc, draft).await?;
         let mut book = self.book.lock().await;
         let nonce = rpc.pending_nonce(self.address).await?;
-        if let Some(last) = book.next.filter(|known| *known > nonce).map(|known| known - 1) {
-            drop(book);
-            // Where a reorganisation took blocks back for good, nothing would ever close the gap.
-            self.tend(rpc, last).await?;
-            return Ok(None);
-        }
-        if !due().await? {
+        let is_fenced = book.next.is_none_or(|known| known <= nonce);
+        if !is_fenced || !due().await? {
             return Ok(None);
         }
         match self.dispatch(rpc, &mut book, request, nonce).await {
@@ -285,6 +301,15 @@ impl Account {
         }
     }
 
+    /// Looks after all that this account sent, whether anybody still waits for it or not.
+    async fn tend_all(&self, rpc: &Rpc) -> Result<(), ChainError> {
+        let last = self.book.lock().await.last();
+        if let Some(last) = last {
+            self.tend(rpc, last).await?;
+        }
+        Ok(())
+    }
+
     /// Looks after the account's first unmined nonce, which all later ones up to `waiting` wait for. Returns that nonce.
     async fn tend(&self, rpc: &Rpc, waiting: u64) -> Result<u64, ChainError> {
         let mut book = self.book.lock().await;
@@ -307,13 +332,15 @@ impl Account {
         Ok(first)
     }
 
-    /// Offers an intent again: the same where the node lost it or the cap is reached, else at higher fees.
+    /// Offers an intent again: the same where the node lost it and takes it back, or the cap is reached, else at higher fees.
     async fn raise(&self, rpc: &Rpc, book: &mut Book, nonce: u64) -> Result<(), ChainError> {
         let Some(live) = book.live.get_mut(&nonce) else { return Ok(()) };
         live.since = Instant::now();
         let newest = live.newest().clone();
-        let lost = !rpc.knows_transaction(newest.hash).await?;
-        let next = match lost || live.versions.len() >= MAX_VERSIONS {
+        if !rpc.knows_transaction(newest.hash).await? && !self.is_refused(rpc, live).await? {
+            return Ok(());
+        }
+        let next = match live.versions.len() >= MAX_VERSIONS {
             true => None,
             false => self.replacement(rpc, &newest).await?,
         };
@@ -322,6 +349,29 @@ impl Account {
         live.versions.push(next.clone());
         self.write(book)?;
         self.offer(rpc, &next).await
+    }
+
+    /// Offers a version that the node does not have. Whether it is refused for its fees: nodes drop what has become too
+    /// cheap, and do not take it back. Where a stranger with the key has the nonce, higher fees are no answer.
+    async fn is_refused(&self, rpc: &Rpc, live: &Live) -> Result<bool, ChainError> {
+        match tx::submit(rpc, live.newest()).await {
+            Ok(()) | Err(ChainError::NonceUsed { .. }) => Ok(false),
+            Err(ChainError::Outbid { .. })
+                if rpc.pending_nonce(self.address).await? > live.newest().nonce =>
+            {
+                for older in live.versions.iter().rev().skip(1) {
+                    if rpc.knows_transaction(older.hash).await? {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
+            }
+            Err(error) if error.is_retryable() => Err(error),
+            Err(error) => {
+                tracing::debug!(tx = %live.newest().hash, %error, "the node does not take it back");
+                Ok(true)
+            }
+        }
     }
 
     /// Whatever the node says, its receipt decides what became of it.
