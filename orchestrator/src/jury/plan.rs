@@ -167,7 +167,10 @@ impl Sight<'_> {
         let begun = trial.height / turn * turn;
         let turns = (self.turns(0) + 2 * TURNS - begun / turn % (2 * TURNS)) % (2 * TURNS);
         match turns {
-            0 => Step::Act { duty, urgent: false },
+            0 => {
+                let late = trial.jury.reveal_until.saturating_add(self.policy.patience_blocks);
+                Step::Act { duty, urgent: trial.height >= late }
+            }
             turns => Step::Wait(Some(begun + turns * turn)),
         }
     }

@@ -204,10 +204,17 @@ fn of_a_void_jury_nothing_is_asked_and_accounts_take_turns_at_having_another_one
             }
         }
     };
-    let turns = |seat| (480..480 + 16 * 3).filter(|height| acting(*height, seat)).collect::<Vec<_>>();
+    let turns = |seat| (432..432 + 16 * 3).filter(|height| acting(*height, seat)).collect::<Vec<_>>();
     let (concerned, stranger) = (turns(Some(committed)), turns(None));
     assert_eq!((concerned.len(), stranger.len()), (3, 3), "one turn");
-    assert!(concerned[0] < 480 + 8 * 3 && stranger[0] >= 480 + 8 * 3);
+    let late = void(180 + slow.patience_blocks + 16 * 3, Some(committed));
+    let at = |height| Trial { height, ..late.clone() };
+    let urgent = (late.height..late.height + 16 * 3).any(|height| {
+        let sight = Sight { trial: &at(height), me: ME, vote: None, round: ROUND, policy: &slow };
+        next(&sight) == act(CourtDuty::Advance { dispute: DISPUTE }, true)
+    });
+    assert!(urgent, "at any price of gas in the end");
+    assert!(concerned[0] < 432 + 8 * 3 && stranger[0] >= 432 + 8 * 3);
 }
 
 #[test]
