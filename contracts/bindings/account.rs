@@ -1,20 +1,22 @@
 //! One account that sends: nonces one after the other, each used by one intent, stuck ones raised, lost ones repaired.
 //!
 //! Every version of an intent has the same account nonce, so that the chain takes one of them at most. Whoever waits for
-//! an intent looks after the account's first unmined nonce too: it is resent where the node lost it, raised where it is
-//! slow, and filled with an empty transfer where nothing was ever sent, because later nonces wait for it.
+//! an intent looks after the account's first unmined nonce too, and so does whoever finds that what was due is on its way:
+//! it is resent where the node lost it, raised where it is slow, and filled with an empty transfer where nothing was ever
+//! sent, because later nonces wait for it.
+
+mod tend;
 
 use std::{
     collections::{BTreeMap, hash_map::RandomState},
     hash::{BuildHasher as _, Hasher as _},
-    time::Duration,
 };
 
 use alloy::{
     consensus::TxEnvelope,
     eips::eip2718::Encodable2718,
     network::{EthereumWallet, NetworkTransactionBuilder, TransactionBuilder},
-    primitives::{Address, B256, Bytes, U256},
+    primitives::{Address, B256},
     rpc::types::{TransactionReceipt, TransactionRequest},
     signers::local::PrivateKeySigner,
 };
@@ -36,20 +38,11 @@ const GAS_MARGIN_PERCENT: u64 = 125;
 /// Two processes with one key may want to send the same thing with the same nonce, and must not take the other's
 /// transaction for their own: each allows a little more gas by an amount of its own, which costs nothing.
 const SALTS: u64 = 1_000;
-/// An empty transfer needs exactly this.
-const TRANSFER_GAS: u64 = 21_000;
 /// Another process with the same key may take a nonce between the question and the sending, once for each thing that it
 /// sends; hardly so often while one of ours is on its way.
 const SEND_TRIES: usize = 16;
-/// Versions of one intent: a fee that rises by an eighth is a thousandfold after 59.
-const MAX_VERSIONS: usize = 64;
 /// Intents remembered: nodes queue 64 transactions of an account, and settled ones are forgotten when they are seen.
 const MAX_LIVE: usize = 256;
-/// A mined intent is kept this long for whoever waits for it; who gave up waiting does not clear it away.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
-/// A nonce that was given out and not sent is filled after this many times the wait before a raise: its owner has long
-/// sent it, or never will.
-const GAP_PATIENCE: u32 = 2;
 
 /// One intent that may not be mined yet.
 #[derive(Debug)]
@@ -82,6 +75,13 @@ impl Book {
         }
         let live = Live { versions: vec![prepared], since: Instant::now(), kept_by_owner };
         self.live.insert(live.newest().nonce, live);
+    }
+
+    /// The last nonce that was given out or sent with. One that is not remembered counts too: where a reorganisation took
+    /// blocks back for good, nothing else would ever close the gap.
+    fn last(&self) -> Option<u64> {
+        let given = self.next.and_then(|next| next.checked_sub(1));
+        given.max(self.live.last_key_value().map(|(nonce, _)| *nonce))
     }
 }
 
@@ -167,8 +167,22 @@ impl Account {
     ///
     /// Of any number of processes that hold the key, one at most gets such a transaction mined: whoever chose its nonce
     /// before another's was sent conflicts with it, whoever chose later sees it in the pending state that `due` reads.
-    /// `None`: not due, or an own transaction is not out yet, so that the nonce would not be fenced.
+    /// `None`: not due, or an own transaction is not out yet, so that the nonce would not be fenced. Where nothing is sent,
+    /// the reason may be that it was sent before, and whoever waited for it gave up: then it is looked after here.
     pub(crate) async fn send_fenced<F: Future<Output = Result<bool, ChainError>>>(
+        &self,
+        rpc: &Rpc,
+        draft: Draft,
+        due: impl FnOnce() -> F,
+    ) -> Result<Option<PreparedTx>, ChainError> {
+        let sent = self.send_if_due(rpc, draft, due).await;
+        if matches!(sent, Ok(None) | Err(ChainError::Reverted { .. })) {
+            self.tend_all(rpc).await?;
+        }
+        sent
+    }
+
+    async fn send_if_due<F: Future<Output = Result<bool, ChainError>>>(
         &self,
         rpc: &Rpc,
         draft: Draft,
@@ -177,13 +191,8 @@ impl Account {
         let request = self.request(rpc, draft).await?;
         let mut book = self.book.lock().await;
         let nonce = rpc.pending_nonce(self.address).await?;
-        if let Some(last) = book.next.filter(|known| *known > nonce).map(|known| known - 1) {
-            drop(book);
-            // Where a reorganisation took blocks back for good, nothing would ever close the gap.
-            self.tend(rpc, last).await?;
-            return Ok(None);
-        }
-        if !due().await? {
+        let is_fenced = book.next.is_none_or(|known| known <= nonce);
+        if !is_fenced || !due().await? {
             return Ok(None);
         }
         match self.dispatch(rpc, &mut book, request, nonce).await {
@@ -283,91 +292,6 @@ impl Account {
                 Err(ChainError::NonceUsed { hash, nonce })
             }
         }
-    }
-
-    /// Looks after the account's first unmined nonce, which all later ones up to `waiting` wait for. Returns that nonce.
-    async fn tend(&self, rpc: &Rpc, waiting: u64) -> Result<u64, ChainError> {
-        let mut book = self.book.lock().await;
-        let first = rpc.mined_nonce(self.address).await?;
-        let patience = rpc.config().bump_after;
-        book.live.retain(|nonce, live| *nonce >= first || live.since.elapsed() < FORGOTTEN_AFTER);
-        if first > waiting {
-            return Ok(first);
-        }
-        match book.live.get(&first) {
-            Some(live) if !live.kept_by_owner && live.since.elapsed() >= patience => {
-                self.raise(rpc, &mut book, first).await?;
-            }
-            Some(live) if live.kept_by_owner && live.since.elapsed() >= patience * GAP_PATIENCE => {
-                self.fill_gap(rpc, &mut book, first).await?;
-            }
-            None => self.fill_gap(rpc, &mut book, first).await?,
-            Some(_) => {}
-        }
-        Ok(first)
-    }
-
-    /// Offers an intent again: the same where the node lost it or the cap is reached, else at higher fees.
-    async fn raise(&self, rpc: &Rpc, book: &mut Book, nonce: u64) -> Result<(), ChainError> {
-        let Some(live) = book.live.get_mut(&nonce) else { return Ok(()) };
-        live.since = Instant::now();
-        let newest = live.newest().clone();
-        let lost = !rpc.knows_transaction(newest.hash).await?;
-        let next = match lost || live.versions.len() >= MAX_VERSIONS {
-            true => None,
-            false => self.replacement(rpc, &newest).await?,
-        };
-        let Some(next) = next else { return self.offer(rpc, &newest).await };
-        tracing::info!(nonce, tx = %next.hash, max_fee = next.fees.max_fee, "raising the fee of a slow transaction");
-        live.versions.push(next.clone());
-        self.write(book)?;
-        self.offer(rpc, &next).await
-    }
-
-    /// Whatever the node says, its receipt decides what became of it.
-    async fn offer(&self, rpc: &Rpc, version: &PreparedTx) -> Result<(), ChainError> {
-        match tx::submit(rpc, version).await {
-            Err(error) if !error.is_retryable() => {
-                tracing::debug!(tx = %version.hash, %error, "the node did not take it");
-                Ok(())
-            }
-            other => other,
-        }
-    }
-
-    /// The same intent under the same nonce at higher fees; `None` at the cap.
-    pub(crate) async fn replacement(
-        &self,
-        rpc: &Rpc,
-        slow: &PreparedTx,
-    ) -> Result<Option<PreparedTx>, ChainError> {
-        let price = rpc.gas_price().await?;
-        let Some(fees) = slow.fees.raised(price, rpc.config().max_fee_per_gas) else { return Ok(None) };
-        let request = self.filled(slow.draft()?, slow.gas_limit, fees);
-        self.sign(request, slow.nonce).await.map(Some)
-    }
-
-    /// An empty transfer takes a nonce that nothing was sent with. Whoever it was given to is told that it is used.
-    async fn fill_gap(&self, rpc: &Rpc, book: &mut Book, nonce: u64) -> Result<(), ChainError> {
-        if rpc.pending_nonce(self.address).await? != nonce {
-            return Ok(());
-        }
-        tracing::warn!(
-            nonce,
-            "nothing was sent with this account nonce, filling it so that later ones can be mined"
-        );
-        let fees = Fees::at(rpc.gas_price().await?, rpc.config().max_fee_per_gas)?;
-        let empty = Draft {
-            call: "an empty transfer",
-            to: Some(self.address),
-            input: Bytes::new(),
-            value: U256::ZERO,
-            gas: Some(TRANSFER_GAS),
-        };
-        let filler = self.sign(self.filled(empty, TRANSFER_GAS, fees), nonce).await?;
-        book.enter(filler.clone(), false);
-        self.write(book)?;
-        self.offer(rpc, &filler).await
     }
 
     async fn settle(&self, nonce: u64) -> Result<(), ChainError> {

@@ -164,6 +164,19 @@ impl ChainClient {
         Jury::from_abi(id, &self.rpc().call(self.deployment().court, call).await?)
     }
 
+    /// Last block in which a dispute's verdict can be appealed; 0: it cannot. A pause of the contracts in that time starts
+    /// it again: [`u64::MAX`] for as long as it lasts.
+    pub async fn appeal_end(&self, dispute: u64) -> Result<u64, ChainError> {
+        let call = Court::appealEndCall { dispute: U256::from(dispute) };
+        Ok(self.rpc().call(self.deployment().court, call).await?.saturating_to())
+    }
+
+    /// Whether a pause of the contracts has kept a jury from its work: it takes no claims and votes any more, is neither paid
+    /// nor fined, and the next `advance` draws another one.
+    pub async fn is_void(&self, jury: u64) -> Result<bool, ChainError> {
+        self.rpc().call(self.deployment().court, Court::isVoidCall { jury: U256::from(jury) }).await
+    }
+
     /// A juror's part in a jury; `None` when it has no seat.
     pub async fn seat(&self, jury: u64, juror: Address) -> Result<Option<Seat>, ChainError> {
         let call = Court::getSeatCall { jury: U256::from(jury), juror };

@@ -52,12 +52,16 @@ pub(crate) async fn carry_out(client: &ChainClient, plan: Plan, sign: SignArgs) 
     carry_out_then(client, plan, sign, async || Ok(None)).await
 }
 
-/// As [`carry_out`], and says at last what came of it: a line for people with its figures for programs.
+/// What came of an action: a line for people and its figures for programs; `None` where there is nothing to tell.
+pub(crate) type Outcome = Option<(String, Value)>;
+
+/// As [`carry_out`], and says at last what came of it. Where that cannot be read, the action is done all the same: it says so,
+/// and that the chain has it, instead of ending as if it could be tried again.
 pub(crate) async fn carry_out_then(
     client: &ChainClient,
     plan: Plan,
     sign: SignArgs,
-    outcome: impl AsyncFnOnce() -> anyhow::Result<Option<(String, Value)>>,
+    outcome: impl AsyncFnOnce() -> anyhow::Result<Outcome>,
 ) -> anyhow::Result<()> {
     let preview = client.preview(&plan.action).await.map_err(advised)?;
     let lines = explanation(client, &plan, &preview)?;
@@ -74,22 +78,31 @@ pub(crate) async fn carry_out_then(
     }
     confirm(sign)?;
     let receipts = client.perform(&plan.action).await.map_err(advised)?;
-    let outcome = outcome().await?;
+    if !sign.output.json {
+        for mined in &receipts {
+            println!("mined: transaction {} in block {}, {} gas", mined.hash, mined.block, mined.gas_used);
+        }
+    }
+    let outcome = told(outcome().await);
     if sign.output.json {
         let mut told = report(client, &plan, &preview, &receipts);
         if let Some((_, figures)) = outcome {
             told["outcome"] = figures;
         }
         println!("{told}");
-        return Ok(());
-    }
-    for mined in &receipts {
-        println!("mined: transaction {} in block {}, {} gas", mined.hash, mined.block, mined.gas_used);
-    }
-    if let Some((line, _)) = outcome {
+    } else if let Some((line, _)) = outcome {
         println!("{line}");
     }
     Ok(())
+}
+
+/// What is said of an outcome, known or not.
+fn told(outcome: anyhow::Result<Outcome>) -> Outcome {
+    outcome.unwrap_or_else(|error| {
+        let line = format!("it is done, but what came of it could not be read, do not repeat it: {error:#}");
+        let figures = json!({ "unknown": format!("{error:#}") });
+        Some((line, figures))
+    })
 }
 
 fn explanation(client: &ChainClient, plan: &Plan, preview: &Preview) -> anyhow::Result<Vec<String>> {
@@ -229,6 +242,14 @@ fn advice(call: &str, revert: &Revert) -> Option<String> {
             format!("this is block {}, and it is done from block {} to {}", arg(0), arg(1), arg(2))
         }
         "RoundEnding" => format!("too little is left of the round; try again from block {} on", arg(0)),
+        "BadAccusation" => format!(
+            "a jury is asked about another number of receipts than {}, each with its bundle: two of different segments for unfaithful, one for every other fault",
+            arg(1)
+        ),
+        "JuryIsVoid" => format!(
+            "a pause kept jury {} from its work: nobody is paid or fined for it, and `framemill dispute advance` draws another one if none was drawn yet",
+            arg(0)
+        ),
         "NoSeat" => format!("{} has no seat in jury {}", arg(1), arg(0)),
         "AlreadyDone" => "that is done already".to_owned(),
         "NothingToWithdraw" => "the court owes this account nothing".to_owned(),
@@ -244,5 +265,32 @@ pub(crate) fn print(output: JsonArgs, value: &Value, lines: &[String]) {
     match output.json {
         true => println!("{value}"),
         false => println!("{}", lines.join("\n")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outcome_that_cannot_be_read_is_told_and_is_no_failure() {
+        let (line, figures) = told(Err(anyhow::anyhow!("the endpoint is away"))).unwrap();
+        assert!(line.contains("it is done") && line.contains("the endpoint is away"), "{line}");
+        assert_eq!(figures["unknown"], "the endpoint is away");
+        let known = Some(("dispute 1 is open".to_owned(), json!({ "dispute": 1 })));
+        assert_eq!(told(Ok(known.clone())), known);
+        assert_eq!(told(Ok(None)), None);
+    }
+
+    #[test]
+    fn refusals_of_the_court_come_with_what_to_do() {
+        let revert = |name: &str, args: &[&str]| Revert {
+            name: name.to_owned(),
+            args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+        };
+        let told = advice("openDispute", &revert("BadAccusation", &["5", "1", "1"])).unwrap();
+        assert!(told.contains("than 1,") && told.contains("two of different segments"), "{told}");
+        let told = advice("settleJuror", &revert("JuryIsVoid", &["4"])).unwrap();
+        assert!(told.contains("jury 4") && told.contains("dispute advance"), "{told}");
     }
 }

@@ -51,7 +51,10 @@ pub enum OrchestratorError {
         source: std::io::Error,
     },
     /// The votes of jury duty cannot be kept.
-    #[error("votes before the court cannot be kept in {path}: {reason}", path = path.display())]
+    #[error(
+        "votes before the court cannot be kept in {path}: {reason}; free space or mend it, or move it away, which loses the votes in it that are not revealed and the stake that answers for them, or set orchestrator.jury to false",
+        path = path.display()
+    )]
     Votes {
         /// The file or folder.
         path: PathBuf,

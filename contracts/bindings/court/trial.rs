@@ -37,8 +37,12 @@ pub struct Trial {
     pub height: u64,
     /// The dispute.
     pub dispute: Dispute,
+    /// Last block in which its verdict can be appealed, as [`ChainClient::appeal_end`] tells.
+    pub appeal_end: u64,
     /// Its present jury.
     pub jury: Jury,
+    /// A pause of the contracts has kept that jury from its work, as [`ChainClient::is_void`] tells.
+    pub is_void: bool,
     /// The account's part in that jury.
     pub seat: Option<Seat>,
     /// Seats that the account could claim in that block; 0 outside of the window for claims.
@@ -139,15 +143,19 @@ impl ChainClient {
         let mut juries = vec![dispute.jury];
         juries.extend([dispute.first_jury, dispute.appeal_jury].into_iter().filter(|jury| *jury != 0));
         let seats_of = Court::seatsOfCall { dispute: U256::from(dispute.id), account: me }.abi_encode();
-        let mut calls = vec![(court, seats_of)];
+        let appeal_end = Court::appealEndCall { dispute: U256::from(dispute.id) }.abi_encode();
+        let is_void = Court::isVoidCall { jury: U256::from(dispute.jury) }.abi_encode();
+        let mut calls = vec![(court, seats_of), (court, appeal_end), (court, is_void)];
         for jury in juries.iter().copied().map(U256::from) {
             calls.push((court, Court::getJuryCall { jury }.abi_encode()));
             calls.push((court, Court::getSeatCall { jury, juror: me }.abi_encode()));
         }
         let answers = self.rpc().calls(height, calls).await?;
         let missing = || ChainError::BadAnswer { call: "trial", reason: "an answer is missing".to_owned() };
-        let (first, rest) = answers.split_first().ok_or_else(missing)?;
-        let claimable = small("seatsOf", decode::<Court::seatsOfCall>(first)?)?;
+        let ([seats_of, appeal_end, is_void], rest) = answers.split_first_chunk().ok_or_else(missing)?;
+        let claimable = small("seatsOf", decode::<Court::seatsOfCall>(seats_of)?)?;
+        let appeal_end = decode::<Court::appealEndCall>(appeal_end)?.saturating_to();
+        let is_void = decode::<Court::isVoidCall>(is_void)?;
         let mut seen = Vec::with_capacity(juries.len());
         for (id, pair) in juries.iter().zip(rest.chunks_exact(2)) {
             let jury = Jury::from_abi(*id, &decode::<Court::getJuryCall>(&pair[0])?)?;
@@ -157,7 +165,7 @@ impl ChainClient {
         let mut seen = seen.into_iter();
         let (jury, seat) = seen.next().ok_or_else(missing)?;
         let parts = seen.filter_map(|(jury, seat)| Some(OwnPart { jury, seat: seat? })).collect();
-        Ok(Some(Trial { height, dispute, jury, seat, claimable, parts }))
+        Ok(Some(Trial { height, dispute, appeal_end, jury, is_void, seat, claimable, parts }))
     }
 
     /// How many disputes were opened so far; their numbers begin with 1.
@@ -212,5 +220,21 @@ impl Dispute {
     #[must_use]
     pub fn is_party(&self, account: Address) -> bool {
         account == self.accused || account == self.challenger || Some(account) == self.appellant
+    }
+}
+
+impl Jury {
+    /// The last block before it can be moved on, unless a pause has made it void; then it can be at once.
+    #[must_use]
+    pub fn advance_due(&self) -> u64 {
+        let votes: u32 = self.votes.iter().copied().map(u32::from).sum();
+        if 2 * u32::from(self.seats) <= u32::from(self.size) {
+            // Too few claimed; more may, up to then.
+            self.claim_until
+        } else if votes == u32::from(self.seats) {
+            self.commit_until
+        } else {
+            self.reveal_until
+        }
     }
 }

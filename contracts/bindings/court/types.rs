@@ -333,7 +333,7 @@ pub struct Dispute {
     pub bond: U256,
     /// Base units that the appellant put up.
     pub appeal_bond: U256,
-    /// Last block in which the verdict can be appealed; 0 after an appeal.
+    /// Last block in which the verdict can be appealed, unless a pause lay in that time and started it again; 0 after an appeal.
     pub appeal_until: u64,
     /// The latest jury.
     pub jury: u64,

@@ -128,6 +128,9 @@ pub struct ServeArgs {
     /// Put this node's address into the registry first, where jurors look for it
     #[arg(long)]
     pub register: bool,
+    /// Register it though the account is an orchestrator, whose address that replaces
+    #[arg(long, requires = "register")]
+    pub replace: bool,
     #[command(flatten)]
     /// How to sign that.
     pub sign: SignArgs,

@@ -1,11 +1,11 @@
 //! Accusing, appealing and being paid, with the real binary on a real chain.
 
 use alloy_primitives::{Address, B256};
-use framemill_contracts::{DisputeStatus, Verdict};
+use framemill_contracts::{DisputeStatus, Registration, Verdict};
 use serde_json::Value;
 
 use super::dispute::{self, Signed};
-use super::market::{Market, tokens};
+use super::market::{Market, SERVE, registration, tokens};
 
 /// The orchestrator that signs.
 const ACCUSED: usize = 0;
@@ -92,6 +92,38 @@ async fn an_accusation_that_its_own_judge_does_not_confirm_is_not_sent() {
     let (code, told) = market.refused(&["dispute", "open", &bundle, "--dry-run"]);
     assert_eq!(code, 1);
     assert!(told.contains("the bond would be lost"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_is_not_judged_from_another_number_of_bundles_than_a_jury_is_shown() {
+    let market = Market::open().await;
+    let bundle = bundle(&market, "false", 0, false_root).await;
+    for (bundles, fault, needed) in [
+        (vec![&*bundle], "unfaithful", "with 2 bundles, and 1 were named"),
+        (vec![&*bundle, &*bundle], "false-features", "with 1 bundles, and 2 were named"),
+    ] {
+        let arguments = [&["dispute", "open", "--fault", fault, "--dry-run"][..], &bundles].concat();
+        let (code, told) = market.refused(&arguments);
+        assert_eq!(code, 1);
+        assert!(told.contains(needed), "{told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_address_of_an_orchestrator_is_not_replaced_unless_that_is_asked_for() {
+    let market = Market::open().await;
+    let key = framemill_contracts::dev_key(5).unwrap();
+    let staker = market.owner.for_account(key);
+    let service = "/ip4/192.0.2.7/tcp/4001/p2p/12D3KooWGzBXWNvHpLALvSTnjhqjsNrrFUsMjnwxeBUvFuEFvZbB";
+    let registration = Registration { service_uri: service.to_owned(), ..registration(tokens(10)) };
+    staker.register_orchestrator(&registration).await.unwrap();
+    let (code, told) = market.refused(&[&SERVE[..], &["--yes"]].concat());
+    assert_eq!(code, 1);
+    assert!(told.contains(service) && told.contains("--replace"), "{told}");
+    let text = market.done(&[&SERVE[..], &["--replace", "--dry-run"]].concat());
+    assert!(text.contains(&format!("it takes the place of {service}")), "{text}");
+    assert!(text.contains("it gets no work"), "{text}");
+    assert_eq!(market.owner.service_uris(&[market.staker]).await.unwrap(), [service]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

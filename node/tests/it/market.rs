@@ -22,6 +22,10 @@ const UNIT: u64 = 1_000_000_000_000_000_000;
 /// Rounds of unbonding here: the court needs as many for its longest dispute.
 pub(super) const UNBONDING: u64 = 7;
 
+/// Serves evidence at a port of this machine, which goes into the registry.
+pub(super) const SERVE: [&str; 5] =
+    ["dispute", "serve", "--register", "--set", "network.listen=/ip4/127.0.0.1/tcp/0"];
+
 /// A market with two active orchestrators, and a staker with a keystore and ten tokens.
 pub(super) struct Market {
     pub(super) anvil: Anvil,
@@ -122,14 +126,7 @@ impl Market {
     /// A process that serves the staker's evidence at an address that is in the registry.
     pub(super) async fn serve(&self) -> Serving {
         let mut child = self
-            .command(&[
-                "dispute",
-                "serve",
-                "--register",
-                "--yes",
-                "--set",
-                "network.listen=/ip4/127.0.0.1/tcp/0",
-            ])
+            .command(&[&SERVE[..], &["--yes"]].concat())
             .stdout(std::process::Stdio::piped())
             .stderr(std::process::Stdio::null())
             .spawn()

@@ -15,6 +15,10 @@ const LAST_CALL_DIVISOR: u64 = 10;
 /// As many blocks of it suffice.
 const MOST_LAST_CALL_BLOCKS: u64 = 25;
 
+/// While the contracts pause nobody knows until when a verdict can be appealed, and their going on changes no dispute: so
+/// many blocks lie between two looks.
+const PAUSED_BLOCKS: u64 = 10;
+
 /// What to do about a dispute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
@@ -81,8 +85,11 @@ pub(super) fn next(sight: &Sight<'_>) -> Step {
         DisputeStatus::Closed => sight.settle(),
         DisputeStatus::Decided => {
             // A verdict on appeal is final at once: turns count from when it could be reached.
-            let due = dispute.appeal_until.max(advance_due(&sight.trial.jury));
-            sight.take_turn(due, CourtDuty::Execute { dispute: dispute.id }, 1)
+            let due = sight.trial.appeal_end.max(sight.trial.jury.advance_due());
+            match sight.take_turn(due, CourtDuty::Execute { dispute: dispute.id }, 1) {
+                Step::Wait(Some(u64::MAX)) => Step::Wait(Some(sight.trial.height + PAUSED_BLOCKS)),
+                step => step,
+            }
         }
         DisputeStatus::Judging | DisputeStatus::Appealed => sight.judged(),
     }
@@ -91,7 +98,8 @@ pub(super) fn next(sight: &Sight<'_>) -> Step {
 /// Whether a seat of this account is about to cost it a fine: it has not committed, or not voted, with little time left.
 pub(super) fn is_at_risk(trial: &Trial) -> bool {
     let (jury, height) = (&trial.jury, trial.height);
-    let Some(seat) = trial.seat.filter(|_| trial.dispute.is_judged()) else { return false };
+    let owes_vote = trial.dispute.is_judged() && !trial.is_void;
+    let Some(seat) = trial.seat.filter(|_| owes_vote) else { return false };
     let little_left = |from: u64, until: u64| height < until && urgent(height, from, until);
     match (seat.commitment, seat.vote) {
         (None, _) => little_left(jury.claim_until, jury.commit_until),
@@ -112,7 +120,7 @@ pub(super) fn own_deadline(trial: &Trial) -> Option<u64> {
     }
 }
 
-/// Whether a seat of this account ended without a vote.
+/// Whether a seat of this account ended without a vote. A jury that a pause has made void owes none.
 pub(super) fn missed(trial: &Trial) -> bool {
     let jury = &trial.jury;
     let passed = |seat| match seat {
@@ -120,7 +128,7 @@ pub(super) fn missed(trial: &Trial) -> bool {
         framemill_contracts::Seat { commitment: None, .. } => trial.height >= jury.commit_until,
         _ => trial.height >= jury.reveal_until,
     };
-    trial.seat.is_some_and(passed)
+    !trial.is_void && trial.seat.is_some_and(passed)
 }
 
 impl Sight<'_> {
@@ -141,12 +149,15 @@ impl Sight<'_> {
         if jury.seed_block == 0 {
             return self.schedule();
         }
+        if self.trial.is_void {
+            return self.replace();
+        }
         let own = self.own_part();
         if !matches!(own, Step::Wait(_) | Step::Lost(_)) {
             return own;
         }
         let advance = CourtDuty::Advance { dispute: self.trial.dispute.id };
-        match (self.take_turn(advance_due(jury), advance, 0), own) {
+        match (self.take_turn(jury.advance_due(), advance, 0), own) {
             (Step::Wait(turn), Step::Wait(own_wake)) => {
                 Step::Wait(own_wake.into_iter().chain(turn).filter(|at| *at > height).min())
             }
@@ -164,6 +175,23 @@ impl Sight<'_> {
             return Step::Wait(None);
         }
         self.take_turn(start, CourtDuty::Advance { dispute: self.trial.dispute.id }, 0)
+    }
+
+    /// Another jury is drawn for one that is void, which the court refuses for as long as the contracts pause. No block tells
+    /// when they go on: accounts take turns by the number of the block.
+    fn replace(&self) -> Step {
+        let trial = self.trial;
+        let duty = CourtDuty::Advance { dispute: trial.dispute.id };
+        let turn = self.policy.turn_blocks.max(1);
+        let begun = trial.height / turn * turn;
+        let turns = (self.turns(0) + 2 * TURNS - begun / turn % (2 * TURNS)) % (2 * TURNS);
+        match turns {
+            0 => {
+                let late = trial.jury.reveal_until.saturating_add(self.policy.patience_blocks);
+                Step::Act { duty, urgent: trial.height >= late }
+            }
+            turns => Step::Wait(Some(begun + turns * turn)),
+        }
     }
 
     /// What this account has to do for its own seats.
@@ -217,32 +245,24 @@ impl Sight<'_> {
         Step::Act { duty, urgent: urgent(height, jury.commit_until, jury.reveal_until) }
     }
 
-    /// Something that anybody may do from the block after `due` on: accounts take turns, first those that have a stake in it.
+    /// Something that anybody may do from the block after `due` on: accounts take turns.
     fn take_turn(&self, due: u64, duty: CourtDuty, stage: u8) -> Step {
+        let height = self.trial.height;
+        let ours = due.saturating_add(self.turns(stage).saturating_mul(self.policy.turn_blocks));
+        if height < ours {
+            return Step::Wait(Some(ours));
+        }
+        let urgent = height >= ours.saturating_add(self.policy.patience_blocks);
+        Step::Act { duty, urgent }
+    }
+
+    /// Turns of others before this account's, less than twice [`TURNS`]: those come first that have a stake in it.
+    fn turns(&self, stage: u8) -> u64 {
         let trial = self.trial;
         let drawn = keccak256([self.me.as_slice(), &trial.jury.id.to_be_bytes(), &[stage]].concat());
         let rank = (U256::from_be_bytes(drawn.0) % U256::from(TURNS)).to::<u64>();
         let concerned = trial.seat.is_some() || !trial.parts.is_empty() || trial.dispute.is_party(self.me);
-        let turns = if concerned { rank } else { TURNS + rank };
-        let ours = due.saturating_add(turns.saturating_mul(self.policy.turn_blocks));
-        if trial.height < ours {
-            return Step::Wait(Some(ours));
-        }
-        let urgent = trial.height >= ours.saturating_add(self.policy.patience_blocks);
-        Step::Act { duty, urgent }
-    }
-}
-
-/// The last block before a jury can be moved on.
-fn advance_due(jury: &Jury) -> u64 {
-    let votes: u32 = jury.votes.iter().copied().map(u32::from).sum();
-    if 2 * u32::from(jury.seats) <= u32::from(jury.size) {
-        // Too few claimed; more may, up to then.
-        jury.claim_until
-    } else if votes == u32::from(jury.seats) {
-        jury.commit_until
-    } else {
-        jury.reveal_until
+        if concerned { rank } else { TURNS + rank }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use alloy::primitives::{Address, B256, U256, keccak256};
 use framemill_contracts::{
-    ChainClient, ChainError, CourtReceipt, Dispute, DisputeStatus, Fault, Jury, PixelClaim, Verdict,
+    Action, ChainClient, ChainError, CourtReceipt, Dispute, DisputeStatus, Fault, Jury, PixelClaim, Verdict,
 };
 
 use crate::stage::{Stage, UNIT};
@@ -106,6 +106,17 @@ impl Trial {
         for juror in &self.jurors {
             self.stage.owner.settle_juror(jury.id, juror.address().unwrap()).await.unwrap();
         }
+    }
+
+    /// The owner lets the contracts pause, or go on.
+    async fn tell_controller(&self, signature: &'static str) {
+        let (to, data) = (self.stage.deployment.controller, keccak256(signature)[..4].to_vec().into());
+        self.stage.owner.perform(&Action::Call { name: signature, to, data }).await.unwrap();
+    }
+
+    /// A dispute as the first juror sees it.
+    async fn seen(&self, id: u64) -> framemill_contracts::Trial {
+        self.jurors[0].trial(id).await.unwrap().unwrap()
     }
 
     async fn stake_of_accused(&self) -> U256 {
@@ -239,4 +250,45 @@ async fn seats_are_told_before_they_are_claimed() {
     trial.jurors[0].claim_seat(id).await.unwrap();
     let seat = trial.stage.owner.seat(jury.id, juror).await.unwrap().unwrap();
     assert_eq!((seat.seats, seat.commitment, seat.vote), (1, None, None));
+}
+
+#[tokio::test]
+async fn a_jury_that_a_pause_cut_off_is_told_to_be_void_and_another_one_is_drawn() {
+    let trial = Trial::begin().await;
+    let id = trial.open().await;
+    let jury = trial.drawn(id).await;
+    trial.reach(jury.seed_block + 1).await;
+    trial.jurors[0].claim_seat(id).await.unwrap();
+    assert!(!trial.seen(id).await.is_void);
+    trial.tell_controller("pause()").await;
+    assert!(trial.seen(id).await.is_void);
+    trial.tell_controller("unpause()").await;
+    let seen = trial.seen(id).await;
+    assert!(seen.is_void && seen.seat.is_some(), "{seen:?}");
+    assert!(trial.stage.owner.is_void(jury.id).await.unwrap());
+    trial.stage.owner.advance_dispute(id).await.unwrap();
+    let seen = trial.seen(id).await;
+    assert!(seen.jury.id > jury.id && !seen.is_void, "{seen:?}");
+    assert!(trial.stage.owner.is_void(jury.id).await.unwrap(), "it stays void");
+}
+
+#[tokio::test]
+async fn the_time_for_an_appeal_starts_again_after_a_pause() {
+    let trial = Trial::begin().await;
+    let id = trial.open().await;
+    trial.judge(id, Verdict::Guilty).await;
+    let until = trial.dispute(id).await.appeal_until;
+    assert_eq!(trial.seen(id).await.appeal_end, until);
+    trial.tell_controller("pause()").await;
+    assert_eq!(trial.seen(id).await.appeal_end, u64::MAX);
+    trial.tell_controller("unpause()").await;
+    let resumed = trial.stage.owner.block_number().await.unwrap();
+    let length = u64::from(trial.stage.owner.court_params().await.unwrap().appeal_blocks);
+    assert_eq!(trial.seen(id).await.appeal_end, resumed + length);
+    assert_eq!(trial.stage.owner.appeal_end(id).await.unwrap(), resumed + length);
+    trial.reach(until + 1).await;
+    let error = trial.stage.owner.execute_dispute(id).await.unwrap_err();
+    assert!(error.to_string().contains("OutsideWindow"), "{error}");
+    trial.reach(resumed + length).await;
+    trial.stage.owner.execute_dispute(id).await.unwrap();
 }

@@ -1,7 +1,11 @@
 //! Once a round, whoever else holds the key.
 
+use std::time::Duration;
+
 use alloy::primitives::U256;
-use framemill_contracts::{ChainClient, ChainConfig, ChainFeed, FeedConfig, Follower, Start, TicketView};
+use framemill_contracts::{
+    ChainClient, ChainConfig, ChainError, ChainFeed, FeedConfig, Follower, Start, TicketView,
+};
 
 use crate::{
     proxy::Proxy,
@@ -70,6 +74,33 @@ async fn a_call_that_the_node_lost_is_made_again() {
     assert!(twin(&stage, 2).await.reward_once().await.unwrap().is_some());
 }
 
+/// Looks that suffice to raise a call above a fee that is fifty times as high.
+const LOOKS: usize = 5;
+
+#[tokio::test]
+async fn a_call_that_nobody_waits_for_any_more_is_raised_by_later_looks() {
+    let stage = Stage::set().await;
+    stage.orchestrator(2, 100).await;
+    let settings =
+        ChainConfig { bump_after: Duration::ZERO, mining_timeout: Duration::ZERO, ..config(&stage.anvil) };
+    let key = stage.anvil.keys()[2].clone();
+    let caller = ChainClient::connect(settings, stage.deployment, Some(key)).await.unwrap();
+    let before = mined(&stage, &caller).await;
+    stage.anvil.dev_chain().set_automine(false).await.unwrap();
+    let error = caller.reward_once().await.unwrap_err();
+    assert!(matches!(error, ChainError::NotMined { .. }), "{error}");
+
+    stage.anvil.dev_chain().set_next_base_fee(50_000_000_000).await.unwrap();
+    stage.anvil.mine(1).await.unwrap();
+    assert_eq!(mined(&stage, &caller).await, before, "it is too cheap");
+    for _ in 0..LOOKS {
+        assert_eq!(caller.reward_once().await.unwrap(), None);
+        stage.anvil.mine(1).await.unwrap();
+    }
+    assert_eq!(mined(&stage, &caller).await, before + 1);
+    assert_eq!(caller.duty_state().await.unwrap().last_reward_round, 2);
+}
+
 #[tokio::test]
 async fn who_is_not_active_calls_for_nothing() {
     let stage = Stage::set().await;
@@ -101,7 +132,7 @@ async fn what_no_event_has_changed_is_not_asked_again() {
     let proxy = Proxy::to(stage.anvil.endpoint()).await;
     let settings = ChainConfig { rpc_url: proxy.url().to_owned(), ..config(&stage.anvil) };
     let client = ChainClient::connect(settings, stage.deployment, None).await.unwrap();
-    let interval = std::time::Duration::from_millis(5);
+    let interval = Duration::from_millis(5);
     let feed = ChainFeed::start(
         Follower::new(stage.owner.clone(), Start::Now),
         FeedConfig { interval, longest_pause: interval },

@@ -50,6 +50,11 @@ pub(super) async fn open(config: &Config, args: &AccuseArgs) -> anyhow::Result<(
     transact::carry_out_then(&desk.client, plan, args.sign, opened).await
 }
 
+/// Base units that so many parts of a million of an amount are.
+fn share(amount: U256, ppm: u32) -> U256 {
+    amount * U256::from(ppm) / U256::from(1_000_000)
+}
+
 async fn accusation(
     desk: &Desk,
     (accused, fault): (Address, Fault),
@@ -61,7 +66,6 @@ async fn accusation(
     let bond = U256::from(params.bond);
     let stake = desk.client.orchestrator(accused).await?.map_or(U256::ZERO, |record| record.stake);
     let slash = params.slash_ppm[fault as usize];
-    let share = |amount: U256, ppm: u32| amount * U256::from(ppm) / U256::from(1_000_000);
     let loss = share(stake, slash);
     let at = if service.is_empty() { "your node, which the registry does not name yet" } else { service };
     Ok(Plan {
@@ -110,6 +114,15 @@ async fn accusation(
 
 /// The fault that the bundles prove by the same function that jurors run: an accusation without one would lose the bond.
 fn proven(desk: &Desk, wanted: Option<FaultArg>, bundles: &[Bundle]) -> anyhow::Result<Fault> {
+    if let Some(fault) = wanted {
+        let needed = if fault == FaultArg::Unfaithful { 2 } else { 1 };
+        anyhow::ensure!(
+            bundles.len() == needed,
+            "a jury is asked about {} with {needed} bundles, and {} were named: unfaithful takes two of different segments, every other fault one",
+            fault_name(terms(fault).1),
+            bundles.len()
+        );
+    }
     let domain = chain::signing_domain(&desk.client);
     let receipts: Vec<B256> = bundles
         .iter()
@@ -159,7 +172,7 @@ pub(super) async fn report(config: &Config, args: &ReportArgs) -> anyhow::Result
     };
     let stake = desk.client.orchestrator(accused).await?.map_or(U256::ZERO, |record| record.stake);
     let slash = desk.params.slash_ppm[fault as usize];
-    let loss = stake * U256::from(slash) / U256::from(1_000_000);
+    let loss = share(stake, slash);
     let plan = Plan {
         action: Action::Court(action),
         what: format!("report {accused} for {}", fault_name(fault)),

@@ -33,6 +33,10 @@ pub(super) async fn run(config: &Config, args: &ServeArgs) -> anyhow::Result<()>
     let service = runtime::service_address(config, &network)?;
     if args.register {
         register(config, args, &service).await?;
+        if args.sign.dry_run {
+            network.shutdown().await;
+            return Ok(());
+        }
     }
     let bundles = config.broadcaster.bundles.clone();
     let find = move |sha256| {
@@ -52,13 +56,31 @@ pub(super) async fn run(config: &Config, args: &ServeArgs) -> anyhow::Result<()>
 async fn register(config: &Config, args: &ServeArgs, service: &ServiceAddress) -> anyhow::Result<()> {
     let desk = Desk::open(config).await?;
     let uri = service.to_string();
-    if desk.client.service_uris(&[desk.me]).await?.first() == Some(&uri) {
+    let old = desk.client.service_uris(&[desk.me]).await?.pop().unwrap_or_default();
+    if old == uri {
         return Ok(());
+    }
+    let is_orchestrator = desk.client.orchestrator(desk.me).await?.is_some();
+    anyhow::ensure!(
+        !is_orchestrator || args.replace,
+        "{} is an orchestrator, which broadcasters and jurors look for at the address in the registry ({}): run the orchestrator, which serves evidence too, or pass --replace to register {uri} instead",
+        desk.me,
+        if old.is_empty() { "none" } else { &old }
+    );
+    let mut consequences = vec!["jurors look there for the evidence of your accusations".to_owned()];
+    if !old.is_empty() {
+        consequences.push(format!("it takes the place of {old}"));
+    }
+    if is_orchestrator {
+        consequences.push(
+            "broadcasters look there for your orchestrator: until that is registered again, it gets no work"
+                .to_owned(),
+        );
     }
     let plan = Plan {
         what: format!("register {uri} as the address of {}", desk.me),
-        consequences: vec!["jurors look there for the evidence of your accusations".to_owned()],
-        facts: json!({ "service_uri": uri }),
+        consequences,
+        facts: json!({ "service_uri": uri, "replaces": old }),
         action: Action::SetService { uri },
     };
     transact::carry_out(&desk.client, plan, args.sign).await

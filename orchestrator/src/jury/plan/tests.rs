@@ -70,7 +70,16 @@ fn commitment() -> B256 {
 
 fn trial(height: u64, seat: Option<Seat>) -> Trial {
     let dispute = dispute(DisputeStatus::Judging);
-    Trial { height, dispute, jury: jury(), seat, claimable: 0, parts: Vec::new() }
+    Trial {
+        height,
+        dispute,
+        appeal_end: 0,
+        jury: jury(),
+        is_void: false,
+        seat,
+        claimable: 0,
+        parts: Vec::new(),
+    }
 }
 
 fn step(trial: &Trial, vote: Option<&Vote>) -> Step {
@@ -156,7 +165,7 @@ fn a_final_verdict_is_carried_out_and_the_own_part_in_it_is_settled() {
         appeal_until: 200,
         ..dispute(DisputeStatus::Decided)
     };
-    let at = |height| Trial { dispute: decided.clone(), ..trial(height, None) };
+    let at = |height| Trial { dispute: decided.clone(), appeal_end: 200, ..trial(height, None) };
     assert_eq!(step(&at(199), None), Step::Wait(Some(200)));
     assert_eq!(step(&at(200), None), act(CourtDuty::Execute { dispute: DISPUTE }, false));
 
@@ -170,6 +179,53 @@ fn a_final_verdict_is_carried_out_and_the_own_part_in_it_is_settled() {
     assert_eq!(with(Verdict::Guilty, true, 9), Step::Forget);
     assert_eq!(with(Verdict::Guilty, false, 0), Step::Forget);
     assert_eq!(with(Verdict::NotGuilty, false, 9), Step::Forget, "it would only be fined");
+}
+
+#[test]
+fn a_verdict_whose_time_for_an_appeal_a_pause_started_again_is_carried_out_after_that() {
+    let decided = Dispute { appeal_until: 200, ..dispute(DisputeStatus::Decided) };
+    let at = |height, appeal_end| Trial { dispute: decided.clone(), appeal_end, ..trial(height, None) };
+    assert_eq!(step(&at(250, 300), None), Step::Wait(Some(300)));
+    assert_eq!(step(&at(300, 300), None), act(CourtDuty::Execute { dispute: DISPUTE }, false));
+    let slow = JuryPolicy { turn_blocks: 3, ..policy() };
+    let paused = at(250, u64::MAX);
+    let sight = Sight { trial: &paused, me: ME, vote: None, round: ROUND, policy: &slow };
+    assert_eq!(next(&sight), Step::Wait(Some(250 + PAUSED_BLOCKS)));
+}
+
+#[test]
+fn of_a_void_jury_nothing_is_asked_and_accounts_take_turns_at_having_another_one_drawn() {
+    let committed = Seat { commitment: Some(commitment()), ..seat() };
+    let void = |height, seat| Trial { is_void: true, claimable: 2, ..trial(height, seat) };
+    for (height, seat) in [(115, None), (150, Some(seat())), (176, Some(committed)), (400, Some(committed))] {
+        assert!(!is_at_risk(&void(height, seat)), "{height}");
+        assert!(!missed(&void(height, seat)), "{height}");
+    }
+    let slow = JuryPolicy { turn_blocks: 3, ..policy() };
+    let acting = |height, seat| {
+        let trial = void(height, seat);
+        match next(&Sight { trial: &trial, me: ME, vote: Some(&vote()), round: ROUND, policy: &slow }) {
+            Step::Wait(Some(wake)) => {
+                assert!((height + 1..=height + 16 * 3).contains(&wake), "{height} {wake}");
+                false
+            }
+            step => {
+                assert_eq!(step, act(CourtDuty::Advance { dispute: DISPUTE }, false));
+                true
+            }
+        }
+    };
+    let turns = |seat| (432..432 + 16 * 3).filter(|height| acting(*height, seat)).collect::<Vec<_>>();
+    let (concerned, stranger) = (turns(Some(committed)), turns(None));
+    assert_eq!((concerned.len(), stranger.len()), (3, 3), "one turn");
+    let late = void(180 + slow.patience_blocks + 16 * 3, Some(committed));
+    let at = |height| Trial { height, ..late.clone() };
+    let urgent = (late.height..late.height + 16 * 3).any(|height| {
+        let sight = Sight { trial: &at(height), me: ME, vote: None, round: ROUND, policy: &slow };
+        next(&sight) == act(CourtDuty::Advance { dispute: DISPUTE }, true)
+    });
+    assert!(urgent, "at any price of gas in the end");
+    assert!(concerned[0] < 432 + 8 * 3 && stranger[0] >= 432 + 8 * 3);
 }
 
 #[test]
