@@ -11,7 +11,9 @@ use alloy::{
     primitives::{Address, B256, U256, keccak256},
     sol_types::SolValue,
 };
-use framemill_contracts::{ChainError, CourtReceipt, DeployParams, Fault, SkipReason, TicketOutcome};
+use framemill_contracts::{
+    ChainError, CourtReceipt, DeployParams, Fault, RoundInfo, SkipReason, TicketOutcome,
+};
 
 use calls::Protocol;
 pub(crate) use fleet::Fleet;
@@ -32,6 +34,7 @@ pub(crate) struct Mirror<'a> {
     /// Steps that the model has taken and the chain has not, and what the model says of them.
     waiting: Vec<(Op, Expected)>,
     hashes: HashMap<u64, B256>,
+    rounds: RoundInfo,
     pub(crate) tally: Tally,
 }
 
@@ -71,9 +74,18 @@ impl<'a> Mirror<'a> {
         let balances: Vec<_> =
             fleet.addresses.iter().map(|account| Protocol::balanceOfCall { account: *account }).collect();
         let tokens = fleet.views(fleet.stage.deployment.token, &balances).await;
-        let round = fleet.stage.owner.round_info().await.unwrap().last_initialized;
-        let model = Model::new(round, rules, minter, court, tokens, fleet.wei.clone());
-        Self { fleet, model, waiting: Vec::new(), hashes: HashMap::new(), tally: Tally::default() }
+        let rounds = fleet.stage.owner.round_info().await.unwrap();
+        let model = Model::new(rounds.last_initialized, rules, minter, court, tokens, fleet.wei.clone());
+        let tally = Tally::default();
+        let mut mirror = Self { fleet, model, waiting: Vec::new(), hashes: HashMap::new(), rounds, tally };
+        mirror.see_height().await;
+        mirror
+    }
+
+    /// Tells the model in which round the next block lies.
+    async fn see_height(&mut self) {
+        let blocks = self.fleet.height().await + 1 - self.rounds.start_block;
+        self.model.height_round = self.rounds.current + blocks / self.rounds.length;
     }
 
     pub(crate) fn address(&self, who: Who) -> Address {
@@ -101,6 +113,7 @@ impl<'a> Mirror<'a> {
             (Ok(found), expected) => assert_eq!(found, expected, "{op:?}"),
             (Err(error), expected) => panic!("{op:?}: the chain: {error}; the model: {expected:?}"),
         }
+        self.see_height().await;
     }
 
     /// Settles with an account whose moved bond may have lost all that it has, and tells the model what that was.
@@ -164,7 +177,7 @@ impl<'a> Mirror<'a> {
     /// Takes all waiting steps on the chain, in one block.
     pub(crate) async fn flush(&mut self) {
         if self.waiting.is_empty() {
-            return;
+            return self.see_height().await;
         }
         let mut sendings = Vec::new();
         for (op, _) in &self.waiting {
@@ -180,6 +193,7 @@ impl<'a> Mirror<'a> {
                 assert_eq!(found, reasons, "{op:?}");
             }
         }
+        self.see_height().await;
     }
 
     /// What the chain says of accounts after all waiting steps.
@@ -206,6 +220,7 @@ impl<'a> Mirror<'a> {
         if height > now {
             self.fleet.stage.anvil.mine(height - now).await.unwrap();
         }
+        self.see_height().await;
     }
 
     /// Reports two receipts that contradict each other.

@@ -324,7 +324,7 @@ impl Model {
     fn finder_ppm(&self, accused: Who) -> u64 {
         let staker = &self.stakers[accused];
         let Some(id) = staker.own.filter(|id| staker.delegate == Some(*id)) else { return 0 };
-        let total = self.pools[id].total();
+        let total = self.pools[id].held();
         if total.is_zero() {
             return 0;
         }

@@ -149,7 +149,8 @@ impl Pool {
         self.stake + self.waiting
     }
 
-    fn held(&self) -> U256 {
+    /// The same and what is unbonding: all that a slash reaches.
+    pub(crate) fn held(&self) -> U256 {
         self.total() + self.unbonding
     }
 
@@ -192,6 +193,8 @@ impl Tokens {
 pub(crate) struct Model {
     pub(crate) rules: Rules,
     pub(crate) round: u64,
+    /// The round of the block that the next step is mined in: it may not have begun.
+    pub(crate) height_round: u64,
     pub(crate) paused: bool,
     pub(crate) stakers: Vec<Staker>,
     pub(crate) pools: Vec<Pool>,
@@ -220,6 +223,7 @@ impl Model {
         Self {
             rules,
             round,
+            height_round: round,
             paused: false,
             stakers: vec![Staker::default(); tokens.len()],
             pools: Vec::new(),
@@ -247,6 +251,7 @@ impl Model {
             return Err("RoundAlreadyInitialized");
         }
         self.round = round;
+        self.height_round = self.height_round.max(round);
         self.current_total = self.set.total();
         self.current_size = self.set.size();
         for id in 0..self.pools.len() {

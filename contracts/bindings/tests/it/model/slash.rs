@@ -73,7 +73,7 @@ impl Model {
 
     pub(super) fn jail(&mut self, accused: Who, rounds: u64) -> Outcome {
         let id = self.stakers[accused].own.ok_or("NotOrchestrator")?;
-        let until = self.round + rounds.min(OPEN - self.round);
+        let until = self.height_round + rounds.min(OPEN - self.height_round);
         let pool = &mut self.pools[id];
         pool.jailed_until = pool.jailed_until.max(until);
         self.leave_set(id);

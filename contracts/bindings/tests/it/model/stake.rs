@@ -28,7 +28,7 @@ impl Model {
             self.take(who, moved, true);
             self.sync(old);
             if !moved.is_zero() {
-                let until = self.round + self.rules.unbonding_rounds;
+                let until = self.height_round + self.rules.unbonding_rounds;
                 self.stakers[who].moved = Some(Moved::out_of(old, &self.pools[old], moved, until));
             }
         }
@@ -47,7 +47,7 @@ impl Model {
         self.check_free(who, amount, seen)?;
         self.touch(who);
         self.take(who, amount, amount == seen);
-        let withdraw_round = self.round + self.rules.unbonding_rounds;
+        let withdraw_round = self.height_round + self.rules.unbonding_rounds;
         let held = self.pools[id].hold(amount);
         self.pools[id].unbonding += amount;
         self.stakers[who].locks.push(Some(Lock { pool: id, held, withdraw_round }));

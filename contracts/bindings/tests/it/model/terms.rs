@@ -9,7 +9,7 @@ impl Model {
         if cut > 1_000_000 || share > 1_000_000 {
             return Err("OutOfBounds");
         }
-        let later = self.round + self.rules.unbonding_rounds + 1;
+        let later = self.height_round + self.rules.unbonding_rounds + 1;
         let pool = &mut self.pools[id];
         if pool.ready {
             pool.reward_cut = pool.reward_cut.min(cut);
