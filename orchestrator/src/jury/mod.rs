@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use framemill_contracts::{ChainClient, Changes};
 
-pub(crate) use colleagues::Colleagues;
+pub use colleagues::Colleagues;
 pub(crate) use juror::Juror;
 
 /// How jury duty is done.

@@ -6,6 +6,7 @@ use alloy_primitives::hex;
 use anyhow::Context as _;
 use framemill_contracts::Action;
 use framemill_network::{BlobRequest, Network, NetworkConfig, ServiceAddress};
+use framemill_orchestrator::Colleagues;
 use framemill_verification::evidence::{Bundle, MAX_MANIFEST_BYTES, find_in_bundles};
 use serde_json::json;
 use std::time::Duration;
@@ -22,6 +23,8 @@ use crate::{
 const QUEUE: usize = 64;
 /// Longest time for one file when it is tried whether evidence can be had.
 const TRY: Duration = Duration::from_secs(60);
+/// Pause between two readings of who may be a juror.
+const JURORS_EVERY: Duration = Duration::from_secs(600);
 
 /// `framemill dispute serve`
 pub(super) async fn run(config: &Config, args: &ServeArgs) -> anyhow::Result<()> {
@@ -44,13 +47,30 @@ pub(super) async fn run(config: &Config, args: &ServeArgs) -> anyhow::Result<()>
             .or_else(|| bundles.as_deref().and_then(|folder| find_in_bundles(folder, sha256)))
     };
     println!("serving evidence at {service}");
-    let server = network.serve_blobs(QUEUE)?;
+    let jurors = Colleagues::default();
+    let known = jurors.clone();
+    let server = network.serve_blobs(QUEUE)?.preferring(move |peer| known.know(peer));
     tokio::select! {
         stopped = runtime::asked_to_stop() => stopped?,
         () = server.serve_files(find) => {}
+        () = know_jurors(config, jurors) => {}
     }
     network.shutdown().await;
     Ok(())
+}
+
+/// Keeps the list of those who are served before strangers. Never ends.
+async fn know_jurors(config: &Config, jurors: Colleagues) {
+    loop {
+        let read = async { anyhow::Ok(transact::reader(config).await?.candidate_orchestrators().await?) };
+        match read.await {
+            Ok(registered) => jurors.are(registered.iter().map(|one| one.service_uri.as_str())),
+            Err(error) => {
+                tracing::warn!(%error, "who may be a juror cannot be read, so strangers may keep jurors waiting")
+            }
+        }
+        tokio::time::sleep(JURORS_EVERY).await;
+    }
 }
 
 async fn register(config: &Config, args: &ServeArgs, service: &ServiceAddress) -> anyhow::Result<()> {
