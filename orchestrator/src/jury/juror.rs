@@ -1,4 +1,4 @@
-//! The service: follows the chain's events, carries out what [`plan`](super::plan) decides, and judges beside that.
+//! The service: follows the chain's events, carries out what [`plan`] decides, and judges beside that.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
