@@ -46,9 +46,7 @@ contract CourtPauseTest is CourtMarket {
 
     function test_APauseWhileVotesAreRevealedVoidsTheJury() public {
         uint256 id = open(1);
-        claimAll(id);
-        commitAll(id);
-        vm.roll(uint256(juryOf(id).commitUntil) + 1);
+        rollToReveals(id);
         vm.prank(jurors[0]);
         court.revealVote(id, GUILTY, SALT);
         pauseFor(0);
@@ -60,9 +58,7 @@ contract CourtPauseTest is CourtMarket {
 
     function test_APauseTakesNoVerdictAwayThatEverybodyHasSeen() public {
         uint256 id = open(1);
-        claimAll(id);
-        commitAll(id);
-        vm.roll(uint256(juryOf(id).commitUntil) + 1);
+        rollToReveals(id);
         for (uint256 i; i < jurors.length; ++i) {
             vm.prank(jurors[i]);
             court.revealVote(id, GUILTY, SALT);
@@ -143,9 +139,7 @@ contract CourtPauseTest is CourtMarket {
 
     function test_AJuryThatHadDecidedIsPaidAndFinedAllTheSame() public {
         uint256 id = open(1);
-        claimAll(id);
-        commitAll(id);
-        vm.roll(uint256(juryOf(id).commitUntil) + 1);
+        rollToReveals(id);
         for (uint256 i; i < jurors.length; ++i) {
             vm.prank(jurors[i]);
             court.revealVote(id, GUILTY, SALT);
@@ -318,6 +312,13 @@ contract CourtPauseTest is CourtMarket {
     function executeAfterAppealEnd(uint256 id) private {
         vm.roll(court.appealEnd(id) + 1);
         court.execute(id);
+    }
+
+    /// @dev All seats are claimed and all votes committed; the next thing is to reveal them.
+    function rollToReveals(uint256 id) private {
+        claimAll(id);
+        commitAll(id);
+        vm.roll(uint256(juryOf(id).commitUntil) + 1);
     }
 
     function commitAll(uint256 id) private {

@@ -46,6 +46,6 @@ pub use duties::{Duties, DutyPolicy};
 pub use error::OrchestratorError;
 pub use events::OrchestratorEvent;
 pub use evidence::KeptReceipt;
-pub use jury::{Colleagues, JuryDuty, JuryPolicy};
+pub use jury::{Colleagues, JuryDuty, JuryPolicy, accusation, court_receipt};
 pub use payments::Payments;
 pub use service::{Orchestrator, OrchestratorDeps, OrchestratorHandle};

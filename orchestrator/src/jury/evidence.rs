@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use alloy_primitives::B256;
 use bytes::Bytes;
-use framemill_contracts::{ChainClient, ChainError, Dispute, Fault};
+use framemill_contracts::{ChainClient, ChainError, Dispute};
 use framemill_media::{CancelFlag, MediaLimits};
 use framemill_network::{BlobRequest, Network, NetworkError, PeerId, SigningDomain};
 use framemill_verification::evidence::{
@@ -19,6 +19,7 @@ use tracing::{debug, error, info, warn};
 use super::JuryPolicy;
 use super::holders::{Holder, Holders, Strikes};
 use super::store::{Store, blocking};
+use super::terms::accusation;
 
 /// Bundles whose media are fetched at once: each is in memory until it is on disk.
 pub(super) const MAX_DOWNLOADS: usize = 3;
@@ -308,17 +309,6 @@ impl Library {
 /// How long so many bytes may take.
 fn time_for(bytes: u64) -> Duration {
     LEAST_TIME + Duration::from_secs(bytes / BYTES_PER_SECOND)
-}
-
-/// What a jury is asked; `None` for faults that need none.
-fn accusation(fault: Fault) -> Option<Accusation> {
-    match fault {
-        Fault::ClaimedPixels => Some(Accusation::ClaimedPixels),
-        Fault::FalseFeatures => Some(Accusation::FalseFeatures),
-        Fault::FalseQuality => Some(Accusation::FalseQuality),
-        Fault::Unfaithful => Some(Accusation::Unfaithful),
-        Fault::Equivocation | Fault::ReceiptPixels => None,
-    }
 }
 
 #[cfg(test)]

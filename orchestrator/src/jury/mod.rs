@@ -13,6 +13,7 @@ mod holders;
 mod juror;
 mod plan;
 mod store;
+mod terms;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use framemill_contracts::{ChainClient, Changes};
 
 pub use colleagues::Colleagues;
 pub(crate) use juror::Juror;
+pub use terms::{accusation, court_receipt};
 
 /// How jury duty is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

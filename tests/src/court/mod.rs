@@ -13,11 +13,12 @@ use std::{
 
 use alloy_primitives::{Address, B256, U256};
 use framemill_contracts::{
-    Anvil, AnvilConfig, ChainClient, ChainConfig, CourtParams, CourtReceipt, DeployParams, Deployment,
-    Dispute, DisputeStatus, Fault, Jury, PrivateKeySigner, Registration, Seat, deploy,
+    Anvil, AnvilConfig, ChainClient, ChainConfig, CourtParams, DeployParams, Deployment, Dispute,
+    DisputeStatus, Fault, Jury, PrivateKeySigner, Registration, Seat, deploy,
 };
 use framemill_network::{Network, NetworkConfig, SigningDomain};
-use framemill_verification::evidence::{Bundle, ReceiptRecord, find_in_bundles};
+use framemill_orchestrator::court_receipt;
+use framemill_verification::evidence::{Bundle, find_in_bundles};
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
@@ -190,7 +191,7 @@ impl Court {
     /// Opens a dispute about the receipts of these bundles.
     pub async fn accuse(&self, fault: Fault, bundles: &[&Bundle]) -> u64 {
         let receipts: Vec<_> =
-            bundles.iter().map(|bundle| receipt(&bundle.manifest().case.receipt)).collect();
+            bundles.iter().map(|bundle| court_receipt(&bundle.manifest().case.receipt)).collect();
         let evidence: Vec<_> = bundles.iter().map(|bundle| bundle.id()).collect();
         let opened = self.challenger.open_dispute(self.accused.address(), fault, &receipts, &evidence).await;
         opened.expect("an open dispute")
@@ -313,20 +314,6 @@ impl Shelf {
         let server = network.serve_blobs(16).expect("nobody serves files yet");
         tokio::spawn(server.serve_files(find));
         Self { _network: network, bundles, withheld }
-    }
-}
-
-/// A receipt as the court takes it.
-pub fn receipt(record: &ReceiptRecord) -> CourtReceipt {
-    CourtReceipt {
-        session: record.session,
-        sequence: record.sequence,
-        source_hash: record.source_sha256,
-        ladder_hash: record.ladder_hash,
-        renditions_root: record.renditions_root,
-        pixels: record.pixels,
-        round: record.round,
-        signature: record.signature.as_ref().try_into().expect("a whole signature"),
     }
 }
 

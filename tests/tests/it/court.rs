@@ -3,7 +3,8 @@
 use alloy_primitives::{B256, U256, keccak256};
 use bytes::Bytes;
 use framemill_contracts::{DisputeStatus, Fault, PixelClaim, Verdict};
-use framemill_tests::court::{Bench, Court, Statement, UNIT, receipt};
+use framemill_orchestrator::court_receipt;
+use framemill_tests::court::{Bench, Court, Statement, UNIT};
 use framemill_verification::evidence::Bundle;
 
 /// Jurors; each has one of the three seats of a first jury.
@@ -173,7 +174,7 @@ async fn two_receipts_for_one_segment_cost_stake_at_once(court: &Court, bench: &
     let bundle =
         async |rendition: &Bytes| bench.bundle(court, Statement::honest(1, &made.source, rendition)).await;
     let (one, other) = (bundle(&made.honest).await, bundle(&made.wrong).await);
-    let [one, other] = [one, other].map(|bundle| receipt(&bundle.manifest().case.receipt));
+    let [one, other] = [one, other].map(|bundle| court_receipt(&bundle.manifest().case.receipt));
     let finder = court.challenger.address().expect("a key");
     let before = court.owner.token_balance(finder).await.expect("a chain");
     let stake = court.stake_of_accused().await;
@@ -199,7 +200,7 @@ async fn pixels_that_are_no_sum_cost_stake_at_once(court: &Court, bench: &Bench)
         psnr_centi_db: claim.psnr_centi_db,
     };
     let before = court.stake_of_accused().await;
-    let signed = receipt(&(&signed).into());
+    let signed = court_receipt(&(&signed).into());
     court.challenger.report_pixels(court.accused.address(), &signed, &[claim], &[]).await.expect("a chain");
     assert!(is_about(court.stake_of_accused().await, before * U256::from(9) / U256::from(10)));
 }

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use framemill_contracts::{Action, ChainClient, CourtAction, CourtReceipt, CourtRung, Fault, PixelClaim};
 use framemill_media::MediaLimits;
 use framemill_network::{LadderEntry, RenditionClaim, renditions_root};
-use framemill_verification::evidence::{Accusation, Bundle, Finding, judge_accusation};
+use framemill_verification::evidence::{Bundle, Finding, judge_accusation};
 use serde_json::json;
 
 use super::{Desk, address, fault_name, percent, serve};
@@ -119,7 +119,7 @@ fn proven(desk: &Desk, wanted: Option<FaultArg>, bundles: &[Bundle]) -> anyhow::
         anyhow::ensure!(
             bundles.len() == needed,
             "a jury is asked about {} with {needed} bundles, and {} were named: unfaithful takes two of different segments, every other fault one",
-            fault_name(terms(fault).1),
+            fault_name(fault.into()),
             bundles.len()
         );
     }
@@ -135,8 +135,9 @@ fn proven(desk: &Desk, wanted: Option<FaultArg>, bundles: &[Bundle]) -> anyhow::
     };
     let mut reasons = Vec::new();
     for fault in tried {
-        let (accusation, fault) = terms(fault);
-        let opinion = judge_accusation(accusation, &domain, &receipts, bundles, &MediaLimits::segment());
+        let fault = Fault::from(fault);
+        let asked = framemill_orchestrator::accusation(fault).context("no jury is asked about this fault")?;
+        let opinion = judge_accusation(asked, &domain, &receipts, bundles, &MediaLimits::segment());
         if opinion.finding == Finding::Guilty {
             return Ok(fault);
         }
@@ -148,12 +149,14 @@ fn proven(desk: &Desk, wanted: Option<FaultArg>, bundles: &[Bundle]) -> anyhow::
     )
 }
 
-fn terms(fault: FaultArg) -> (Accusation, Fault) {
-    match fault {
-        FaultArg::ClaimedPixels => (Accusation::ClaimedPixels, Fault::ClaimedPixels),
-        FaultArg::FalseFeatures => (Accusation::FalseFeatures, Fault::FalseFeatures),
-        FaultArg::FalseQuality => (Accusation::FalseQuality, Fault::FalseQuality),
-        FaultArg::Unfaithful => (Accusation::Unfaithful, Fault::Unfaithful),
+impl From<FaultArg> for Fault {
+    fn from(fault: FaultArg) -> Self {
+        match fault {
+            FaultArg::ClaimedPixels => Self::ClaimedPixels,
+            FaultArg::FalseFeatures => Self::FalseFeatures,
+            FaultArg::FalseQuality => Self::FalseQuality,
+            FaultArg::Unfaithful => Self::Unfaithful,
+        }
     }
 }
 
@@ -245,18 +248,7 @@ async fn accused(client: &ChainClient, named: Option<&str>, bundles: &[Bundle]) 
 }
 
 fn receipt(bundle: &Bundle) -> CourtReceipt {
-    let record = &bundle.manifest().case.receipt;
-    CourtReceipt {
-        session: record.session,
-        sequence: record.sequence,
-        source_hash: record.source_sha256,
-        ladder_hash: record.ladder_hash,
-        renditions_root: record.renditions_root,
-        pixels: record.pixels,
-        round: record.round,
-        // A signature of another length is nobody's, and the court says so.
-        signature: record.signature.as_ref().try_into().unwrap_or([0; 65]),
-    }
+    framemill_orchestrator::court_receipt(&bundle.manifest().case.receipt)
 }
 
 /// An entry as the court hashes it: as `LadderEntry` does.
