@@ -5,7 +5,9 @@
 //! a zoom and a rotation, which move the rim and not the middle.
 
 use crate::features::Lattice;
-use crate::rules::{CORRELATED, DOUBT_PERCENT, EXPLAINED_DIVISOR, MIN_TILES, TEXTURE_FLOOR};
+use crate::rules::{
+    CORRELATED, DOUBT_PERCENT, EXPLAINED_DIVISOR, MIN_TILES, SEEN_DISPLACEMENT, TEXTURE_FLOOR,
+};
 
 /// Tiles along each side.
 const TILES: usize = 3;
@@ -142,6 +144,9 @@ impl Sums {
         let solve = |numerator: i128| ((numerator << 16) / determinant).clamp(-LARGEST, LARGEST);
         let (x, y) = (solve(yy * xd - xy * yd), solve(xx * yd - xy * xd));
         let explained = (x * xd + y * yd) >> 16;
+        if explained < SEEN_DISPLACEMENT * n {
+            return Some(Displacement { x: 0, y: 0, explained: false });
+        }
         let total = centred(self.dd, self.d, self.d).max(1);
         let rest = (total - explained).max(0);
         // Differences of neighbouring cells and of the frames of a tile are alike: they witness less than their number.
@@ -194,6 +199,19 @@ mod tests {
     fn a_quarter_cell_shift_is_measured() {
         assert!((220..280).contains(&displacement(&texture(250, 0, 0))));
         assert!((220..280).contains(&displacement(&texture(0, -250, 0))));
+    }
+
+    #[test]
+    fn a_lag_that_changes_less_than_half_a_level_is_no_displacement() {
+        let faint = |dx| texture(dx, 0, 0).into_iter().map(|level| 2000 + level / 8).collect::<Vec<_>>();
+        let lag = |dx| {
+            let mut registration = Registration::new(Lattice::for_picture(160, 90), 0);
+            registration.add(&faint(0), &faint(dx));
+            registration.largest_milli_cells()
+        };
+        assert_eq!(lag(200), 0);
+        assert!(lag(1000) > 700, "{}", lag(1000));
+        assert!(displacement(&texture(200, 0, 0)) > 150, "where it can be seen");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use crate::plane::LEVEL;
 
 /// Version of this table and of the rules that read it.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// Tolerated difference of a lattice cell, in sixteenths of a level:
 /// `base + (contrast * per_contrast + motion * per_motion) / 256`.
@@ -240,6 +240,10 @@ pub const TEXTURE_FLOOR: i128 = (LEVEL as i128) * (LEVEL as i128);
 /// A single tile's displacement counts when it explains at least one in this many parts of its difference: coding
 /// noise explains little, a shift most of it.
 pub const EXPLAINED_DIVISOR: i128 = 2;
+
+/// Least mean squared difference, in squared sixteenths of a level, that a displacement has to explain in a tile: that of half a
+/// level. On a smooth slope, predictions of an encoder that is short of bits lag behind by a pixel, which nobody sees.
+pub const SEEN_DISPLACEMENT: i128 = (LEVEL as i128 / 2) * (LEVEL as i128 / 2);
 
 /// Neighbouring cells whose differences count as one witness of a displacement.
 pub(crate) const CORRELATED: i128 = 10;
