@@ -17,8 +17,8 @@ demo: ## a whole market on this machine; INPUT=clip plays your clip, ARGS="--fas
 	cargo build --release --locked --package framemill
 	target/release/framemill demo $(ARGS) $(if $(INPUT),"$(INPUT)")
 
-test: ## every test: Rust, contracts, chain, browser
-	scripts/setup build contracts browser
+test: ## every test: Rust, contracts, chain, browser, PostgreSQL
+	scripts/setup build contracts browser postgres
 	cargo test --workspace --locked --no-fail-fast
 	cd contracts && FOUNDRY_PROFILE=ci ../$(FORGE) test --offline
 

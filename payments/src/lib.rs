@@ -23,7 +23,9 @@ pub mod units;
 
 pub use codec::{CodecError, MAX_PAYMENT_BYTES, MAX_TICKETS, PARAMS_BYTES, PaymentTicket, TicketBatch};
 pub use key::{EthKey, KeyError, Signature, keccak256, recover};
-pub use ledger::{Ledger, LedgerError, SenderLedger, SqliteLedger, WorkOutcome};
+pub use ledger::{
+    Ledger, LedgerError, PostgresAddress, PostgresLedger, SenderLedger, SqliteLedger, WorkOutcome,
+};
 pub use params::{RecipientSecret, TicketParams};
 pub use port::{
     Broker, BrokerError, BrokerView, ChainView, Clock, PreparedRedemption, SenderFunds, SystemClock,
