@@ -48,6 +48,7 @@ enum Deed {
     Reserve { session: u8, cost: u8, deposit: u8, minutes: u8 },
     Record { session: u8, cost: u8, outcome: u8 },
     Restart,
+    Fold,
 }
 
 fn deed() -> impl Strategy<Value = Deed> {
@@ -72,6 +73,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         4 => (session, 0_u8..20, 0_u8..4)
             .prop_map(|(session, cost, outcome)| Deed::Record { session, cost, outcome }),
         1 => Just(Deed::Restart),
+        1 => Just(Deed::Fold),
     ]
 }
 
@@ -156,6 +158,7 @@ impl Player<'_> {
                 };
                 self.ledger.record(id(session), cost, outcome).await?;
             }
+            Deed::Fold => drop(self.ledger.fold().await?),
             Deed::Restart => {
                 self.ledger.close().await;
                 self.ledger = store::open(self.dir, "ledger").await;
@@ -350,6 +353,35 @@ async fn tampering_with_any_balance_is_found() {
 /// The two databases write bytes differently.
 fn cfg_postgres() -> bool {
     module_path!().contains("postgres")
+}
+
+#[tokio::test]
+async fn log_that_was_folded_audits_as_before_and_tampering_is_found_all_the_same() {
+    let dir = TempDir::new().unwrap();
+    full_books(dir.path()).await;
+    let ledger = store::open(dir.path(), "ledger").await;
+    ledger.release_holds().await.unwrap();
+    let before = audit(dir.path()).await;
+    while ledger.fold().await.unwrap() > 0 {}
+    ledger.close().await;
+    let after = audit(dir.path()).await;
+    assert_clean(&after);
+    assert!(before.entries > 0 && after.entries == 0, "nothing of the log is left");
+    assert!(after.openings > 0);
+    assert_eq!(after.balances, before.balances);
+    assert!(store::tamper(dir.path(), "ledger", "UPDATE sessions SET tickets = tickets - 1").await > 0);
+    assert_eq!(audit(dir.path()).await.differences.len(), 1);
+}
+
+#[tokio::test]
+async fn log_that_does_not_add_up_is_not_folded() {
+    let dir = TempDir::new().unwrap();
+    full_books(dir.path()).await;
+    store::tamper(dir.path(), "ledger", "DELETE FROM journal WHERE seq = 1").await;
+    let ledger = store::open(dir.path(), "ledger").await;
+    assert_eq!(ledger.fold().await.unwrap(), 0);
+    ledger.close().await;
+    assert!(audit(dir.path()).await.broken.is_some(), "the evidence is still there");
 }
 
 #[tokio::test]

@@ -59,6 +59,12 @@ impl PostgresLedger {
         Ok(Inspector::new(Reader::Postgres(schema::inspect(address).await?)))
     }
 
+    /// Adds the oldest rows of the log to its openings, and returns how many bytes of it that was: zero when none is left.
+    /// Happens by itself once the log is longer than some 64 MiB.
+    pub async fn fold(&self) -> Result<usize, LedgerError> {
+        self.queue.fold().await
+    }
+
     /// Answers the calls made before and ends the connection, and with it this process's leadership; later calls fail
     /// with [`LedgerError::Closed`].
     pub async fn close(&self) {

@@ -36,6 +36,12 @@ impl SqliteLedger {
         Ok(Inspector::new(Reader::Sqlite(schema::inspect(path.as_ref()).await?)))
     }
 
+    /// Adds the oldest rows of the log to its openings, and returns how many bytes of it that was: zero when none is left.
+    /// Happens by itself once the log is longer than some 64 MiB.
+    pub async fn fold(&self) -> Result<usize, LedgerError> {
+        self.queue.fold().await
+    }
+
     /// Answers the calls made before and releases the file; later calls fail with
     /// [`LedgerError::Closed`].
     pub async fn close(&self) {

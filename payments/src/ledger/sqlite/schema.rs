@@ -147,14 +147,24 @@ mod tests {
             for step in &MIGRATIONS[..version] {
                 sqlx::raw_sql(*step).execute(&mut old).await.unwrap();
             }
-            let lane = "INSERT INTO lanes (sender, recipient, lane, serial, highest, floor, seen)
-                        VALUES (x'01', x'02', 3, 4, 5, 6, x'07')";
-            sqlx::raw_sql(lane).execute(&mut old).await.unwrap();
+            let rows = "INSERT INTO lanes (sender, recipient, lane, serial, highest, floor, seen)
+                        VALUES (zeroblob(20), zeroblob(20), 3, 4, 5, 6, zeroblob(128));
+                        INSERT INTO sessions (id, sender, recipient, lane, face_value, win_prob, credit,
+                                              held, tickets, used_ms)
+                        VALUES (zeroblob(32), zeroblob(20), zeroblob(20), 3, zeroblob(32), zeroblob(32),
+                                x'0000000000000000000000000000000000000000000000000000000000000005', x'0000000000000000000000000000000000000000000000000000000000000007', 9, 8)";
+            sqlx::raw_sql(rows).execute(&mut old).await.unwrap();
             old.close().await.unwrap();
 
             let mut new = open(&path).await.unwrap().connection;
             let row = sqlx::query("SELECT * FROM lanes").fetch_one(&mut new).await.unwrap();
             assert_eq!((row.get::<i64, _>("serial"), row.get::<Option<i64>, _>("retiring_ms")), (4, None));
+            let held: Vec<u8> =
+                sqlx::query_scalar("SELECT amount FROM holds").fetch_one(&mut new).await.unwrap();
+            assert_eq!(held.last(), Some(&7), "held by an instance that is dead");
+            let audit = crate::SqliteLedger::inspect(&path).await.unwrap().audit().await.unwrap();
+            assert!(audit.is_clean(), "{audit:#?}");
+            assert_eq!((audit.entries, audit.openings), (0, 3), "what there was became openings");
             let now: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut new).await.unwrap();
             assert_eq!(usize::try_from(now), Ok(MIGRATIONS.len()));
         }

@@ -156,8 +156,9 @@ impl<'t> Books<'t> {
             return Ok(());
         }
         self.conn.execute_each(&MINUTE, rows).await?;
-        let gone = newest.saturating_sub(MINUTES_PER_HOUR);
-        self.conn.execute_either(OLD_MINUTES, OLD_MINUTES_UNLOCKED, values![gone]).await?;
+        if let Some(gone) = newest.checked_sub(MINUTES_PER_HOUR) {
+            self.conn.execute_either(OLD_MINUTES, OLD_MINUTES_UNLOCKED, values![gone]).await?;
+        }
         Ok(())
     }
 }

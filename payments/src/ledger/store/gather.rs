@@ -14,7 +14,7 @@ use super::calls::{Command, Scope};
 use super::conn::{Value, values};
 use super::recipient::{LANES, SESSIONS};
 use super::row;
-use super::sender::{DEPOSITS, MINUTES, SPEND_LANES, SPENDINGS, hour_before, minute_of};
+use super::sender::{DEPOSITS, MINUTES, SPEND_LANES, SPENDINGS, hour_start, minute_of};
 use crate::ledger::{LaneId, LedgerError, Reservation};
 
 /// The rows that a group touches.
@@ -93,7 +93,7 @@ impl Books<'_> {
             let parties = spending.parties;
             senders.insert(parties.sender);
             lanes.insert(LaneId { sender: parties.sender, recipient: parties.recipient, lane: ask.lane });
-            minutes.push(values![parties.stream, hour_before(minute_of(ask))]);
+            minutes.push(values![parties.stream, hour_start(minute_of(ask))]);
             self.hours.entry(parties.stream).or_default();
         }
         let keys = senders.iter().map(|sender| values![*sender]).collect();

@@ -72,6 +72,11 @@ impl Queue {
         }
     }
 
+    /// Folds the oldest rows of the log; how many bytes of it.
+    pub(crate) async fn fold(&self) -> Result<usize, LedgerError> {
+        self.call(|slot| Command::Fold { slot }).await
+    }
+
     async fn call<T>(&self, command: impl FnOnce(Slot<T>) -> Command) -> Result<T, LedgerError> {
         let (reply, answer) = oneshot::channel();
         let job = Job::Call(command(Slot::new(reply)));

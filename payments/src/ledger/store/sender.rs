@@ -32,9 +32,9 @@ pub(super) const SPEND_LANES: Bulk = Bulk {
 
 /// What streams were sent in an hour.
 pub(super) const MINUTES: Bulk = Bulk {
-    one: "SELECT * FROM stream_minutes WHERE stream = $1 AND minute > $2",
+    one: "SELECT * FROM stream_minutes WHERE stream = $1 AND minute >= $2",
     many: "SELECT * FROM stream_minutes
-           WHERE stream = ANY ($1::bytea[]) AND minute > (SELECT min(since) FROM unnest($2::bigint[]) AS since)",
+           WHERE stream = ANY ($1::bytea[]) AND minute >= (SELECT min(start) FROM unnest($2::bigint[]) AS start)",
 };
 
 /// The minute of a reservation.
@@ -42,13 +42,13 @@ pub(super) fn minute_of(ask: &Reservation) -> u64 {
     ask.now_ms / MS_PER_MINUTE
 }
 
-/// The minute that has left the hour which ends with this one.
-pub(super) fn hour_before(minute: u64) -> u64 {
-    minute.saturating_sub(MINUTES_PER_HOUR)
+/// The first minute of the hour that ends with this one.
+pub(super) fn hour_start(minute: u64) -> u64 {
+    minute.saturating_sub(MINUTES_PER_HOUR - 1)
 }
 
-fn spent_since(hour: &Hour, since: u64) -> Wei {
-    hour.range(since.saturating_add(1)..).fold(Wei::ZERO, |sum, (_, (spent, _))| sum.saturating_add(*spent))
+fn spent_since(hour: &Hour, start: u64) -> Wei {
+    hour.range(start..).fold(Wei::ZERO, |sum, (_, (spent, _))| sum.saturating_add(*spent))
 }
 
 impl Books<'_> {
@@ -79,7 +79,7 @@ impl Books<'_> {
         let mut rows = SpendingRows {
             session: row.sums,
             next_nonce: self.load_next_nonce(lane).await?,
-            stream_hour: spent_since(self.load_hour(stream, minute).await?, hour_before(minute)),
+            stream_hour: spent_since(self.load_hour(stream, minute).await?, hour_start(minute)),
             deposit: self.load_deposit(sender).await?,
         };
         let reserved = account::reserve(&mut rows, ask)?;
@@ -162,7 +162,7 @@ impl Books<'_> {
     async fn load_hour(&mut self, stream: B256, minute: u64) -> Result<&Hour, LedgerError> {
         if !self.hours.contains_key(&stream) {
             self.hours.insert(stream, Hour::new());
-            let rows = self.conn.rows(MINUTES.one, values![stream, hour_before(minute)]).await?;
+            let rows = self.conn.rows(MINUTES.one, values![stream, hour_start(minute)]).await?;
             self.learn_minutes(&rows)?;
         }
         Ok(self.hours.entry(stream).or_default())

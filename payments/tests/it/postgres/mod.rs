@@ -13,6 +13,7 @@ mod chain;
 mod common;
 #[path = "../kill.rs"]
 mod kill;
+mod processes;
 #[path = "../redeem.rs"]
 mod redeem;
 #[path = "../sender.rs"]

@@ -2,7 +2,7 @@
 //! instance of its own, as another process would be.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use alloy_primitives::B256;
 use probabilistic_ticket::ledger::{
@@ -46,6 +46,11 @@ fn acceptance(session: B256, nonce: u64, cost: u64) -> Acceptance {
         max_nonce_jump: 10_000,
         now_ms: 1,
     }
+}
+
+async fn assert_clean(dir: &TempDir) {
+    let audit = store::inspect(dir.path(), "ledger").await.unwrap().audit().await.unwrap();
+    assert!(audit.is_clean(), "{audit:#?}");
 }
 
 async fn credit(ledger: &PostgresLedger) -> Wei {
@@ -154,7 +159,7 @@ async fn holds_of_a_living_process_stay_and_those_of_a_dead_one_become_credit() 
     assert_eq!(credit(&other).await, Wei::from(TICKET));
     other.settle(SESSION, Wei::from(TICKET), Wei::from(TICKET)).await.unwrap();
     assert_eq!(credit(&other).await, Wei::from(TICKET));
-    assert!(store::inspect(dir.path(), "ledger").await.unwrap().audit().await.unwrap().is_clean());
+    assert_clean(&dir).await;
 }
 
 #[tokio::test]
@@ -263,29 +268,32 @@ async fn connections_that_break_at_any_moment_lose_and_double_nothing() {
     let dir = TempDir::new().unwrap();
     let ledger = another(&dir).await;
     ledger.open_session(new_session(SESSION)).await.unwrap();
+    let taken = Arc::new(AtomicU64::new(0));
     let payers = (0..10).map(|payer| {
-        let ledger = ledger.clone();
+        let (ledger, taken) = (ledger.clone(), taken.clone());
         tokio::spawn(async move {
-            let mut taken = 0;
             for step in 0..PAYMENTS / 10 {
                 let accepted = ledger.accept(acceptance(SESSION, step * 10 + payer + 1, 0)).await.unwrap();
-                taken += accepted.credited;
+                taken.fetch_add(accepted.credited, Ordering::Relaxed);
             }
-            taken
         })
     });
     let payers: Vec<_> = payers.collect();
-    let mut taken = 0;
+    let mut next = 1;
     while payers.iter().any(|payer| !payer.is_finished()) {
-        end_connections(&dir, WRITERS).await;
-        tokio::time::sleep(Duration::from_millis(rand::random_range(1..40))).await;
+        // After some progress, or nothing would ever be done.
+        if taken.load(Ordering::Relaxed) >= next {
+            end_connections(&dir, WRITERS).await;
+            next += rand::random_range(1..30);
+        }
+        tokio::task::yield_now().await;
     }
     for payer in payers {
-        taken += payer.await.unwrap();
+        payer.await.unwrap();
     }
-    assert_eq!(taken, PAYMENTS, "each answer is the one of the commit");
+    assert_eq!(taken.load(Ordering::Relaxed), PAYMENTS, "each answer is the one of the commit");
     assert_eq!(credit(&ledger).await, Wei::from(PAYMENTS * TICKET));
-    assert!(store::inspect(dir.path(), "ledger").await.unwrap().audit().await.unwrap().is_clean());
+    assert_clean(&dir).await;
 }
 
 #[tokio::test]
@@ -376,7 +384,7 @@ async fn many_calls_of_every_kind_through_three_processes_neither_block_nor_lose
         credit = credit.saturating_add(ledgers[1].session(session).await.unwrap().unwrap().state.credit);
     }
     assert_eq!(credit, Wei::from(all * TICKET / 2));
-    assert!(store::inspect(dir.path(), "ledger").await.unwrap().audit().await.unwrap().is_clean());
+    assert_clean(&dir).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The shared store, as the tests open it: one database for each name in a folder. `../store.rs` is its twin.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use alloy_primitives::keccak256;
 use probabilistic_ticket::ledger::Inspector;
@@ -20,9 +21,19 @@ fn database(dir: &Path, name: &str) -> String {
     format!("t{}", &hash.to_string()[2..22])
 }
 
-/// A connection beside the ledger's.
+/// How often a server that was killed is asked whether it is up again, and the pause between.
+const TRIES: u32 = 600;
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// A connection beside the ledger's. A server that was killed comes back.
 pub(crate) async fn connect(server: &Path, database: &str) -> PgConnection {
-    PgConnection::connect(&url(server, database)).await.unwrap()
+    for _ in 0..TRIES {
+        if let Ok(connection) = PgConnection::connect(&url(server, database)).await {
+            return connection;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    panic!("the server does not come back")
 }
 
 /// Makes the database unless it is there.
