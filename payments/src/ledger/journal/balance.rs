@@ -153,52 +153,20 @@ impl Balances {
         match *entry {
             Entry::Opened { session, lane } => self.open(entry, session, lane),
             Entry::Paid { .. } => self.pay(instance, entry),
-            Entry::Settled { session, spent, returned, beyond } => {
-                let nothing = Some(Balance::Hold { amount: Wei::ZERO });
-                change!(self, entry, Account::Hold { session, instance }, Hold { amount }, nothing, {
-                    take(amount, spent).and_then(|()| take(amount, returned))
-                });
-                change!(self, entry, Account::Session { session }, Session { credit }, None, {
-                    add(credit, returned).and_then(|()| take(credit, beyond))
-                });
-                Ok(())
-            }
-            Entry::Released { session, instance, amount: released } => {
-                change!(self, entry, Account::Hold { session, instance }, Hold { amount }, None, {
-                    take(amount, released)
-                });
-                change!(self, entry, Account::Session { session }, Session { credit }, None, {
-                    add(credit, released)
-                });
-                Ok(())
+            Entry::Settled { .. } => self.end_hold(instance, entry),
+            Entry::Released { session, instance, amount } => {
+                self.move_hold(entry, session, instance, Wei::ZERO, amount)
             }
             Entry::HoldForfeited { session, instance, amount } => {
                 self.end(entry, Account::Hold { session, instance }, &Balance::Hold { amount })
             }
-            Entry::Closed { session, credit: left } => {
-                let account = Account::Session { session };
-                change!(self, entry, account, Session { credit }, None, (*credit == left).then_some(()));
-                self.0.remove(&account);
-                Ok(())
-            }
-            Entry::Turned { lane, serial: next, floor: above } => {
-                change!(self, entry, Account::Lane { lane }, Lane { serial, floor }, None, {
-                    (*serial, *floor) = (next, above);
-                    Some(())
-                });
-                Ok(())
-            }
+            Entry::Closed { session, credit } => self.close(entry, session, credit),
+            Entry::Turned { .. } => self.turn(entry),
             Entry::Won { lane, nonce, face_value } => {
                 let won = Balance::Winner { face_value, state: WinnerState::Pending, attempts: 0 };
                 self.begin(entry, Account::Winner { lane, nonce }, won)
             }
-            Entry::Fate { lane, nonce, state: now, attempts: failed } => {
-                change!(self, entry, Account::Winner { lane, nonce }, Winner { state, attempts }, None, {
-                    (*state, *attempts) = (now, failed);
-                    Some(())
-                });
-                Ok(())
-            }
+            Entry::Fate { .. } => self.decide(entry),
             Entry::SpendingOpened { session, stream, recipient, sender } => {
                 let (paid, written_off, ordered, verified) = Default::default();
                 let sums =
@@ -206,27 +174,73 @@ impl Balances {
                 self.begin(entry, Account::Spending { session }, sums)
             }
             Entry::Reserved { .. } => self.reserve(entry),
-            Entry::Recorded { session, verified: done, dropped, written_off: lost } => {
-                change!(
-                    self,
-                    entry,
-                    Account::Spending { session },
-                    Spending { written_off, ordered, verified },
-                    None,
-                    {
-                        add(verified, done)
-                            .and_then(|()| take(ordered, dropped))
-                            .and_then(|()| add(written_off, lost))
-                    }
-                );
-                Ok(())
-            }
+            Entry::Recorded { .. } => self.record(entry),
             Entry::SpendingClosed { session } => {
                 let account = Account::Spending { session };
                 let closed = self.0.remove(&account);
                 closed.map(drop).ok_or_else(|| Fault { entry: Box::new(*entry), account })
             }
         }
+    }
+
+    fn end_hold(&mut self, instance: u64, entry: &Entry) -> Result<(), Fault> {
+        let Entry::Settled { session, spent, returned, beyond } = *entry else { return Ok(()) };
+        self.move_hold(entry, session, instance, spent, returned)?;
+        change!(self, entry, Account::Session { session }, Session { credit }, None, take(credit, beyond));
+        Ok(())
+    }
+
+    /// Takes from a hold what was spent and what is credit again.
+    fn move_hold(
+        &mut self,
+        entry: &Entry,
+        session: B256,
+        instance: u64,
+        spent: Wei,
+        returned: Wei,
+    ) -> Result<(), Fault> {
+        let nothing = Some(Balance::Hold { amount: Wei::ZERO });
+        change!(self, entry, Account::Hold { session, instance }, Hold { amount }, nothing, {
+            take(amount, spent).and_then(|()| take(amount, returned))
+        });
+        change!(self, entry, Account::Session { session }, Session { credit }, None, add(credit, returned));
+        Ok(())
+    }
+
+    fn close(&mut self, entry: &Entry, session: B256, left: Wei) -> Result<(), Fault> {
+        let account = Account::Session { session };
+        change!(self, entry, account, Session { credit }, None, (*credit == left).then_some(()));
+        self.0.remove(&account);
+        Ok(())
+    }
+
+    fn turn(&mut self, entry: &Entry) -> Result<(), Fault> {
+        let Entry::Turned { lane, serial: next, floor: above } = *entry else { return Ok(()) };
+        change!(self, entry, Account::Lane { lane }, Lane { serial, floor }, None, {
+            (*serial, *floor) = (next, above);
+            Some(())
+        });
+        Ok(())
+    }
+
+    fn decide(&mut self, entry: &Entry) -> Result<(), Fault> {
+        let Entry::Fate { lane, nonce, state: now, attempts: failed } = *entry else { return Ok(()) };
+        change!(self, entry, Account::Winner { lane, nonce }, Winner { state, attempts }, None, {
+            (*state, *attempts) = (now, failed);
+            Some(())
+        });
+        Ok(())
+    }
+
+    fn record(&mut self, entry: &Entry) -> Result<(), Fault> {
+        let Entry::Recorded { session, verified: done, dropped, written_off: lost } = *entry else {
+            return Ok(());
+        };
+        let account = Account::Spending { session };
+        change!(self, entry, account, Spending { written_off, ordered, verified }, None, {
+            add(verified, done).and_then(|()| take(ordered, dropped)).and_then(|()| add(written_off, lost))
+        });
+        Ok(())
     }
 
     fn open(&mut self, entry: &Entry, session: B256, lane: LaneId) -> Result<(), Fault> {

@@ -53,7 +53,8 @@ impl Books<'_> {
         let Some(term) = term else { return Ok(()) };
         let now = self.conn.row("SELECT term FROM leadership", values![]).await?;
         let now = now.ok_or(LedgerError::Corrupt("leadership"))?.counter("term")?;
-        if now == term { Ok(()) } else { Err(LedgerError::NotLeader) }
+        // Terms are counted from one: zero is nobody's.
+        if term > 0 && now == term { Ok(()) } else { Err(LedgerError::NotLeader) }
     }
 
     pub(super) async fn reveal(

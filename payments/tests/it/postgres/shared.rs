@@ -188,7 +188,7 @@ async fn end_connections(dir: &TempDir, which: &str) -> u64 {
 }
 
 const LEADER: &str = "objid::bigint = 4294967294";
-const WRITERS: &str = "objid::bigint < 1000000";
+const WRITERS: &str = "objid::bigint BETWEEN 1 AND 1000000";
 
 fn submission(tx: u8) -> Submission {
     let prepared = PreparedRedemption { tx: B256::repeat_byte(tx), raw: vec![tx] };
@@ -199,6 +199,7 @@ fn submission(tx: u8) -> Submission {
 async fn one_process_redeems_and_the_next_takes_over_when_it_is_gone() {
     let dir = TempDir::new().unwrap();
     let (one, other) = (another(&dir).await, another(&dir).await);
+    assert_eq!(one.submit(submission(1)).await, Err(LedgerError::NotLeader), "nobody leads yet");
     assert!(one.lead().await.unwrap());
     assert!(!other.lead().await.unwrap());
     assert!(one.lead().await.unwrap(), "it stays");
