@@ -47,7 +47,7 @@ const FOLD_EVERY: usize = 64 << 10;
 
 /// What waits for the task that writes.
 pub(crate) enum Job {
-    Call(Command),
+    Call(Box<Command>),
     /// Answer what came before and end.
     Close(oneshot::Sender<()>),
 }
@@ -79,7 +79,7 @@ impl Queue {
 
     async fn call<T>(&self, command: impl FnOnce(Slot<T>) -> Command) -> Result<T, LedgerError> {
         let (reply, answer) = oneshot::channel();
-        let job = Job::Call(command(Slot::new(reply)));
+        let job = Job::Call(Box::new(command(Slot::new(reply))));
         self.jobs.send(job).await.map_err(|_| LedgerError::Closed)?;
         answer.await.unwrap_or(Err(LedgerError::Closed))
     }
@@ -96,7 +96,7 @@ pub(crate) async fn next_group(
     let (mut calls, mut closing) = (Vec::with_capacity(jobs.len()), Vec::new());
     for job in jobs {
         match job {
-            Job::Call(call) => calls.push(call),
+            Job::Call(call) => calls.push(*call),
             Job::Close(reply) => closing.push(reply),
         }
     }

@@ -1,12 +1,14 @@
 //! A sender's nonces and budgets within one transaction of the books.
 
+use std::collections::hash_map::Entry;
+
 use alloy_primitives::{Address, B256};
 
 use super::books::{Books, Hour, MINUTES_PER_HOUR};
 use super::conn::{Bulk, Row, values};
 use super::row::{self, SpendingRow};
 use crate::ledger::account::{self, DepositState, SpendingRows};
-use crate::ledger::journal::Entry;
+use crate::ledger::journal;
 use crate::ledger::{LaneId, LedgerError, NewSpending, Reservation, Reserved, SpendingState, WorkOutcome};
 use crate::units::Wei;
 
@@ -67,7 +69,7 @@ impl Books<'_> {
                    ON CONFLICT DO NOTHING";
         self.conn.execute(sql, values![new.sender, zero]).await?;
         let NewSpending { session, stream, recipient, sender } = new;
-        self.note(Entry::SpendingOpened { session, stream, recipient, sender });
+        self.note(journal::Entry::SpendingOpened { session, stream, recipient, sender });
         self.flush().await
     }
 
@@ -86,7 +88,7 @@ impl Books<'_> {
         row.sums = rows.session;
         self.spendings.set(ask.session, row);
         self.deposits.set(sender, rows.deposit);
-        let entry = Entry::reserved(ask, &reserved, minute);
+        let entry = journal::Entry::reserved(ask, &reserved, minute);
         self.note(entry);
         if reserved.count > 0 {
             self.spend_lanes.set(lane, rows.next_nonce);
@@ -106,7 +108,7 @@ impl Books<'_> {
         let mut row = self.spending_of(session).await?;
         let before = row.sums;
         row.sums.record(cost, outcome);
-        self.note(Entry::recorded(session, &before, &row.sums));
+        self.note(journal::Entry::recorded(session, &before, &row.sums));
         self.spendings.set(session, row);
         Ok(row.sums)
     }
@@ -119,7 +121,7 @@ impl Books<'_> {
         self.flush().await?;
         let sql = "DELETE FROM spendings WHERE session = $1";
         if self.conn.execute(sql, values![session]).await? > 0 {
-            self.note(Entry::SpendingClosed { session });
+            self.note(journal::Entry::SpendingClosed { session });
         }
         Ok(())
     }
@@ -160,8 +162,8 @@ impl Books<'_> {
 
     /// What the stream was sent in the hour that ends with `minute`, and perhaps before.
     async fn load_hour(&mut self, stream: B256, minute: u64) -> Result<&Hour, LedgerError> {
-        if !self.hours.contains_key(&stream) {
-            self.hours.insert(stream, Hour::new());
+        if let Entry::Vacant(unread) = self.hours.entry(stream) {
+            unread.insert(Hour::new());
             let rows = self.conn.rows(MINUTES.one, values![stream, hour_start(minute)]).await?;
             self.learn_minutes(&rows)?;
         }
