@@ -6,9 +6,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 use tokio::sync::Mutex;
 
+use super::session::end;
 use super::{LOCKS, PostgresAddress, lock};
 use crate::ledger::LedgerError;
 
@@ -70,8 +71,8 @@ impl Election {
         let seat = self.seat.lock().await.take();
         self.term.store(0, Ordering::SeqCst);
         if let Some(seat) = seat {
-            // The lock goes with the connection, however that ends.
-            let _ = tokio::time::timeout(PATIENCE, seat.connection.close()).await;
+            // A server that does not answer notices by itself.
+            let _ = tokio::time::timeout(PATIENCE, end(seat.connection)).await;
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 
 use super::{LOCKS, PostgresAddress};
 use crate::ledger::LedgerError;
@@ -10,6 +10,12 @@ use crate::ledger::LedgerError;
 /// How long a connection that broke may keep our number after it was told to go.
 const HANDOVER: Duration = Duration::from_secs(2);
 const HANDOVER_STEP: Duration = Duration::from_millis(20);
+
+/// Ends a connection. Its locks are free when this returns, not only when the server gets to it.
+pub(super) async fn end(mut connection: PgConnection) -> Result<(), LedgerError> {
+    sqlx::query("SELECT pg_advisory_unlock_all()").execute(&mut connection).await?;
+    Ok(connection.close().await?)
+}
 
 /// A connection that holds the lock of its instance.
 pub(super) struct Session {

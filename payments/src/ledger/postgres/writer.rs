@@ -6,7 +6,7 @@ use sqlx::{Connection, PgConnection};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use super::session::Session;
+use super::session::{Session, end};
 use super::{LOCKS, PostgresAddress, lock};
 use crate::ledger::LedgerError;
 use crate::ledger::store::{
@@ -90,7 +90,7 @@ impl Writer {
         waiting.close();
         if let Some(connection) = self.connection {
             // A server that does not answer notices by itself.
-            let _ = tokio::time::timeout(PATIENCE, connection.close()).await;
+            let _ = tokio::time::timeout(PATIENCE, end(connection)).await;
         }
         for reply in closing {
             let _ = reply.send(());
