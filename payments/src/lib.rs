@@ -18,6 +18,7 @@ pub mod reason;
 pub mod recipient;
 pub mod redeemer;
 pub mod sender;
+pub mod sequence;
 pub mod ticket;
 pub mod units;
 
@@ -37,5 +38,6 @@ pub use recipient::{
 };
 pub use redeemer::{RedeemError, RedeemPolicy, RedeemReport, Redeemer};
 pub use sender::{Payment, Sender, SenderCaps, SenderConfig, SenderError, SenderSession};
+pub use sequence::{SEQUENCE_WINDOW, SequenceWindow};
 pub use ticket::{Domain, Scheme, SignedTicket, Ticket, rand_hash};
 pub use units::{PPM, Round, Wei, WinProb};

@@ -315,6 +315,23 @@ pub trait Ledger: Send + Sync {
     /// however lately it was paid: for a recipient whose sessions end with its process.
     async fn retire_sessions(&self) -> Result<(), LedgerError>;
 
+    /// Whether other processes may have the ledger open at the same time, so that sessions outlive this one.
+    fn is_shared(&self) -> bool;
+
+    /// Keeps what an open session is bound to beside money, in place of what was kept before, for the processes that share the
+    /// ledger. It goes with the session.
+    async fn keep_terms(&self, session: B256, terms: Vec<u8>) -> Result<(), LedgerError>;
+
+    /// What [`Ledger::keep_terms`] kept; `None` where there is nothing.
+    async fn terms(&self, session: B256) -> Result<Option<Vec<u8>>, LedgerError>;
+
+    /// Whether piece `number` of the session's work was vouched for, or lies [`SEQUENCE_WINDOW`](crate::SEQUENCE_WINDOW)
+    /// behind one that was. Needs terms.
+    async fn is_vouched(&self, session: B256, number: u64) -> Result<bool, LedgerError>;
+
+    /// Claims the right to vouch for piece `number` of the session's work: true once, whoever asks. Needs terms.
+    async fn vouch(&self, session: B256, number: u64) -> Result<bool, LedgerError>;
+
     /// Whether this process is the one that redeems the ledger's winners. Becomes it when nobody is. Ask before each step:
     /// a process that cannot reach the ledger is replaced, and what it does afterwards fails with
     /// [`LedgerError::NotLeader`]: [`Ledger::reveal`], [`Ledger::submit`], [`Ledger::replace`], [`Ledger::conclude`],

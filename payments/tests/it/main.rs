@@ -19,3 +19,4 @@ mod redeem;
 mod sender;
 mod store;
 mod vectors;
+mod works;

@@ -82,6 +82,10 @@ impl Queued for PostgresLedger {
         Some(self.election.term())
     }
 
+    fn shared(&self) -> bool {
+        true
+    }
+
     async fn elect(&self) -> Result<bool, LedgerError> {
         self.election.lead().await
     }

@@ -58,6 +58,10 @@ impl Queued for SqliteLedger {
         None
     }
 
+    fn shared(&self) -> bool {
+        false
+    }
+
     /// Nobody else can have the file.
     async fn elect(&self) -> Result<bool, LedgerError> {
         Ok(true)

@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("002_retiring.sql"),
     include_str!("003_replacements.sql"),
     include_str!("004_shared_books.sql"),
+    include_str!("005_works.sql"),
 ];
 
 /// The version from which on there is a log: what a file has then becomes openings.

@@ -70,6 +70,10 @@ calls! {
     Settle { id: B256, held: Wei, actual: Wei } -> Wei = books.settle(*id, *held, *actual);
     ReleaseHolds {} -> () = books.release_holds();
     RetireSessions {} -> () = books.retire_sessions();
+    KeepTerms { session: B256, terms: Vec<u8> } -> () = books.keep_terms(*session, terms);
+    Terms { session: B256 } -> Option<Vec<u8>> = books.terms(*session);
+    IsVouched { session: B256, number: u64 } -> bool = books.is_vouched(*session, *number);
+    Vouch { session: B256, number: u64 } -> bool = books.vouch(*session, *number);
     PendingValue { sender: Address } -> Wei = books.pending_value(*sender);
     PendingWinners { limit: u32 } -> Vec<Winner> = books.pending_winners(*limit);
     Reveal { term: Term, lanes: Vec<Retirement>, now_ms: u64 } -> Vec<Winner>
@@ -111,9 +115,12 @@ impl Command {
         match self {
             Self::Accept { acceptance, .. } => Scope::Session(acceptance.session),
             Self::Settle { id, .. } | Self::Session { id, .. } => Scope::Session(*id),
+            Self::KeepTerms { session, .. } | Self::Vouch { session, .. } => Scope::Session(*session),
             Self::Reserve { ask, .. } => Scope::Reservation(ask),
             Self::Record { session, .. } | Self::Spending { session, .. } => Scope::Spending(*session),
-            Self::PendingValue { .. }
+            Self::Terms { .. }
+            | Self::IsVouched { .. }
+            | Self::PendingValue { .. }
             | Self::PendingWinners { .. }
             | Self::Submissions { .. }
             | Self::WinnersOf { .. } => Scope::Reads,

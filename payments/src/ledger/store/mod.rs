@@ -13,6 +13,7 @@ mod redeem;
 mod row;
 mod rows;
 mod sender;
+mod works;
 
 use alloy_primitives::{Address, B256};
 use async_trait::async_trait;
@@ -145,6 +146,9 @@ pub(crate) trait Queued: Send + Sync {
     /// In which term this process redeems, as it last heard; `None` where there is no other.
     fn term(&self) -> Option<u64>;
 
+    /// Whether other processes may have the ledger open as well.
+    fn shared(&self) -> bool;
+
     /// Whether this process redeems.
     fn elect(&self) -> impl Future<Output = Result<bool, LedgerError>> + Send;
 }
@@ -181,6 +185,26 @@ impl<L: Queued> Ledger for L {
 
     async fn retire_sessions(&self) -> Result<(), LedgerError> {
         self.queue().call(|slot| Command::RetireSessions { slot }).await
+    }
+
+    fn is_shared(&self) -> bool {
+        self.shared()
+    }
+
+    async fn keep_terms(&self, session: B256, terms: Vec<u8>) -> Result<(), LedgerError> {
+        self.queue().call(|slot| Command::KeepTerms { session, terms, slot }).await
+    }
+
+    async fn terms(&self, session: B256) -> Result<Option<Vec<u8>>, LedgerError> {
+        self.queue().call(|slot| Command::Terms { session, slot }).await
+    }
+
+    async fn is_vouched(&self, session: B256, number: u64) -> Result<bool, LedgerError> {
+        self.queue().call(|slot| Command::IsVouched { session, number, slot }).await
+    }
+
+    async fn vouch(&self, session: B256, number: u64) -> Result<bool, LedgerError> {
+        self.queue().call(|slot| Command::Vouch { session, number, slot }).await
     }
 
     async fn lead(&self) -> Result<bool, LedgerError> {

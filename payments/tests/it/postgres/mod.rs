@@ -18,6 +18,9 @@ mod processes;
 mod redeem;
 #[path = "../sender.rs"]
 mod sender;
+#[allow(unreachable_pub, reason = "the stories of the tests crate start servers, too")]
 mod server;
 mod shared;
 mod store;
+#[path = "../works.rs"]
+mod works;

@@ -6,14 +6,15 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 
 /// A server, and the input whose end stops it, however this process dies.
-pub(crate) struct Server {
+pub struct Server {
     folder: PathBuf,
     child: Child,
     _output: BufReader<ChildStdout>,
 }
 
 impl Server {
-    pub(crate) fn start() -> Self {
+    /// Starts a server and waits until it may be used.
+    pub fn start() -> Self {
         let folder = std::env::temp_dir().join(format!("framemill-{:016x}", rand::random::<u64>()));
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/postgres");
         let mut child = Command::new(script)
@@ -29,13 +30,14 @@ impl Server {
         Self { folder, child, _output: output }
     }
 
-    pub(crate) fn folder(&self) -> &Path {
+    /// Where its socket and its data are.
+    pub fn folder(&self) -> &Path {
         &self.folder
     }
 }
 
 /// Sends the server in `folder` a signal; after `KILL` it has no chance to finish anything, and is started again.
-pub(crate) fn signal(folder: &Path, signal: &str) {
+pub fn signal(folder: &Path, signal: &str) {
     let file = std::fs::read_to_string(folder.join("data/postmaster.pid")).unwrap();
     let pid = file.lines().next().unwrap();
     assert!(Command::new("kill").args([&format!("-{signal}"), pid]).status().unwrap().success());
@@ -49,10 +51,10 @@ impl Drop for Server {
 }
 
 /// Where a child process finds the server of the one that started it.
-pub(crate) const FOLDER: &str = "PROBABILISTIC_TICKET_POSTGRES";
+pub const FOLDER: &str = "PROBABILISTIC_TICKET_POSTGRES";
 
 /// The folder of the server that the tests of this process share.
-pub(crate) fn shared() -> PathBuf {
+pub fn shared() -> PathBuf {
     static SERVER: OnceLock<Server> = OnceLock::new();
     match std::env::var_os(FOLDER) {
         Some(folder) => folder.into(),

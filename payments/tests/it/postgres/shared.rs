@@ -410,3 +410,18 @@ async fn recipients_of_two_processes_take_each_others_payments() {
     let again = world.recipient.accept(SESSION, &payment(&params, &sender, &[4]), Wei::MAX).await;
     assert_eq!(common::refusal(again).reason, Reason::Replayed);
 }
+
+#[tokio::test]
+async fn processes_vouch_for_a_piece_of_work_once_between_them() {
+    let dir = TempDir::new().unwrap();
+    let (one, other) = (another(&dir).await, another(&dir).await);
+    one.open_session(new_session(SESSION)).await.unwrap();
+    one.keep_terms(SESSION, b"terms".to_vec()).await.unwrap();
+    assert_eq!(other.terms(SESSION).await.unwrap().as_deref(), Some(&b"terms"[..]));
+    for number in 0..20 {
+        let (here, there) = tokio::join!(one.vouch(SESSION, number), other.vouch(SESSION, number));
+        assert!(here.unwrap() != there.unwrap(), "{number}");
+    }
+    one.close().await;
+    assert!(other.is_vouched(SESSION, 19).await.unwrap());
+}
