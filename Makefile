@@ -7,7 +7,7 @@ INPUT ?=
 ARGS ?=
 FORGE := .tools/bin/forge
 
-.PHONY: help setup demo test check bench attack-suite determinism kernels fuzz fmt abi
+.PHONY: help setup demo test crash check bench attack-suite determinism kernels fuzz fmt abi
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,10 +17,14 @@ demo: ## a whole market on this machine; INPUT=clip plays your clip, ARGS="--fas
 	cargo build --release --locked --package framemill
 	target/release/framemill demo $(ARGS) $(if $(INPUT),"$(INPUT)")
 
-test: ## every test: Rust, contracts, chain, browser
-	scripts/setup build contracts browser
+test: ## every test: Rust, contracts, chain, browser, PostgreSQL
+	scripts/setup build contracts browser postgres
 	cargo test --workspace --locked --no-fail-fast
 	cd contracts && FOUNDRY_PROFILE=ci ../$(FORGE) test --offline
+
+crash: ## 200 kills of the process that pays, is paid and redeems, on both stores, and of the server under it
+	scripts/setup build postgres
+	PROBABILISTIC_TICKET_KILLS=100 cargo test --locked --package probabilistic-ticket --test it -- --nocapture killed_at_random_moments
 
 check: ## format, lints, documentation, licences; of the contracts ABI, storage layout, code size, gas, static analysis
 	scripts/setup build check

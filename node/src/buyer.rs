@@ -12,10 +12,16 @@ use framemill_broadcaster::{
 use framemill_contracts::ChainClient;
 use framemill_network::{Ladder, Network, PricePerPixel};
 use framemill_verification::{Policy, policy::attention::AttentionConfig};
-use probabilistic_ticket::{EthKey, Sender, SenderCaps, SqliteLedger, Wei};
+use probabilistic_ticket::{EthKey, Sender, SenderCaps, Wei};
 use prometheus::Registry;
 
-use crate::{chain, config::Config, keystore, runtime};
+use crate::{
+    chain,
+    config::Config,
+    keystore,
+    ledger::{Books, Side},
+    runtime,
+};
 
 /// Prices in the configuration are for this many pixels.
 pub(crate) const PRICED_PIXELS: u64 = 1000;
@@ -29,7 +35,7 @@ pub(crate) struct Buyer {
     /// The chain it pays on; none in off-chain mode.
     pub(crate) chain: Option<ChainClient>,
     network: Network,
-    ledger: Option<SqliteLedger>,
+    ledger: Option<Books>,
 }
 
 impl Buyer {
@@ -53,7 +59,7 @@ impl Buyer {
             .registry(metrics.clone());
         let mut ledger = None;
         if let (Some(client), Some(key)) = (&chain, key) {
-            let books = SqliteLedger::open(config.data_dir().join("sender.sqlite")).await?;
+            let books = Books::open(config, Side::Sender).await?;
             let payer = payer(config, client, &key, &books).await?;
             builder = builder.domain(chain::signing_domain(client)).chain(client.clone()).payer(payer);
             ledger = Some(books);
@@ -144,7 +150,7 @@ async fn payer(
     config: &Config,
     chain: &ChainClient,
     key: &PrivateKeySigner,
-    ledger: &SqliteLedger,
+    ledger: &Books,
 ) -> anyhow::Result<Sender> {
     let hour = config.broadcaster.max_deposit_per_hour_wei;
     let caps = SenderCaps {
@@ -154,7 +160,7 @@ async fn payer(
         ..SenderCaps::default()
     };
     let key = EthKey::from_bytes(&key.to_bytes())?;
-    Ok(open_payer(chain, key, Arc::new(ledger.clone()), caps).await?)
+    Ok(open_payer(chain, key, ledger.sender(), caps).await?)
 }
 
 /// One ticket may be worth at most this share of what a stream may spend in an hour.

@@ -6,7 +6,7 @@ mod stake;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use dispute::{
     AccuseArgs, BundleArgs, DisputeArgs, DisputeBuildArgs, DisputeCommand, DisputesArgs, FaultArg,
@@ -73,6 +73,9 @@ pub enum Command {
     /// Keys, balances, deposit and reserve
     #[command(subcommand, after_help = EXIT_CODES)]
     Wallet(WalletCommand),
+    /// Look at the books of tickets: winners, sessions, whether every balance follows from the log
+    #[command(subcommand)]
+    Tickets(TicketsCommand),
     /// Delegate stake, and see what it earns
     #[command(subcommand, after_help = EXIT_CODES)]
     Stake(StakeCommand),
@@ -182,6 +185,51 @@ pub struct AuditArgs {
     /// Print the outcome as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `framemill tickets`: only reads, also while nodes write
+#[derive(Debug, Subcommand)]
+pub enum TicketsCommand {
+    /// Add up the log of every change and compare it with every balance; exit status 1 when one differs
+    Audit(TicketsAuditArgs),
+    /// Print winners with what became of them, open sessions and their balances
+    Export(ExportArgs),
+}
+
+/// `framemill tickets audit`
+#[derive(Debug, Args)]
+pub struct TicketsAuditArgs {
+    /// A ledger's file, or postgres://USER@HOST/DATABASE [default: those of the configuration]
+    #[arg(long, value_name = "LEDGER")]
+    pub ledger: Option<String>,
+    /// Print the outcome as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `framemill tickets export`
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// A ledger's file, or postgres://USER@HOST/DATABASE [default: those of the configuration]
+    #[arg(long, value_name = "LEDGER")]
+    pub ledger: Option<String>,
+    /// Print only these
+    #[arg(long, value_enum)]
+    pub only: Option<Exported>,
+    /// Print comma-separated values with a heading, not a JSON object a line
+    #[arg(long, requires = "only")]
+    pub csv: bool,
+}
+
+/// What an export holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Exported {
+    /// Winning tickets.
+    Winners,
+    /// Sessions that were sold, with their credit.
+    Sessions,
+    /// Sessions that were bought, with their sums.
+    Spendings,
 }
 
 /// `framemill wallet`

@@ -15,6 +15,7 @@ pub mod devnet;
 mod feed;
 pub mod http;
 pub mod keystore;
+mod ledger;
 pub mod process;
 pub mod runtime;
 mod telemetry;
@@ -106,6 +107,7 @@ async fn role(config: &Config, cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Stake(command) => commands::stake::run(config, command).await,
         Command::Dispute(command) => commands::court::run(config, command).await,
         Command::Devices(output) => commands::devices::run(config, *output).await,
+        Command::Tickets(command) => return commands::tickets::run(config, command).await,
         Command::Verify(_) | Command::Audit(_) | Command::Config(_) => {
             unreachable!("these ended before a runtime was needed")
         }

@@ -17,6 +17,8 @@ pub(crate) struct Metrics {
     pub(crate) openings: IntCounterVec,
     /// Open sessions.
     pub(crate) sessions: IntGauge,
+    /// Sessions of other processes over the same books that were taken in.
+    pub(crate) adopted: IntCounter,
     /// Connected transcoders.
     pub(crate) transcoders: IntGauge,
     /// Output pixels per second that connected transcoders offer.
@@ -68,6 +70,10 @@ impl Metrics {
             segments: outcomes("segments_total", "Segments by outcome.")?,
             openings: outcomes("openings_total", "Questions about commitments by outcome.")?,
             sessions: gauge("sessions", "Open sessions.")?,
+            adopted: counter(
+                "sessions_adopted_total",
+                "Sessions that another process over the same ledger had opened and this one goes on with.",
+            )?,
             transcoders: gauge("transcoders", "Connected transcoders.")?,
             capacity: gauge(
                 "capacity_pixels_per_second",
@@ -113,12 +119,13 @@ impl Metrics {
         Ok(new)
     }
 
-    fn collectors(&self) -> [Box<dyn Collector>; 23] {
+    fn collectors(&self) -> [Box<dyn Collector>; 24] {
         [
             Box::new(self.quotes.clone()),
             Box::new(self.segments.clone()),
             Box::new(self.openings.clone()),
             Box::new(self.sessions.clone()),
+            Box::new(self.adopted.clone()),
             Box::new(self.transcoders.clone()),
             Box::new(self.capacity.clone()),
             Box::new(self.reserved.clone()),

@@ -18,6 +18,7 @@ use crate::error::OrchestratorError;
 use crate::events::{Events, OrchestratorEvent};
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
+use crate::session::Terms;
 
 /// Everything that takes tickets and turns winners into money.
 pub struct Payments {
@@ -25,6 +26,8 @@ pub struct Payments {
     redeemer: Redeemer,
     broker: Arc<dyn Broker>,
     changes: Option<Changes>,
+    /// The ledger, where other processes use it, too: then sessions outlive this one.
+    shared: Option<Arc<dyn Ledger>>,
 }
 
 impl Payments {
@@ -39,11 +42,14 @@ impl Payments {
         broker: Arc<dyn Broker>,
     ) -> Result<Self, OrchestratorError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        // Nobody can use a session of the process before this one: it must not keep its sender's lane.
-        ledger.retire_sessions().await.map_err(RecipientError::from)?;
+        let shared = ledger.is_shared().then(|| ledger.clone());
+        if shared.is_none() {
+            // Nobody can use a session of the process before this one: it must not keep its sender's lane.
+            ledger.retire_sessions().await.map_err(RecipientError::from)?;
+        }
         let recipient = Recipient::open(config, ledger.clone(), broker.clone(), clock.clone()).await?;
         let redeemer = Redeemer::new(policy, ledger, broker.clone(), clock);
-        Ok(Self { recipient, redeemer, broker, changes: None })
+        Ok(Self { recipient, redeemer, broker, changes: None, shared })
     }
 
     /// Looks at the chain when it has changed, not at intervals.
@@ -122,9 +128,54 @@ impl Till {
         Ok(())
     }
 
-    /// Closes the account of a session that ended.
+    /// Keeps the terms of an open session for the processes that share the books.
+    pub(crate) async fn share(&self, terms: &Terms) -> Result<(), Refusal> {
+        let Some(ledger) = self.shared() else { return Ok(()) };
+        ledger.keep_terms(terms.id, terms.to_bytes()).await.map_err(|error| refusal(error.into()))
+    }
+
+    /// The terms of a session that another process opened over the same books.
+    pub(crate) async fn recall(&self, session: B256) -> Option<Terms> {
+        match self.shared()?.terms(session).await {
+            Ok(kept) => Terms::from_bytes(session, &kept?),
+            Err(error) => {
+                warn!(%error, "sessions of other processes cannot be read; check the ledger");
+                None
+            }
+        }
+    }
+
+    /// Refuses a segment that another process over the same books has signed for.
+    pub(crate) async fn check_unsigned(&self, session: B256, sequence: u64) -> Result<(), Refusal> {
+        let Some(ledger) = self.shared() else { return Ok(()) };
+        match ledger.is_vouched(session, sequence).await {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(Refusal::Replayed { sequence }),
+            Err(error) => Err(refusal(error.into())),
+        }
+    }
+
+    /// Claims the right to sign for a segment, once among all processes that share the books.
+    pub(crate) async fn vouch(&self, session: B256, sequence: u64) -> Result<(), Refusal> {
+        let Some(ledger) = self.shared() else { return Ok(()) };
+        match ledger.vouch(session, sequence).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Refusal::Replayed { sequence }),
+            Err(error) => Err(refusal(error.into())),
+        }
+    }
+
+    fn shared(&self) -> Option<&Arc<dyn Ledger>> {
+        self.payments.as_ref()?.shared.as_ref()
+    }
+
+    /// Closes the account of a session that ended. Of shared books it stays open, since another process may serve the
+    /// session: its lane is free for others when nobody has paid for long.
     pub(crate) async fn close(&self, session: B256) {
         let Some(payments) = &self.payments else { return };
+        if payments.shared.is_some() {
+            return;
+        }
         if let Err(error) = payments.recipient.close_session(session).await {
             warn!(%session, %error, "session's account stays open");
         }

@@ -2,59 +2,23 @@
 //!
 //! Pure: time comes in, verdicts go out. The table lives in memory only, on purpose: a session that
 //! does not survive a restart can never make a restarted node sign a second, different receipt for a
-//! sequence it already signed (which is slashable).
+//! sequence it already signed (which is slashable). Where several processes share the books, sessions
+//! are kept there ([`shared`]), and so is which sequences were signed.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use alloy_primitives::B256;
 use framemill_network::{Ladder, PeerId, PricePerPixel, QualityTerms};
+use probabilistic_ticket::SequenceWindow;
 
 use crate::config::SessionLimits;
 use crate::refusal::Refusal;
 
-/// How far back a sequence may lie behind the newest signed one: the width of the replay bitmap.
-///
-/// At 2 s segments this is more than four minutes, far beyond any deadline.
-const REPLAY_WINDOW: u64 = u128::BITS as u64;
-
-/// Which sequences of one session were signed: a high-water mark and a bitmap behind it.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct SequenceWindow {
-    /// One above the highest signed sequence.
-    next: u64,
-    /// Bit `n` stands for sequence `next - 1 - n`.
-    signed: u128,
-}
-
-impl SequenceWindow {
-    /// Whether `sequence` was signed, or lies too far back to know.
-    pub(crate) fn is_spent(&self, sequence: u64) -> bool {
-        if sequence >= self.next {
-            return false;
-        }
-        let age = self.next - 1 - sequence;
-        age >= REPLAY_WINDOW || self.signed & (1 << age) != 0
-    }
-
-    /// Marks `sequence` as signed; it is spent from then on.
-    pub(crate) fn spend(&mut self, sequence: u64) {
-        if sequence < self.next {
-            let age = self.next - 1 - sequence;
-            if age < REPLAY_WINDOW {
-                self.signed |= 1 << age;
-            }
-            return;
-        }
-        let shift = sequence - self.next + 1;
-        self.signed =
-            u32::try_from(shift).ok().and_then(|shift| self.signed.checked_shl(shift)).unwrap_or(0) | 1;
-        self.next = sequence.saturating_add(1);
-    }
-}
+pub(crate) mod shared;
 
 /// What a session is bound to, fixed when its quote was signed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Terms {
     /// The session's id, random, chosen by us.
     pub(crate) id: B256,
@@ -109,6 +73,17 @@ struct Session {
 }
 
 impl Session {
+    fn new(now: Instant, terms: Terms) -> Self {
+        Self {
+            terms,
+            opened: now,
+            touched: now,
+            active: false,
+            window: SequenceWindow::default(),
+            in_flight: Vec::new(),
+        }
+    }
+
     fn expires_at(&self, limits: &SessionLimits) -> Instant {
         (self.touched + limits.idle_ttl).min(self.opened + limits.max_lifetime)
     }
@@ -194,18 +169,22 @@ impl SessionTable {
         let full = self.sessions.len() >= self.limits.max_sessions;
         let stalest = if full { self.stalest_quote(now) } else { None };
         let evicted = stalest.and_then(|id| self.sessions.remove(&id));
-        self.sessions.insert(
-            terms.id,
-            Session {
-                terms,
-                opened: now,
-                touched: now,
-                active: false,
-                window: SequenceWindow::default(),
-                in_flight: Vec::new(),
-            },
-        );
+        self.sessions.insert(terms.id, Session::new(now, terms));
         evicted.map(|session| session.terms)
+    }
+
+    /// Takes in a session that another process opened; one that is here already stays as it is.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`] when the table is full of sessions in use.
+    pub(crate) fn adopt(&mut self, now: Instant, terms: Terms) -> Result<Option<Terms>, Refusal> {
+        if self.sessions.contains_key(&terms.id) {
+            return Ok(None);
+        }
+        if self.sessions.len() >= self.limits.max_sessions && self.stalest_quote(now).is_none() {
+            return Err(self.busy());
+        }
+        Ok(self.open(now, terms))
     }
 
     /// Begins a segment: every check that needs no money and no source bytes.

@@ -18,12 +18,15 @@ pub mod reason;
 pub mod recipient;
 pub mod redeemer;
 pub mod sender;
+pub mod sequence;
 pub mod ticket;
 pub mod units;
 
 pub use codec::{CodecError, MAX_PAYMENT_BYTES, MAX_TICKETS, PARAMS_BYTES, PaymentTicket, TicketBatch};
 pub use key::{EthKey, KeyError, Signature, keccak256, recover};
-pub use ledger::{Ledger, LedgerError, SenderLedger, SqliteLedger, WorkOutcome};
+pub use ledger::{
+    Ledger, LedgerError, PostgresAddress, PostgresLedger, SenderLedger, SqliteLedger, WorkOutcome,
+};
 pub use params::{RecipientSecret, TicketParams};
 pub use port::{
     Broker, BrokerError, BrokerView, ChainView, Clock, PreparedRedemption, SenderFunds, SystemClock,
@@ -35,5 +38,6 @@ pub use recipient::{
 };
 pub use redeemer::{RedeemError, RedeemPolicy, RedeemReport, Redeemer};
 pub use sender::{Payment, Sender, SenderCaps, SenderConfig, SenderError, SenderSession};
+pub use sequence::{SEQUENCE_WINDOW, SequenceWindow};
 pub use ticket::{Domain, Scheme, SignedTicket, Ticket, rand_hash};
 pub use units::{PPM, Round, Wei, WinProb};

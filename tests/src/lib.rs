@@ -3,17 +3,22 @@
 //! This library is the harness: clips, the binary under test, and markets made of real processes on a real chain. The stories
 //! stand in `tests/it`, one module each.
 
+mod balancer;
 mod client;
 mod clips;
 pub mod court;
 mod cut;
 pub mod impostor;
 mod market;
+#[path = "../../payments/tests/it/postgres/server.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the ledger's own tests use the rest")]
+pub mod postgres;
 pub mod raw;
 mod reach;
 
 use std::path::{Path, PathBuf};
 
+pub use balancer::Balancer;
 pub use client::{Client, Session, WireSegment};
 pub use clips::{clip, real_clips, synthetic};
 pub use cut::cut;

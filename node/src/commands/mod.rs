@@ -10,6 +10,7 @@ pub(crate) mod dispute;
 pub(crate) mod governance;
 pub(crate) mod orchestrator;
 pub(crate) mod stake;
+pub(crate) mod tickets;
 pub(crate) mod transcode;
 pub(crate) mod transcoder;
 pub(crate) mod verify;

@@ -11,7 +11,7 @@ use framemill_orchestrator::{
     ChainBroker, CommitmentOffer, Duties, DutyPolicy, JuryDuty, JuryPolicy, Orchestrator, OrchestratorConfig,
     OrchestratorDeps, OrchestratorEvent, OrchestratorHandle, Payments, RedemptionConfig, SessionLimits,
 };
-use probabilistic_ticket::{Domain, EthKey, RecipientConfig, RedeemPolicy, SqliteLedger, Wei};
+use probabilistic_ticket::{Domain, EthKey, RecipientConfig, RedeemPolicy, Wei};
 use tokio::{sync::broadcast::error::RecvError, time::interval};
 
 use crate::{
@@ -20,11 +20,10 @@ use crate::{
     chain,
     config::Config,
     keystore,
+    ledger::{Books, Side},
     runtime::{self, Runtime},
 };
 
-/// File in the data folder that holds what is owed to this orchestrator.
-pub(crate) const LEDGER: &str = "recipient.sqlite";
 /// File in the data folder that holds what this orchestrator was told of how its results are drawn.
 const TOLD: &str = "told.jsonl";
 /// Folder in the data folder that holds votes before the court and the evidence that was fetched for them.
@@ -46,7 +45,7 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
         warn_if_registered_elsewhere(client, &key, &service.to_string()).await?;
     }
     let ledger = match &client {
-        Some(_) => Some(SqliteLedger::open(config.data_dir().join(LEDGER)).await?),
+        Some(_) => Some(Books::open(config, Side::Recipient).await?),
         None => None,
     };
     let feed = client
@@ -147,7 +146,7 @@ async fn payments(
     config: &Config,
     client: &ChainClient,
     key: &PrivateKeySigner,
-    ledger: &SqliteLedger,
+    ledger: &Books,
     feed: &ChainFeed,
 ) -> anyhow::Result<Payments> {
     let settings = &config.orchestrator;
@@ -165,7 +164,7 @@ async fn payments(
         ..RedeemPolicy::default()
     };
     let broker = Arc::new(ChainBroker::following(client.clone(), key.address(), feed.subscribe()));
-    let payments = Payments::open(recipient, policy, Arc::new(ledger.clone()), broker).await?;
+    let payments = Payments::open(recipient, policy, ledger.recipient(), broker).await?;
     Ok(payments.following(feed.subscribe()))
 }
 

@@ -17,7 +17,12 @@ pub enum Kind {
     List,
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// [`SQLITE`], or the address of a PostgreSQL database without its password.
+    Ledger,
 }
+
+/// The ledger that is a file of one process.
+pub const SQLITE: &str = "sqlite";
 
 /// One configuration key.
 #[derive(Debug)]
@@ -55,6 +60,18 @@ pub const KEYS: &[Key] = &[
         Kind::Path,
         "",
         "folder for keys, ledgers and identity; default: framemill in the user's data folder",
+    ),
+    key(
+        "ledger",
+        Kind::Ledger,
+        "\"sqlite\"",
+        "where tickets are booked: sqlite: files in data_dir; or postgres://USER@HOST/DATABASE, which several orchestrators and broadcasters may share",
+    ),
+    key(
+        "ledger_password_file",
+        Kind::Path,
+        "",
+        "file that holds the PostgreSQL user's password; unset: PGPASSWORD, or the file that PGPASSFILE names, or ~/.pgpass",
     ),
     key("log.filter", Kind::Text, "\"info\"", "which log lines are written, as tracing filters"),
     key("log.format", Kind::Choice(&["text", "json"]), "\"text\"", "how log lines are written"),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use alloy_primitives::U256;
 use serde::Deserialize;
 
-pub use keys::{KEYS, Key, Kind, find as key};
+pub use keys::{KEYS, Key, Kind, SQLITE, find as key};
 pub use load::{ConfigError, Setting, Settings, Source, Sources, read};
 
 /// The effective configuration of one node. [`KEYS`] documents every field.
@@ -17,6 +17,8 @@ pub use load::{ConfigError, Setting, Settings, Source, Sources, read};
 #[allow(missing_docs, reason = "KEYS holds the one description of each setting")]
 pub struct Config {
     pub data_dir: Option<PathBuf>,
+    pub ledger: String,
+    pub ledger_password_file: Option<PathBuf>,
     pub log: Log,
     pub chain: Chain,
     #[serde(default)]

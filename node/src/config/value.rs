@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use probabilistic_ticket::PostgresAddress;
 use toml::Value;
 
-use super::keys::Kind;
+use super::keys::{Kind, SQLITE};
 
 /// Reads a value from text, as flags and the environment give it.
 pub(super) fn from_text(text: &str, kind: Kind) -> Result<Value, String> {
@@ -19,7 +20,9 @@ pub(super) fn from_text(text: &str, kind: Kind) -> Result<Value, String> {
             let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
             Value::Array(parts.map(|part| Value::String(part.to_owned())).collect())
         }
-        Kind::Text | Kind::Path | Kind::Wei | Kind::Choice(_) => Value::String(text.to_owned()),
+        Kind::Text | Kind::Path | Kind::Wei | Kind::Choice(_) | Kind::Ledger => {
+            Value::String(text.to_owned())
+        }
     };
     normalize(value, kind, None)
 }
@@ -46,8 +49,23 @@ pub(super) fn normalize(value: Value, kind: Kind, folder: Option<&Path>) -> Resu
         (Kind::Choice(words), Value::String(word)) if words.contains(&word.as_str()) => {
             Ok(Value::String(word))
         }
+        (Kind::Ledger, Value::String(text)) => ledger(text),
         (Kind::Choice(words), value) => Err(format!("{value} is not one of {}", words.join(", "))),
         (kind, value) => Err(format!("{value} is a {}, expected {}", value.type_str(), expected(kind))),
+    }
+}
+
+/// What is wrong with an address is said without it: it may hold what nobody should see.
+fn ledger(text: String) -> Result<Value, String> {
+    if text == SQLITE {
+        return Ok(Value::String(text));
+    }
+    if !PostgresAddress::is_meant_by(&text) {
+        return Err(format!("neither {SQLITE} nor an address that begins with postgres://"));
+    }
+    match PostgresAddress::parse(&text, None) {
+        Ok(_) => Ok(Value::String(text)),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -57,7 +75,7 @@ fn is_wei(text: &str) -> bool {
 
 fn expected(kind: Kind) -> &'static str {
     match kind {
-        Kind::Text | Kind::Choice(_) => "a text",
+        Kind::Text | Kind::Choice(_) | Kind::Ledger => "a text",
         Kind::Path => "a path",
         Kind::Bool => "true or false",
         Kind::Int(..) => "a whole number",

@@ -259,7 +259,7 @@ impl Stage {
         }
         for (number, seller) in self.market.sellers.iter().enumerate() {
             let member = &seller.orchestrator;
-            let ledger = SqliteLedger::open(member.data.join(crate::commands::orchestrator::LEDGER)).await?;
+            let ledger = SqliteLedger::open(member.data.join(crate::ledger::Side::Recipient.file())).await?;
             let winners = ledger.winners_of(payer, WINNERS_READ).await?;
             ledger.close().await;
             report.tickets.won += winners.len() as u64;

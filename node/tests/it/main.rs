@@ -8,6 +8,7 @@ mod court;
 mod dispute;
 mod market;
 mod stake;
+mod tickets;
 mod verify;
 mod wallet;
 

@@ -67,6 +67,7 @@ async fn quote(shared: &Shared, peer: PeerId, request: &QuoteRequest) -> Result<
         pixels_per_second,
     };
     let (ladder_hash, quality) = (terms.ladder_hash, terms.quality);
+    shared.till.share(&terms).await?;
     match open(shared, terms) {
         Ok(None) => {}
         Ok(Some(evicted)) => shared.end(evicted.id).await,

@@ -121,7 +121,14 @@ async fn admit(
     let limits = &shared.config.segments;
     gate::check_header(header, limits)?;
     let deadline = deadline.min(Instant::now() + limits.max_deadline);
-    let (begun, terms) = begin(shared, peer, header)?;
+    let (begun, terms) = match begin(shared, peer, header) {
+        Err(unknown @ Refusal::UnknownSession { .. }) => {
+            recall(shared, peer, header.session).await?.then_some(()).ok_or(unknown)?;
+            begin(shared, peer, header)?
+        }
+        begun => begun?,
+    };
+    shared.till.check_unsigned(terms.id, header.sequence).await?;
     gate::check_rate(header, &terms)?;
     let busy = Refusal::Busy { retry_after: shared.config.sessions.busy_retry };
     let buffer =
@@ -155,6 +162,19 @@ fn begin(shared: &Arc<Shared>, peer: PeerId, header: &SegmentHeader) -> Result<(
         end: SegmentEnd::Failed,
     };
     Ok((begun, terms))
+}
+
+/// Takes in a session of this peer that another process opened over the same books; false where there is none.
+async fn recall(shared: &Shared, peer: PeerId, session: B256) -> Result<bool, Refusal> {
+    let Some(terms) = shared.till.recall(session).await.filter(|terms| terms.peer == peer) else {
+        return Ok(false);
+    };
+    let evicted = shared.sessions().adopt(Instant::now(), terms)?;
+    shared.metrics.adopted.inc();
+    if let Some(evicted) = evicted {
+        shared.end(evicted.id).await;
+    }
+    Ok(true)
 }
 
 /// Upload, work, receipt. Whatever fails here leaves the client its credit, unless it is the client that stops taking
@@ -205,8 +225,13 @@ async fn run(
     Err(failure)
 }
 
-/// Books what the segment earned: its real pixels at the shares of their quality, never more than what was held for it.
+/// Books what the segment earned: its real pixels at the shares of their quality, never more than what was held for it. All of
+/// that where another process has signed for the segment meanwhile: the client had it made twice.
 async fn charge(shared: &Shared, admitted: &Admitted, made: &[Made]) -> Result<Wei, Refusal> {
+    if let Err(refusal) = shared.till.vouch(admitted.terms.id, admitted.begun.sequence).await {
+        shared.till.settle(admitted.terms.id, admitted.held, admitted.held.amount).await?;
+        return Err(refusal);
+    }
     let parts = made.iter().map(|made| (made.claim.pixels, made.share_ppm));
     let earned = Wei(admitted.terms.price.cost_of_shares(parts)).min(admitted.held.amount);
     shared.till.settle(admitted.terms.id, admitted.held, earned).await?;

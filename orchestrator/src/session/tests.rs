@@ -1,7 +1,6 @@
-use std::collections::HashSet;
-
 use alloy_primitives::U256;
 use framemill_network::QualityTerms;
+use probabilistic_ticket::SEQUENCE_WINDOW;
 use proptest::prelude::*;
 
 use super::*;
@@ -48,6 +47,10 @@ impl Table {
             },
         );
         Ok(id)
+    }
+
+    fn terms(&self, session: B256) -> Terms {
+        self.table.sessions[&session].terms.clone()
     }
 
     fn begin(&mut self, session: B256, peer: PeerId, sequence: u64) -> Result<(), Refusal> {
@@ -141,7 +144,7 @@ fn refuses_a_sequence_behind_the_window() {
     let mut t = Table::new();
     let peer = PeerId::random();
     let session = t.quote(peer, 10).unwrap();
-    t.run(session, peer, REPLAY_WINDOW + 5).unwrap();
+    t.run(session, peer, SEQUENCE_WINDOW + 5).unwrap();
     assert_eq!(t.begin(session, peer, 5), Err(Refusal::Replayed { sequence: 5 }));
 }
 
@@ -316,35 +319,50 @@ fn a_session_does_not_outlive_its_longest_life() {
     assert_eq!(t.begin(session, peer, 1), Err(Refusal::SessionExpired { session }));
 }
 
+#[test]
+fn a_session_of_another_process_goes_on_here() {
+    let peer = PeerId::random();
+    let (mut there, mut here) = (Table::new(), Table::new());
+    let session = there.quote(peer, 10).unwrap();
+    assert_eq!(here.begin(session, peer, 0), Err(Refusal::UnknownSession { session }));
+    let kept = there.terms(session).to_bytes();
+    let terms = Terms::from_bytes(session, &kept).unwrap();
+    assert_eq!(terms, there.terms(session));
+    assert_eq!(here.table.adopt(here.now, terms.clone()), Ok(None));
+    here.run(session, peer, 0).unwrap();
+    assert_eq!(here.table.adopt(here.now, terms), Ok(None));
+    assert_eq!(
+        here.begin(session, peer, 0),
+        Err(Refusal::Replayed { sequence: 0 }),
+        "it is not taken in twice"
+    );
+}
+
+#[test]
+fn a_full_table_takes_no_session_in() {
+    let (mut there, mut here) = (Table::new(), Table::new());
+    there.next_id = 100;
+    let session = there.quote(PeerId::random(), 10).unwrap();
+    for _ in 0..here.limits.max_sessions {
+        let peer = PeerId::random();
+        let used = here.quote(peer, 10).unwrap();
+        here.run(used, peer, 0).unwrap();
+    }
+    assert!(matches!(here.table.adopt(here.now, there.terms(session)), Err(Refusal::Busy { .. })));
+}
+
+#[test]
+fn terms_of_another_version_are_no_terms() {
+    let mut there = Table::new();
+    let session = there.quote(PeerId::random(), 10).unwrap();
+    let kept = String::from_utf8(there.terms(session).to_bytes()).unwrap();
+    let later = kept.replace("\"version\":1", "\"version\":2");
+    assert_ne!(kept, later);
+    assert_eq!(Terms::from_bytes(session, later.as_bytes()), None);
+    assert_eq!(Terms::from_bytes(session, b"{}"), None);
+}
+
 proptest! {
-    #[test]
-    fn no_sequence_is_ever_spent_twice(sequences in prop::collection::vec(
-        prop_oneof![0u64..400, Just(u64::MAX - 1), any::<u64>()], 1..300,
-    )) {
-        let mut window = SequenceWindow::default();
-        let mut spent = HashSet::new();
-        for sequence in sequences {
-            if sequence == u64::MAX {
-                continue;
-            }
-            if !window.is_spent(sequence) {
-                prop_assert!(spent.insert(sequence), "{sequence} passed twice");
-                window.spend(sequence);
-            }
-            prop_assert!(window.is_spent(sequence));
-        }
-    }
-
-    #[test]
-    fn a_sequence_ahead_of_all_others_is_always_free(sequences in prop::collection::vec(0u64..1_000_000, 1..50)) {
-        let mut window = SequenceWindow::default();
-        for sequence in &sequences {
-            window.spend(*sequence);
-        }
-        let ahead = sequences.iter().max().expect("not empty") + 1;
-        prop_assert!(!window.is_spent(ahead));
-    }
-
     #[test]
     fn firm_reservations_never_exceed_capacity(
         steps in prop::collection::vec((0usize..4, 1u64..700, 0u64..30), 1..80),

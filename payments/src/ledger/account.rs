@@ -24,7 +24,7 @@ const WRITE_OFF_SHARE: u64 = 10;
 pub struct SessionState {
     /// Free credit.
     pub credit: Wei,
-    /// Held for work in progress.
+    /// Held for work in progress by the process that asks; others that share the ledger have holds of their own.
     pub held: Wei,
     /// Tickets credited.
     pub tickets: u64,
@@ -33,16 +33,14 @@ pub struct SessionState {
 impl SessionState {
     /// Ends a hold: `actual` of `held` is spent, the rest becomes credit again. More than was held
     /// is taken from the credit, down to zero.
-    pub fn settle(&mut self, held: Wei, actual: Wei) {
+    pub fn settle(&mut self, held: Wei, actual: Wei) -> Settlement {
         let held = held.min(self.held);
+        let spent = held.min(actual);
+        let returned = held.saturating_sub(spent);
+        let beyond = actual.saturating_sub(spent).min(self.credit);
         self.held = self.held.saturating_sub(held);
-        self.credit = self.credit.saturating_add(held).saturating_sub(actual);
-    }
-
-    /// Turns the hold back into credit.
-    pub fn release(&mut self) {
-        self.credit = self.credit.saturating_add(self.held);
-        self.held = Wei::ZERO;
+        self.credit = self.credit.saturating_add(returned).saturating_sub(beyond);
+        Settlement { spent, returned, beyond }
     }
 
     fn hold(&mut self, cost: Wei) -> bool {
@@ -51,6 +49,17 @@ impl SessionState {
         self.held = self.held.saturating_add(cost);
         true
     }
+}
+
+/// Where a hold went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settlement {
+    /// Of the hold, spent.
+    pub spent: Wei,
+    /// Of the hold, credit again.
+    pub returned: Wei,
+    /// Of the credit, spent beyond the hold.
+    pub beyond: Wei,
 }
 
 /// A lane's nonces, as a sliding replay window (after RFC 4303, section 3.4.3): bounded storage,
@@ -201,7 +210,7 @@ pub(crate) struct DepositState {
 impl DepositState {
     /// A deposit that grew was topped up: its budget starts anew. One that shrank paid winners,
     /// which `spent` has counted already.
-    fn observe(&mut self, deposit: Wei) {
+    pub(crate) fn observe(&mut self, deposit: Wei) {
         if deposit > self.seen {
             self.base = deposit;
             self.spent = Wei::ZERO;

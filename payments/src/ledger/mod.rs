@@ -1,113 +1,32 @@
-//! What must survive a kill: one trait per side, one embedded store.
+//! What must survive a kill: one trait per side, two stores.
 //!
 //! Every mutating method returns only after its effect is durable (written and synced). A method
 //! dropped before it returns may or may not have taken effect, as with a crash: callers treat an
 //! unanswered call as unknown and read the state again.
+//!
+//! [`SqliteLedger`] is a file of one process; [`PostgresLedger`] is a database that several share. What a call does is
+//! decided once, for both ([`store`]); they differ in how a transaction begins and what a failure means.
 
 mod account;
+mod error;
+mod journal;
+pub mod postgres;
 pub mod sqlite;
+mod store;
 
 use alloy_primitives::{Address, B256};
 use async_trait::async_trait;
 
-pub use account::{LaneState, NONCE_WINDOW, SessionState};
+pub use account::{LaneState, NONCE_WINDOW, SessionState, Settlement};
+pub use error::{LedgerError, SpendingLimit};
+pub use postgres::{PostgresAddress, PostgresLedger};
 pub use sqlite::SqliteLedger;
+pub use store::{Audit, Difference, Inspector, OpenSession, OpenSpending};
 
 use crate::port::{PreparedRedemption, WinningTicket};
 use crate::reason::Reason;
 use crate::ticket::{Domain, Scheme};
 use crate::units::{Round, Wei, WinProb};
-
-/// Why the ledger did not do what it was asked.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum LedgerError {
-    /// Another process has the ledger open.
-    #[error("ledger {0} is in use by another process; stop it or configure another ledger path")]
-    Locked(String),
-    /// The store failed; nothing of the call was kept.
-    #[error("ledger store failed: {0}; check the disk and the file's permissions")]
-    Store(String),
-    /// A row does not decode: the file was changed by something else.
-    #[error("ledger holds a malformed {0}; restore the file from a backup")]
-    Corrupt(&'static str),
-    /// The ledger has been closed.
-    #[error("ledger is closed; open it again")]
-    Closed,
-    /// No such session.
-    #[error("session {0} is unknown or closed; open it first")]
-    UnknownSession(B256),
-    /// All lanes of this sender hold sessions with credit.
-    #[error("sender {sender} has {lanes} open sessions, the most allowed; close one first")]
-    TooManySessions {
-        /// The sender.
-        sender: Address,
-        /// How many lanes it may have.
-        lanes: u64,
-    },
-    /// The session exists with other terms.
-    #[error("session {0} exists with another party; choose another session id")]
-    SessionTaken(B256),
-    /// A spending limit would be passed.
-    #[error("{limit} of {bound} wei would be passed: {spent} wei spent, {asked} wei asked")]
-    Limit {
-        /// Which limit.
-        limit: SpendingLimit,
-        /// Its value.
-        bound: Wei,
-        /// What already counts against it.
-        spent: Wei,
-        /// What was asked on top.
-        asked: Wei,
-    },
-    /// A winner is in a transaction already, or done with.
-    #[error("winner {0} is not pending; read the pending winners again")]
-    NotPending(i64),
-    /// There is no such redemption on its way.
-    #[error("no redemption {0} is on its way; read the submissions again")]
-    NoSubmission(B256),
-    /// The lane's nonces are used up.
-    #[error("lane {0} has no nonce left above {1}; open a session in another lane")]
-    NoncesExhausted(u64, u64),
-}
-
-/// What bounds a sender's spending.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum SpendingLimit {
-    /// Tickets of one payment, in tickets.
-    Tickets,
-    /// Value of all tickets of a session.
-    Session,
-    /// Value per stream within an hour.
-    StreamHour,
-    /// Value against a deposit since it was topped up.
-    Deposit,
-    /// Value out for work that is not verified.
-    Outstanding,
-    /// Value of tickets that the recipient refused.
-    Refused,
-}
-
-impl SpendingLimit {
-    /// Whether it counts within one session only: a new session starts anew.
-    pub fn is_of_session(self) -> bool {
-        matches!(self, Self::Session | Self::Outstanding | Self::Refused)
-    }
-}
-
-impl std::fmt::Display for SpendingLimit {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Tickets => "tickets of one payment",
-            Self::Session => "value per session",
-            Self::StreamHour => "value per stream and hour",
-            Self::Deposit => "value per deposit",
-            Self::Outstanding => "value out for unverified work",
-            Self::Refused => "value of refused tickets",
-        })
-    }
-}
 
 /// One nonce sequence of a sender with a recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -118,6 +37,12 @@ pub struct LaneId {
     pub recipient: Address,
     /// The lane's number.
     pub lane: u64,
+}
+
+impl std::fmt::Display for LaneId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of {} to {}", self.lane, self.sender, self.recipient)
+    }
 }
 
 /// A session as the recipient opens it.
@@ -243,6 +168,24 @@ pub enum DeadReason {
     NoncePassed,
 }
 
+impl DeadReason {
+    /// The number that stands for it in a store.
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Self::Expired => 1,
+            Self::Poisoned => 2,
+            Self::NoncePassed => 3,
+        }
+    }
+
+    /// What a number in a store stands for.
+    pub(crate) fn of(number: u8) -> Option<Self> {
+        [Self::Expired, Self::Poisoned, Self::NoncePassed]
+            .into_iter()
+            .find(|reason| reason.number() == number)
+    }
+}
+
 /// A lane whose winners are to be redeemed, which reveals its secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retirement {
@@ -363,13 +306,37 @@ pub trait Ledger: Send + Sync {
     /// takes the difference from the credit, down to zero. Returns the credit.
     async fn settle(&self, session: B256, held: Wei, actual: Wei) -> Result<Wei, LedgerError>;
 
-    /// Turns every hold back into credit: at start, work in progress has died with the process. Its
-    /// sessions give way to new ones from now on, unless they are paid again.
+    /// Turns the holds of processes that are dead back into credit: their work in progress died with them. Sessions that
+    /// were last paid through them give way to new ones from now on, unless they are paid again. What living processes
+    /// hold that share the ledger stays held.
     async fn release_holds(&self) -> Result<(), LedgerError>;
 
-    /// Lets every open session give way as soon as its sender has no lane left, however lately it was paid: for a
-    /// recipient whose sessions end with its process.
+    /// Lets every session that was last paid through a dead process give way as soon as its sender has no lane left,
+    /// however lately it was paid: for a recipient whose sessions end with its process.
     async fn retire_sessions(&self) -> Result<(), LedgerError>;
+
+    /// Whether other processes may have the ledger open at the same time, so that sessions outlive this one.
+    fn is_shared(&self) -> bool;
+
+    /// Keeps what an open session is bound to beside money, in place of what was kept before, for the processes that share the
+    /// ledger. It goes with the session.
+    async fn keep_terms(&self, session: B256, terms: Vec<u8>) -> Result<(), LedgerError>;
+
+    /// What [`Ledger::keep_terms`] kept; `None` where there is nothing.
+    async fn terms(&self, session: B256) -> Result<Option<Vec<u8>>, LedgerError>;
+
+    /// Whether piece `number` of the session's work was vouched for, or lies [`SEQUENCE_WINDOW`](crate::SEQUENCE_WINDOW)
+    /// behind one that was. Needs terms.
+    async fn is_vouched(&self, session: B256, number: u64) -> Result<bool, LedgerError>;
+
+    /// Claims the right to vouch for piece `number` of the session's work: true once, whoever asks. Needs terms.
+    async fn vouch(&self, session: B256, number: u64) -> Result<bool, LedgerError>;
+
+    /// Whether this process is the one that redeems the ledger's winners. Becomes it when nobody is. Ask before each step:
+    /// a process that cannot reach the ledger is replaced, and what it does afterwards fails with
+    /// [`LedgerError::NotLeader`]: [`Ledger::reveal`], [`Ledger::submit`], [`Ledger::replace`], [`Ledger::conclude`],
+    /// [`Ledger::note_failure`] and [`Ledger::bury`].
+    async fn lead(&self) -> Result<bool, LedgerError>;
 
     /// The face value of the sender's winners that are neither paid nor dead.
     async fn pending_value(&self, sender: Address) -> Result<Wei, LedgerError>;

@@ -84,7 +84,8 @@ pub struct RedeemReport {
     pub dead: usize,
 }
 
-/// Redeems the winners of one ledger. Run one per ledger.
+/// Redeems the winners of one ledger. Several processes that share one may each run one: the ledger elects whose turns do
+/// anything ([`Ledger::lead`]).
 ///
 /// The life of a winner: pending → its secret retiring → marked revealed → tied to a signed transaction →
 /// sent → mined → final. Each step is on disk before the next begins, and each turn takes up what
@@ -140,8 +141,14 @@ impl Redeemer {
 
     async fn turn_with(&self, urgency: Urgency) -> Result<RedeemReport, RedeemError> {
         let mut report = RedeemReport::default();
-        let busy = self.follow_up(&mut report).await?;
-        self.send_due(&busy, urgency, &mut report).await?;
+        if !self.ledger.lead().await? {
+            return Ok(report);
+        }
+        let turn = async {
+            let busy = self.follow_up(&mut report).await?;
+            self.send_due(&busy, urgency, &mut report).await
+        };
+        as_leader(turn.await)?;
         Ok(report)
     }
 
@@ -150,10 +157,13 @@ impl Redeemer {
     ///
     /// Safe to drop at any point.
     pub async fn tick(&self) -> Result<RedeemReport, RedeemError> {
+        if !self.ledger.lead().await? {
+            return Ok(RedeemReport::default());
+        }
         let live = self.ledger.submissions().await?;
         let busy = live.iter().flat_map(|live| live.winners.iter().map(|winner| winner.lane)).collect();
         let mut report = RedeemReport::default();
-        self.send_due(&busy, Urgency::ByPolicy, &mut report).await?;
+        as_leader(self.send_due(&busy, Urgency::ByPolicy, &mut report).await)?;
         Ok(report)
     }
 
@@ -277,8 +287,12 @@ impl Redeemer {
         Ok(())
     }
 
-    /// A refusal is no error here: what became of the transaction shows in its status.
+    /// A refusal is no error here: what became of the transaction shows in its status. A process that was replaced leaves
+    /// sending to its successor, which finds the transaction in the ledger.
     async fn send(&self, prepared: &PreparedRedemption) -> Result<(), RedeemError> {
+        if !self.ledger.lead().await? {
+            return Err(LedgerError::NotLeader.into());
+        }
         match self.broker.send(prepared).await {
             Err(BrokerError::Refused(reason)) => {
                 tracing::warn!(tx = %prepared.tx, reason, "chain refused a redemption; its status decides");
@@ -286,6 +300,17 @@ impl Redeemer {
             }
             sent => Ok(sent?),
         }
+    }
+}
+
+/// A process that was replaced in the middle of a turn is done with it.
+fn as_leader(turn: Result<(), RedeemError>) -> Result<(), RedeemError> {
+    match turn {
+        Err(RedeemError::Ledger(LedgerError::NotLeader)) => {
+            tracing::info!("another process has begun to redeem for this ledger");
+            Ok(())
+        }
+        turn => turn,
     }
 }
 

@@ -6,7 +6,7 @@ use probabilistic_ticket::{
     TicketParams, Wei, WinProb,
 };
 
-use crate::common::{ETHER, SESSION, TICKET, World, key, payment, recipient_config, refusal, sign};
+use super::common::{ETHER, SESSION, TICKET, World, key, payment, recipient_config, refusal, sign};
 
 /// Pays one ticket on tampered parameters and returns why it was refused.
 async fn reason_for(tamper: impl FnOnce(&mut TicketParams)) -> Reason {
@@ -455,14 +455,18 @@ async fn sessions_of_before_a_restart_give_way_unless_they_are_paid_again() {
 }
 
 #[tokio::test]
-async fn retired_sessions_give_way_at_once_when_lanes_run_out() {
+async fn sessions_of_a_process_before_give_way_at_once_when_lanes_run_out() {
     let mut config = recipient_config(false);
     config.max_lanes = 1;
-    let world = World::with(config).await;
+    let mut world = World::with(config).await;
     let params = world.params().await;
     world.pay(&params, &[1], 0).await.unwrap();
+    let other = B256::repeat_byte(2);
     world.ledger.retire_sessions().await.unwrap();
-    let next = world.recipient.open_session(key("sender").address(), B256::repeat_byte(2)).await.unwrap();
+    world.recipient.open_session(key("sender").address(), other).await.unwrap_err();
+    world.restart().await;
+    world.ledger.retire_sessions().await.unwrap();
+    let next = world.recipient.open_session(key("sender").address(), other).await.unwrap();
     assert_eq!((next.lane, next.nonce_floor), (0, 1));
     assert!(world.recipient.params(SESSION).await.is_err());
 }

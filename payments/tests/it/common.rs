@@ -7,10 +7,12 @@ use probabilistic_ticket::ledger::Retirement;
 use probabilistic_ticket::memory::{ManualClock, MemoryBroker};
 use probabilistic_ticket::{
     Accepted, Clock as _, Domain, EthKey, Ledger as _, PaymentRefusal, PaymentTicket, Recipient,
-    RecipientConfig, RecipientError, Sender, SenderConfig, SenderFunds, SenderSession, SqliteLedger,
-    TicketBatch, TicketParams, Wei,
+    RecipientConfig, RecipientError, Sender, SenderConfig, SenderFunds, SenderSession, TicketBatch,
+    TicketParams, Wei,
 };
 use tempfile::TempDir;
+
+use super::store::{self, Store};
 
 /// The session most tests pay in.
 pub(crate) const SESSION: B256 = B256::repeat_byte(0x51);
@@ -45,7 +47,7 @@ pub(crate) struct World {
     pub(crate) dir: TempDir,
     pub(crate) broker: Arc<MemoryBroker>,
     pub(crate) clock: Arc<ManualClock>,
-    pub(crate) ledger: SqliteLedger,
+    pub(crate) ledger: Store,
     pub(crate) recipient: Recipient,
     pub(crate) config: RecipientConfig,
 }
@@ -60,7 +62,7 @@ impl World {
         let broker = Arc::new(MemoryBroker::new(domain(), recipient_address()));
         broker.fund(key("sender").address(), rich());
         let clock = Arc::new(ManualClock::new(1_000_000));
-        let ledger = SqliteLedger::open(dir.path().join("recipient.db")).await.unwrap();
+        let ledger = store::open(dir.path(), "recipient").await;
         let recipient =
             Recipient::open(config.clone(), Arc::new(ledger.clone()), broker.clone(), clock.clone())
                 .await
@@ -71,7 +73,7 @@ impl World {
     /// Closes the recipient's ledger and opens it again, as a restart does.
     pub(crate) async fn restart(&mut self) {
         self.ledger.close().await;
-        self.ledger = SqliteLedger::open(self.dir.path().join("recipient.db")).await.unwrap();
+        self.ledger = store::open(self.dir.path(), "recipient").await;
         self.recipient = Recipient::open(
             self.config.clone(),
             Arc::new(self.ledger.clone()),
@@ -106,11 +108,11 @@ impl World {
     }
 
     pub(crate) async fn sender(&self) -> Sender {
-        let ledger = SqliteLedger::open(self.dir.path().join("sender.db")).await.unwrap();
+        let ledger = store::open(self.dir.path(), "sender").await;
         self.sender_on(ledger, SenderConfig::new(domain())).await
     }
 
-    pub(crate) async fn sender_on(&self, ledger: SqliteLedger, config: SenderConfig) -> Sender {
+    pub(crate) async fn sender_on(&self, ledger: Store, config: SenderConfig) -> Sender {
         let sender =
             Sender::open(key("sender"), config, Arc::new(ledger), self.broker.clone(), self.clock.clone())
                 .await

@@ -1,15 +1,16 @@
 //! The file: who may open it, who may read it, and what it remembers.
 
 use std::collections::HashSet;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 
 use probabilistic_ticket::ledger::{LaneState, NONCE_WINDOW};
-use probabilistic_ticket::{Ledger, LedgerError, Reason, SqliteLedger, Wei};
+use probabilistic_ticket::{LedgerError, Reason, SqliteLedger};
 use proptest::prelude::*;
 use sqlx::{ConnectOptions, Executor};
 use tempfile::TempDir;
 
-use crate::common::{SESSION, TICKET, World};
+use crate::common::World;
 
 #[tokio::test]
 async fn second_opening_of_one_file_is_refused_until_the_first_is_closed() {
@@ -20,6 +21,22 @@ async fn second_opening_of_one_file_is_refused_until_the_first_is_closed() {
     assert!(matches!(&second, Err(LedgerError::Locked(_))), "{second:?}");
     first.close().await;
     SqliteLedger::open(&path).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ledger_of_a_living_process_is_refused_to_a_second() {
+    let dir = TempDir::new().unwrap();
+    let mut child = crate::kill::start_child(dir.path());
+    let output = BufReader::new(child.stdout.take().unwrap());
+    let mut lines = output.lines();
+    lines.find(|line| line.as_ref().unwrap().starts_with("ack")).unwrap().unwrap();
+    let second = SqliteLedger::open(dir.path().join("recipient.db")).await;
+    let audit = SqliteLedger::inspect(dir.path().join("recipient.db")).await.unwrap().audit().await.unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(matches!(&second, Err(LedgerError::Locked(_))), "{second:?}");
+    assert!(audit.is_clean(), "it may be looked at: {audit:#?}");
+    SqliteLedger::open(dir.path().join("recipient.db")).await.unwrap();
 }
 
 #[tokio::test]
@@ -43,43 +60,9 @@ async fn file_of_a_newer_program_is_refused() {
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path).create_if_missing(true);
     options.connect().await.unwrap().execute("PRAGMA user_version = 99").await.unwrap();
     let opened = SqliteLedger::open(&path).await;
-    assert!(matches!(&opened, Err(LedgerError::Store(text)) if text.contains("newer")), "{opened:?}");
-}
-
-#[tokio::test]
-async fn secret_is_made_once() {
-    let dir = TempDir::new().unwrap();
-    let path = dir.path().join("ledger.db");
-    let ledger = SqliteLedger::open(&path).await.unwrap();
-    let secret = ledger.secret().await.unwrap();
-    ledger.close().await;
-    let again = SqliteLedger::open(&path).await.unwrap();
-    assert_eq!(again.secret().await.unwrap(), secret);
-    assert_ne!(secret, [0; 32]);
-}
-
-#[tokio::test]
-async fn closed_ledger_says_so() {
-    let dir = TempDir::new().unwrap();
-    let ledger = SqliteLedger::open(dir.path().join("ledger.db")).await.unwrap();
-    ledger.close().await;
-    assert_eq!(ledger.secret().await, Err(LedgerError::Closed));
-}
-
-#[tokio::test]
-async fn many_concurrent_payments_are_all_credited_once() {
-    let mut world = World::new().await;
-    let params = world.params().await;
-    let payments = (1..=200_u64).map(|nonce| {
-        let recipient = world.recipient.clone();
-        let bytes = crate::common::payment(&params, &crate::common::key("sender"), &[nonce]);
-        tokio::spawn(async move { recipient.accept(SESSION, &bytes, Wei::ZERO).await })
-    });
-    for payment in payments.collect::<Vec<_>>() {
-        payment.await.unwrap().unwrap();
-    }
-    world.restart().await;
-    assert_eq!(world.recipient.credit(SESSION).await.unwrap(), Wei::from(200 * TICKET));
+    assert!(matches!(opened, Err(LedgerError::TooNew { found: 99, .. })), "{opened:?}");
+    let read = SqliteLedger::inspect(&path).await.map(drop);
+    assert!(matches!(read, Err(LedgerError::TooNew { found: 99, .. })), "{read:?}");
 }
 
 proptest! {

@@ -1,12 +1,22 @@
 //! One binary for the crate's integration tests.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+#![allow(
+    clippy::duplicate_mod,
+    reason = "what is true of a ledger is tested on every store: here and in `postgres`"
+)]
 
 mod accept;
+mod audit;
+mod books;
+mod chain;
 mod codec;
 mod common;
 mod kill;
 mod ledger;
 mod money;
+mod postgres;
 mod redeem;
 mod sender;
+mod store;
 mod vectors;
+mod works;

@@ -14,7 +14,7 @@ use probabilistic_ticket::{
 };
 use tokio::sync::Notify;
 
-use crate::common::{SESSION, TICKET, World, key, payment, recipient_config, refusal};
+use super::common::{SESSION, TICKET, World, key, payment, recipient_config, refusal};
 
 async fn winning_world() -> World {
     World::with(recipient_config(true)).await

@@ -3,11 +3,12 @@
 use alloy_primitives::{Address, B256};
 use probabilistic_ticket::ledger::SpendingLimit;
 use probabilistic_ticket::{
-    Domain, LedgerError, Reason, Round, SenderConfig, SenderError, SenderFunds, SenderSession, SqliteLedger,
-    TicketBatch, TicketParams, Wei, WorkOutcome,
+    Domain, LedgerError, Reason, Round, SenderConfig, SenderError, SenderFunds, SenderSession, TicketBatch,
+    TicketParams, Wei, WorkOutcome,
 };
 
-use crate::common::{ETHER, SESSION, TICKET, World, domain, key, sender_session};
+use super::common::{ETHER, SESSION, TICKET, World, domain, key, sender_session};
+use super::store;
 
 async fn refusal(tamper: impl FnOnce(&mut TicketParams)) -> SenderError {
     let world = World::new().await;
@@ -22,7 +23,7 @@ async fn limit(change: impl FnOnce(&mut SenderConfig), cost: u64) -> SpendingLim
     let world = World::new().await;
     let mut config = SenderConfig::new(domain());
     change(&mut config);
-    let ledger = SqliteLedger::open(world.dir.path().join("sender.db")).await.unwrap();
+    let ledger = store::open(world.dir.path(), "sender").await;
     let sender = world.sender_on(ledger, config).await;
     let params = world.params().await;
     match sender.pay(SESSION, &params, Wei::from(cost)).await {
@@ -118,11 +119,10 @@ async fn closed_session_says_what_it_came_to() {
 #[tokio::test]
 async fn no_nonce_is_used_twice_across_a_restart() {
     let world = World::new().await;
-    let path = world.dir.path().join("sender.db");
     let params = world.params().await;
     let mut nonces = Vec::new();
     for _ in 0..3 {
-        let ledger = SqliteLedger::open(&path).await.unwrap();
+        let ledger = store::open(world.dir.path(), "sender").await;
         let sender = world.sender_on(ledger.clone(), SenderConfig::new(domain())).await;
         let payment = sender.pay(SESSION, &params, Wei::from(2 * TICKET)).await.unwrap();
         nonces.extend(TicketBatch::decode(&payment.bytes).unwrap().tickets.iter().map(|ticket| ticket.nonce));
@@ -217,7 +217,7 @@ async fn stream_cap_holds_for_an_hour_across_sessions() {
     let world = World::new().await;
     let mut config = SenderConfig::new(domain());
     config.caps.stream_hour = Wei::from(2 * TICKET);
-    let ledger = SqliteLedger::open(world.dir.path().join("sender.db")).await.unwrap();
+    let ledger = store::open(world.dir.path(), "sender").await;
     let sender = world.sender_on(ledger, config).await;
     let params = world.params().await;
     sender.pay(SESSION, &params, Wei::from(2 * TICKET)).await.unwrap();
@@ -236,7 +236,7 @@ async fn deposit_cap_holds_until_a_top_up() {
     let world = World::new().await;
     let mut config = SenderConfig::new(domain());
     config.caps.deposit_share_ppm = 1;
-    let ledger = SqliteLedger::open(world.dir.path().join("sender.db")).await.unwrap();
+    let ledger = store::open(world.dir.path(), "sender").await;
     let sender = world.sender_on(ledger, config).await;
     let params = world.params().await;
     // A millionth of ten ether is ten tickets.

@@ -1,0 +1,26 @@
+//! The same tests on the shared store: every file of theirs once more, above another `store`.
+
+#[path = "../accept.rs"]
+mod accept;
+#[path = "../audit.rs"]
+mod audit;
+#[path = "../books.rs"]
+mod books;
+#[path = "../chain.rs"]
+mod chain;
+#[path = "../common.rs"]
+#[allow(dead_code, reason = "some helpers are for tests of the embedded store alone")]
+mod common;
+#[path = "../kill.rs"]
+mod kill;
+mod processes;
+#[path = "../redeem.rs"]
+mod redeem;
+#[path = "../sender.rs"]
+mod sender;
+#[allow(unreachable_pub, reason = "the stories of the tests crate start servers, too")]
+mod server;
+mod shared;
+mod store;
+#[path = "../works.rs"]
+mod works;
