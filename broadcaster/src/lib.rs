@@ -42,10 +42,13 @@ mod directory;
 mod error;
 mod event;
 mod evidence;
+mod failure;
 mod ingest;
 mod market;
+mod memory;
 mod metrics;
 mod publish;
+mod purchase;
 mod queue;
 mod rounds;
 mod sampling;
@@ -63,8 +66,8 @@ pub use config::{
 pub use directory::{Orchestrator, OrchestratorId};
 pub use error::{BroadcasterError, SegmentError, StoreError, StreamError};
 pub use event::{
-    AttemptOutcome, AttemptReport, RenditionResult, SegmentOutcome, SegmentReport, SegmentResult,
-    StreamEvent, StreamSummary, Timeline, Totals,
+    AttemptOutcome, AttemptReport, HedgeWinner, RenditionResult, SegmentOutcome, SegmentReport,
+    SegmentResult, StreamEvent, StreamSummary, Timeline, Totals,
 };
 pub use evidence::Evidence;
 pub use ingest::auth::{AuthDenied, AuthGrant, AuthRequest, AuthWebhook, PushAuth};
