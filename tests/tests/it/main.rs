@@ -12,5 +12,6 @@ mod lose_the_chain;
 mod pay_by_quality;
 mod refused_broadcasters;
 mod separate_processes;
+mod slow_orchestrator;
 mod unusable_input;
 mod workspace_shape;
