@@ -55,6 +55,7 @@ impl Honesty {
     }
 
     /// Whether any of its results are wrong.
+    #[cfg(test)]
     pub(crate) fn cheats(self) -> bool {
         !matches!(self, Self::Honest | Self::Staller | Self::Lure | Self::Raiser)
     }

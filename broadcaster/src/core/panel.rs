@@ -19,8 +19,11 @@ pub struct Asked {
     pub chance: f64,
 }
 
-/// Draws `places` of `merits` without replacement. Newcomers have places of their own, and no more. Chances are those of a whole
-/// panel of `panel` places: who fills a place that fell free is drawn no more for it than those who were there before.
+/// Draws `places` of `merits` without replacement. Newcomers have places of their own, and no more.
+///
+/// The chance that is told is that of a whole panel of `panel` places: who fills a place that fell free is no rarer than who was
+/// there before. A newcomer's is one, whatever it was: it is there to be tried, and once it is known the others, whose chance was
+/// small, outweigh it until it is drawn as one of them.
 pub fn choose(
     policy: &SelectionPolicy,
     merits: &[Merit],
@@ -28,42 +31,47 @@ pub fn choose(
     rng: &mut impl Rng,
 ) -> Vec<Asked> {
     let weights = policy.weights(merits);
-    let places = places.min(panel);
     let (new, known): (Vec<usize>, Vec<usize>) =
         (0..merits.len()).partition(|&index| merits[index].performance.is_unknown());
-    match newcomers_places(places, new.len(), known.len()) {
-        None => draw(&weights, (0..merits.len()).collect(), (places, panel), rng),
-        Some(reserved) => {
-            let whole = newcomers_places(panel, new.len(), known.len()).unwrap_or(reserved);
-            let mut asked = draw(&weights, known, (places - reserved, panel - whole), rng);
-            asked.extend(draw(&weights, new, (reserved, whole), rng));
-            asked
-        }
+    let Some(reserved) = newcomers_places(places, new.len(), known.len()) else {
+        return by_weight(&weights, (0..merits.len()).collect(), (places, panel), rng);
+    };
+    let mut asked = by_weight(&weights, known, (places - reserved, panel), rng);
+    let tried = draw(&weights, new, reserved, rng);
+    asked.extend(tried.into_iter().map(|index| Asked { index, chance: 1.0 }));
+    asked
+}
+
+fn by_weight(
+    weights: &[f64],
+    group: Vec<usize>,
+    (places, panel): (usize, usize),
+    rng: &mut impl Rng,
+) -> Vec<Asked> {
+    let mut told = vec![1.0; weights.len()];
+    for (index, chance) in group.iter().zip(chances(weights, &group, panel)) {
+        told[*index] = chance;
     }
+    let drawn = draw(weights, group, places, rng);
+    drawn.into_iter().map(|index| Asked { index, chance: told[index].max(f64::MIN_POSITIVE) }).collect()
 }
 
 /// Systematic sampling (Madow 1949) in random order: one start, equal steps along the chances laid end to end. Each is drawn
 /// with exactly its chance, and as many as there are places.
-fn draw(
-    weights: &[f64],
-    mut group: Vec<usize>,
-    (places, panel): (usize, usize),
-    rng: &mut impl Rng,
-) -> Vec<Asked> {
+fn draw(weights: &[f64], mut group: Vec<usize>, places: usize, rng: &mut impl Rng) -> Vec<usize> {
     group.shuffle(rng);
-    let now = chances(weights, &group, places);
-    let whole = chances(weights, &group, panel.max(places));
+    let chances = chances(weights, &group, places);
     let mut next = rng.random::<f64>();
     let mut end = 0.0;
-    let mut asked = Vec::with_capacity(places.min(group.len()));
-    for ((index, now), chance) in group.into_iter().zip(now).zip(whole) {
-        end += now;
-        if next < end && now > 0.0 {
-            asked.push(Asked { index, chance });
+    let mut drawn = Vec::with_capacity(places.min(group.len()));
+    for (index, chance) in group.into_iter().zip(chances) {
+        end += chance;
+        if next < end && chance > 0.0 {
+            drawn.push(index);
             next += 1.0;
         }
     }
-    asked
+    drawn
 }
 
 /// Chances in proportion to the weights that sum up to `places`. None is above one; what is cut off goes to the others.

@@ -100,6 +100,34 @@ pub struct Delivery {
     pub pixels: u64,
 }
 
+/// Times with the quantiles that are asked for far more often than a time comes in.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Times {
+    pace: Pace,
+    median: Option<f64>,
+    tail: Option<f64>,
+    are_many: bool,
+}
+
+impl Times {
+    pub(super) fn note(&mut self, slowness: f64) {
+        self.pace.note(slowness);
+        *self = Self::from(std::mem::take(&mut self.pace));
+    }
+
+    pub(super) fn absorb(&mut self, other: &Self) {
+        self.pace.absorb(&other.pace);
+        *self = Self::from(std::mem::take(&mut self.pace));
+    }
+}
+
+impl From<Pace> for Times {
+    fn from(pace: Pace) -> Self {
+        let (median, tail) = (pace.quantile(0.5), pace.quantile(PUNCTUAL));
+        Self { median, tail, are_many: pace.counted() >= PACED_AFTER, pace }
+    }
+}
+
 /// Strikes that fade.
 #[derive(Debug, Clone, Copy)]
 struct Strikes {
@@ -122,7 +150,7 @@ pub(super) struct Entry {
     success: f64,
     worth: f64,
     throughput: f64,
-    pace: Pace,
+    times: Times,
     unavailable: Strikes,
     dishonest: Strikes,
     pub(super) suspended_until: Option<Instant>,
@@ -140,7 +168,7 @@ impl Entry {
             success: 1.0,
             worth: 1.0,
             throughput: 0.0,
-            pace: Pace::default(),
+            times: Times::default(),
             unavailable: none,
             dishonest: none,
             suspended_until: None,
@@ -153,10 +181,10 @@ impl Entry {
         &self,
         now: Instant,
         policy: &SuspensionPolicy,
-        everybody: &Pace,
+        everybody: &Times,
     ) -> Performance {
-        let (median, tail) = (self.pace.quantile(0.5), self.pace.quantile(PUNCTUAL));
-        let paced = if self.pace.counted() >= PACED_AFTER { tail } else { everybody.quantile(PUNCTUAL) };
+        let Times { median, tail, are_many, .. } = self.times;
+        let paced = if are_many { tail } else { everybody.tail };
         let dishonest = self.dishonest.left(now, policy.dishonest_half_life);
         Performance {
             delivered: self.delivered,
@@ -172,8 +200,8 @@ impl Entry {
         }
     }
 
-    pub(super) fn pace(&self) -> &Pace {
-        &self.pace
+    pub(super) fn times(&self) -> &Times {
+        &self.times
     }
 
     pub(super) fn is_suspended(&self, now: Instant) -> bool {
@@ -187,7 +215,7 @@ impl Entry {
 
     pub(super) fn delivered(&mut self, delivery: &Delivery) {
         let took = delivery.took.as_secs_f64().max(1e-3);
-        self.pace.note(took / delivery.duration.as_secs_f64().max(1e-3));
+        self.times.note(took / delivery.duration.as_secs_f64().max(1e-3));
         let throughput = delivery.pixels as f64 / took;
         self.throughput = match self.delivered {
             0 => throughput,
@@ -199,7 +227,7 @@ impl Entry {
 
     /// Half a failure: who takes work and never delivers would otherwise stand as somebody who is always just too slow.
     pub(super) fn outpaced(&mut self, slowness: f64) {
-        self.pace.note(slowness);
+        self.times.note(slowness);
         self.success = blend(self.success, 0.0, NEWEST_WEIGHT / 2.0);
         self.outpaced = self.outpaced.saturating_add(1);
     }
@@ -238,7 +266,7 @@ impl Entry {
             success: self.success,
             worth: self.worth,
             throughput: self.throughput,
-            pace: self.pace.clone(),
+            pace: self.times.pace.clone(),
             unavailable_strikes: self.unavailable.left(now, policy.half_life),
             dishonest_strikes: self.dishonest.left(now, policy.dishonest_half_life),
             suspended_ms: millis(left),
@@ -264,7 +292,7 @@ impl Entry {
             success: within(record.success, 1.0, 1.0),
             worth: within(record.worth, 1.0, 1.0),
             throughput: within(record.throughput, f64::MAX, 0.0),
-            pace: record.pace,
+            times: record.pace.into(),
             unavailable: fade(record.unavailable_strikes, policy.half_life),
             dishonest: fade(record.dishonest_strikes, policy.dishonest_half_life),
             suspended_until: (!left.is_zero()).then(|| now + left),

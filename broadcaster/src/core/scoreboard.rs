@@ -4,9 +4,8 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-use super::pace::Pace;
-use super::record::Entry;
 pub use super::record::{Delivery, Performance, Record};
+use super::record::{Entry, Times};
 
 /// Orchestrators remembered at once; more than an active set holds, few enough to scan for every segment.
 pub const MAX_REMEMBERED: usize = 1_024;
@@ -74,13 +73,13 @@ pub struct Scoreboard<K> {
     policy: SuspensionPolicy,
     entries: HashMap<K, Entry>,
     /// Everybody's times: what is usual where too little is known of one.
-    everybody: Pace,
+    everybody: Times,
 }
 
 impl<K: Clone + Eq + Hash> Scoreboard<K> {
     /// An empty board.
     pub fn new(policy: SuspensionPolicy) -> Self {
-        Self { policy, entries: HashMap::new(), everybody: Pace::default() }
+        Self { policy, entries: HashMap::new(), everybody: Times::default() }
     }
 
     /// A board that goes on from records made `away` before `now`, at most [`MAX_REMEMBERED`] of them.
@@ -93,7 +92,7 @@ impl<K: Clone + Eq + Hash> Scoreboard<K> {
         let mut board = Self::new(policy);
         for (key, record) in records.into_iter().take(MAX_REMEMBERED) {
             let entry = Entry::restored(record, now, away, &policy);
-            board.everybody.absorb(entry.pace());
+            board.everybody.absorb(entry.times());
             board.entries.insert(key, entry);
         }
         board
