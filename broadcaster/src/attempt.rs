@@ -1,49 +1,72 @@
 //! One attempt: pay, offer, upload, download, check.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use alloy_primitives::U256;
 use bytes::BytesMut;
 use framemill_network::{
     Ladder, NetworkError, PPM, ProtocolError, RenditionClaim, RenditionEnd, Retry, SegmentDownload,
-    SegmentEvent, SegmentExchange, SegmentHeader, SourceWriter, WireCode, WireError,
+    SegmentEvent, SegmentExchange, SegmentHeader, SourceWriter, WireCode,
 };
-use framemill_verification::evidence::Draw;
-use probabilistic_ticket::{LedgerError, Sender, SenderError, SenderSession, TicketBatch, Wei, WorkOutcome};
+use probabilistic_ticket::{Sender, SenderSession, TicketBatch, Wei, WorkOutcome};
+use tokio_util::sync::CancellationToken;
 
 use crate::audit;
 use crate::check::{Delivered, Finding, LazySource, Passed, check};
 use crate::core::plan::Setback;
 use crate::core::scoreboard::Severity;
 use crate::event::{AttemptOutcome, Events, Timeline};
+use crate::failure::{Blame, Failure};
 use crate::sampling::OpenEpoch;
 use crate::service::Shared;
-use crate::sessions::{Session, Terms, Tickets, decode_params};
+use crate::sessions::{Session, Slot, Terms, Tickets, decode_params};
 use crate::stream::Segment;
 
-/// Least wait before an orchestrator that said "busy" is asked again.
-const BUSY_PAUSE: Duration = Duration::from_millis(200);
-/// Longest reason of a failed connection, in bytes.
-const MAX_REASON: usize = 160;
 /// Wait for an orchestrator's own reason after the upload to it broke.
 const REASON_WAIT: Duration = Duration::from_secs(1);
-/// Pause before a payment that passed one of our caps is tried again.
-const CAP_PAUSE: Duration = Duration::from_millis(500);
 
 /// Times that an orchestrator may lose us what may be out at it before it is paid no more for a while: it may have
 /// crashed, but a session that is forgotten with its payment must not pay more than the work would.
 const LOSSES_BORNE: u64 = 2;
 
+/// What is heard of an attempt, and told to it, while it runs.
+pub(crate) struct Signal {
+    pub(crate) began: Instant,
+    /// Its result is there and being checked.
+    arrived: AtomicBool,
+    /// Another was faster.
+    stop: CancellationToken,
+}
+
+impl Signal {
+    pub(crate) fn new(began: Instant) -> Arc<Self> {
+        Arc::new(Self { began, arrived: AtomicBool::new(false), stop: CancellationToken::new() })
+    }
+
+    pub(crate) fn has_arrived(&self) -> bool {
+        self.arrived.load(Ordering::Acquire)
+    }
+
+    /// Ends the attempt at the next point at which nothing is half done. A result that is there already is judged all the same.
+    pub(crate) fn stop(&self) {
+        self.stop.cancel();
+    }
+}
+
 /// What one attempt is about.
-pub(crate) struct Attempt<'a> {
-    pub(crate) shared: &'a Arc<Shared>,
-    pub(crate) events: &'a Events,
-    pub(crate) session: &'a Session,
-    pub(crate) segment: &'a Segment,
-    pub(crate) ladder: &'a Ladder,
-    pub(crate) source: &'a Arc<LazySource>,
-    pub(crate) epoch: &'a Arc<OpenEpoch>,
+pub(crate) struct Attempt {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) events: Events,
+    pub(crate) session: Arc<Session>,
+    pub(crate) segment: Segment,
+    pub(crate) ladder: Arc<Ladder>,
+    pub(crate) source: Arc<LazySource>,
+    pub(crate) epoch: Arc<OpenEpoch>,
+    pub(crate) signal: Arc<Signal>,
+    /// Its place among what may be out at the orchestrator.
+    pub(crate) _slot: Slot,
     pub(crate) stream_id: alloy_primitives::B256,
     /// Segments that may be out, and so unverified, at this orchestrator.
     pub(crate) may_owe: u64,
@@ -77,149 +100,7 @@ pub(crate) struct Trace {
     pub(crate) delivered_at: Option<Instant>,
 }
 
-/// How an attempt ended without a result.
-pub(crate) struct Failure {
-    pub(crate) outcome: AttemptOutcome,
-    pub(crate) setback: Setback,
-    pub(crate) severity: Option<Severity>,
-    /// The orchestrator has heard of it; otherwise it is no attempt.
-    pub(crate) made_offer: bool,
-    /// The session is of no more use.
-    pub(crate) drop_session: bool,
-    /// The orchestrator says that the source is at fault, or we found so ourselves.
-    pub(crate) blames_source: Option<Blame>,
-    /// Reports on a rejected result.
-    pub(crate) reports: Vec<framemill_verification::Report>,
-    /// The rendition of a rejected result that is at fault, where it is a single one.
-    pub(crate) accused: Option<u32>,
-    /// How the depth of its judgement was drawn.
-    pub(crate) draw: Option<Box<Draw>>,
-    /// It was delivered in time; only our checks were not over.
-    is_unchecked: bool,
-}
-
-/// Who says that the source is unusable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Blame {
-    /// One orchestrator: may be a lie.
-    Peer,
-    /// Our own checks.
-    Ourselves,
-}
-
-impl Failure {
-    fn new(outcome: AttemptOutcome, setback: Setback, severity: Option<Severity>) -> Self {
-        Self {
-            outcome,
-            setback,
-            severity,
-            made_offer: true,
-            drop_session: false,
-            blames_source: None,
-            reports: Vec::new(),
-            accused: None,
-            draw: None,
-            is_unchecked: false,
-        }
-    }
-
-    fn failed(code: &str, reason: String) -> Self {
-        let outcome = AttemptOutcome::Failed { code: code.to_owned(), reason };
-        Self::new(outcome, Setback::Failed, Some(Severity::Unavailable))
-    }
-
-    /// Our own checks took too long: no mark against the orchestrator, which did its work and is paid for it.
-    fn unchecked() -> Self {
-        let reason =
-            "the segment's deadline passed before its result was checked; give verification more cores";
-        let outcome = AttemptOutcome::Failed { code: "verification".into(), reason: reason.into() };
-        Self { is_unchecked: true, ..Self::new(outcome, Setback::Failed, None) }
-    }
-
-    fn rejected(reason: String) -> Self {
-        let mut failure =
-            Self::new(AttemptOutcome::Rejected { reason }, Setback::Excluded, Some(Severity::Dishonest));
-        failure.drop_session = true;
-        failure
-    }
-
-    /// Our own side cannot or will not pay: no mark against the orchestrator, and no attempt either.
-    fn payment(error: &SenderError, session: &Session) -> Self {
-        let outcome = AttemptOutcome::Failed { code: "payment".into(), reason: error.to_string() };
-        // A cap of the session is lifted by work that gets verified, if there is any; the others by the hour that passes.
-        let passes = matches!(
-            error,
-            SenderError::Ledger(LedgerError::Limit { limit, .. })
-                if !limit.is_of_session() || session.has_others_out()
-        );
-        let setback = if passes { Setback::Busy(CAP_PAUSE) } else { Setback::Failed };
-        Self { drop_session: !passes, made_offer: false, ..Self::new(outcome, setback, None) }
-    }
-
-    /// It took money for nothing too often: nobody's attempt, and nothing more of this segment for it.
-    fn defaulted(lost: Wei) -> Self {
-        let reason =
-            format!("sessions with {lost} wei paid for undone work ended lately; it is paid again later");
-        let outcome = AttemptOutcome::Failed { code: "defaulted".into(), reason };
-        Self { made_offer: false, ..Self::new(outcome, Setback::Excluded, None) }
-    }
-
-    /// An error of the orchestrator or the connection; `accepted` when the upload had begun.
-    fn network(error: &NetworkError, accepted: bool) -> Self {
-        match error {
-            NetworkError::Refused(wire) => Self::wire(wire, accepted),
-            NetworkError::Protocol(broken) if is_wrong_result(broken) => Self::rejected(broken.to_string()),
-            other => Self::failed("connection", one_line(&other.to_string())),
-        }
-    }
-
-    fn wire(error: &WireError, accepted: bool) -> Self {
-        let (code, reason) = (error.code.as_str().to_owned(), error.message.clone());
-        let outcome = if accepted {
-            AttemptOutcome::Failed { code, reason }
-        } else {
-            AttemptOutcome::Refused { code, reason }
-        };
-        let mut failure = match error.code.retry() {
-            Retry::Here => Self::new(outcome, Setback::Busy(error.retry_after.max(BUSY_PAUSE)), None),
-            Retry::Requote => Self::new(outcome, Setback::Busy(BUSY_PAUSE), None),
-            Retry::Repay => Self::new(outcome, Setback::Failed, Some(Severity::Unavailable)),
-            Retry::Never => Self::new(outcome, Setback::Excluded, None),
-            _ => Self::new(outcome, Setback::Failed, Some(Severity::Unavailable)),
-        };
-        failure.drop_session = error.code.retry() == Retry::Requote;
-        match error.code {
-            // Whether our deposit covers the work is no fault of who asks.
-            WireCode::PaymentUnfunded | WireCode::PaymentUnlocking | WireCode::PriceTooLow => {
-                failure.severity = None;
-            }
-            WireCode::BadMedia => failure.blames_source = Some(Blame::Peer),
-            _ => {}
-        }
-        failure
-    }
-}
-
-/// A transport's error on one line of a table: it names every address tried, one below the other.
-fn one_line(text: &str) -> String {
-    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let cut = words.floor_char_boundary(MAX_REASON);
-    if cut < words.len() { format!("{}…", &words[..cut]) } else { words }
-}
-
-/// Breaches by which an orchestrator sent something other than what was asked for, as opposed to nothing at all.
-fn is_wrong_result(error: &ProtocolError) -> bool {
-    matches!(
-        error,
-        ProtocolError::RenditionIndex { .. }
-            | ProtocolError::RenditionTooLong { .. }
-            | ProtocolError::RenditionMismatch { .. }
-            | ProtocolError::RenditionsMissing { .. }
-            | ProtocolError::ReceiptMismatch { .. }
-    )
-}
-
-impl Attempt<'_> {
+impl Attempt {
     /// Runs the attempt within its budget, checks what it brought by the segment's deadline, and settles its payment. Returns what
     /// was delivered and passed every check.
     pub(crate) async fn run(&self, trace: &mut Trace) -> Result<Delivered, Failure> {
@@ -233,13 +114,27 @@ impl Attempt<'_> {
                 Err(Failure::new(outcome, Setback::Failed, Some(Severity::Unavailable)))
             }
         };
-        let done = match &result {
-            Ok(_) => true,
-            Err(failure) => failure.is_unchecked,
-        };
-        let outcome = if done { WorkOutcome::Verified } else { WorkOutcome::NotDone };
-        self.settle(trace, outcome).await;
+        match &result {
+            Ok(_) => self.settle(trace, WorkOutcome::Verified).await,
+            Err(failure) if failure.is_unchecked => self.settle(trace, WorkOutcome::Verified).await,
+            // Who has the whole source is not stopped by us leaving, and keeps the credit. It stays ordered and is never
+            // verified, so it counts against what may be out: who lives on being outpaced soon gets nothing more.
+            Err(failure) if failure.is_outpaced && trace.timeline.uploaded_ms.is_some() => {
+                trace.unsettled = None;
+            }
+            Err(_) => self.settle(trace, WorkOutcome::NotDone).await,
+        }
         result
+    }
+
+    /// `work`, unless another is faster. To be used only where dropping it leaves nothing half done.
+    async fn unless_outpaced<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
+        tokio::select! {
+            // What has not begun need not begin.
+            biased;
+            () = self.signal.stop.cancelled() => Err(Failure::outpaced(self.signal.began)),
+            done = work => Ok(done),
+        }
     }
 
     async fn exchange(&self, trace: &mut Trace) -> Result<Delivered, Failure> {
@@ -247,25 +142,28 @@ impl Attempt<'_> {
         trace.accepted = true;
         trace.timeline.accepted_ms = Some(self.elapsed());
         let SegmentExchange { upload, download, .. } = exchange;
-        let delivered = self.transfer(upload, download, &mut trace.timeline).await;
+        let transfer = self.transfer(upload, download, &mut trace.timeline);
+        let delivered = self.unless_outpaced(transfer).await?;
         let delivered = delivered.map_err(|error| Failure::network(&error, true))?;
         trace.timeline.downloaded_ms = Some(self.elapsed());
         trace.delivered_at = Some(Instant::now());
+        self.signal.arrived.store(true, Ordering::Release);
         trace.delivered = Some(delivered.clone());
         Ok(delivered)
     }
 
     /// Checks what was delivered. However long that takes, it is not the orchestrator's time.
     async fn checked(&self, delivered: Delivered, trace: &mut Trace) -> Result<Delivered, Failure> {
+        let (session, segment) = (&self.session, &self.segment);
         let check =
-            check(self.shared, self.session, self.segment, self.ladder, self.source, self.epoch, &delivered);
+            check(&self.shared, session, segment, &self.ladder, &self.source, &self.epoch, &delivered);
         match tokio::time::timeout_at(self.deadline.into(), check).await {
             Err(_) => Err(Failure::unchecked()),
             Ok(Ok(passed)) => {
                 trace.timeline.verified_ms = Some(self.elapsed());
                 self.value(&passed, trace);
-                let result = (self.ladder, &delivered);
-                audit::consider(self.shared, self.events, self.session, self.segment, result, passed.seed);
+                let result = (&*self.ladder, &delivered);
+                audit::consider(&self.shared, &self.events, session, segment, result, passed.seed);
                 Ok(Delivered { tier: Some(passed.tier), ..delivered })
             }
             Ok(Err(Finding::Rejected { reason, reports, accused, draw })) => {
@@ -283,7 +181,7 @@ impl Attempt<'_> {
 
     /// Pays and offers the segment until it is accepted or refused for good. Stale parameters are paid again at once.
     async fn offer(&self, trace: &mut Trace) -> Result<SegmentExchange, Failure> {
-        let mut terms = self.session.terms.lock().await;
+        let mut terms = self.unless_outpaced(self.session.terms.lock()).await?;
         if terms.at_risk(Instant::now())
             && let Some(exchange) = self.offer_unpaid(&mut terms).await?
         {
@@ -292,7 +190,9 @@ impl Attempt<'_> {
         loop {
             self.pay(&mut terms, trace).await?;
             let header = self.header(terms.unheard.as_ref().map(|tickets| &tickets.batch))?;
-            match self.shared.network.open_segment(self.session.peer(), header).await {
+            // Tickets that may have arrived stay unheard: they are sent again, and taken once.
+            let offer = self.shared.network.open_segment(self.session.peer(), header);
+            match self.unless_outpaced(offer).await? {
                 Ok(exchange) => {
                     terms.unheard = None;
                     return Ok(self.accepted(exchange, &mut terms));
@@ -316,7 +216,8 @@ impl Attempt<'_> {
     /// Offers the segment without tickets. The refusal brings parameters that hold now, with nothing at risk; `Some` when
     /// the orchestrator takes the segment on credit from before.
     async fn offer_unpaid(&self, terms: &mut Terms) -> Result<Option<SegmentExchange>, Failure> {
-        match self.shared.network.open_segment(self.session.peer(), self.header(None)?).await {
+        let offer = self.shared.network.open_segment(self.session.peer(), self.header(None)?);
+        match self.unless_outpaced(offer).await? {
             Ok(exchange) => Ok(Some(self.accepted(exchange, terms))),
             Err(error) => match self.fresh_terms(&error, 0) {
                 Some(fresh) => {
@@ -360,7 +261,7 @@ impl Attempt<'_> {
         let payment = payer
             .pay(session, &params, cost)
             .await
-            .map_err(|error| Failure::payment(&error, self.session))?;
+            .map_err(|error| Failure::payment(&error, &self.session))?;
         trace.unsettled = Some(payment.cost);
         trace.tickets += payment.tickets;
         trace.expected_value = trace.expected_value.saturating_add(payment.value.0);
@@ -368,7 +269,7 @@ impl Attempt<'_> {
             return Ok(());
         }
         let batch = TicketBatch::decode(&payment.bytes)
-            .map_err(|error| Failure::payment(&error.into(), self.session))?;
+            .map_err(|error| Failure::payment(&error.into(), &self.session))?;
         let made = Tickets { batch, value: payment.value };
         // Tickets on parameters that were replaced since are left behind: when they are missing, the answer says so.
         let all = match terms.unheard.take() {
@@ -400,7 +301,7 @@ impl Attempt<'_> {
             recipient: self.session.account,
             max_outstanding: wanted,
         };
-        payer.open_session(session).await.map_err(|error| Failure::payment(&error, self.session))?;
+        payer.open_session(session).await.map_err(|error| Failure::payment(&error, &self.session))?;
         *bound = wanted;
         Ok(())
     }
@@ -408,7 +309,7 @@ impl Attempt<'_> {
     fn header(&self, payment: Option<&TicketBatch>) -> Result<SegmentHeader, Failure> {
         let payment = payment.map(TicketBatch::encode).transpose();
         let payment =
-            payment.map_err(|error| Failure::payment(&error.into(), self.session))?.unwrap_or_default();
+            payment.map_err(|error| Failure::payment(&error.into(), &self.session))?.unwrap_or_default();
         Ok(SegmentHeader {
             session: self.session.quote.session,
             sequence: self.segment.sequence,
@@ -416,7 +317,7 @@ impl Attempt<'_> {
             frames: self.segment.frames(),
             source_len: self.segment.data.len() as u64,
             source_sha256: self.segment.sha256,
-            ladder: self.ladder.clone(),
+            ladder: (*self.ladder).clone(),
             deadline: self.budget,
             payment: payment.into(),
             sampling_commitment: Some(self.epoch.committed().1),

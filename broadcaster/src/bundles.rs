@@ -10,9 +10,9 @@ use framemill_verification::evidence::{Bundle, BundleError, Case, ClaimRecord, P
 use framemill_verification::receipt_signer;
 use tokio::runtime::Handle;
 
-use crate::attempt::Failure;
 use crate::bisect::Accused;
 use crate::check::Delivered;
+use crate::failure::Failure;
 use crate::service::Shared;
 use crate::sessions::Session;
 use crate::stream::Segment;

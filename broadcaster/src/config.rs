@@ -9,6 +9,7 @@ use framemill_network::{Ladder, PricePerPixel, ServiceAddress};
 use framemill_verification::Policy;
 use framemill_verification::policy::attention::AttentionConfig;
 
+use crate::core::hedge::HedgePolicy;
 use crate::core::plan::PlanLimits;
 use crate::core::scoreboard::SuspensionPolicy;
 use crate::core::select::SelectionPolicy;
@@ -58,8 +59,13 @@ pub struct BroadcasterConfig {
     pub selection: SelectionPolicy,
     /// How long failures shut an orchestrator out.
     pub suspension: SuspensionPolicy,
+    /// File in which the performance and the suspensions of orchestrators are kept over restarts; `None` forgets them with the
+    /// process. Two broadcasters must not share one.
+    pub memory: Option<PathBuf>,
     /// Bounds of the attempts on one segment.
     pub plan: PlanLimits,
+    /// When a segment is sent to the spare as well.
+    pub hedging: HedgePolicy,
     /// Renditions judged at the same time, over all streams; each takes one core.
     pub verify_parallelism: usize,
     /// Renditions that may be judged or wait for it, over all streams. Results that find no room are looked at as little as the
@@ -95,7 +101,9 @@ impl Default for BroadcasterConfig {
             price_ceiling: None,
             selection: SelectionPolicy::default(),
             suspension: SuspensionPolicy::default(),
+            memory: None,
             plan: PlanLimits::default(),
+            hedging: HedgePolicy::default(),
             verify_parallelism: cores(),
             verify_queue: cores() * QUEUED_PER_CORE,
             sampling: SamplingConfig::default(),

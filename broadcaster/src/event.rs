@@ -156,6 +156,12 @@ pub enum AttemptOutcome {
         /// What the attempt was allowed.
         allowed_ms: u64,
     },
+    /// Another that had the segment as well delivered first, so this one was not waited for. It is paid if the source had reached
+    /// it, and not blamed.
+    Outpaced {
+        /// How long it had taken until then.
+        after_ms: u64,
+    },
     /// A complete result that is not what was asked for.
     Rejected {
         /// The first check that failed.
@@ -171,6 +177,7 @@ impl AttemptOutcome {
             Self::Refused { code, reason } => format!("refused ({code}): {reason}"),
             Self::Failed { code, reason } => format!("failed ({code}): {reason}"),
             Self::Late { allowed_ms } => format!("late: nothing complete after {allowed_ms} ms"),
+            Self::Outpaced { after_ms } => format!("outpaced: another was faster than {after_ms} ms"),
             Self::Rejected { reason } => format!("rejected: {reason}"),
         }
     }
@@ -192,6 +199,29 @@ pub struct AttemptReport {
     pub tickets: u32,
     /// Their expected value in wei.
     pub expected_value: U256,
+}
+
+/// Who delivered a segment that was sent to two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HedgeWinner {
+    /// The one that was asked first.
+    First,
+    /// The spare.
+    Spare,
+    /// Somebody asked after both had failed, or nobody.
+    Neither,
+}
+
+impl HedgeWinner {
+    /// A stable word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Spare => "spare",
+            Self::Neither => "neither",
+        }
+    }
 }
 
 /// One segment, published or lost.
@@ -220,8 +250,11 @@ pub struct SegmentReport {
     /// How deep the checks looked: 0 receipt and structure, 1 the first frame, too, 2 every frame; `None` when the segment was
     /// lost.
     pub tier: Option<u8>,
-    /// All attempts, the one that delivered last.
+    /// All attempts, the one that delivered last. One that was outpaced is not among them: it ends later, with an event and in
+    /// the totals.
     pub attempts: Vec<AttemptReport>,
+    /// Who delivered, where the segment was sent to the spare as well.
+    pub hedge: Option<HedgeWinner>,
     /// Stages of the attempt that delivered, up to publication.
     pub timeline: Timeline,
     /// Tickets sent over all attempts.
@@ -277,10 +310,35 @@ pub struct Totals {
     pub rejected: u64,
     /// Attempts that did not deliver and were followed by one at another orchestrator.
     pub failovers: u64,
-    /// Tickets sent.
+    /// Segments that were sent to the spare as well because their orchestrator was later than usual.
+    pub hedges: u64,
+    /// Attempts on these that another outpaced.
+    pub outpaced: u64,
+    /// Expected value in wei of the tickets sent with them; the price of being in time.
+    pub outpaced_value: U256,
+    /// Tickets sent, over all attempts.
     pub tickets: u64,
     /// Their expected value in wei.
     pub expected_value: U256,
+}
+
+impl Totals {
+    /// Adds what is counted in `other` of attempts that were outpaced.
+    pub(crate) fn add_outpaced_of(&mut self, other: &Self) {
+        self.outpaced += other.outpaced;
+        self.outpaced_value = self.outpaced_value.saturating_add(other.outpaced_value);
+        self.rejected += other.rejected;
+        self.tickets += other.tickets;
+        self.expected_value = self.expected_value.saturating_add(other.expected_value);
+    }
+
+    /// Adds an attempt that another outpaced.
+    pub(crate) fn add_outpaced(&mut self, attempt: &AttemptReport) {
+        self.outpaced += 1;
+        self.outpaced_value = self.outpaced_value.saturating_add(attempt.expected_value);
+        self.tickets += u64::from(attempt.tickets);
+        self.expected_value = self.expected_value.saturating_add(attempt.expected_value);
+    }
 }
 
 /// What a stream came to.

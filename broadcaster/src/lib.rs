@@ -26,7 +26,7 @@
 //!
 //! Receipt, hashes and structure of every rendition are verified before any of it is published, and every frame, too, unless
 //! a stream chooses [`Verification::Adaptive`]: it looks at pictures as often as the orchestrator's record asks for. A late, wrong or failed orchestrator costs a
-//! failover inside the segment's deadline and is suspended. Nothing global is touched: no signal handlers, no listening
+//! failover inside the segment's deadline and is suspended; one that is later than usual has its segment sent to a warm spare as well. Nothing global is touched: no signal handlers, no listening
 //! sockets, no process-wide state. It ends by [`Broadcaster::shutdown`].
 
 mod attempt;
@@ -42,10 +42,13 @@ mod directory;
 mod error;
 mod event;
 mod evidence;
+mod failure;
 mod ingest;
 mod market;
+mod memory;
 mod metrics;
 mod publish;
+mod purchase;
 mod queue;
 mod rounds;
 mod sampling;
@@ -63,8 +66,8 @@ pub use config::{
 pub use directory::{Orchestrator, OrchestratorId};
 pub use error::{BroadcasterError, SegmentError, StoreError, StreamError};
 pub use event::{
-    AttemptOutcome, AttemptReport, RenditionResult, SegmentOutcome, SegmentReport, SegmentResult,
-    StreamEvent, StreamSummary, Timeline, Totals,
+    AttemptOutcome, AttemptReport, HedgeWinner, RenditionResult, SegmentOutcome, SegmentReport,
+    SegmentResult, StreamEvent, StreamSummary, Timeline, Totals,
 };
 pub use evidence::Evidence;
 pub use ingest::auth::{AuthDenied, AuthGrant, AuthRequest, AuthWebhook, PushAuth};

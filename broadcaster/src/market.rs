@@ -1,43 +1,44 @@
-//! Buys one segment's renditions: picks an orchestrator, tries it, fails over inside the deadline.
+//! The buying side of one stream: who is asked, who is kept ready, and what comes of each attempt.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use alloy_primitives::{B256, U256};
 use framemill_network::{Ladder, QuoteRequest, SourceVideo};
 use framemill_verification::evidence::ReceiptRecord;
 use framemill_verification::policy::attention::Sight;
-use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
 
-use crate::attempt::{Attempt, Blame, Failure, Trace, millis_since};
+use crate::attempt::{Attempt, Signal, Trace, millis_since};
 use crate::bundles;
 use crate::check::{Delivered, LazySource, hashes};
 use crate::config::StreamConfig;
-use crate::core::plan::{GiveUp, SegmentPlan, Step};
-use crate::core::scoreboard::Standing;
-use crate::core::select::Merit;
+use crate::core::hedge::HedgeBudget;
+use crate::core::plan::SegmentPlan;
+use crate::core::scoreboard::{Delivery, Standing};
+use crate::core::select::{Merit, SelectionPolicy};
+use crate::core::spare::{Fitness, Spare};
+use crate::directory::OrchestratorId;
 use crate::error::SegmentError;
-use crate::event::{AttemptOutcome, AttemptReport, Events, StreamEvent};
+use crate::event::{AttemptOutcome, AttemptReport, Events, HedgeWinner, StreamEvent, Totals};
 use crate::evidence::Evidence;
+use crate::failure::Failure;
+use crate::purchase::{Buyer, Ended};
 use crate::sampling::StreamSampling;
-use crate::service::Shared;
+use crate::service::{Shared, lock};
 use crate::sessions::{Session, Sessions};
 use crate::stream::Segment;
 
-/// Orchestrators that must say "bad source" before it is believed: one alone could make any segment fail.
-const BLAMES_BELIEVED: usize = 2;
-
 /// Segments an orchestrator without a record may owe us at a time.
 const UNPROVEN_SEGMENTS: u64 = 2;
-
-/// A segment on which no attempt was possible ends after this many rounds of quotes' time.
-const ROUNDS_WITHOUT_SESSION: u32 = 2;
 
 /// A segment's purchase, delivered or not.
 pub(crate) struct Bought {
     pub(crate) segment: Segment,
     pub(crate) arrived: Instant,
     pub(crate) attempts: Vec<AttemptReport>,
+    /// Who delivered, where it was sent to two.
+    pub(crate) hedge: Option<HedgeWinner>,
     pub(crate) result: Result<Purchase, SegmentError>,
 }
 
@@ -49,23 +50,27 @@ pub(crate) struct Purchase {
 
 /// The buying side of one stream.
 pub(crate) struct Market {
-    shared: Arc<Shared>,
-    config: StreamConfig,
-    ladder: Ladder,
-    sessions: Arc<Sessions>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) config: StreamConfig,
+    ladder: Arc<Ladder>,
+    pub(crate) sessions: Arc<Sessions>,
     sampling: StreamSampling,
-    events: Events,
+    pub(crate) events: Events,
+    pub(crate) hedges: Mutex<HedgeBudget>,
+    spare: Mutex<Spare<OrchestratorId>>,
+    /// Attempts that another outpaced, on their way to their end.
+    outpaced: TaskTracker,
+    /// What they came to.
+    outpaced_totals: Mutex<Totals>,
 }
 
-/// What is remembered while one segment is bought.
-struct Progress {
-    arrived: Instant,
-    plan: SegmentPlan<crate::directory::OrchestratorId>,
-    attempts: Vec<AttemptReport>,
-    blames: usize,
-    /// Why our own payer refused last.
-    unpaid: Option<String>,
-    changes: watch::Receiver<u64>,
+/// What is asked of an attempt.
+pub(crate) struct Order<'a> {
+    pub(crate) segment: &'a Segment,
+    pub(crate) source: &'a Arc<LazySource>,
+    pub(crate) arrived: Instant,
+    pub(crate) budget: Duration,
+    pub(crate) deadline: Instant,
 }
 
 impl Market {
@@ -86,195 +91,144 @@ impl Market {
         };
         // Random, so that caps per stream and hour follow this run of the stream and nobody can guess it.
         let sessions = Sessions::new(Arc::clone(&shared), request, B256::random());
-        sessions.refill(Instant::now());
+        let now = Instant::now();
+        sessions.refill(now);
         let sampling =
             StreamSampling::new(Arc::clone(&shared.sampling), sessions.stream_id(), &config, events.clone());
-        Self { shared, config, ladder, sessions, sampling, events }
-    }
-
-    /// Ends the sessions.
-    pub(crate) async fn close(&self) {
-        self.sessions.close().await;
-    }
-
-    /// Buys the renditions of one segment. Ends by the segment's deadline.
-    pub(crate) async fn buy(&self, segment: Segment) -> Bought {
-        let arrived = Instant::now();
-        let deadline = arrived + self.config.deadline.allow(segment.duration());
-        let mut progress = Progress {
-            arrived,
-            plan: SegmentPlan::new(deadline, self.shared.config.plan),
-            attempts: Vec::new(),
-            blames: 0,
-            unpaid: None,
-            changes: self.sessions.changes(),
-        };
-        let source = Arc::new(LazySource::new(segment.data.clone()));
-        let result = self.purchase(&segment, &source, &mut progress).await;
-        Bought { segment, arrived, attempts: progress.attempts, result }
-    }
-
-    async fn purchase(
-        &self,
-        segment: &Segment,
-        source: &Arc<LazySource>,
-        progress: &mut Progress,
-    ) -> Result<Purchase, SegmentError> {
-        loop {
-            let now = Instant::now();
-            progress.changes.mark_unchanged();
-            let sessions = self.sessions.live(now);
-            let known = sessions.len();
-            let sessions: Vec<_> =
-                sessions.into_iter().filter(|session| session.has_room(self.may_owe(session))).collect();
-            let full = sessions.len() < known;
-            let candidates: Vec<_> = sessions
-                .iter()
-                .map(|session| (session.id(), self.shared.standing(&session.id(), now)))
-                .collect();
-            let untried = candidates.iter().filter(|(id, _)| !progress.plan.was_tried(id)).count();
-            let wanted = self.shared.config.warm_sessions.min(self.shared.directory.list().len());
-            let asking = (untried == 0 || known < wanted) && self.sessions.refill(now);
-            let more = asking || full;
-            match progress.plan.next(now, &candidates, more) {
-                Step::Attempt { among, budget } => {
-                    let among: Vec<_> = among.into_iter().map(|index| &sessions[index]).collect();
-                    let session = self.choose(&among);
-                    if let Some(purchase) = self.attempt(segment, source, session, budget, progress).await? {
-                        return Ok(purchase);
-                    }
-                }
-                Step::Wait(time) => {
-                    if let Some(error) = self.hopeless(segment, progress) {
-                        return Err(error);
-                    }
-                    wait(&mut progress.changes, time).await;
-                }
-                Step::GiveUp(GiveUp::NobodyLeft) if more => {
-                    let left = progress.plan.deadline().saturating_duration_since(now);
-                    wait(&mut progress.changes, left).await;
-                }
-                Step::GiveUp(reason) => return Err(self.lost(segment, reason, progress)),
-            }
+        Self {
+            hedges: Mutex::new(HedgeBudget::new(shared.config.hedging)),
+            spare: Mutex::new(Spare::new(now)),
+            outpaced: TaskTracker::new(),
+            outpaced_totals: Mutex::default(),
+            shared,
+            config,
+            ladder: Arc::new(ladder),
+            sessions,
+            sampling,
+            events,
         }
     }
 
-    /// The error when nobody could be asked for longer than rounds of quotes take.
-    fn hopeless(&self, segment: &Segment, progress: &Progress) -> Option<SegmentError> {
-        let patience = self.shared.config.quote_timeout * ROUNDS_WITHOUT_SESSION;
-        let never = progress.attempts.is_empty() && self.sessions.live(Instant::now()).is_empty();
-        (never && progress.arrived.elapsed() >= patience)
-            .then(|| self.lost(segment, GiveUp::NobodyLeft, progress))
+    /// Waits for attempts that were outpaced and ends the sessions. Returns what those attempts came to.
+    pub(crate) async fn close(&self) -> Totals {
+        self.outpaced.close();
+        self.outpaced.wait().await;
+        self.sessions.close().await;
+        lock(&self.outpaced_totals).clone()
+    }
+
+    /// Buys the renditions of one segment. Ends by the segment's deadline.
+    pub(crate) async fn buy(self: &Arc<Self>, segment: Segment) -> Bought {
+        let arrived = Instant::now();
+        let deadline = arrived + self.config.deadline.allow(segment.duration());
+        let plan = SegmentPlan::new(deadline, self.shared.config.plan);
+        lock(&self.hedges).earn();
+        Buyer::new(Arc::clone(self), segment, arrived, plan).buy().await
     }
 
     /// Segments that may be out at an orchestrator: few while it has not proven itself.
-    fn may_owe(&self, session: &Session) -> u64 {
+    pub(crate) fn may_owe(&self, session: &Session) -> u64 {
         let proven = !self.shared.performance(&session.id()).is_unknown();
         if proven { self.config.in_flight as u64 + 1 } else { UNPROVEN_SEGMENTS }
     }
 
-    fn choose<'a>(&self, among: &[&'a Arc<Session>]) -> &'a Arc<Session> {
-        let merits: Vec<Merit> = among
-            .iter()
-            .map(|session| Merit {
-                stake: f64::from(session.orchestrator.stake),
-                price: session.price(),
-                share: self.sessions.expected_share(session),
-                performance: self.shared.performance(&session.id()),
-            })
-            .collect();
-        let index = self.shared.config.selection.choose(&merits, &mut rand::rng());
-        among[index.expect("a plan never asks to choose among nobody")]
+    /// Draws who is asked first.
+    pub(crate) fn choose(&self, among: &[&Arc<Session>]) -> usize {
+        self.draw(&self.shared.config.selection, among)
     }
 
-    /// One attempt. `Ok(None)` means that another one may follow.
-    async fn attempt(
-        &self,
-        segment: &Segment,
-        source: &Arc<LazySource>,
-        session: &Arc<Session>,
-        budget: Duration,
-        progress: &mut Progress,
-    ) -> Result<Option<Purchase>, SegmentError> {
+    /// Who is asked when another failed or is late: the spare where it can be, somebody like it otherwise.
+    pub(crate) fn choose_second(&self, among: &[&Arc<Session>]) -> usize {
+        let spare = lock(&self.spare).held().copied();
+        let held = spare.and_then(|spare| among.iter().position(|session| session.id() == spare));
+        held.unwrap_or_else(|| self.draw(&self.shared.config.selection.for_spare(), among))
+    }
+
+    fn draw(&self, policy: &SelectionPolicy, among: &[&Arc<Session>]) -> usize {
+        let merits: Vec<Merit> = among.iter().map(|session| self.sessions.merit(session)).collect();
+        policy.choose(&merits, &mut rand::rng()).expect("a plan never asks to choose among nobody")
+    }
+
+    /// Sees to it that a spare other than `first` is ready.
+    pub(crate) fn keep_spare(&self, first: &OrchestratorId, now: Instant) {
+        let sessions = self.sessions.live(now);
+        let fitness = |session: &Arc<Session>| {
+            let known = self.shared.performance(&session.id());
+            let good = self.shared.standing(&session.id(), now) == Standing::Good;
+            (session.id(), Fitness { good, tail: known.tail })
+        };
+        let candidates: Vec<_> = sessions.iter().map(fitness).collect();
+        let policy = self.shared.config.selection.for_spare();
+        let choose = |among: &[usize]| {
+            among[self.draw(&policy, &among.iter().map(|&index| &sessions[index]).collect::<Vec<_>>())]
+        };
+        let mut spare = lock(&self.spare);
+        spare.heard(first, now);
+        spare.settle(now, Some(first), &candidates, choose);
+        let due = spare.due(now);
+        drop(spare);
+        if let Some(session) = due.and_then(|due| sessions.iter().find(|session| session.id() == due)) {
+            self.sessions.renew(session);
+        }
+    }
+
+    /// Makes an attempt ready to run; `None` when its orchestrator has no room for it any more.
+    pub(crate) async fn prepare(&self, session: &Arc<Session>, order: Order<'_>) -> Option<Attempt> {
         let began = Instant::now();
         let may_owe = self.may_owe(session);
         // Another segment may have taken the last place since the look at it: choose again.
-        let Some(_slot) = self.sessions.reserve(session, may_owe) else { return Ok(None) };
-        let attempt = Attempt {
-            shared: &self.shared,
-            events: &self.events,
-            session,
-            segment,
-            ladder: &self.ladder,
-            source,
-            epoch: &self.sampling.epoch().await,
+        let slot = self.sessions.reserve(session, may_owe)?;
+        Some(Attempt {
+            shared: Arc::clone(&self.shared),
+            events: self.events.clone(),
+            session: Arc::clone(session),
+            segment: order.segment.clone(),
+            ladder: Arc::clone(&self.ladder),
+            source: Arc::clone(order.source),
+            epoch: self.sampling.epoch().await,
+            signal: Signal::new(began),
+            _slot: slot,
             stream_id: self.sessions.stream_id(),
             may_owe,
             lost: self.sessions.lost_to(&session.id(), began),
-            arrived: progress.arrived,
-            budget,
-            deadline: progress.plan.deadline(),
-        };
-        let mut trace = Trace::default();
-        let result = attempt.run(&mut trace).await;
-        if trace.accepted {
-            progress.plan.began();
-        }
-        let outcome = match &result {
-            Ok(_) => AttemptOutcome::Delivered,
-            Err(failure) => failure.outcome.clone(),
-        };
-        if !matches!(&result, Err(failure) if !failure.made_offer) {
-            self.report(segment, session, outcome, &trace, progress);
-        }
-        match result {
-            Ok(delivered) => {
-                self.sessions.note_quality(&delivered.claims);
-                let took = trace.delivered_at.unwrap_or_else(Instant::now).saturating_duration_since(began);
-                self.shared.delivered(&session.id(), took, segment.duration());
-                Ok(Some(Purchase { session: Arc::clone(session), delivered }))
-            }
-            Err(failure) if !failure.made_offer => {
-                let reason = failure.outcome.summary();
-                tracing::debug!(stream = %self.config.name, %reason, "own payer refused");
-                progress.unpaid = Some(reason);
-                self.failed(segment, session, failure, &trace, progress).map(|()| None)
-            }
-            Err(failure) => self.failed(segment, session, failure, &trace, progress).map(|()| None),
-        }
+            arrived: order.arrived,
+            budget: order.budget,
+            deadline: order.deadline,
+        })
     }
 
-    fn report(
-        &self,
-        segment: &Segment,
-        session: &Session,
-        result: AttemptOutcome,
-        trace: &Trace,
-        progress: &mut Progress,
-    ) {
+    /// Remembers a delivery that passed its checks.
+    pub(crate) fn delivered(&self, ended: &Ended, delivered: &Delivered) {
+        let Ended { attempt, trace, .. } = ended;
+        self.sessions.note_quality(&delivered.claims);
+        let took = trace.delivered_at.unwrap_or_else(Instant::now);
+        let delivery = Delivery {
+            took: took.saturating_duration_since(attempt.signal.began),
+            duration: attempt.segment.duration(),
+            pixels: delivered.claims.iter().fold(0, |sum, claim| claim.pixels.saturating_add(sum)),
+        };
+        self.shared.delivered(&attempt.session.id(), &delivery);
+    }
+
+    /// Counts and tells how an attempt ended.
+    pub(crate) fn report(&self, attempt: &Attempt, trace: &Trace, result: AttemptOutcome) -> AttemptReport {
         self.shared.metrics.attempt(&result);
         self.shared.metrics.tickets.inc_by(trace.tickets);
         let report = AttemptReport {
-            sequence: segment.sequence,
-            orchestrator: session.account,
+            sequence: attempt.segment.sequence,
+            orchestrator: attempt.session.account,
             result,
             timeline: trace.timeline,
             tickets: u32::try_from(trace.tickets).unwrap_or(u32::MAX),
             expected_value: trace.expected_value,
         };
-        progress.attempts.push(report.clone());
-        self.events.send(StreamEvent::Attempt(report));
+        self.events.send(StreamEvent::Attempt(report.clone()));
+        report
     }
 
-    /// Draws the consequences of a failed attempt.
-    fn failed(
-        &self,
-        segment: &Segment,
-        session: &Session,
-        failure: Failure,
-        trace: &Trace,
-        progress: &mut Progress,
-    ) -> Result<(), SegmentError> {
+    /// Draws the consequences of a failed attempt for its orchestrator.
+    pub(crate) fn hold_against(&self, attempt: &Attempt, trace: &Trace, failure: &mut Failure) {
+        let (session, segment) = (&attempt.session, &attempt.segment);
         if failure.drop_session {
             self.sessions.forget(session);
         }
@@ -286,7 +240,7 @@ impl Market {
                 "result rejected"
             );
             if let Some(delivered) = &trace.delivered {
-                bundles::keep(&self.shared, session, &self.ladder, segment, delivered, &failure);
+                bundles::keep(&self.shared, session, &self.ladder, segment, delivered, failure);
                 self.shared.evidence.keep(Evidence {
                     stream: self.config.name.clone(),
                     sequence: segment.sequence,
@@ -294,7 +248,7 @@ impl Market {
                     reason: reason.clone(),
                     receipt: ReceiptRecord::from(&delivered.receipt),
                     renditions: hashes(delivered),
-                    reports: failure.reports,
+                    reports: std::mem::take(&mut failure.reports),
                 });
             }
         }
@@ -306,59 +260,44 @@ impl Market {
                 millis: u64::try_from(length.as_millis()).unwrap_or(u64::MAX),
             });
         }
-        progress.plan.set_back(&session.id(), Instant::now(), failure.setback);
-        match failure.blames_source {
-            Some(Blame::Peer) => progress.blames += 1,
-            Some(Blame::Ourselves) => progress.blames = BLAMES_BELIEVED,
-            None => {}
-        }
-        if progress.blames >= BLAMES_BELIEVED {
-            return Err(SegmentError::Source {
-                sequence: segment.sequence,
-                reason: failure.outcome.summary(),
-            });
-        }
-        Ok(())
     }
 
-    /// The best reason for not having asked anybody.
-    fn why_nobody(&self, progress: &Progress) -> String {
-        let known = self.shared.directory.list();
-        let now = Instant::now();
-        let barred =
-            |o: &&crate::directory::Orchestrator| self.shared.standing(&o.id, now) == Standing::Barred;
-        let suspended = known.iter().filter(barred).count();
-        if suspended > 0 && suspended == known.len() {
-            return format!("all {suspended} known are suspended for wrong results");
-        }
-        let reason = progress.unpaid.clone().or_else(|| self.sessions.last_refusal());
-        reason.unwrap_or_else(|| "nobody was found".to_owned())
+    /// Lets an attempt that another outpaced come to its end, beside the stream.
+    pub(crate) fn see_off(self: &Arc<Self>, ending: impl Future<Output = Ended> + Send + 'static) {
+        let market = Arc::clone(self);
+        self.outpaced.spawn(async move { market.lost_race(ending.await) });
     }
 
-    fn lost(&self, segment: &Segment, reason: GiveUp, progress: &Progress) -> SegmentError {
-        let sequence = segment.sequence;
-        let attempts = progress.plan.attempts();
-        let Some(last) = progress.attempts.last() else {
-            return SegmentError::NoOrchestrator(self.why_nobody(progress));
-        };
-        let last = format!("{} {}", last.orchestrator, last.result.summary());
-        // Who was busy before has not looked at the source.
-        if progress.blames > 0 && progress.blames >= attempts as usize {
-            return SegmentError::Source { sequence, reason: last };
+    /// Books an attempt that another outpaced. What it had delivered was judged: wrong is wrong in second place, too.
+    fn lost_race(&self, ended: Ended) {
+        let outcome = self.outpaced_outcome(&ended);
+        let Ended { attempt, trace, result } = ended;
+        if let Some(outcome) = outcome {
+            let report = self.report(&attempt, &trace, outcome);
+            self.shared.metrics.outpaced_tickets.inc_by(trace.tickets);
+            lock(&self.outpaced_totals).add_outpaced(&report);
+            self.shared.count(|totals| totals.add_outpaced(&report));
         }
-        match reason {
-            GiveUp::Deadline => {
-                SegmentError::Deadline { sequence, millis: millis_since(progress.arrived), attempts, last }
+        if let Err(mut failure) = result {
+            self.hold_against(&attempt, &trace, &mut failure);
+            let rejected = matches!(failure.outcome, AttemptOutcome::Rejected { .. });
+            lock(&self.outpaced_totals).rejected += u64::from(rejected);
+        }
+    }
+
+    /// How an attempt that another outpaced ended; `None` for one that its orchestrator has not heard of.
+    fn outpaced_outcome(&self, ended: &Ended) -> Option<AttemptOutcome> {
+        let Ended { attempt, result, .. } = ended;
+        let elapsed = attempt.signal.began.elapsed();
+        match result {
+            Ok(delivered) => self.delivered(ended, delivered),
+            Err(failure) if failure.is_outpaced => {
+                self.shared.outpaced(&attempt.session.id(), elapsed, attempt.segment.duration());
             }
-            GiveUp::Attempts | GiveUp::NobodyLeft => SegmentError::Exhausted { sequence, attempts, last },
+            Err(failure) => return failure.made_offer.then(|| failure.outcome.clone()),
         }
+        Some(AttemptOutcome::Outpaced { after_ms: millis_since(attempt.signal.began) })
     }
-}
-
-/// Waits for a change of the sessions, at most for `time`.
-async fn wait(changes: &mut watch::Receiver<u64>, time: Duration) {
-    // A closed channel cannot be: the sessions outlive their buyers.
-    let _ = tokio::time::timeout(time, changes.changed()).await;
 }
 
 /// Sums over attempts.

@@ -37,6 +37,8 @@ pub(crate) struct Metrics {
     pub(crate) sampling_share: Gauge,
     pub(crate) discounted: IntCounter,
     pub(crate) quality_audits: IntCounterVec,
+    pub(crate) hedges: IntCounterVec,
+    pub(crate) outpaced_tickets: IntCounter,
 }
 
 impl Metrics {
@@ -96,10 +98,19 @@ impl Metrics {
                 "Renditions drawn to be held against a second encode, by outcome.",
                 "outcome",
             )?,
+            hedges: counters(
+                "hedges_total",
+                "Segments sent to the spare as well, by who delivered.",
+                "winner",
+            )?,
+            outpaced_tickets: counter(
+                "outpaced_tickets_total",
+                "Tickets sent with attempts that another outpaced.",
+            )?,
         })
     }
 
-    fn collectors(&self) -> [Box<dyn Collector>; 22] {
+    fn collectors(&self) -> [Box<dyn Collector>; 24] {
         [
             Box::new(self.streams.clone()),
             Box::new(self.segments.clone()),
@@ -123,6 +134,8 @@ impl Metrics {
             Box::new(self.sampling_share.clone()),
             Box::new(self.discounted.clone()),
             Box::new(self.quality_audits.clone()),
+            Box::new(self.hedges.clone()),
+            Box::new(self.outpaced_tickets.clone()),
         ]
     }
 
@@ -132,6 +145,7 @@ impl Metrics {
             AttemptOutcome::Refused { .. } => "refused",
             AttemptOutcome::Failed { .. } => "failed",
             AttemptOutcome::Late { .. } => "late",
+            AttemptOutcome::Outpaced { .. } => "outpaced",
             AttemptOutcome::Rejected { .. } => "rejected",
         };
         self.attempts.with_label_values(&[label]).inc();

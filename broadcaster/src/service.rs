@@ -20,11 +20,13 @@ use tokio_util::task::TaskTracker;
 
 use crate::audit::AUDITS_AT_ONCE;
 use crate::config::{BroadcasterConfig, StreamConfig};
-use crate::core::scoreboard::{Performance, Scoreboard, Severity, Standing};
+use crate::core::hedge::Strain;
+use crate::core::scoreboard::{Delivery, Performance, Severity, Standing};
 use crate::directory::{Directory, Orchestrator, OrchestratorId};
 use crate::error::{BroadcasterError, StreamError};
 use crate::event::{Events, StreamEvent, Totals};
 use crate::evidence::{Evidence, EvidenceLog};
+use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::queue::VerifyQueue;
 use crate::rounds::{RoundClock, keep_time};
@@ -116,7 +118,8 @@ impl BroadcasterBuilder {
             domain: self.domain,
             directory,
             rounds: RoundClock::default(),
-            board: Mutex::new(Scoreboard::new(self.config.suspension)),
+            memory: Arc::new(Memory::open(self.config.suspension, self.config.memory.as_deref())),
+            strain: Mutex::default(),
             verify_slots: Semaphore::new(self.config.verify_parallelism),
             audit_slots: Arc::new(Semaphore::new(AUDITS_AT_ONCE)),
             queue: VerifyQueue::new(self.config.verify_queue, self.config.verify_parallelism),
@@ -133,6 +136,8 @@ impl BroadcasterBuilder {
         if let Some(keeper) = keeper {
             shared.tasks.spawn(keeper.run(Arc::clone(&shared.sampling), shared.cancel.clone()));
         }
+        shared.tasks.spawn(Arc::clone(&shared.memory).keep(shared.cancel.clone()));
+        shared.metrics.suspended.set(gauge(shared.memory.with(|board| board.suspended(Instant::now()))));
         let feed = self
             .chain
             .clone()
@@ -243,35 +248,52 @@ pub(crate) struct Shared {
     pub(crate) cancel: CancellationToken,
     pub(crate) tasks: TaskTracker,
     pub(crate) events: broadcast::Sender<(String, StreamEvent)>,
-    board: Mutex<Scoreboard<OrchestratorId>>,
+    pub(crate) memory: Arc<Memory>,
+    strain: Mutex<Strain<OrchestratorId>>,
     totals: Mutex<Totals>,
     streams: Mutex<HashMap<String, Weak<StreamInner>>>,
 }
 
 impl Shared {
     pub(crate) fn standing(&self, id: &OrchestratorId, now: Instant) -> Standing {
-        lock(&self.board).standing(id, now)
+        self.memory.with(|board| board.standing(id, now))
     }
 
     pub(crate) fn performance(&self, id: &OrchestratorId) -> Performance {
-        lock(&self.board).performance(id)
+        self.memory.with(|board| board.performance(id, Instant::now()))
     }
 
-    pub(crate) fn delivered(&self, id: &OrchestratorId, elapsed: Duration, duration: Duration) {
-        lock(&self.board).delivered(id, Instant::now(), elapsed, duration);
+    pub(crate) fn delivered(&self, id: &OrchestratorId, delivery: &Delivery) {
+        self.memory.with(|board| board.delivered(id, Instant::now(), delivery));
+    }
+
+    /// Records that another was faster.
+    pub(crate) fn outpaced(&self, id: &OrchestratorId, elapsed: Duration, duration: Duration) {
+        self.memory.with(|board| board.outpaced(id, Instant::now(), elapsed, duration));
+    }
+
+    /// Notes whether an attempt passed its usual time.
+    pub(crate) fn note_late(&self, id: OrchestratorId, late: bool) {
+        lock(&self.strain).note(id, late);
+    }
+
+    /// Whether lateness is our own: everybody seems late, or verification cannot keep up.
+    pub(crate) fn is_strained(&self) -> bool {
+        lock(&self.strain).is_ours() || self.sampling.is_strained()
     }
 
     /// Records what a rendition was worth beside a second encode.
     pub(crate) fn audited(&self, id: &OrchestratorId, worth_ppm: u32) {
-        lock(&self.board).audited(id, Instant::now(), worth_ppm);
+        self.memory.with(|board| board.audited(id, Instant::now(), worth_ppm));
     }
 
     /// Records a failure and returns the length of the suspension.
     pub(crate) fn failed(&self, id: &OrchestratorId, severity: Severity) -> Duration {
         let now = Instant::now();
-        let mut board = lock(&self.board);
-        let length = board.failed(id, now, severity);
-        self.metrics.suspended.set(gauge(board.suspended(now)));
+        let (length, suspended) =
+            self.memory.with(|board| (board.failed(id, now, severity), board.suspended(now)));
+        self.metrics.suspended.set(gauge(suspended));
+        self.memory.note_suspension();
         length
     }
 
@@ -346,19 +368,17 @@ impl Broadcaster {
     /// Everybody who can be asked, with their record.
     pub fn orchestrators(&self) -> Vec<OrchestratorView> {
         let now = Instant::now();
-        let board = lock(&self.shared.board);
-        self.shared
-            .directory
-            .list()
-            .iter()
-            .map(|orchestrator| OrchestratorView {
-                performance: board.performance(&orchestrator.id),
+        let rates = |account: Address| self.shared.sampling.rates(&account);
+        self.shared.memory.with(|board| {
+            let view = |orchestrator: &Orchestrator| OrchestratorView {
+                performance: board.performance(&orchestrator.id, now),
                 standing: board.standing(&orchestrator.id, now),
                 suspended_for: board.suspended_for(&orchestrator.id, now),
-                rates: orchestrator.account.map(|account| self.shared.sampling.rates(&account)),
+                rates: orchestrator.account.map(rates),
                 orchestrator: orchestrator.clone(),
-            })
-            .collect()
+            };
+            self.shared.directory.list().iter().map(view).collect()
+        })
     }
 
     /// Waits until at least `count` orchestrators are known; `false` when they are not within `limit`.

@@ -17,12 +17,17 @@ use tokio::sync::watch;
 
 use crate::core::freshness::Freshness;
 use crate::core::offers::UsualQuality;
+use crate::core::panel;
 use crate::core::scoreboard::{Severity, Standing};
+use crate::core::select::Merit;
 use crate::directory::{Orchestrator, OrchestratorId};
 use crate::service::{Shared, lock};
 
 /// How long value that an orchestrator took for nothing counts against it.
 const LOSS_MEMORY: Duration = Duration::from_secs(600);
+
+/// Places of the panel that fell free are filled this often: newcomers and those who recovered get their turn in a long stream.
+const TOP_UP: Duration = Duration::from_secs(60);
 
 /// Time between two rounds of quotes of one stream: a round that found nobody is not repeated at once.
 const ROUND_PAUSE: Duration = Duration::from_millis(500);
@@ -34,6 +39,8 @@ pub(crate) struct Session {
     pub(crate) quote: Quote,
     /// Held from the making of tickets until they are accepted: nonces must arrive in order.
     pub(crate) terms: tokio::sync::Mutex<Terms>,
+    /// The chance that its orchestrator had to be asked, for the draws that follow.
+    pub(crate) chance: f64,
     opened: Instant,
     lifetime: Duration,
     used: Mutex<Instant>,
@@ -42,15 +49,15 @@ pub(crate) struct Session {
 }
 
 /// A segment's place at an orchestrator; gives it back and wakes who waits for one.
-pub(crate) struct Slot<'a> {
-    session: &'a Session,
-    changes: &'a watch::Sender<u64>,
+pub(crate) struct Slot {
+    session: Arc<Session>,
+    sessions: Arc<Sessions>,
 }
 
-impl Drop for Slot<'_> {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.session.out.fetch_sub(1, Ordering::AcqRel);
-        self.changes.send_modify(|count| *count += 1);
+        self.sessions.changes.send_modify(|count| *count += 1);
     }
 }
 
@@ -127,11 +134,6 @@ impl Session {
         *lock(&self.used) = now;
     }
 
-    /// Price in wei per pixel, for comparing offers; never for paying.
-    pub(crate) fn price(&self) -> f64 {
-        ratio(self.quote.price)
-    }
-
     /// Whether fewer than `limit` segments are out.
     pub(crate) fn has_room(&self, limit: u64) -> bool {
         self.out.load(Ordering::Acquire) < limit
@@ -140,6 +142,11 @@ impl Session {
     /// Whether a segment is out beside the one that asks.
     pub(crate) fn has_others_out(&self) -> bool {
         self.out.load(Ordering::Acquire) > 1
+    }
+
+    /// Whether payments were made on it, or are being made.
+    fn was_paid(&self) -> bool {
+        self.terms.try_lock().map_or(true, |terms| !terms.bound.is_zero())
     }
 
     /// Whether no segment is out.
@@ -153,6 +160,7 @@ impl Session {
     }
 }
 
+/// Price in wei per pixel, for comparing offers; never for paying.
 fn ratio(price: PricePerPixel) -> f64 {
     f64::from(price.wei()) / price.pixels() as f64
 }
@@ -193,6 +201,30 @@ impl Sessions {
         self.stream_id
     }
 
+    /// What a draw knows of a session's orchestrator.
+    pub(crate) fn merit(&self, session: &Session) -> Merit {
+        Merit {
+            stake: f64::from(session.orchestrator.stake),
+            price: ratio(session.quote.price),
+            share: self.expected_share(session),
+            demand: self.request.pixels_per_second as f64,
+            chance: session.chance,
+            performance: self.shared.performance(&session.id()),
+        }
+    }
+
+    /// What is known of one that has not quoted.
+    fn prospect(&self, orchestrator: &Orchestrator) -> Merit {
+        Merit {
+            stake: f64::from(orchestrator.stake),
+            price: 0.0,
+            share: 1.0,
+            demand: self.request.pixels_per_second as f64,
+            chance: 1.0,
+            performance: self.shared.performance(&orchestrator.id),
+        }
+    }
+
     /// Sessions that can be used now.
     pub(crate) fn live(self: &Arc<Self>, now: Instant) -> Vec<Arc<Session>> {
         let mut live = lock(&self.live);
@@ -210,10 +242,10 @@ impl Sessions {
     }
 
     /// A place for one more segment at `session`; `None` when `limit` are out already.
-    pub(crate) fn reserve<'a>(&'a self, session: &'a Session, limit: u64) -> Option<Slot<'a>> {
+    pub(crate) fn reserve(self: &Arc<Self>, session: &Arc<Session>, limit: u64) -> Option<Slot> {
         let next = |out| (out < limit).then_some(out + 1);
         session.out.fetch_update(Ordering::AcqRel, Ordering::Acquire, next).ok()?;
-        Some(Slot { session, changes: &self.changes })
+        Some(Slot { session: Arc::clone(session), sessions: Arc::clone(self) })
     }
 
     /// Counts up whenever a session was added, a place became free or a round of quotes ended.
@@ -232,7 +264,7 @@ impl Sessions {
     }
 
     /// The share of its price that a session is likely to cost, 0 to 1; for comparing offers, never for paying.
-    pub(crate) fn expected_share(&self, session: &Session) -> f64 {
+    fn expected_share(&self, session: &Session) -> f64 {
         lock(&self.usual).expected_share(&session.quote.quality)
     }
 
@@ -284,13 +316,19 @@ impl Sessions {
         losses.insert(id, (before.saturating_add(value), since));
     }
 
+    /// Whether it is time to fill places that fell free.
+    pub(crate) fn wants_top_up(&self, now: Instant) -> bool {
+        let due = |last: Instant| now.saturating_duration_since(last) >= TOP_UP;
+        lock(&self.last_round).is_some_and(due) && lock(&self.live).len() < self.shared.config.max_quotes
+    }
+
     /// Starts a round of quotes unless one runs or nobody is left to ask; a moment later if one ended just now. `true`
     /// while one runs or waits.
     pub(crate) fn refill(self: &Arc<Self>, now: Instant) -> bool {
         if self.asking.load(Ordering::Acquire) {
             return true;
         }
-        if self.targets(now).is_empty() || self.asking.swap(true, Ordering::AcqRel) {
+        if !self.has_targets(now) || self.asking.swap(true, Ordering::AcqRel) {
             return self.asking.load(Ordering::Acquire);
         }
         let since = lock(&self.last_round).map(|last| now.saturating_duration_since(last));
@@ -308,22 +346,56 @@ impl Sessions {
         true
     }
 
-    /// Whom to ask: without a session, not barred, good standing first, in random order, bounded.
-    fn targets(&self, now: Instant) -> Vec<Orchestrator> {
+    /// Whether somebody without a session could be asked.
+    fn has_targets(&self, now: Instant) -> bool {
         let live = lock(&self.live);
-        let mut targets: Vec<(Standing, Orchestrator)> = self
-            .shared
-            .directory
-            .list()
-            .iter()
-            .filter(|orchestrator| !live.contains_key(&orchestrator.id))
-            .map(|orchestrator| (self.shared.standing(&orchestrator.id, now), orchestrator.clone()))
-            .filter(|(standing, _)| *standing != Standing::Barred)
-            .collect();
-        targets.shuffle(&mut rand::rng());
-        targets.sort_by_key(|(standing, _)| *standing != Standing::Good);
-        targets.truncate(self.shared.config.max_quotes);
-        targets.into_iter().map(|(_, orchestrator)| orchestrator).collect()
+        let open = |orchestrator: &Orchestrator| {
+            !live.contains_key(&orchestrator.id)
+                && self.shared.standing(&orchestrator.id, now) != Standing::Barred
+        };
+        self.shared.directory.list().iter().any(open)
+    }
+
+    /// Whom to ask: without a session, in good standing, drawn by their weight; suspended ones where places are left, barred
+    /// ones never. Each comes with the chance it had.
+    fn targets(&self, now: Instant) -> Vec<(Orchestrator, f64)> {
+        let panel = self.shared.config.max_quotes;
+        let list = self.shared.directory.list();
+        let mut ranks: [Vec<&Orchestrator>; 2] = Default::default();
+        let live = lock(&self.live);
+        for orchestrator in list.iter().filter(|orchestrator| !live.contains_key(&orchestrator.id)) {
+            match self.shared.standing(&orchestrator.id, now) {
+                Standing::Good => ranks[0].push(orchestrator),
+                Standing::LastResort => ranks[1].push(orchestrator),
+                Standing::Barred => {}
+            }
+        }
+        let fit = live.keys().filter(|id| self.shared.standing(id, now) == Standing::Good).count();
+        drop(live);
+        // Who is there may be full, or have failed on a segment that waits.
+        let places = panel.saturating_sub(fit).max(self.shared.config.warm_sessions.min(panel));
+        let [good, mut suspended] = ranks;
+        let merits: Vec<Merit> = good.iter().map(|orchestrator| self.prospect(orchestrator)).collect();
+        let policy = &self.shared.config.selection;
+        let asked = panel::choose(policy, &merits, (places, panel), &mut rand::rng());
+        suspended.shuffle(&mut rand::rng());
+        suspended.truncate(places - asked.len());
+        let asked = asked.into_iter().map(|asked| (good[asked.index].clone(), asked.chance));
+        asked.chain(suspended.into_iter().map(|orchestrator| (orchestrator.clone(), 1.0))).collect()
+    }
+
+    /// Asks the orchestrator of a session for a fresh quote, beside everything else: that shows that it is still there and
+    /// keeps the connection open. A session that holds credit stays, or the credit would be lost with it.
+    pub(crate) fn renew(self: &Arc<Self>, session: &Arc<Session>) {
+        let (sessions, session) = (Arc::clone(self), Arc::clone(session));
+        let cancel = self.shared.cancel.clone();
+        self.shared.tasks.spawn(async move {
+            let asked = sessions.ask((session.orchestrator.clone(), session.chance));
+            let Some((orchestrator, answer)) = cancel.run_until_cancelled(asked).await else { return };
+            if answer.is_err() || !session.was_paid() {
+                sessions.take(&orchestrator, answer);
+            }
+        });
     }
 
     async fn round(self: &Arc<Self>, pause: Duration) {
@@ -331,33 +403,41 @@ impl Sessions {
         let targets = self.targets(Instant::now());
         let mut quotes: FuturesUnordered<_> = targets.into_iter().map(|target| self.ask(target)).collect();
         while let Some((orchestrator, answer)) = quotes.next().await {
-            let label = match answer {
-                Ok(session) => {
-                    if let Some(replaced) = lock(&self.live).insert(session.id(), Arc::new(session)) {
-                        self.retire(replaced);
-                    }
-                    self.changes.send_modify(|count| *count += 1);
-                    "usable"
-                }
-                Err(refusal) => {
-                    tracing::debug!(peer = %orchestrator.peer, reason = %refusal.reason, "no usable quote");
-                    if let Some(severity) = refusal.severity {
-                        self.shared.failed(&orchestrator.id, severity);
-                    }
-                    *lock(&self.last_refusal) = Some(format!("{}: {}", orchestrator.peer, refusal.reason));
-                    "refused"
-                }
-            };
-            self.shared.metrics.quotes.with_label_values(&[label]).inc();
+            self.take(&orchestrator, answer);
         }
     }
 
-    async fn ask(&self, orchestrator: Orchestrator) -> (Orchestrator, Result<Session, Refusal>) {
-        let answer = self.quote(&orchestrator).await;
+    /// Opens the session that a quote offers, or draws the consequences of there being none.
+    fn take(self: &Arc<Self>, orchestrator: &Orchestrator, answer: Result<Session, Refusal>) {
+        let label = match answer {
+            Ok(session) => {
+                if let Some(replaced) = lock(&self.live).insert(session.id(), Arc::new(session)) {
+                    self.retire(replaced);
+                }
+                self.changes.send_modify(|count| *count += 1);
+                "usable"
+            }
+            Err(refusal) => {
+                tracing::debug!(peer = %orchestrator.peer, reason = %refusal.reason, "no usable quote");
+                if let Some(severity) = refusal.severity {
+                    self.shared.failed(&orchestrator.id, severity);
+                }
+                *lock(&self.last_refusal) = Some(format!("{}: {}", orchestrator.peer, refusal.reason));
+                "refused"
+            }
+        };
+        self.shared.metrics.quotes.with_label_values(&[label]).inc();
+    }
+
+    async fn ask(
+        &self,
+        (orchestrator, chance): (Orchestrator, f64),
+    ) -> (Orchestrator, Result<Session, Refusal>) {
+        let answer = self.quote(&orchestrator, chance).await;
         (orchestrator, answer)
     }
 
-    async fn quote(&self, orchestrator: &Orchestrator) -> Result<Session, Refusal> {
+    async fn quote(&self, orchestrator: &Orchestrator, chance: f64) -> Result<Session, Refusal> {
         let network = &self.shared.network;
         let service = ServiceAddress::new(orchestrator.peer, orchestrator.addresses.clone())
             .map_err(|error| Refusal::plain(error.to_string()))?;
@@ -367,11 +447,16 @@ impl Sessions {
             .request_quote(orchestrator.peer, &self.request, limit)
             .await
             .map_err(|error| Refusal::from_network(&error))?;
-        self.open(orchestrator, signed).await
+        self.open(orchestrator, chance, signed).await
     }
 
     /// Checks a quote and opens the session it offers.
-    async fn open(&self, orchestrator: &Orchestrator, signed: SignedQuote) -> Result<Session, Refusal> {
+    async fn open(
+        &self,
+        orchestrator: &Orchestrator,
+        chance: f64,
+        signed: SignedQuote,
+    ) -> Result<Session, Refusal> {
         let SignedQuote { quote, signature } = signed;
         let signature =
             Signature::from_bytes(signature).map_err(|error| Refusal::dishonest(error.to_string()))?;
@@ -398,6 +483,7 @@ impl Sessions {
             lifetime: Duration::from_millis(quote.expires_at_unix_ms.saturating_sub(now_ms)),
             terms: tokio::sync::Mutex::new(Terms::new(params)),
             quote,
+            chance,
             opened: now,
             used: Mutex::new(now),
             out: AtomicU64::new(0),

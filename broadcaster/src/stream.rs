@@ -377,7 +377,7 @@ impl Worker {
         }
         drop(running);
         if let Some(market) = market {
-            market.close().await;
+            self.totals.add_outpaced_of(&market.close().await);
         }
         let summary = self.end().await;
         drop(registered);
@@ -399,7 +399,7 @@ impl Worker {
             self.totals.lost += 1;
             return;
         };
-        let Bought { segment, arrived, attempts, result } = bought;
+        let Bought { segment, arrived, attempts, hedge, result } = bought;
         let (tickets, expected_value) = spent(&attempts);
         let mut report = SegmentReport {
             stream: self.config.name.clone(),
@@ -415,6 +415,7 @@ impl Worker {
             tier: None,
             timeline: attempts.last().map(|attempt| attempt.timeline).unwrap_or_default(),
             attempts,
+            hedge,
             tickets,
             expected_value,
         };
@@ -490,6 +491,7 @@ impl Worker {
             totals.lost += u64::from(!published);
             totals.renditions += u64::from(report.renditions);
             totals.failovers += failovers;
+            totals.hedges += u64::from(report.hedge.is_some());
             totals.tickets += u64::from(report.tickets);
             totals.expected_value = totals.expected_value.saturating_add(report.expected_value);
         };

@@ -7,10 +7,10 @@ use alloy_primitives::{Address, U256};
 use anyhow::Context as _;
 use framemill_broadcaster::{
     Broadcaster, BroadcasterConfig, DeadlinePolicy, ObjectStorage, SamplingConfig, StaticOrchestrator,
-    StreamConfig, Verification, open_payer,
+    StreamConfig, Verification, core::hedge::HedgePolicy, open_payer,
 };
 use framemill_contracts::ChainClient;
-use framemill_network::{Ladder, Network, PricePerPixel};
+use framemill_network::{Ladder, Network, PPM, PricePerPixel};
 use framemill_verification::{Policy, policy::attention::AttentionConfig};
 use probabilistic_ticket::{EthKey, Sender, SenderCaps, Wei};
 use prometheus::Registry;
@@ -129,6 +129,11 @@ fn settings(config: &Config) -> anyhow::Result<BroadcasterConfig> {
         verify_queue: or_default(config.broadcaster.verify_queue, defaults.verify_queue),
         commitments: config.broadcaster.commitments,
         quality_audits_ppm: config.broadcaster.quality_audits_ppm,
+        hedging: HedgePolicy {
+            share: f64::from(config.broadcaster.hedge_ppm) / f64::from(PPM),
+            ..HedgePolicy::default()
+        },
+        memory: Some(config.data_dir().join("orchestrators.json")),
         bundles: config.broadcaster.bundles.clone(),
         ..defaults
     })

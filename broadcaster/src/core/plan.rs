@@ -1,4 +1,5 @@
-//! The plan of one segment: which orchestrator may be asked next, for how long, and when to give up.
+//! The plan of one segment: which orchestrator may be asked next, for how long, when a second one gets a copy, and when to
+//! give up.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -11,6 +12,9 @@ const ATTEMPT_SHARE: f64 = 0.5;
 
 /// Pause before an orchestrator that failed on this segment is asked again, when nobody else is left.
 const SECOND_TRY_PAUSE: Duration = Duration::from_millis(300);
+
+/// Pause before a copy that could not be sent when it was due is thought of again.
+const SECOND_LOOK: Duration = Duration::from_millis(250);
 
 /// How often one orchestrator may answer "these ticket parameters are stale" within one attempt.
 pub const MAX_REPAYS: u32 = 3;
@@ -51,6 +55,16 @@ pub enum Step {
         /// Time the attempt may take.
         budget: Duration,
     },
+    /// The attempt that runs is later than usual: send one of these a copy, and allow it this long. The first good answer
+    /// counts.
+    Hedge {
+        /// Indices of the candidates to choose among, never empty.
+        among: Vec<usize>,
+        /// Time the attempt may take.
+        budget: Duration,
+    },
+    /// Nothing is to be decided before an attempt that runs has ended, or this long has passed.
+    Await(Option<Duration>),
     /// Nobody can be asked now; look again after this long.
     Wait(Duration),
     /// The segment is lost.
@@ -68,10 +82,33 @@ pub enum GiveUp {
     NobodyLeft,
 }
 
+/// What a plan is told beside who exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Outlook {
+    /// Others exist who are not candidates yet, so time is left for them.
+    pub more: bool,
+    /// A copy may be sent: it can be paid, and the lateness is not our own.
+    pub may_hedge: bool,
+}
+
+/// An attempt that runs.
+#[derive(Debug, Clone)]
+struct Running<K> {
+    key: K,
+    /// When it is later than usual; `None` once its result is there.
+    late_at: Option<Instant>,
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Tried {
     Excluded,
     Again(Instant),
+}
+
+#[derive(Default)]
+struct Sorted {
+    ranks: [Vec<usize>; 3],
+    soonest: Option<Instant>,
 }
 
 /// State of one segment between its arrival and its delivery or loss.
@@ -82,21 +119,34 @@ pub struct SegmentPlan<K> {
     attempts: u32,
     busy: HashMap<K, Instant>,
     tried: HashMap<K, Tried>,
+    /// At most two.
+    running: Vec<Running<K>>,
+    hedged: bool,
 }
 
 impl<K: Clone + Eq + Hash> SegmentPlan<K> {
     /// A plan that must end by `deadline`.
     pub fn new(deadline: Instant, limits: PlanLimits) -> Self {
-        Self { deadline, limits, attempts: 0, busy: HashMap::new(), tried: HashMap::new() }
+        Self {
+            deadline,
+            limits,
+            attempts: 0,
+            busy: HashMap::new(),
+            tried: HashMap::new(),
+            running: Vec::new(),
+            hedged: false,
+        }
     }
 
     /// Decides what to do at `now`, given who exists and how each stands.
     ///
     /// Order of preference: untried and in good standing; untried but suspended for unavailability; those that failed
-    /// on this segment in a way that may pass. An empty `candidates` waits for discovery until the deadline. `more` says
-    /// that others exist who are not candidates yet, so that time is left for them.
-    pub fn next(&self, now: Instant, candidates: &[(K, Standing)], more: bool) -> Step {
+    /// on this segment in a way that may pass. An empty `candidates` waits for discovery until the deadline.
+    pub fn next(&self, now: Instant, candidates: &[(K, Standing)], outlook: Outlook) -> Step {
         let left = self.deadline.saturating_duration_since(now);
+        if !self.running.is_empty() {
+            return self.beside(now, left, candidates, outlook);
+        }
         if left.is_zero() {
             return Step::GiveUp(GiveUp::Deadline);
         }
@@ -104,18 +154,10 @@ impl<K: Clone + Eq + Hash> SegmentPlan<K> {
             return Step::GiveUp(GiveUp::Attempts);
         }
 
-        let mut ranks: [Vec<usize>; 3] = Default::default();
-        let mut soonest: Option<Instant> = None;
-        for (index, (key, standing)) in candidates.iter().enumerate() {
-            let Some(rank) = self.rank(key, *standing) else { continue };
-            match self.closed_until(key).filter(|until| *until > now) {
-                Some(until) => soonest = Some(soonest.map_or(until, |s| s.min(until))),
-                None => ranks[rank].push(index),
-            }
-        }
+        let Sorted { ranks, soonest } = self.sort(now, candidates);
         let open: usize = ranks.iter().map(Vec::len).sum();
         if let Some(among) = ranks.into_iter().find(|rank| !rank.is_empty()) {
-            return Step::Attempt { budget: self.budget(left, more || open > 1), among };
+            return Step::Attempt { budget: self.budget(left, outlook.more || open > 1), among };
         }
         match soonest {
             Some(at) if at < self.deadline => Step::Wait(at - now),
@@ -126,13 +168,67 @@ impl<K: Clone + Eq + Hash> SegmentPlan<K> {
         }
     }
 
-    /// An upload to `key` begins.
+    /// What to do while attempts run: they end by themselves, so all there is to decide is a copy. One for each segment, and only
+    /// to somebody untried and in good standing; whoever else there is gets the segment when the attempt has failed.
+    fn beside(&self, now: Instant, left: Duration, candidates: &[(K, Standing)], outlook: Outlook) -> Step {
+        let spent = self.hedged || self.attempts + 1 >= self.limits.max_attempts;
+        let due = self.running.first().and_then(|first| first.late_at).filter(|_| !spent);
+        let Some(due) = due.filter(|due| *due + self.limits.min_attempt <= self.deadline) else {
+            return Step::Await(None);
+        };
+        if due > now {
+            return Step::Await(Some(due - now));
+        }
+        let [among, ..] = self.sort(now, candidates).ranks;
+        if left < self.limits.min_attempt {
+            return Step::Await(None);
+        }
+        if among.is_empty() || !outlook.may_hedge {
+            return Step::Await(Some(SECOND_LOOK));
+        }
+        Step::Hedge { budget: self.budget(left, outlook.more || among.len() > 1), among }
+    }
+
+    /// Who may be asked now by order of preference, and when the first of the others may be.
+    fn sort(&self, now: Instant, candidates: &[(K, Standing)]) -> Sorted {
+        let mut sorted = Sorted::default();
+        for (index, (key, standing)) in candidates.iter().enumerate() {
+            let Some(rank) = self.rank(key, *standing) else { continue };
+            match self.closed_until(key).filter(|until| *until > now) {
+                Some(until) => sorted.soonest = Some(sorted.soonest.map_or(until, |s| s.min(until))),
+                None => sorted.ranks[rank].push(index),
+            }
+        }
+        sorted
+    }
+
+    /// An attempt at `key` starts; at `late_at` it is later than usual.
+    pub fn started(&mut self, key: &K, late_at: Instant) {
+        self.hedged |= !self.running.is_empty();
+        self.running.push(Running { key: key.clone(), late_at: Some(late_at) });
+    }
+
+    /// The result of `key` is there and being checked, which is no time of its own.
+    pub fn arrived(&mut self, key: &K) {
+        self.running
+            .iter_mut()
+            .filter(|attempt| attempt.key == *key)
+            .for_each(|attempt| attempt.late_at = None);
+    }
+
+    /// Whether a copy of this segment was sent.
+    pub fn is_hedged(&self) -> bool {
+        self.hedged
+    }
+
+    /// An upload began.
     pub fn began(&mut self) {
         self.attempts += 1;
     }
 
     /// The attempt on `key` ended without a result.
     pub fn set_back(&mut self, key: &K, now: Instant, setback: Setback) {
+        self.running.retain(|attempt| attempt.key != *key);
         match setback {
             Setback::Busy(retry_after) => {
                 self.busy.insert(key.clone(), now + retry_after.max(Duration::from_millis(50)));
@@ -163,6 +259,9 @@ impl<K: Clone + Eq + Hash> SegmentPlan<K> {
 
     /// In which order of preference `key` may be asked; `None` if not at all.
     fn rank(&self, key: &K, standing: Standing) -> Option<usize> {
+        if self.running.iter().any(|attempt| attempt.key == *key) {
+            return None;
+        }
         match (self.tried.get(key), standing) {
             (Some(Tried::Excluded), _) | (_, Standing::Barred) => None,
             (None, Standing::Good) => Some(0),
@@ -197,6 +296,9 @@ mod tests {
     use super::*;
 
     const DEADLINE: Duration = Duration::from_secs(8);
+    const ALONE: Outlook = Outlook { more: false, may_hedge: false };
+    const HEDGING: Outlook = Outlook { more: false, may_hedge: true };
+    const USUAL: Duration = Duration::from_secs(1);
 
     fn plan() -> (SegmentPlan<u8>, Instant) {
         let now = Instant::now();
@@ -217,7 +319,7 @@ mod tests {
     #[test]
     fn the_first_attempt_leaves_time_for_a_second() {
         let (plan, now) = plan();
-        let Step::Attempt { budget, .. } = plan.next(now, &good(&[1, 2]), false) else {
+        let Step::Attempt { budget, .. } = plan.next(now, &good(&[1, 2]), ALONE) else {
             panic!("no attempt")
         };
         assert_eq!(budget, DEADLINE / 2);
@@ -226,14 +328,17 @@ mod tests {
     #[test]
     fn time_is_left_for_those_who_have_not_quoted_yet() {
         let (plan, now) = plan();
-        let Step::Attempt { budget, .. } = plan.next(now, &good(&[1]), true) else { panic!("no attempt") };
+        let Step::Attempt { budget, .. } = plan.next(now, &good(&[1]), Outlook { more: true, ..ALONE })
+        else {
+            panic!("no attempt")
+        };
         assert_eq!(budget, DEADLINE / 2);
     }
 
     #[test]
     fn the_only_candidate_gets_all_the_time() {
         let (plan, now) = plan();
-        let Step::Attempt { budget, .. } = plan.next(now, &good(&[1]), false) else { panic!("no attempt") };
+        let Step::Attempt { budget, .. } = plan.next(now, &good(&[1]), ALONE) else { panic!("no attempt") };
         assert_eq!(budget, DEADLINE);
     }
 
@@ -241,50 +346,117 @@ mod tests {
     fn one_that_failed_is_passed_over_while_another_is_untried() {
         let (mut plan, now) = plan();
         plan.set_back(&1, now, Setback::Failed);
-        assert_eq!(among(plan.next(now + SECOND_TRY_PAUSE, &good(&[1, 2]), false)), vec![1]);
+        assert_eq!(among(plan.next(now + SECOND_TRY_PAUSE, &good(&[1, 2]), ALONE)), vec![1]);
     }
 
     #[test]
     fn one_that_failed_is_asked_again_when_it_is_the_only_one() {
         let (mut plan, now) = plan();
         plan.set_back(&1, now, Setback::Failed);
-        assert_eq!(plan.next(now, &good(&[1]), false), Step::Wait(SECOND_TRY_PAUSE));
-        assert_eq!(among(plan.next(now + SECOND_TRY_PAUSE, &good(&[1]), false)), vec![0]);
+        assert_eq!(plan.next(now, &good(&[1]), ALONE), Step::Wait(SECOND_TRY_PAUSE));
+        assert_eq!(among(plan.next(now + SECOND_TRY_PAUSE, &good(&[1]), ALONE)), vec![0]);
     }
 
     #[test]
     fn one_that_cheated_is_never_asked_again() {
         let (mut plan, now) = plan();
         plan.set_back(&1, now, Setback::Excluded);
-        assert_eq!(plan.next(now, &good(&[1]), false), Step::GiveUp(GiveUp::NobodyLeft));
+        assert_eq!(plan.next(now, &good(&[1]), ALONE), Step::GiveUp(GiveUp::NobodyLeft));
     }
 
     #[test]
     fn a_barred_one_is_not_asked() {
         let (plan, now) = plan();
-        assert_eq!(among(plan.next(now, &[(1, Standing::Barred), (2, Standing::Good)], false)), vec![1]);
+        assert_eq!(among(plan.next(now, &[(1, Standing::Barred), (2, Standing::Good)], ALONE)), vec![1]);
     }
 
     #[test]
     fn a_suspended_one_is_asked_when_nobody_else_is_left() {
         let (plan, now) = plan();
-        assert_eq!(among(plan.next(now, &[(1, Standing::LastResort), (2, Standing::Good)], false)), vec![1]);
-        assert_eq!(among(plan.next(now, &[(1, Standing::LastResort)], false)), vec![0]);
+        assert_eq!(among(plan.next(now, &[(1, Standing::LastResort), (2, Standing::Good)], ALONE)), vec![1]);
+        assert_eq!(among(plan.next(now, &[(1, Standing::LastResort)], ALONE)), vec![0]);
     }
 
     #[test]
     fn a_busy_one_is_asked_again_after_its_time() {
         let (mut plan, now) = plan();
         plan.set_back(&1, now, Setback::Busy(Duration::from_secs(1)));
-        assert_eq!(plan.next(now, &good(&[1]), false), Step::Wait(Duration::from_secs(1)));
-        assert_eq!(among(plan.next(now + Duration::from_secs(1), &good(&[1]), false)), vec![0]);
+        assert_eq!(plan.next(now, &good(&[1]), ALONE), Step::Wait(Duration::from_secs(1)));
+        assert_eq!(among(plan.next(now + Duration::from_secs(1), &good(&[1]), ALONE)), vec![0]);
     }
 
     #[test]
     fn busy_beyond_the_deadline_gives_up_at_once() {
         let (mut plan, now) = plan();
         plan.set_back(&1, now, Setback::Busy(DEADLINE * 2));
-        assert_eq!(plan.next(now, &good(&[1]), false), Step::GiveUp(GiveUp::NobodyLeft));
+        assert_eq!(plan.next(now, &good(&[1]), ALONE), Step::GiveUp(GiveUp::NobodyLeft));
+    }
+
+    fn started() -> (SegmentPlan<u8>, Instant) {
+        let (mut plan, now) = plan();
+        plan.started(&1, now + USUAL);
+        (plan, now)
+    }
+
+    #[test]
+    fn a_late_attempt_has_the_segment_sent_to_another_as_well() {
+        let (mut plan, now) = started();
+        assert_eq!(plan.next(now, &good(&[1, 2, 3]), HEDGING), Step::Await(Some(USUAL)));
+        let late = now + USUAL;
+        let Step::Hedge { among, budget } = plan.next(late, &good(&[1, 2, 3]), HEDGING) else {
+            panic!("no copy")
+        };
+        assert_eq!(among, [1, 2]);
+        assert!(late + budget <= plan.deadline());
+        plan.started(&2, late + USUAL);
+        assert!(plan.is_hedged());
+        assert_eq!(plan.next(late + USUAL, &good(&[1, 2, 3]), HEDGING), Step::Await(None), "one copy each");
+    }
+
+    #[test]
+    fn no_copy_is_sent_while_it_may_not_be() {
+        let (plan, now) = started();
+        assert_eq!(plan.next(now + USUAL, &good(&[1, 2]), ALONE), Step::Await(Some(SECOND_LOOK)));
+        assert!(matches!(plan.next(now + USUAL, &good(&[1, 2]), HEDGING), Step::Hedge { .. }));
+    }
+
+    #[test]
+    fn a_result_that_is_being_checked_is_not_late() {
+        let (mut plan, now) = started();
+        plan.arrived(&1);
+        assert_eq!(plan.next(now + USUAL, &good(&[1, 2]), HEDGING), Step::Await(None));
+    }
+
+    #[test]
+    fn a_copy_goes_to_nobody_suspended_tried_or_busy() {
+        let (mut plan, now) = plan();
+        plan.set_back(&4, now, Setback::Failed);
+        plan.set_back(&5, now, Setback::Busy(DEADLINE));
+        plan.started(&1, now + USUAL);
+        let mut candidates = good(&[1, 4, 5]);
+        candidates.extend([(2, Standing::LastResort), (3, Standing::Barred)]);
+        assert_eq!(plan.next(now + USUAL, &candidates, HEDGING), Step::Await(Some(SECOND_LOOK)));
+    }
+
+    #[test]
+    fn no_copy_is_sent_that_could_not_be_in_time() {
+        let (mut plan, now) = plan();
+        plan.started(&1, now + DEADLINE - USUAL / 2);
+        assert_eq!(plan.next(now + DEADLINE, &good(&[1, 2]), HEDGING), Step::Await(None));
+    }
+
+    #[test]
+    fn a_copy_goes_on_as_the_only_attempt_when_the_first_fails() {
+        let (mut plan, now) = started();
+        plan.started(&2, now + USUAL * 2);
+        plan.set_back(&1, now, Setback::Failed);
+        assert_eq!(plan.next(now + USUAL * 2, &good(&[1, 2, 3]), HEDGING), Step::Await(None));
+        plan.set_back(&2, now, Setback::Excluded);
+        assert_eq!(
+            among(plan.next(now + USUAL * 2, &good(&[1, 2, 3]), HEDGING)),
+            [2],
+            "as if none had been sent"
+        );
     }
 
     proptest! {
@@ -301,15 +473,17 @@ mod tests {
             for (kind, millis) in setbacks.iter().cycle() {
                 steps += 1;
                 prop_assert!(steps < 1_000, "the plan does not end");
-                match plan.next(now, &candidates, false) {
+                match plan.next(now, &candidates, ALONE) {
                     Step::GiveUp(_) => break,
                     Step::Wait(time) => {
                         prop_assert!(!time.is_zero() && now + time <= plan.deadline());
                         now += time;
                     }
+                    Step::Hedge { .. } | Step::Await(_) => prop_assert!(false, "nothing runs"),
                     Step::Attempt { among, budget } => {
                         prop_assert!(now + budget <= plan.deadline());
                         let key = candidates[among[0]].0;
+                        plan.started(&key, now + budget);
                         match kind {
                             0 => plan.set_back(&key, now, Setback::Busy(Duration::from_millis(*millis))),
                             1 => {
@@ -322,6 +496,42 @@ mod tests {
                                 plan.set_back(&key, now, Setback::Excluded);
                             }
                         }
+                    }
+                }
+            }
+            prop_assert!(plan.attempts() <= PlanLimits::default().max_attempts);
+        }
+
+        /// Attempts end when they like and copies are sent whenever they may be: there are never more than two, and of
+        /// different orchestrators.
+        #[test]
+        fn at_most_two_attempts_run(
+            ends in prop::collection::vec((any::<bool>(), 0u8..3, 1u64..2_000), 1..200),
+            peers in 1u8..6,
+        ) {
+            let (mut plan, mut now) = plan();
+            let candidates = good(&(0..peers).collect::<Vec<_>>());
+            let mut running: Vec<u8> = Vec::new();
+            for (hedges, kind, millis) in ends {
+                let outlook = Outlook { more: false, may_hedge: hedges };
+                match plan.next(now, &candidates, outlook) {
+                    Step::GiveUp(_) => {
+                        prop_assert!(running.is_empty());
+                        break;
+                    }
+                    Step::Wait(time) => now += time,
+                    Step::Attempt { among, budget } | Step::Hedge { among, budget } => {
+                        prop_assert!(now + budget <= plan.deadline());
+                        let key = candidates[among[0]].0;
+                        prop_assert!(!running.contains(&key) && running.len() < 2);
+                        running.push(key);
+                        plan.started(&key, now + Duration::from_millis(millis));
+                    }
+                    Step::Await(time) => {
+                        now += time.unwrap_or(Duration::from_millis(millis));
+                        let setback = [Setback::Failed, Setback::Excluded, Setback::Busy(USUAL)][usize::from(kind)];
+                        plan.began();
+                        plan.set_back(&running.remove(usize::from(kind) % running.len()), now, setback);
                     }
                 }
             }

@@ -79,7 +79,7 @@ fn secret(path: &Path) -> io::Result<Secret> {
 }
 
 /// Replaces a file by one that is whole, whenever the process ends.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("new");
     let mut file = File::create(&temporary)?;
     file.write_all(bytes)?;

@@ -118,6 +118,9 @@ impl Keeper {
     }
 }
 
-async fn off_thread(work: impl FnOnce() -> std::io::Result<()> + Send + 'static) -> std::io::Result<()> {
+/// Blocking work on files.
+pub(crate) async fn off_thread(
+    work: impl FnOnce() -> std::io::Result<()> + Send + 'static,
+) -> std::io::Result<()> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
 }

@@ -26,8 +26,9 @@ use crate::sessions::unix_ms;
 
 pub(crate) use epoch::{OpenEpoch, StreamSampling};
 use files::SamplingFiles;
-pub(crate) use keeper::Keeper;
+pub(crate) use files::replace;
 use keeper::RecordSender;
+pub(crate) use keeper::{Keeper, off_thread};
 
 /// The sampling of all streams.
 pub(crate) struct Sampling {
@@ -85,6 +86,11 @@ impl Sampling {
     /// Whether judgements wait for a core.
     pub(crate) fn has_waiting(&self) -> bool {
         self.waiting.load(Ordering::Acquire) > 0
+    }
+
+    /// Whether rates are lowered because verification cannot keep up.
+    pub(crate) fn is_strained(&self) -> bool {
+        lock(&self.governor).load().share_ppm() < PPM
     }
 
     /// The rates that the record of `who` asks for.

@@ -5,6 +5,7 @@
 mod clips;
 mod commitments;
 mod failover;
+mod hedging;
 mod payment;
 mod push;
 mod quality;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alloy_primitives::U256;
+use framemill_broadcaster::core::hedge::HedgePolicy;
 use framemill_broadcaster::core::scoreboard::Standing;
 use framemill_broadcaster::{AttemptOutcome, BroadcasterConfig, DeadlinePolicy, StreamConfig, StreamEvent};
 use framemill_media::MediaLimits;
@@ -32,6 +33,8 @@ fn config(peers: &[&Arc<Peer>], bundles: Option<&Path>) -> BroadcasterConfig {
         orchestrators: peers.iter().map(|peer| (peer.account, peer.service()).into()).collect(),
         commitments: true,
         bundles: bundles.map(Path::to_owned),
+        // What one that was outpaced has earned, only it knows.
+        hedging: HedgePolicy { share: 0.0, ..HedgePolicy::default() },
         ..BroadcasterConfig::default()
     }
 }

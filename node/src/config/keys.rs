@@ -223,6 +223,12 @@ pub const KEYS: &[Key] = &[
         "of a million results, how many have one rendition encoded again and compared; that changes who gets work, and nothing else",
     ),
     key(
+        "broadcaster.hedge_ppm",
+        Kind::Int(0, 1_000_000),
+        "50000",
+        "of a million segments of a stream, how many may be sent to a second orchestrator, and paid twice, when the first is later than usual",
+    ),
+    key(
         "broadcaster.bundles",
         Kind::Path,
         "",

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf};
 
 use alloy_primitives::{Address, U256};
-use framemill_broadcaster::{AttemptOutcome, SegmentReport};
+use framemill_broadcaster::{AttemptOutcome, HedgeWinner, SegmentReport};
 use serde::Serialize;
 
 use crate::amount;
@@ -83,6 +83,9 @@ impl Report {
         self.tickets.sent += u64::from(segment.tickets);
         let failed =
             segment.attempts.iter().filter(|attempt| !matches!(attempt.result, AttemptOutcome::Delivered));
+        // One that was outpaced is no attempt of the segment's report: the spare made good for it before it failed.
+        let rescued = segment.hedge == Some(HedgeWinner::Spare) && failed.clone().count() == 0;
+        self.failovers += u64::from(rescued);
         for attempt in failed {
             self.failovers += 1;
             if let AttemptOutcome::Rejected { reason } = &attempt.result {

@@ -12,6 +12,7 @@ mod lose_the_chain;
 mod pay_by_quality;
 mod refused_broadcasters;
 mod separate_processes;
+mod slow_orchestrator;
 mod two_of_each;
 mod unusable_input;
 mod workspace_shape;
