@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use alloy_primitives::U256;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use framemill_network::{
-    Ladder, NetworkError, PPM, ProtocolError, RenditionClaim, RenditionEnd, Retry, SegmentDownload,
-    SegmentEvent, SegmentExchange, SegmentHeader, SourceWriter, WireCode, WireError,
+    Ladder, MAX_AHEAD_BYTES, NetworkError, PPM, ProtocolError, RenditionClaim, RenditionEnd, Retry,
+    SegmentDownload, SegmentEvent, SegmentExchange, SegmentHeader, SourceWriter, WireCode, WireError,
 };
 use framemill_verification::evidence::Draw;
 use probabilistic_ticket::{LedgerError, Sender, SenderError, SenderSession, TicketBatch, Wei, WorkOutcome};
@@ -292,7 +292,10 @@ impl Attempt<'_> {
         loop {
             self.pay(&mut terms, trace).await?;
             let header = self.header(terms.unheard.as_ref().map(|tickets| &tickets.batch))?;
-            match self.shared.network.open_segment(self.session.peer(), header).await {
+            let ahead = self.ahead(&terms);
+            let opened = self.shared.network.open_segment_ahead(self.session.peer(), header, ahead).await;
+            terms.welcome = opened.is_ok();
+            match opened {
                 Ok(exchange) => {
                     terms.unheard = None;
                     return Ok(self.accepted(exchange, &mut terms));
@@ -326,6 +329,12 @@ impl Attempt<'_> {
                 None => Err(Failure::network(&error, false)),
             },
         }
+    }
+
+    /// What of the source goes out with the offer: nothing to who has not just taken one, as it may be refused.
+    fn ahead(&self, terms: &Terms) -> Bytes {
+        let most = if terms.welcome { MAX_AHEAD_BYTES } else { 0 };
+        self.segment.data.slice(..most.min(self.segment.data.len()))
     }
 
     fn accepted(&self, exchange: SegmentExchange, terms: &mut Terms) -> SegmentExchange {
@@ -438,7 +447,8 @@ impl Attempt<'_> {
         let arrived = self.arrived;
         let upload = async move {
             let mut upload = upload;
-            upload.send(data).await?;
+            let sent = usize::try_from(upload.sent()).map_or(data.len(), |sent| sent.min(data.len()));
+            upload.send(data.slice(sent..)).await?;
             upload.finish().await?;
             Ok::<_, NetworkError>(millis_since(arrived))
         };

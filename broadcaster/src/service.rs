@@ -148,6 +148,7 @@ impl BroadcasterBuilder {
             shared.directory.refresh(&chain).await;
             shared.tasks.spawn(keep_fresh(Arc::clone(&shared), chain, feed, changes));
         }
+        shared.directory.follow_on(&shared.network);
         shared.metrics.orchestrators.set(gauge(shared.directory.list().len()));
         Ok(Broadcaster { shared })
     }
@@ -167,6 +168,7 @@ async fn keep_fresh(shared: Arc<Shared>, chain: ChainClient, _feed: ChainFeed, m
         }
         begun = true;
         stale = !shared.directory.refresh(&chain).await;
+        shared.directory.follow_on(&shared.network);
         shared.metrics.orchestrators.set(gauge(shared.directory.list().len()));
     }
 }

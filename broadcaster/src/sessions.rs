@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use crate::core::freshness::Freshness;
 use crate::core::offers::UsualQuality;
+use crate::core::prospect::prospect;
 use crate::core::scoreboard::{Severity, Standing};
 use crate::directory::{Orchestrator, OrchestratorId};
 use crate::service::{Shared, lock};
@@ -62,12 +63,20 @@ pub(crate) struct Terms {
     pub(crate) bound: Wei,
     /// Tickets that were sent and not taken, as far as we know: they are credit only once they arrive.
     pub(crate) unheard: Option<Tickets>,
+    /// The last segment that was offered was taken: the next one's first bytes need not wait to be asked for.
+    pub(crate) welcome: bool,
     freshness: Freshness,
 }
 
 impl Terms {
     fn new(params: Option<TicketParams>) -> Self {
-        Self { params, bound: Wei::ZERO, unheard: None, freshness: Freshness::new(Instant::now()) }
+        Self {
+            params,
+            bound: Wei::ZERO,
+            unheard: None,
+            welcome: false,
+            freshness: Freshness::new(Instant::now()),
+        }
     }
 
     /// Takes newer parameters.
@@ -308,7 +317,8 @@ impl Sessions {
         true
     }
 
-    /// Whom to ask: without a session, not barred, good standing first, in random order, bounded.
+    /// Whom to ask: without a session, not barred, good standing first, then who announced what is wanted, in random order,
+    /// bounded.
     fn targets(&self, now: Instant) -> Vec<Orchestrator> {
         let live = lock(&self.live);
         let mut targets: Vec<(Standing, Orchestrator)> = self
@@ -321,7 +331,13 @@ impl Sessions {
             .filter(|(standing, _)| *standing != Standing::Barred)
             .collect();
         targets.shuffle(&mut rand::rng());
-        targets.sort_by_key(|(standing, _)| *standing != Standing::Good);
+        let network = &self.shared.network;
+        targets.sort_by_cached_key(|(standing, orchestrator)| {
+            (
+                *standing != Standing::Good,
+                prospect(network.announced(orchestrator.peer).as_ref(), &self.request),
+            )
+        });
         targets.truncate(self.shared.config.max_quotes);
         targets.into_iter().map(|(_, orchestrator)| orchestrator).collect()
     }

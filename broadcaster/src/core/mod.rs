@@ -9,5 +9,6 @@ pub mod governor;
 pub mod offers;
 pub mod plan;
 pub mod playlist;
+pub mod prospect;
 pub mod scoreboard;
 pub mod select;
