@@ -22,7 +22,7 @@ pub(crate) enum Closed {
     #[error("this address connects too often")]
     TooOften,
     #[error("too many addresses are connected")]
-    TooManyAddresses,
+    Crowded,
 }
 
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl Doors {
     pub(crate) fn enter(&mut self, address: IpAddr, now: Instant) -> Result<(), Closed> {
         self.make_room(now);
         if self.doors.len() >= MAX_ADDRESSES && !self.doors.contains_key(&address) {
-            return Err(Closed::TooManyAddresses);
+            return Err(Closed::Crowded);
         }
         let limits = &self.limits;
         let arrivals = || TokenBucket::new(limits.connections_per_second, limits.connection_burst, now);
