@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use alloy_primitives::U256;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use framemill_network::{
-    Ladder, NetworkError, PPM, ProtocolError, RenditionClaim, RenditionEnd, Retry, SegmentDownload,
-    SegmentEvent, SegmentExchange, SegmentHeader, SourceWriter, WireCode,
+    Ladder, MAX_AHEAD_BYTES, NetworkError, PPM, ProtocolError, RenditionClaim, RenditionEnd, Retry,
+    SegmentDownload, SegmentEvent, SegmentExchange, SegmentHeader, SourceWriter, WireCode,
 };
 use probabilistic_ticket::{Sender, SenderSession, TicketBatch, Wei, WorkOutcome};
 use tokio_util::sync::CancellationToken;
@@ -190,9 +190,12 @@ impl Attempt {
         loop {
             self.pay(&mut terms, trace).await?;
             let header = self.header(terms.unheard.as_ref().map(|tickets| &tickets.batch))?;
+            let ahead = self.ahead(&terms);
             // Tickets that may have arrived stay unheard: they are sent again, and taken once.
-            let offer = self.shared.network.open_segment(self.session.peer(), header);
-            match self.unless_outpaced(offer).await? {
+            let offer = self.shared.network.open_segment_ahead(self.session.peer(), header, ahead);
+            let opened = self.unless_outpaced(offer).await?;
+            terms.welcome = opened.is_ok();
+            match opened {
                 Ok(exchange) => {
                     terms.unheard = None;
                     return Ok(self.accepted(exchange, &mut terms));
@@ -227,6 +230,12 @@ impl Attempt {
                 None => Err(Failure::network(&error, false)),
             },
         }
+    }
+
+    /// What of the source goes out with the offer: nothing to who has not just taken one, as it may be refused.
+    fn ahead(&self, terms: &Terms) -> Bytes {
+        let most = if terms.welcome { MAX_AHEAD_BYTES } else { 0 };
+        self.segment.data.slice(..most.min(self.segment.data.len()))
     }
 
     fn accepted(&self, exchange: SegmentExchange, terms: &mut Terms) -> SegmentExchange {
@@ -339,7 +348,8 @@ impl Attempt {
         let arrived = self.arrived;
         let upload = async move {
             let mut upload = upload;
-            upload.send(data).await?;
+            let sent = usize::try_from(upload.sent()).map_or(data.len(), |sent| sent.min(data.len()));
+            upload.send(data.slice(sent..)).await?;
             upload.finish().await?;
             Ok::<_, NetworkError>(millis_since(arrived))
         };

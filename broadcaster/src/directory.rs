@@ -5,8 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use alloy_primitives::{Address, U256};
 use framemill_contracts::{ChainClient, OrchestratorRecord};
-use framemill_network::ServiceAddress;
-use framemill_network::{Multiaddr, PeerId};
+use framemill_network::{Author, Multiaddr, Network, PeerId, ServiceAddress};
 
 use crate::config::StaticOrchestrator;
 
@@ -72,6 +71,16 @@ impl Orchestrator {
         })
     }
 
+    /// As one whose announcements are listened to.
+    pub(crate) fn author(&self) -> Author {
+        Author {
+            peer: self.peer,
+            addresses: self.addresses.clone(),
+            account: self.account,
+            signing_key: self.signing_key,
+        }
+    }
+
     /// Whether a quote or receipt of `account` may be signed by `signer`.
     pub(crate) fn may_sign(&self, account: Address, signer: Address) -> bool {
         self.account.is_none_or(|expected| expected == account)
@@ -95,6 +104,14 @@ impl Directory {
     /// Everybody known now.
     pub(crate) fn list(&self) -> Arc<Vec<Orchestrator>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Has the network listen to everybody known now, and look for who has moved.
+    pub(crate) fn follow_on(&self, network: &Network) {
+        let authors = self.list().iter().map(Orchestrator::author).collect();
+        if let Err(error) = network.follow(authors) {
+            tracing::warn!(%error, "not every orchestrator can be followed");
+        }
     }
 
     /// Takes over what the registry says. An unreachable chain leaves the list as it is, and gives false.

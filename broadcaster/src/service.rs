@@ -153,6 +153,7 @@ impl BroadcasterBuilder {
             shared.directory.refresh(&chain).await;
             shared.tasks.spawn(keep_fresh(Arc::clone(&shared), chain, feed, changes));
         }
+        shared.directory.follow_on(&shared.network);
         shared.metrics.orchestrators.set(gauge(shared.directory.list().len()));
         Ok(Broadcaster { shared })
     }
@@ -172,6 +173,7 @@ async fn keep_fresh(shared: Arc<Shared>, chain: ChainClient, _feed: ChainFeed, m
         }
         begun = true;
         stale = !shared.directory.refresh(&chain).await;
+        shared.directory.follow_on(&shared.network);
         shared.metrics.orchestrators.set(gauge(shared.directory.list().len()));
     }
 }

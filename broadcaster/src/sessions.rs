@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use crate::core::freshness::Freshness;
 use crate::core::offers::UsualQuality;
 use crate::core::panel;
+use crate::core::prospect::{Prospect, prospect};
 use crate::core::scoreboard::{Severity, Standing};
 use crate::core::select::Merit;
 use crate::directory::{Orchestrator, OrchestratorId};
@@ -69,12 +70,20 @@ pub(crate) struct Terms {
     pub(crate) bound: Wei,
     /// Tickets that were sent and not taken, as far as we know: they are credit only once they arrive.
     pub(crate) unheard: Option<Tickets>,
+    /// The last segment that was offered was taken: the next one's first bytes need not wait to be asked for.
+    pub(crate) welcome: bool,
     freshness: Freshness,
 }
 
 impl Terms {
     fn new(params: Option<TicketParams>) -> Self {
-        Self { params, bound: Wei::ZERO, unheard: None, freshness: Freshness::new(Instant::now()) }
+        Self {
+            params,
+            bound: Wei::ZERO,
+            unheard: None,
+            welcome: false,
+            freshness: Freshness::new(Instant::now()),
+        }
     }
 
     /// Takes newer parameters.
@@ -356,17 +365,18 @@ impl Sessions {
         self.shared.directory.list().iter().any(open)
     }
 
-    /// Whom to ask: without a session, in good standing, drawn by their weight; suspended ones where places are left, barred
-    /// ones never. Each comes with the chance it had.
+    /// Whom to ask: without a session, in good standing, drawn by their weight; where places are left those whose announcement
+    /// does not fit, then suspended ones; barred ones never. Each comes with the chance it had.
     fn targets(&self, now: Instant) -> Vec<(Orchestrator, f64)> {
         let panel = self.shared.config.max_quotes;
         let list = self.shared.directory.list();
-        let mut ranks: [Vec<&Orchestrator>; 2] = Default::default();
+        let mut ranks: [Vec<&Orchestrator>; 3] = Default::default();
         let live = lock(&self.live);
         for orchestrator in list.iter().filter(|orchestrator| !live.contains_key(&orchestrator.id)) {
             match self.shared.standing(&orchestrator.id, now) {
+                Standing::Good if self.denies(orchestrator) => ranks[1].push(orchestrator),
                 Standing::Good => ranks[0].push(orchestrator),
-                Standing::LastResort => ranks[1].push(orchestrator),
+                Standing::LastResort => ranks[2].push(orchestrator),
                 Standing::Barred => {}
             }
         }
@@ -374,14 +384,23 @@ impl Sessions {
         drop(live);
         // Who is there may be full, or have failed on a segment that waits.
         let places = panel.saturating_sub(fit).max(self.shared.config.warm_sessions.min(panel));
-        let [good, mut suspended] = ranks;
+        let [good, mut unlikely, mut suspended] = ranks;
         let merits: Vec<Merit> = good.iter().map(|orchestrator| self.prospect(orchestrator)).collect();
         let policy = &self.shared.config.selection;
         let asked = panel::choose(policy, &merits, (places, panel), &mut rand::rng());
-        suspended.shuffle(&mut rand::rng());
-        suspended.truncate(places - asked.len());
+        for rest in [&mut unlikely, &mut suspended] {
+            rest.shuffle(&mut rand::rng());
+        }
+        let rest = unlikely.into_iter().chain(suspended).take(places - asked.len());
+        let rest: Vec<_> = rest.map(|orchestrator| (orchestrator.clone(), 1.0)).collect();
         let asked = asked.into_iter().map(|asked| (good[asked.index].clone(), asked.chance));
-        asked.chain(suspended.into_iter().map(|orchestrator| (orchestrator.clone(), 1.0))).collect()
+        asked.chain(rest).collect()
+    }
+
+    /// Whether it announced that it has no offer for this stream: too high a price, too little room, no commitments.
+    fn denies(&self, orchestrator: &Orchestrator) -> bool {
+        let announced = self.shared.network.announced(orchestrator.peer);
+        prospect(announced.as_ref(), &self.request) == Prospect::Unlikely
     }
 
     /// Asks the orchestrator of a session for a fresh quote, beside everything else: that shows that it is still there and

@@ -247,7 +247,10 @@ pub(crate) async fn serve(context: Context, admitted: Admitted) {
                 drop(queue.try_send(incoming));
             }
         }
-        Err(error) => writer.fail(error.to_wire(), context.answer_deadline()).await,
+        Err(error) => {
+            permit.blame(&error);
+            writer.fail(error.to_wire(), context.answer_deadline()).await;
+        }
     }
 }
 

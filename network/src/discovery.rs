@@ -124,6 +124,11 @@ impl fmt::Display for ServiceAddress {
     }
 }
 
+/// Whether an address leads through a relay.
+pub(crate) fn is_relayed(address: &Multiaddr) -> bool {
+    address.iter().any(|part| part == Protocol::P2pCircuit)
+}
+
 fn split_peer(mut address: Multiaddr) -> Option<(PeerId, Multiaddr)> {
     match address.pop() {
         Some(Protocol::P2p(peer)) => Some((peer, address)),

@@ -1,17 +1,20 @@
-//! What each peer may use of this node: streams at a time, new streams per second, and bans. Time is passed in.
+//! What each peer may use of this node: streams at a time, new streams per second, bytes per second. Time is passed in.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
 
+use crate::conduct::{Conduct, Offence};
 use crate::config::NetworkLimits;
 
 /// Peers whose budgets are held. Entries of idle peers with full budgets are dropped first, so only peers that used the
 /// node within the last seconds count, and the number of connections bounds those.
 const MAX_PEERS: usize = 8_192;
-/// Bans held; when full, the one that ends first gives way.
-const MAX_BANS: usize = 4_096;
+/// Bytes that go without waiting after a pause, in seconds at a peer's rate.
+const BYTE_BURST_SECONDS: u32 = 2;
+/// Longest pause in reading after one message: the peer's own deadlines go on.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Why a peer may not open another stream now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,76 +24,114 @@ pub(crate) enum Refusal {
     TooOften { wait: Duration },
 }
 
+/// Millionths of a token: what one thousandth of a token per second earns in a millisecond.
+const TOKEN: i64 = 1_000_000;
+
 /// A budget that refills over time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TokenBucket {
-    per_second: u32,
+    /// Thousandths of a token per second, never 0.
+    rate: u64,
     burst: u32,
-    /// Thousandths of a token.
-    level: u64,
+    /// In units of 1 / [`TOKEN`]; below zero what was spent ahead.
+    level: i64,
     filled_at: Instant,
 }
 
 impl TokenBucket {
     pub(crate) fn new(per_second: u32, burst: u32, now: Instant) -> Self {
-        Self { per_second: per_second.max(1), burst, level: u64::from(burst) * 1_000, filled_at: now }
+        Self { rate: u64::from(per_second.max(1)) * 1_000, burst, level: full(burst), filled_at: now }
+    }
+
+    pub(crate) fn per_ten_seconds(tokens: u32, burst: u32, now: Instant) -> Self {
+        Self { rate: u64::from(tokens.max(1)) * 100, burst, level: full(burst), filled_at: now }
     }
 
     /// Takes one token, or says how long to wait for it.
     pub(crate) fn take(&mut self, now: Instant) -> Result<(), Duration> {
         self.refill(now);
-        match self.level.checked_sub(1_000) {
-            Some(level) => {
-                self.level = level;
-                Ok(())
-            }
-            None => Err(Duration::from_millis((1_000 - self.level).div_ceil(u64::from(self.per_second)))),
+        if self.level < TOKEN {
+            return Err(self.until(TOKEN));
         }
+        self.level -= TOKEN;
+        Ok(())
+    }
+
+    /// Takes tokens for what has happened already, at most a burst ahead, and says how long to wait until they are earned.
+    pub(crate) fn spend(&mut self, tokens: u64, now: Instant) -> Duration {
+        self.refill(now);
+        let spent = i64::try_from(tokens).unwrap_or(i64::MAX).saturating_mul(TOKEN);
+        self.level = self.level.saturating_sub(spent).max(-full(self.burst));
+        self.until(0)
+    }
+
+    pub(crate) fn is_full_at(&mut self, now: Instant) -> bool {
+        self.refill(now);
+        self.level == full(self.burst)
+    }
+
+    fn until(&self, level: i64) -> Duration {
+        let missing = u64::try_from(level.saturating_sub(self.level)).unwrap_or(0);
+        Duration::from_millis(missing.div_ceil(self.rate))
     }
 
     fn refill(&mut self, now: Instant) {
         let millis =
-            u64::try_from(now.saturating_duration_since(self.filled_at).as_millis()).unwrap_or(u64::MAX);
-        let full = u64::from(self.burst) * 1_000;
-        self.level = self.level.saturating_add(millis.saturating_mul(self.per_second.into())).min(full);
+            i64::try_from(now.saturating_duration_since(self.filled_at).as_millis()).unwrap_or(i64::MAX);
+        let earned = millis.saturating_mul(i64::try_from(self.rate).unwrap_or(i64::MAX));
+        self.level = self.level.saturating_add(earned).min(full(self.burst));
         if millis > 0 {
             self.filled_at = now;
         }
     }
+}
 
-    fn is_full(&self) -> bool {
-        self.level == u64::from(self.burst) * 1_000
-    }
+fn full(burst: u32) -> i64 {
+    i64::from(burst) * TOKEN
 }
 
 #[derive(Debug)]
 struct Budget {
     open_streams: u32,
     requests: TokenBucket,
+    bytes: TokenBucket,
 }
 
-/// Budgets of all peers.
+impl Budget {
+    fn new(limits: &NetworkLimits, now: Instant) -> Self {
+        let bytes = limits.bytes_per_second;
+        Self {
+            open_streams: 0,
+            requests: TokenBucket::new(limits.requests_per_second, limits.request_burst, now),
+            bytes: TokenBucket::new(bytes, bytes.saturating_mul(BYTE_BURST_SECONDS), now),
+        }
+    }
+
+    fn is_full_at(&mut self, now: Instant) -> bool {
+        self.open_streams == 0 && self.requests.is_full_at(now) && self.bytes.is_full_at(now)
+    }
+}
+
+/// Budgets and conduct of all peers.
 #[derive(Debug)]
 pub(crate) struct PeerGate {
     limits: NetworkLimits,
     budgets: HashMap<PeerId, Budget>,
-    bans: HashMap<PeerId, Instant>,
+    conduct: Conduct,
 }
 
 impl PeerGate {
     pub(crate) fn new(limits: NetworkLimits) -> Self {
-        Self { limits, budgets: HashMap::new(), bans: HashMap::new() }
+        Self { limits, budgets: HashMap::new(), conduct: Conduct::default() }
     }
 
     /// Counts a new stream of a peer; every success is followed by one [`PeerGate::release`].
     pub(crate) fn admit(&mut self, peer: PeerId, now: Instant) -> Result<(), Refusal> {
-        if self.is_banned(&peer, now) {
+        if self.conduct.is_banned(&peer, now) {
             return Err(Refusal::Banned);
         }
         self.make_room(now);
-        let (rate, burst) = (self.limits.requests_per_second, self.limits.request_burst);
-        let fresh = || Budget { open_streams: 0, requests: TokenBucket::new(rate, burst, now) };
-        let budget = self.budgets.entry(peer).or_insert_with(fresh);
+        let budget = self.budgets.entry(peer).or_insert_with(|| Budget::new(&self.limits, now));
         if budget.open_streams >= self.limits.max_streams_per_peer {
             return Err(Refusal::TooManyStreams { bound: self.limits.max_streams_per_peer });
         }
@@ -106,26 +147,32 @@ impl PeerGate {
         }
     }
 
-    pub(crate) fn ban(&mut self, peer: PeerId, until: Instant) {
-        if self.bans.len() >= MAX_BANS {
-            let first = self.bans.iter().min_by_key(|(_, until)| **until).map(|(peer, _)| *peer);
-            first.and_then(|peer| self.bans.remove(&peer));
-        }
-        self.bans.insert(peer, until);
+    /// Counts bytes that a peer has sent, and says how long to read nothing more of it.
+    pub(crate) fn spend(&mut self, peer: &PeerId, bytes: u64, now: Instant) -> Duration {
+        let budget = self.budgets.get_mut(peer);
+        budget.map_or(Duration::ZERO, |budget| budget.bytes.spend(bytes, now).min(LONGEST_PAUSE))
+    }
+
+    /// Notes an offence; true when the peer is banned for it from now on.
+    pub(crate) fn offend(&mut self, peer: PeerId, offence: Offence, now: Instant) -> bool {
+        let Some(length) = self.conduct.offend(peer, offence, now) else { return false };
+        tracing::debug!(%peer, ?offence, ?length, "banned a peer for what it did");
+        true
+    }
+
+    pub(crate) fn ban(&mut self, peer: PeerId, time: Duration, now: Instant) {
+        self.conduct.ban(peer, now + time, now);
     }
 
     pub(crate) fn is_banned(&self, peer: &PeerId, now: Instant) -> bool {
-        self.bans.get(peer).is_some_and(|until| now < *until)
+        self.conduct.is_banned(peer, now)
     }
 
     fn make_room(&mut self, now: Instant) {
         if self.budgets.len() < MAX_PEERS {
             return;
         }
-        self.budgets.retain(|_, budget| {
-            budget.requests.refill(now);
-            budget.open_streams > 0 || !budget.requests.is_full()
-        });
+        self.budgets.retain(|_, budget| !budget.is_full_at(now));
         // Peers that connect, ask once and leave faster than budgets refill: the idle ones give way, their bursts begin anew.
         if self.budgets.len() >= MAX_PEERS {
             self.budgets.retain(|_, budget| budget.open_streams > 0);
@@ -181,21 +228,34 @@ mod tests {
     fn refuses_a_banned_peer_until_the_ban_ends() {
         let (now, peer) = (Instant::now(), PeerId::random());
         let mut gate = gate(10, 10, 10);
-        gate.ban(peer, now + Duration::from_secs(1));
+        gate.ban(peer, Duration::from_secs(1), now);
         assert_eq!(gate.admit(peer, now), Err(Refusal::Banned));
         assert_eq!(gate.admit(peer, now + Duration::from_secs(1)), Ok(()));
     }
 
     #[test]
-    fn holds_a_bounded_number_of_peers_and_bans() {
+    fn bytes_above_the_rate_make_the_reader_pause_as_long_as_they_are_worth() {
+        let (now, peer) = (Instant::now(), PeerId::random());
+        let limits = NetworkLimits { bytes_per_second: 1_000_000, ..NetworkLimits::default() };
+        let mut gate = PeerGate::new(limits);
+        gate.admit(peer, now).unwrap();
+        assert_eq!(gate.spend(&peer, 2_000_000, now), Duration::ZERO);
+        assert_eq!(gate.spend(&peer, 100_000, now), Duration::from_millis(100));
+        assert_eq!(gate.spend(&peer, 100_000, now), Duration::from_millis(200), "streams share one budget");
+        assert_eq!(gate.spend(&peer, 100_000, now + Duration::from_secs(1)), Duration::ZERO);
+        assert_eq!(gate.spend(&peer, u64::MAX, now), LONGEST_PAUSE);
+    }
+
+    #[test]
+    fn holds_a_bounded_number_of_peers() {
         let now = Instant::now();
         let mut gate = gate(10, 10, 10);
         for _ in 0..MAX_PEERS + 100 {
             let peer = PeerId::random();
             gate.admit(peer, now).unwrap();
+            gate.spend(&peer, 1_000, now);
             gate.release(&peer);
-            gate.ban(PeerId::random(), now);
         }
-        assert!(gate.budgets.len() <= MAX_PEERS && gate.bans.len() <= MAX_BANS);
+        assert!(gate.budgets.len() <= MAX_PEERS);
     }
 }

@@ -11,9 +11,12 @@
 //! Whatever a peer sends is bounded in size and time before it reaches a role, and every exchange ends with a typed error or a
 //! result. The node ends with [`Network::shutdown`]. Signatures are made and checked by the roles; this crate computes digests.
 
+pub mod announcement;
 mod blob;
+mod conduct;
 mod config;
 pub mod discovery;
+mod doors;
 mod error;
 mod gate;
 mod identity;
@@ -27,6 +30,7 @@ mod quality;
 pub mod quote;
 mod quote_service;
 pub mod receipt;
+mod records;
 pub mod segment;
 pub mod signing;
 mod transfer;
@@ -36,8 +40,9 @@ pub mod work;
 
 pub use libp2p::{Multiaddr, PeerId};
 
+pub use announcement::{Announcement, Author, Recover, SignedAnnouncement};
 pub use blob::{BlobRequest, BlobServer, IncomingBlob};
-pub use config::{NetworkConfig, NetworkLimits, NetworkTimeouts};
+pub use config::{DiscoveryConfig, NetworkConfig, NetworkLimits, NetworkTimeouts, RelayLimits};
 pub use discovery::{MAX_ADDRESSES, MAX_SERVICE_BYTES, ServiceAddress, ServiceAddressError};
 pub use error::{NetworkError, ProtocolError};
 pub use identity::{Identity, IdentityError, write_private_file};
@@ -56,7 +61,9 @@ pub use segment::{
     SegmentHeader, SegmentReply, SegmentResult, SegmentServer,
 };
 pub use signing::{SignatureBytes, SigningDomain};
-pub use transfer::{MAX_CHUNK_BYTES, RenditionChunk, RenditionEnd, SourceReader, SourceWriter};
+pub use transfer::{
+    MAX_AHEAD_BYTES, MAX_CHUNK_BYTES, RenditionChunk, RenditionEnd, SourceReader, SourceWriter,
+};
 pub use wire_error::{MAX_DETAILS_BYTES, MAX_MESSAGE_BYTES, Retry, WireCode, WireError};
 pub use work::{
     IncomingJob, JobDownload, JobEvent, JobExchange, JobHeader, JobReply, JobResult, TokenError,

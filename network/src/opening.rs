@@ -184,7 +184,10 @@ pub(crate) async fn serve(context: Context, admitted: Admitted) {
                 drop(queue.try_send(incoming));
             }
         }
-        Err(error) => answer.send(OpeningReply::Error(error.to_wire())),
+        Err(error) => {
+            answer.permit.blame(&error);
+            answer.send(OpeningReply::Error(error.to_wire()));
+        }
     }
 }
 

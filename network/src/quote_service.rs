@@ -35,7 +35,7 @@ pub struct IncomingQuote {
 pub(crate) struct Answer {
     context: Context,
     writer: MessageWriter,
-    permit: StreamPermit,
+    pub(crate) permit: StreamPermit,
 }
 
 impl QuoteServer {
@@ -125,7 +125,10 @@ pub(crate) async fn serve(context: Context, admitted: Admitted) {
                 drop(queue.try_send(incoming));
             }
         }
-        Err(error) => answer.send(QuoteReply::Error(error.to_wire())),
+        Err(error) => {
+            answer.permit.blame(&error);
+            answer.send(QuoteReply::Error(error.to_wire()));
+        }
     }
 }
 

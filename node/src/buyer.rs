@@ -10,7 +10,7 @@ use framemill_broadcaster::{
     StreamConfig, Verification, core::hedge::HedgePolicy, open_payer,
 };
 use framemill_contracts::ChainClient;
-use framemill_network::{Ladder, Network, PPM, PricePerPixel};
+use framemill_network::{Ladder, Network, PPM, PricePerPixel, SigningDomain};
 use framemill_verification::{Policy, policy::attention::AttentionConfig};
 use probabilistic_ticket::{EthKey, Sender, SenderCaps, Wei};
 use prometheus::Registry;
@@ -50,7 +50,8 @@ impl Buyer {
             None => None,
         };
         let chain = chain::connect(config, key.clone()).await?;
-        let network = runtime::network(config, &[]).await?;
+        let domain = chain.as_ref().map_or_else(SigningDomain::default, chain::signing_domain);
+        let network = runtime::market_network(config, &[], domain).await?;
         let store = Arc::new(ObjectStorage::folder(output)?);
         let mut builder = Broadcaster::builder()
             .config(settings(config)?)
@@ -140,7 +141,7 @@ fn settings(config: &Config) -> anyhow::Result<BroadcasterConfig> {
 }
 
 /// Reads `multiaddr/p2p/PEER`, or `0xACCOUNT@multiaddr/p2p/PEER`.
-fn peer(text: &str) -> anyhow::Result<StaticOrchestrator> {
+pub(crate) fn peer(text: &str) -> anyhow::Result<StaticOrchestrator> {
     let (account, address) = match text.split_once('@') {
         Some((account, address)) => {
             (Some(account.parse::<Address>().with_context(|| format!("network.peers: {text}"))?), address)

@@ -8,6 +8,7 @@ pub mod board;
 mod buyer;
 mod chain;
 pub mod cli;
+mod colleagues;
 mod commands;
 pub mod config;
 pub mod demo;

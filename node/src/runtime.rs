@@ -1,8 +1,15 @@
 //! What every role needs to run: its network node, its web server, and the signals that end it.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use framemill_network::{Identity, Multiaddr, Network, NetworkConfig, ServiceAddress};
+use alloy_primitives::{Address, B256};
+use anyhow::Context as _;
+use framemill_network::{
+    DiscoveryConfig, Identity, Multiaddr, Network, NetworkConfig, RelayLimits, ServiceAddress,
+    SignatureBytes, SigningDomain,
+};
+use probabilistic_ticket::{Signature, recover};
 use prometheus::Registry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -54,36 +61,90 @@ impl Runtime {
     }
 }
 
-/// Starts the network node of a role; its identity is kept in the data folder.
+/// Starts the network node of a role that is told whom to talk to; its identity is kept in the data folder.
 ///
 /// # Errors
 /// The identity cannot be read, or an address cannot be listened on.
 pub async fn network(config: &Config, listen: &[String]) -> anyhow::Result<Network> {
-    let path = config.data_dir().join("identity");
-    make_private_folder(&config.data_dir())?;
-    let listen = listen.iter().map(|text| multiaddr(text)).collect::<Result<Vec<_>, _>>()?;
-    let identity = Identity::load_or_create(&path)?;
-    Ok(Network::start(NetworkConfig { listen, ..NetworkConfig::new(identity) }).await?)
+    Ok(Network::start(told(config, listen)?).await?)
 }
 
-fn multiaddr(text: &str) -> anyhow::Result<Multiaddr> {
+/// As [`network`], for a role of the market: it finds others by what is signed for `domain`, and where it listens it is found,
+/// through its relays where need be.
+///
+/// # Errors
+/// As [`network`], and when an address in the configuration is none.
+pub async fn market_network(
+    config: &Config,
+    listen: &[String],
+    domain: SigningDomain,
+) -> anyhow::Result<Network> {
+    let settings = &config.network;
+    let mut node = told(config, listen)?;
+    if settings.discovery {
+        let bootstrap = services("network.bootstrap", &settings.bootstrap)?;
+        node.discovery = Some(DiscoveryConfig { bootstrap, domain, recover: signer_of });
+    }
+    if !listen.is_empty() {
+        node.external = multiaddrs("network.external", &settings.external)?;
+        node.relays = services("network.relays", &settings.relays)?;
+        node.relay_server = settings.relay_server.then(|| relay_limits(settings));
+    }
+    Ok(Network::start(node).await?)
+}
+
+fn told(config: &Config, listen: &[String]) -> anyhow::Result<NetworkConfig> {
+    let path = config.data_dir().join("identity");
+    make_private_folder(&config.data_dir())?;
+    let listen = multiaddrs("network.listen", listen)?;
+    let identity = Identity::load_or_create(&path)?;
+    Ok(NetworkConfig { listen, ..NetworkConfig::new(identity) })
+}
+
+fn relay_limits(settings: &crate::config::Network) -> RelayLimits {
+    RelayLimits {
+        max_circuits: settings.relay_circuits,
+        circuit_bytes: settings.relay_circuit_mib << 20,
+        circuit_duration: Duration::from_millis(settings.relay_circuit_ms),
+        ..RelayLimits::default()
+    }
+}
+
+fn signer_of(digest: B256, signature: &SignatureBytes) -> Option<Address> {
+    let signature = Signature::from_bytes(*signature).ok()?;
+    recover(digest, &signature).ok()
+}
+
+fn multiaddrs(key: &str, texts: &[String]) -> anyhow::Result<Vec<Multiaddr>> {
+    texts.iter().map(|text| multiaddr(key, text)).collect()
+}
+
+fn services(key: &str, texts: &[String]) -> anyhow::Result<Vec<ServiceAddress>> {
+    texts.iter().map(|text| text.parse().with_context(|| format!("{key}: {text}"))).collect()
+}
+
+fn multiaddr(key: &str, text: &str) -> anyhow::Result<Multiaddr> {
     text.parse().map_err(|error| {
-        anyhow::anyhow!("network.listen: {text}: {error}; write it like /ip4/0.0.0.0/udp/7936/quic-v1")
+        anyhow::anyhow!("{key}: {text}: {error}; write it like /ip4/0.0.0.0/udp/7936/quic-v1")
     })
 }
 
-/// The addresses under which others reach this node.
+/// The addresses under which others reach this node: as configured, through its relays, or those it listens on.
 ///
 /// # Errors
 /// An external address is none, or there is no address at all.
 pub fn service_address(config: &Config, network: &Network) -> anyhow::Result<ServiceAddress> {
-    if config.network.external.is_empty() {
+    let mut external = multiaddrs("network.external", &config.network.external)?;
+    for relay in services("network.relays", &config.network.relays)? {
+        let circuits =
+            relay.addresses().iter().map(|address| format!("{address}/p2p/{}/p2p-circuit", relay.peer()));
+        external.extend(multiaddrs("network.relays", &circuits.collect::<Vec<_>>())?);
+    }
+    if external.is_empty() {
         return network
             .service_address()
             .ok_or_else(|| anyhow::anyhow!("this node listens nowhere; set network.listen"));
     }
-    let external =
-        config.network.external.iter().map(|text| multiaddr(text)).collect::<Result<Vec<_>, _>>()?;
     Ok(ServiceAddress::new(network.peer_id(), external)?)
 }
 

@@ -20,6 +20,7 @@
 //! A source is read whole and looked at before it is dispatched: nothing is signed for media that
 //! contradicts its header.
 
+mod announce;
 mod chain;
 mod config;
 mod dispatch;

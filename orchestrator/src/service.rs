@@ -1,5 +1,6 @@
 //! Tasks, sockets and their end: what turns the pure cores into a running orchestrator.
 
+mod announce;
 mod openings;
 mod pool;
 mod quotes;
@@ -233,6 +234,7 @@ impl Tasks {
         tasks.until_stopped(shared, "workers", pool::serve(shared.clone(), work));
         tasks.until_stopped(shared, "redeemer", redeem(shared.clone()));
         tasks.until_stopped(shared, "sweeper", sweep(shared.clone()));
+        tasks.until_stopped(shared, "announcer", announce::run(shared.clone()));
         tasks
     }
 

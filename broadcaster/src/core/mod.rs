@@ -12,6 +12,7 @@ pub mod pace;
 pub mod panel;
 pub mod plan;
 pub mod playlist;
+pub mod prospect;
 pub mod record;
 pub mod scoreboard;
 pub mod select;

@@ -78,7 +78,8 @@ pub(crate) async fn accept_loop(context: Context, mut inbound: mpsc::Receiver<In
         let protocol = protocol.expect("only these protocols are offered to peers");
         match context.shared.admit(peer) {
             Ok(permit) => serve(&context, protocol, Admitted { peer, connection, stream, permit }),
-            Err(Refusal::Banned) => context.opener.disconnect(peer),
+            // Its connections are about to be closed.
+            Err(Refusal::Banned) => drop(stream),
             Err(refusal) => refuse(&context, &refusals, (stream, Remote { peer, protocol }), refusal),
         }
     }

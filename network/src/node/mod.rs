@@ -2,6 +2,10 @@
 
 mod accept;
 mod dial;
+mod discovery;
+mod guard;
+mod muxer;
+mod nat;
 mod opener;
 mod shared;
 mod streams;
@@ -15,12 +19,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use libp2p::{Multiaddr, PeerId};
-use tokio::sync::mpsc;
+use prost::Message as _;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::opener::Opener;
+use self::shared::unix_ms;
+use self::swarm::Driver;
+use crate::announcement::{Announcement, Author, MAX_ANNOUNCEMENT_BYTES, SignedAnnouncement};
 use crate::blob::{self, BlobRequest, BlobServer};
 use crate::config::NetworkConfig;
 use crate::discovery::ServiceAddress;
@@ -29,6 +37,7 @@ use crate::opening::{self, OpeningAnswer, OpeningRequest, OpeningServer};
 use crate::quote::{QuoteRequest, SignedQuote};
 use crate::quote_service::{self, QuoteServer};
 use crate::segment::{self, SegmentExchange, SegmentHeader, SegmentServer};
+use crate::wire::WireMessage as _;
 use crate::work::{self, WorkHello, WorkServer, WorkSession, WorkToken};
 
 pub(crate) const QUOTE_PROTOCOL: &str = "/framemill/quote/1";
@@ -68,14 +77,15 @@ impl Network {
     /// # Errors
     /// When an address cannot be listened on.
     pub async fn start(config: NetworkConfig) -> Result<Self, NetworkError> {
-        let shared = Arc::new(Shared::new(config.limits.clone()));
+        let shared = Arc::new(Shared::new(&config));
         let (inbound_sender, inbound) = mpsc::channel(INBOUND_QUEUE);
         let mut swarm = swarm::build(&config, &shared, inbound_sender)?;
         let listening = swarm::listen(&mut swarm, &config.listen).await?;
+        let driver = Driver::new(swarm, shared.clone(), &config);
         let (sender, commands) = mpsc::channel(COMMAND_QUEUE);
         let context = Context {
-            local: *swarm.local_peer_id(),
-            shared: shared.clone(),
+            local: config.identity.peer_id(),
+            shared,
             opener: Opener::new(sender),
             limits: Arc::new(config.limits),
             timeouts: Arc::new(config.timeouts),
@@ -83,7 +93,7 @@ impl Network {
             cancel: CancellationToken::new(),
         };
         // The swarm ends by itself: it says goodbye to its peers first.
-        context.tasks.spawn(swarm::drive(swarm, shared, commands, context.cancel.clone()));
+        context.tasks.spawn(driver.run(commands, context.cancel.clone()));
         context.spawn(accept::accept_loop(context.clone(), inbound));
         Ok(Self { inner: Arc::new(Inner { context, listening }) })
     }
@@ -126,10 +136,70 @@ impl Network {
         self.context().shared.round_trip(&peer)
     }
 
-    /// Closes every connection with a peer and refuses new ones for a time.
+    /// Where the connections with a peer lead, those through a relay with `/p2p-circuit` in them.
+    pub fn remote_addresses(&self, peer: PeerId) -> Vec<Multiaddr> {
+        self.context().shared.remote_addresses(&peer)
+    }
+
+    /// Where others reach this node: as configured, as others have tried it, and through its relays.
+    pub fn external_addresses(&self) -> Vec<Multiaddr> {
+        self.context().shared.external()
+    }
+
+    /// Closes every connection with a peer and refuses new ones for a time. What a peer does wrong on the wire is counted without
+    /// this, and bans it when it is too much.
     pub fn ban(&self, peer: PeerId, time: Duration) {
         self.context().shared.ban(peer, time);
-        self.context().opener.disconnect(peer);
+    }
+
+    /// True while a peer is banned, for whatever reason.
+    pub fn is_banned(&self, peer: PeerId) -> bool {
+        self.context().shared.is_banned(&peer)
+    }
+
+    /// Replaces the orchestrators that are listened to and looked for, and remembers where they are said to be. Of several for
+    /// one peer the first counts; at most [`MAX_AUTHORS`](crate::announcement::MAX_AUTHORS) are listened to. Without discovery ([`NetworkConfig::discovery`]) only the addresses count.
+    ///
+    /// # Errors
+    /// When the address book is full.
+    pub fn follow(&self, authors: Vec<Author>) -> Result<(), NetworkError> {
+        self.context().shared.follow(authors)
+    }
+
+    /// Tells everybody who follows this node. Say it again well before it expires, for those that come later.
+    ///
+    /// # Errors
+    /// When the announcement does not fit a message, or the node has been shut down.
+    pub async fn announce(&self, announcement: &SignedAnnouncement) -> Result<(), NetworkError> {
+        let bytes = announcement.to_proto().encode_to_vec();
+        if bytes.len() > MAX_ANNOUNCEMENT_BYTES {
+            let reason =
+                format!("it has {} bytes: at most {MAX_ANNOUNCEMENT_BYTES} are passed on", bytes.len());
+            return Err(NetworkError::Unsendable { what: "an announcement", reason });
+        }
+        self.context().opener.announce(bytes).await
+    }
+
+    /// What the followed orchestrators announced last, where it has not expired. A hint: money is gated on signed quotes.
+    pub fn announcements(&self) -> Vec<Announcement> {
+        let newest = self.context().shared.with_announcements(|store| store.newest(unix_ms()));
+        newest.unwrap_or_default()
+    }
+
+    /// What one of them announced last.
+    pub fn announced(&self, peer: PeerId) -> Option<Announcement> {
+        self.context().shared.announced(&peer)
+    }
+
+    /// Counts up with every announcement that is taken.
+    pub fn announcements_heard(&self) -> watch::Receiver<u64> {
+        self.context().shared.heard().subscribe()
+    }
+
+    /// Looks for a followed peer's current addresses, which are used from then on beside the known ones; true when there are new
+    /// ones. Done without being asked when a peer is not where it was said to be.
+    pub async fn locate(&self, peer: PeerId) -> bool {
+        self.context().opener.locate(peer).await
     }
 
     /// Asks an orchestrator for a quote and checks that the answer fits the request. The signature is for the role to check.
@@ -158,7 +228,22 @@ impl Network {
         peer: PeerId,
         header: SegmentHeader,
     ) -> Result<SegmentExchange, NetworkError> {
-        segment::open(self.context(), peer, header).await
+        segment::open(self.context(), peer, header, Bytes::new()).await
+    }
+
+    /// As [`Network::open_segment`], but the source's first bytes go out behind the header without waiting for the decision, so
+    /// that an upload to an orchestrator that has room costs no round trip. For one that took the last segment: a refusal wastes
+    /// them. At most [`MAX_AHEAD_BYTES`](crate::MAX_AHEAD_BYTES).
+    ///
+    /// # Errors
+    /// As [`Network::open_segment`], and when more bytes are to go ahead.
+    pub async fn open_segment_ahead(
+        &self,
+        peer: PeerId,
+        header: SegmentHeader,
+        ahead: Bytes,
+    ) -> Result<SegmentExchange, NetworkError> {
+        segment::open(self.context(), peer, header, ahead).await
     }
 
     /// Asks an orchestrator about a commitment that it signed. Whether the answer fits is for the role to check.

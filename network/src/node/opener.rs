@@ -22,8 +22,42 @@ impl Opener {
         Self { commands }
     }
 
-    /// A stream to a peer, on the given connection or on any, dialing where there is none.
+    /// A stream to a peer, on the given connection or on any, dialing where there is none. A peer that is not where it was said to
+    /// be is looked for, once.
     pub(crate) async fn open(
+        &self,
+        peer: PeerId,
+        connection: Option<ConnectionId>,
+        protocol: &'static str,
+        within: Duration,
+    ) -> Result<(ConnectionId, Stream), NetworkError> {
+        let late = |_| NetworkError::Timeout { what: "connecting to a peer", after: within };
+        timeout(within, self.open_or_find(peer, connection, protocol, within)).await.map_err(late)?
+    }
+
+    async fn open_or_find(
+        &self,
+        peer: PeerId,
+        connection: Option<ConnectionId>,
+        protocol: &'static str,
+        within: Duration,
+    ) -> Result<(ConnectionId, Stream), NetworkError> {
+        let opened = self.open_once(peer, connection, protocol, within).await;
+        let lost = matches!(opened, Err(NetworkError::NoAddress { .. } | NetworkError::Unreachable { .. }));
+        if lost && connection.is_none() && self.locate(peer).await {
+            return self.open_once(peer, connection, protocol, within).await;
+        }
+        opened
+    }
+
+    /// Looks for a peer's addresses; true when its book has others than before.
+    pub(crate) async fn locate(&self, peer: PeerId) -> bool {
+        let (reply, answer) = oneshot::channel();
+        let asked = self.commands.send(Command::Locate { peer, reply }).await.is_ok();
+        asked && answer.await.unwrap_or(false)
+    }
+
+    async fn open_once(
         &self,
         peer: PeerId,
         connection: Option<ConnectionId>,
@@ -32,20 +66,16 @@ impl Opener {
     ) -> Result<(ConnectionId, Stream), NetworkError> {
         let (reply, answer) = oneshot::channel();
         let request = OpenStream { protocol: StreamProtocol::new(protocol), timeout: within, reply };
-        let opened = async {
-            let command = Command::Open { peer, connection, request };
-            self.commands.send(command).await.map_err(|_| NetworkError::ShutDown)?;
-            let gone = |_| NetworkError::Unreachable { peer, reason: "the connection ended".into() };
-            answer.await.map_err(gone)?.map_err(|error| explain(peer, protocol, within, error))
-        };
-        let late = |_| NetworkError::Timeout { what: "connecting to a peer", after: within };
-        timeout(within, opened).await.map_err(late)?
+        let command = Command::Open { peer, connection, request };
+        self.commands.send(command).await.map_err(|_| NetworkError::ShutDown)?;
+        let gone = |_| NetworkError::Unreachable { peer, reason: "the connection ended".into() };
+        answer.await.map_err(gone)?.map_err(|error| explain(peer, protocol, within, error))
     }
 
-    /// Closes every connection with a peer, soon.
-    pub(crate) fn disconnect(&self, peer: PeerId) {
-        // When the queue is full the ban still refuses the peer's streams.
-        let _ = self.commands.try_send(Command::Disconnect { peer });
+    /// Tells everybody, soon; what cannot be told now is told when there is somebody to tell.
+    pub(crate) async fn announce(&self, announcement: Vec<u8>) -> Result<(), NetworkError> {
+        let command = Command::Announce { announcement };
+        self.commands.send(command).await.map_err(|_| NetworkError::ShutDown)
     }
 }
 

@@ -20,8 +20,9 @@ use libp2p::swarm::handler::{
     ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound, SubstreamProtocol,
 };
 use libp2p::swarm::{
-    ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm, NetworkBehaviour,
-    NotifyHandler, StreamUpgradeError, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+    ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, DialError, FromSwarm,
+    NetworkBehaviour, NotifyHandler, StreamUpgradeError, THandler, THandlerInEvent, THandlerOutEvent,
+    ToSwarm,
 };
 use libp2p::{PeerId, Stream, StreamProtocol};
 use tokio::sync::{mpsc, oneshot};
@@ -66,17 +67,31 @@ impl OpenStream {
     }
 }
 
-/// The peer was banned by [`crate::Network::ban`].
-#[derive(Debug, thiserror::Error)]
-#[error("this peer is banned for a while")]
-struct Banned;
+/// An open connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Connection {
+    id: ConnectionId,
+    relayed: bool,
+}
+
+/// The newest direct connection, or the newest through a relay.
+fn preferred(open: &[Connection]) -> Option<ConnectionId> {
+    let direct = open.iter().rev().find(|open| !open.relayed);
+    direct.or(open.last()).map(|open| open.id)
+}
+
+/// Requests for a peer that is being dialed.
+struct Waiting {
+    dial: ConnectionId,
+    requests: Vec<OpenStream>,
+}
 
 /// The behaviour.
 pub(crate) struct Behaviour {
     shared: Arc<Shared>,
     inbound: mpsc::Sender<InboundStream>,
-    connections: HashMap<PeerId, Vec<ConnectionId>>,
-    waiting: HashMap<PeerId, Vec<OpenStream>>,
+    connections: HashMap<PeerId, Vec<Connection>>,
+    waiting: HashMap<PeerId, Waiting>,
     actions: VecDeque<ToSwarm<Infallible, OpenStream>>,
     waker: Option<Waker>,
 }
@@ -97,10 +112,10 @@ impl Behaviour {
     pub(crate) fn open(&mut self, peer: PeerId, connection: Option<ConnectionId>, request: OpenStream) {
         let open = self.connections.get(&peer).map_or(&[][..], Vec::as_slice);
         match connection {
-            Some(wanted) if open.contains(&wanted) => self.notify(peer, wanted, request),
+            Some(wanted) if open.iter().any(|open| open.id == wanted) => self.notify(peer, wanted, request),
             Some(_) => request.fail(OpenError::Unreachable("the connection has ended".into())),
-            None => match open.last() {
-                Some(&connection) => self.notify(peer, connection, request),
+            None => match preferred(open) {
+                Some(connection) => self.notify(peer, connection, request),
                 None => self.dial(peer, request),
             },
         }
@@ -108,20 +123,21 @@ impl Behaviour {
     }
 
     fn dial(&mut self, peer: PeerId, request: OpenStream) {
-        let waiting = self.waiting.entry(peer).or_default();
-        if waiting.len() >= MAX_WAITING {
-            return request.fail(OpenError::TooMany);
-        }
-        waiting.push(request);
-        if waiting.len() > 1 {
+        if let Some(waiting) = self.waiting.get_mut(&peer) {
+            match waiting.requests.len() < MAX_WAITING {
+                true => waiting.requests.push(request),
+                false => request.fail(OpenError::TooMany),
+            }
             return;
         }
         let addresses = self.shared.addresses(&peer);
         if addresses.is_empty() {
-            return self.fail_waiting(&peer, &OpenError::NoAddress);
+            return request.fail(OpenError::NoAddress);
         }
         let opts =
             DialOpts::peer_id(peer).addresses(addresses).condition(PeerCondition::Disconnected).build();
+        let dial = opts.connection_id();
+        self.waiting.insert(peer, Waiting { dial, requests: vec![request] });
         self.actions.push_back(ToSwarm::Dial { opts });
     }
 
@@ -130,16 +146,19 @@ impl Behaviour {
         self.actions.push_back(ToSwarm::NotifyHandler { peer_id, handler, event });
     }
 
-    fn fail_waiting(&mut self, peer: &PeerId, error: &OpenError) {
-        for request in self.waiting.remove(peer).into_iter().flatten() {
+    /// Others dial too, with addresses of their own: only the end of our dial is the end for who waits for it.
+    fn on_dial_failure(&mut self, peer: &PeerId, dial: ConnectionId, error: &DialError) {
+        if self.waiting.get(peer).is_none_or(|waiting| waiting.dial != dial) {
+            return;
+        }
+        let Some(waiting) = self.waiting.remove(peer) else { return };
+        let error = OpenError::Unreachable(dial::reason(error));
+        for request in waiting.requests {
             request.fail(error.clone());
         }
     }
 
     fn handler(&self, peer: PeerId, connection: ConnectionId) -> Result<Handler, ConnectionDenied> {
-        if self.shared.is_banned(&peer) {
-            return Err(ConnectionDenied::new(Banned));
-        }
         Ok(Handler {
             peer,
             connection,
@@ -149,16 +168,17 @@ impl Behaviour {
         })
     }
 
-    fn on_established(&mut self, peer: PeerId, connection: ConnectionId) {
-        self.connections.entry(peer).or_default().push(connection);
-        for request in self.waiting.remove(&peer).into_iter().flatten() {
-            self.notify(peer, connection, request);
+    fn on_established(&mut self, peer: PeerId, id: ConnectionId, relayed: bool) {
+        self.connections.entry(peer).or_default().push(Connection { id, relayed });
+        let waiting = self.waiting.remove(&peer).map(|waiting| waiting.requests);
+        for request in waiting.into_iter().flatten() {
+            self.notify(peer, id, request);
         }
     }
 
     fn on_closed(&mut self, peer: PeerId, connection: ConnectionId) {
         if let Some(connections) = self.connections.get_mut(&peer) {
-            connections.retain(|open| *open != connection);
+            connections.retain(|open| open.id != connection);
             if connections.is_empty() {
                 self.connections.remove(&peer);
             }
@@ -193,14 +213,17 @@ impl NetworkBehaviour for Behaviour {
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
-            FromSwarm::ConnectionEstablished(ConnectionEstablished { peer_id, connection_id, .. }) => {
-                self.on_established(peer_id, connection_id);
-            }
+            FromSwarm::ConnectionEstablished(ConnectionEstablished {
+                peer_id,
+                connection_id,
+                endpoint,
+                ..
+            }) => self.on_established(peer_id, connection_id, endpoint.is_relayed()),
             FromSwarm::ConnectionClosed(ConnectionClosed { peer_id, connection_id, .. }) => {
                 self.on_closed(peer_id, connection_id);
             }
-            FromSwarm::DialFailure(DialFailure { peer_id: Some(peer), error, .. }) => {
-                self.fail_waiting(&peer, &OpenError::Unreachable(dial::reason(error)));
+            FromSwarm::DialFailure(DialFailure { peer_id: Some(peer), error, connection_id }) => {
+                self.on_dial_failure(&peer, connection_id, error);
             }
             _ => {}
         }

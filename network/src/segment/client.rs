@@ -9,10 +9,10 @@ use crate::error::NetworkError;
 use crate::node::{Context, SEGMENT_PROTOCOL};
 use crate::receipt::{RenditionClaim, SignedReceipt};
 use crate::transfer::{
-    Collected, LastFrame, Pace, Plan, RenditionChunk, RenditionEnd, ReplyReader, SourceWriter, collect,
-    unexpected,
+    Collected, LastFrame, MAX_AHEAD_BYTES, Pace, Plan, RenditionChunk, RenditionEnd, ReplyReader,
+    SourceWriter, collect, unexpected,
 };
-use crate::wire::{MAX_SMALL_MESSAGE, Remote, ReplyFrame, Wait, open_with, split};
+use crate::wire::{MAX_SMALL_MESSAGE, MessageReader, Remote, ReplyFrame, Wait, open_with, split};
 
 /// A segment that an orchestrator accepted. The two halves are independent: renditions may arrive during the upload.
 #[derive(Debug)]
@@ -68,8 +68,8 @@ impl SegmentResult {
 }
 
 impl SegmentExchange {
-    /// Uploads the source and collects every rendition. Ends at the exchange's deadline at the latest; dropping the future ends
-    /// the exchange.
+    /// Uploads the source, or what is left of it after the bytes that went ahead, and collects every rendition. Ends at the
+    /// exchange's deadline at the latest; dropping the future ends the exchange.
     ///
     /// # Errors
     /// The orchestrator's error where it gave one, even when the upload failed because of it.
@@ -101,13 +101,14 @@ impl SegmentDownload {
     }
 }
 
-/// Offers a segment and waits for the decision.
+/// Offers a segment and waits for the decision. The source's first bytes, where some are given, go out behind the header.
 pub(crate) async fn open(
     context: &Context,
     peer: PeerId,
     header: SegmentHeader,
+    ahead: Bytes,
 ) -> Result<SegmentExchange, NetworkError> {
-    check(&header)?;
+    check(&header, &ahead)?;
     let pace = Pace::new(&context.limits, &context.timeouts, header.deadline);
     let within = context.timeouts.dial.min(header.deadline);
     let (_, stream) = context.opener.open(peer, None, SEGMENT_PROTOCOL, within).await?;
@@ -117,23 +118,57 @@ pub(crate) async fn open(
     let left = pace.deadline.saturating_duration_since(Instant::now());
     let header = SegmentHeader { deadline: left, ..header };
     open_with((&mut reader, &mut writer), &header, pace.deadline).await?;
-    let wait = Wait { what: "the decision on a segment", first: pace.deadline, message: pace.message };
-    let accept = match reader.expect(MAX_SMALL_MESSAGE, wait).await? {
-        ReplyFrame::Accept(accept) => accept,
-        ReplyFrame::Error(error) => return Err(error.into()),
-        other => return Err(unexpected(&other, "an acceptance").into()),
-    };
-    let upload = SourceWriter::new(writer, header.source_len, pace);
+    let mut upload = SourceWriter::new(writer, header.source_len, pace);
+    let accept = decide(&mut reader, &mut upload, ahead, pace).await?;
     let reader = ReplyReader::new(reader, Plan::from(&header), pace, LastFrame::Receipt);
     Ok(SegmentExchange { accept, upload, download: SegmentDownload { reader } })
 }
 
-fn check(header: &SegmentHeader) -> Result<(), NetworkError> {
+/// Sends what goes ahead while the decision is waited for; a refusal ends both at once.
+async fn decide(
+    reader: &mut MessageReader,
+    upload: &mut SourceWriter,
+    ahead: Bytes,
+    pace: Pace,
+) -> Result<SegmentAccept, NetworkError> {
+    let wait = Wait { what: "the decision on a segment", first: pace.deadline, message: pace.message };
+    let decision = async {
+        match reader.expect(MAX_SMALL_MESSAGE, wait).await? {
+            ReplyFrame::Accept(accept) => Ok(accept),
+            ReplyFrame::Error(error) => Err(NetworkError::from(error)),
+            other => Err(unexpected(&other, "an acceptance").into()),
+        }
+    };
+    let sending = upload.send(ahead);
+    tokio::pin!(decision, sending);
+    tokio::select! {
+        biased;
+        decided = &mut decision => {
+            let accept = decided?;
+            sending.await?;
+            Ok(accept)
+        }
+        // A peer that refuses ends the upload, too: its reason says more.
+        sent = &mut sending => {
+            let accept = decision.await?;
+            sent?;
+            Ok(accept)
+        }
+    }
+}
+
+fn check(header: &SegmentHeader, ahead: &Bytes) -> Result<(), NetworkError> {
     let unsendable = |reason: String| NetworkError::Unsendable { what: "a segment", reason };
     header.ladder.ensure_concrete().map_err(|error| unsendable(error.to_string()))?;
     if header.payment.len() > MAX_PAYMENT_BYTES {
         let bytes = header.payment.len();
         return Err(unsendable(format!("its payment has {bytes} bytes: at most {MAX_PAYMENT_BYTES} fit")));
+    }
+    if ahead.len() > MAX_AHEAD_BYTES {
+        let bytes = ahead.len();
+        return Err(unsendable(format!(
+            "{bytes} bytes go ahead of its decision: at most {MAX_AHEAD_BYTES} may"
+        )));
     }
     if header.source_len == 0 || header.frames == 0 || header.duration_90k == 0 {
         return Err(unsendable("it is empty: no bytes, no frames or no duration".into()));

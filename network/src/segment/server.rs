@@ -159,7 +159,10 @@ pub(crate) async fn serve(context: Context, admitted: Admitted) {
     let header: SegmentHeader =
         match reader.expect(MAX_OPEN_MESSAGE, context.opening("a segment header")).await {
             Ok(header) => header,
-            Err(error) => return writer.fail(error.to_wire(), context.answer_deadline()).await,
+            Err(error) => {
+                permit.blame(&error);
+                return writer.fail(error.to_wire(), context.answer_deadline()).await;
+            }
         };
     let queue = context.shared.services().segments.clone();
     let announced = (header.source_len, header.source_sha256);

@@ -7,6 +7,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{Pace, Plan, RenditionEnd, RenditionTracker, SourceWriter, upload};
 use crate::error::{NetworkError, ProtocolError};
+use crate::receipt::SignedReceipt;
 use crate::wire::{MAX_CHUNK_MESSAGE, MessageReader, ReplyFrame, Wait};
 
 /// How long to wait for the peer's reason after an upload failed.
@@ -55,6 +56,12 @@ impl ReplyReader {
     }
 
     fn check(&mut self, frame: ReplyFrame) -> Result<ReplyFrame, NetworkError> {
+        let frame = match frame {
+            ReplyFrame::BriefReceipt { round, signature } => {
+                ReplyFrame::Receipt(SignedReceipt { receipt: self.tracker.make_receipt(round)?, signature })
+            }
+            other => other,
+        };
         match &frame {
             ReplyFrame::Chunk(chunk) => self.tracker.chunk(chunk.index, &chunk.data)?,
             ReplyFrame::Restart { index } => self.tracker.restart(*index)?,

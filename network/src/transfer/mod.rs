@@ -12,7 +12,7 @@ pub(crate) use offer::Offer;
 pub(crate) use rate::RateGuard;
 pub(crate) use reply::ReplyWriter;
 pub(crate) use source::upload;
-pub use source::{SourceReader, SourceWriter};
+pub use source::{MAX_AHEAD_BYTES, SourceReader, SourceWriter};
 pub(crate) use tracker::{Plan, RenditionTracker};
 
 use std::time::Duration;
@@ -24,8 +24,11 @@ use tokio::time::Instant;
 use crate::config::{NetworkLimits, NetworkTimeouts};
 use crate::receipt::RenditionClaim;
 
-/// Most media bytes in one message; larger buffers are split.
+/// Most media bytes in one message; longer ones are refused.
 pub const MAX_CHUNK_BYTES: usize = 64 * 1024;
+/// Media bytes in the messages that are sent; larger buffers are split. With its fields and a frame's header a message of so
+/// many just fits one packet of the encryption (64,511 bytes), and not two.
+pub(crate) const CHUNK_BYTES: usize = 63 * 1024 - 64;
 
 /// Some bytes of a rendition, following those of the chunk before with the same index.
 #[derive(Debug, Clone, PartialEq, Eq)]

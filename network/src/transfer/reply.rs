@@ -4,7 +4,7 @@ use alloy_primitives::B256;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::{MAX_CHUNK_BYTES, Pace, Plan, RenditionChunk, RenditionEnd, RenditionTracker};
+use super::{CHUNK_BYTES, Pace, Plan, RenditionChunk, RenditionEnd, RenditionTracker};
 use crate::error::{NetworkError, ProtocolError};
 use crate::node::StreamPermit;
 use crate::receipt::SignedReceipt;
@@ -28,7 +28,7 @@ impl ReplyWriter {
     pub(crate) async fn chunk(&mut self, index: u32, mut data: Bytes) -> Result<(), NetworkError> {
         self.tracker.chunk(index, &data).map_err(unsendable)?;
         while !data.is_empty() {
-            let data = data.split_to(data.len().min(MAX_CHUNK_BYTES));
+            let data = data.split_to(data.len().min(CHUNK_BYTES));
             self.send(&ReplyFrame::Chunk(RenditionChunk { index, data })).await?;
         }
         Ok(())
@@ -55,7 +55,9 @@ impl ReplyWriter {
 
     pub(crate) async fn finish_segment(mut self, receipt: SignedReceipt) -> Result<(), NetworkError> {
         self.tracker.check_receipt(&receipt.receipt).map_err(unsendable)?;
-        self.send(&ReplyFrame::Receipt(receipt)).await?;
+        // All else the client knows: it is about exactly what was asked for and sent.
+        let SignedReceipt { receipt, signature } = receipt;
+        self.send(&ReplyFrame::BriefReceipt { round: receipt.round, signature }).await?;
         self.writer.close(self.pace.deadline).await
     }
 

@@ -3,10 +3,10 @@
 use alloy_primitives::B256;
 use bytes::{Bytes, BytesMut};
 use sha2::{Digest, Sha256};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::rate::RateGuard;
-use super::{MAX_CHUNK_BYTES, Pace};
+use super::{CHUNK_BYTES, Pace};
 use crate::error::{NetworkError, ProtocolError};
 use crate::node::StreamPermit;
 use crate::wire::{MAX_CHUNK_MESSAGE, MessageReader, MessageWriter, SourceChunk, Wait};
@@ -23,9 +23,18 @@ pub struct SourceWriter {
     pace: Pace,
 }
 
+/// Most bytes of a source that go out before the peer has decided: with the largest header they fit the window that a stream has
+/// from its start, so that they never wait for it, and are all that a refusal can waste.
+pub const MAX_AHEAD_BYTES: usize = 2 * CHUNK_BYTES;
+
 impl SourceWriter {
     pub(crate) fn new(writer: MessageWriter, announced: u64, pace: Pace) -> Self {
         Self { writer, announced, missing: announced, pace }
+    }
+
+    /// Bytes sent so far, those that went ahead of the decision included: the next ones follow them.
+    pub fn sent(&self) -> u64 {
+        self.announced - self.missing
     }
 
     /// Sends the next bytes. Waits while the peer is slow. Not cancel safe: a dropped call ends the exchange.
@@ -38,7 +47,7 @@ impl SourceWriter {
         self.missing =
             left.ok_or_else(|| unsendable(format!("it has more than the {announced} bytes announced")))?;
         while !data.is_empty() {
-            let chunk = SourceChunk(data.split_to(data.len().min(MAX_CHUNK_BYTES)));
+            let chunk = SourceChunk(data.split_to(data.len().min(CHUNK_BYTES)));
             self.writer.write(&chunk, self.pace.deadline).await?;
         }
         Ok(())
@@ -57,9 +66,10 @@ impl SourceWriter {
     }
 }
 
-/// Sends a whole source.
+/// Sends what has not been sent of a whole source.
 pub(crate) async fn upload(mut writer: SourceWriter, source: Bytes) -> Result<(), NetworkError> {
-    writer.send(source).await?;
+    let sent = usize::try_from(writer.sent()).map_or(source.len(), |sent| sent.min(source.len()));
+    writer.send(source.slice(sent..)).await?;
     writer.finish().await
 }
 
@@ -78,7 +88,9 @@ pub struct SourceReader {
     rate: RateGuard,
     pace: Pace,
     complete: bool,
-    _permit: StreamPermit,
+    /// Until when nothing is read, so that the peer keeps to its rate.
+    paused_until: Instant,
+    permit: StreamPermit,
 }
 
 impl SourceReader {
@@ -97,7 +109,8 @@ impl SourceReader {
             rate: RateGuard::new(pace.min_rate, pace.grace),
             pace,
             complete: false,
-            _permit: permit,
+            paused_until: Instant::now(),
+            permit,
         }
     }
 
@@ -109,6 +122,15 @@ impl SourceReader {
         if self.complete {
             return Ok(None);
         }
+        sleep_until(self.paused_until.min(self.pace.deadline)).await;
+        let read = self.read().await;
+        if let Err(error) = &read {
+            self.permit.blame(error);
+        }
+        read
+    }
+
+    async fn read(&mut self) -> Result<Option<Bytes>, NetworkError> {
         let started = Instant::now();
         let wait = Wait {
             what: "the source",
@@ -122,6 +144,7 @@ impl SourceReader {
             return Err(ProtocolError::SourceTooLong { announced: self.announced }.into());
         }
         self.rate.record(data.len(), started.elapsed())?;
+        self.paused_until = Instant::now() + self.permit.spend(data.len());
         self.hasher.update(&data);
         Ok(Some(data))
     }

@@ -168,21 +168,35 @@ impl RenditionTracker {
         Ok(ends)
     }
 
-    /// Whether a receipt is about exactly what was asked for and delivered.
-    pub(crate) fn check_receipt(&self, receipt: &TranscodeReceipt) -> Result<(), ProtocolError> {
+    /// The receipt about exactly what was asked for and delivered.
+    pub(crate) fn make_receipt(&self, round: u32) -> Result<TranscodeReceipt, ProtocolError> {
         let claims: Vec<_> = self.ends()?.iter().map(RenditionEnd::claim).collect();
         let pixels = claims.iter().try_fold(0_u64, |sum, claim| sum.checked_add(claim.pixels));
-        let field = if receipt.session != self.plan.session {
+        Ok(TranscodeReceipt {
+            session: self.plan.session,
+            sequence: self.plan.sequence,
+            source_hash: self.plan.source_sha256,
+            ladder_hash: self.plan.ladder.hash(),
+            renditions_root: renditions_root(&claims),
+            pixels: pixels.ok_or(ProtocolError::ReceiptMismatch { field: "number of pixels" })?,
+            round,
+        })
+    }
+
+    /// Whether a receipt is about exactly what was asked for and delivered.
+    pub(crate) fn check_receipt(&self, receipt: &TranscodeReceipt) -> Result<(), ProtocolError> {
+        let right = self.make_receipt(receipt.round)?;
+        let field = if receipt.session != right.session {
             "session"
-        } else if receipt.sequence != self.plan.sequence {
+        } else if receipt.sequence != right.sequence {
             "sequence"
-        } else if receipt.source_hash != self.plan.source_sha256 {
+        } else if receipt.source_hash != right.source_hash {
             "source hash"
-        } else if receipt.ladder_hash != self.plan.ladder.hash() {
+        } else if receipt.ladder_hash != right.ladder_hash {
             "ladder hash"
-        } else if receipt.renditions_root != renditions_root(&claims) {
+        } else if receipt.renditions_root != right.renditions_root {
             "renditions root"
-        } else if pixels != Some(receipt.pixels) {
+        } else if receipt.pixels != right.pixels {
             "number of pixels"
         } else {
             return Ok(());

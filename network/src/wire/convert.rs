@@ -94,11 +94,11 @@ fn entry_from_proto(entry: proto::LadderEntry) -> Result<LadderEntry, ProtocolEr
     })
 }
 
-fn price_to_proto(price: &PricePerPixel) -> proto::Price {
+pub(super) fn price_to_proto(price: &PricePerPixel) -> proto::Price {
     proto::Price { wei: price.wei().to_be_bytes_trimmed_vec().into(), pixels: price.pixels() }
 }
 
-fn price_from_proto(price: proto::Price) -> Result<PricePerPixel, ProtocolError> {
+pub(super) fn price_from_proto(price: proto::Price) -> Result<PricePerPixel, ProtocolError> {
     let wei: U256 = field::number("price", &price.wei)?;
     PricePerPixel::new(wei, price.pixels).map_err(|error| ProtocolError::Field {
         field: "price",
@@ -368,7 +368,10 @@ fn end_from_proto(end: proto::RenditionEnd) -> Result<RenditionEnd, ProtocolErro
         bytes: end.bytes,
         pixels: end.pixels,
         frames: end.frames,
-        feature_root: field::hash("feature root", &end.feature_root)?,
+        feature_root: match end.feature_root.is_empty() {
+            true => B256::ZERO,
+            false => field::hash("feature root", &end.feature_root)?,
+        },
         psnr_centi_db: end.psnr_centi_db,
     })
 }
@@ -380,7 +383,7 @@ fn end_to_proto(end: &RenditionEnd) -> proto::RenditionEnd {
         bytes: end.bytes,
         pixels: end.pixels,
         frames: end.frames,
-        feature_root: bytes_of(&end.feature_root),
+        feature_root: if end.feature_root.is_zero() { Bytes::new() } else { bytes_of(&end.feature_root) },
         psnr_centi_db: end.psnr_centi_db,
     }
 }
@@ -404,6 +407,9 @@ impl WireMessage for ReplyFrame {
             Frame::End(end) => Self::End(end_from_proto(end)?),
             Frame::Restart(restart) => Self::Restart { index: restart.index },
             Frame::Receipt(receipt) => Self::Receipt(receipt_from_proto(receipt)?),
+            Frame::BriefReceipt(brief) => {
+                Self::BriefReceipt { round: brief.round, signature: field::signature(&brief.signature)? }
+            }
             Frame::Done(proto::Done {}) => Self::Done,
             Frame::Error(error) => Self::Error(error_from_proto(error)?),
         })
@@ -421,6 +427,10 @@ impl WireMessage for ReplyFrame {
             Self::End(end) => Frame::End(end_to_proto(end)),
             Self::Restart { index } => Frame::Restart(proto::RenditionRestart { index: *index }),
             Self::Receipt(receipt) => Frame::Receipt(receipt_to_proto(receipt)),
+            Self::BriefReceipt { round, signature } => Frame::BriefReceipt(proto::BriefReceipt {
+                round: *round,
+                signature: Bytes::copy_from_slice(signature),
+            }),
             Self::Done => Frame::Done(proto::Done {}),
             Self::Error(error) => Frame::Error(error_to_proto(error)),
         };

@@ -8,6 +8,7 @@ use crate::opening::OpeningAnswer;
 use crate::quote::SignedQuote;
 use crate::receipt::SignedReceipt;
 use crate::segment::SegmentAccept;
+use crate::signing::SignatureBytes;
 use crate::transfer::{RenditionChunk, RenditionEnd};
 use crate::wire_error::WireError;
 use crate::work::{JobHeader, WorkCapacity, WorkHello};
@@ -69,8 +70,15 @@ pub(crate) enum ReplyFrame {
     Accept(SegmentAccept),
     Chunk(RenditionChunk),
     End(RenditionEnd),
-    Restart { index: u32 },
+    Restart {
+        index: u32,
+    },
     Receipt(SignedReceipt),
+    /// A receipt without what both sides know.
+    BriefReceipt {
+        round: u32,
+        signature: SignatureBytes,
+    },
     Done,
     Error(WireError),
 }
@@ -82,7 +90,7 @@ impl ReplyFrame {
             Self::Chunk(_) => "a rendition's bytes",
             Self::End(_) => "a rendition's end",
             Self::Restart { .. } => "a rendition's restart",
-            Self::Receipt(_) => "a receipt",
+            Self::Receipt(_) | Self::BriefReceipt { .. } => "a receipt",
             Self::Done => "a job's end",
             Self::Error(_) => "an error",
         }

@@ -1,5 +1,6 @@
 //! Bytes to checked messages and back: framing with a bound before every allocation, validation of every field.
 
+mod announcement;
 mod blob;
 mod convert;
 mod field;
@@ -39,6 +40,7 @@ pub(crate) fn decode_all(bytes: &bytes::Bytes) {
     let _ = ReplyFrame::decode(bytes.clone());
     let _ = WorkOpen::decode(bytes.clone());
     let _ = ControlFrame::decode(bytes.clone());
+    let _ = crate::announcement::SignedAnnouncement::decode(bytes.clone());
 }
 
 #[cfg(test)]

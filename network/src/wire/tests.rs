@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
+use crate::announcement::{Announcement, MAX_ANNOUNCEMENT_BYTES, SignedAnnouncement};
 use crate::blob::BlobRequest;
 use crate::ladder::{FrameRate, Ladder, SourceVideo, tests::any_ladder};
 use crate::opening::{MAX_OPENED_BYTES, OpeningAnswer, OpeningQuestion, OpeningRequest};
@@ -111,6 +112,8 @@ fn reply_frame() -> impl Strategy<Value = ReplyFrame> {
         end().prop_map(ReplyFrame::End),
         any::<u32>().prop_map(|index| ReplyFrame::Restart { index }),
         receipt().prop_map(ReplyFrame::Receipt),
+        (any::<u32>(), signature())
+            .prop_map(|(round, signature)| ReplyFrame::BriefReceipt { round, signature }),
         Just(ReplyFrame::Done),
         wire_error().prop_map(ReplyFrame::Error),
     ]
@@ -203,6 +206,21 @@ proptest! {
             commitment_version: numbers.2, quality,
         };
         comes_back(&QuoteReply::Quote(Box::new(SignedQuote { quote, signature })));
+    }
+
+    #[test]
+    fn an_announcement_comes_back(
+        orchestrator in address(), price in price(), committed_price in prop::option::of(price()),
+        ports in prop::collection::vec(1..u16::MAX, 0..=8), numbers in any::<(u64, u64, u64)>(), signature in signature(),
+    ) {
+        let address = |port: u16| format!("/ip6/2001:db8::{port:x}/udp/{port}/quic-v1").parse().unwrap();
+        let announcement = Announcement {
+            orchestrator, peer: PeerId::random(), addresses: ports.into_iter().map(address).collect(), price, committed_price,
+            capacity: numbers.0, sequence: numbers.1, expires_at_unix_ms: numbers.2,
+        };
+        let signed = SignedAnnouncement { announcement, signature };
+        comes_back(&signed);
+        prop_assert!(signed.to_proto().encoded_len() <= MAX_ANNOUNCEMENT_BYTES);
     }
 
     #[test]

@@ -131,6 +131,7 @@ impl Control {
                 }),
             };
             if let Err(error) = result {
+                self.permit.blame(&error);
                 self.writer.fail(error.to_wire(), Instant::now() + message).await;
                 return error;
             }

@@ -235,6 +235,7 @@ pub(super) async fn serve_hello(
         Ok(admitted) => admitted,
         Err(error) => {
             tracing::info!(%peer, %error, "turned a transcoder away");
+            permit.blame(&error);
             return writer.fail(error.to_wire(), context.answer_deadline()).await;
         }
     };

@@ -303,6 +303,9 @@ pub(crate) async fn serve(context: Context, admitted: Admitted) {
             super::server::serve_hello(context, admitted, hello, (reader, writer)).await;
         }
         Ok(WorkOpen::Job(job)) => serve_job(context, (connection, permit), job, (reader, writer)).await,
-        Err(error) => writer.fail(error.to_wire(), context.answer_deadline()).await,
+        Err(error) => {
+            permit.blame(&error);
+            writer.fail(error.to_wire(), context.answer_deadline()).await;
+        }
     }
 }

@@ -2,11 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod ahead;
 mod blob;
+mod bounds;
+mod discovery;
 mod hostile_client;
+mod hostile_finder;
 mod hostile_server;
 mod lifecycle;
+mod nat;
+mod netns;
 mod opening;
+mod proxy;
 mod quote;
 mod raw;
 mod segment;

@@ -73,6 +73,11 @@ impl RawPeer {
         self.control.clone().open_stream(server.peer_id(), StreamProtocol::new(protocol)).await.unwrap()
     }
 
+    /// A stream, unless the server has hung up.
+    pub(crate) async fn try_open(&self, server: &Network, protocol: &'static str) -> Option<Stream> {
+        self.control.clone().open_stream(server.peer_id(), StreamProtocol::new(protocol)).await.ok()
+    }
+
     pub(crate) fn accept(&self, protocol: &'static str) -> IncomingStreams {
         self.control.clone().accept(StreamProtocol::new(protocol)).unwrap()
     }

@@ -146,8 +146,9 @@ async fn a_slow_reader_stops_the_writer_and_loses_nothing() {
     let mut segments = orchestrator.serve_segments(4).unwrap();
     let broadcaster = client_of(&orchestrator).await;
     let header = SegmentHeader { source_len: 32 * 1024 * 1024, ..header(&source()) };
-    let (sent, total) = (AtomicUsize::new(0), 400_usize);
-    let chunk = Bytes::from(vec![1; 64 * 1024]);
+    let (sent, total) = (AtomicUsize::new(0), 800_usize);
+    // Each fits one message.
+    let chunk = Bytes::from(vec![1; 32 * 1024]);
     let serving = async {
         let incoming = segments.next().await.unwrap();
         let (_reader, mut reply) = incoming.accept(SegmentAccept::default()).await.unwrap();

@@ -6,8 +6,8 @@ use alloy_primitives::{Address, B256, U256};
 use bytes::Bytes;
 use framemill_network::{
     FrameRate, IncomingSegment, Ladder, Network, NetworkConfig, PricePerPixel, QualityTerms, Quote,
-    QuoteRequest, SegmentAccept, SegmentHeader, SignedQuote, SignedReceipt, SourceVideo, TranscodeReceipt,
-    renditions_root,
+    QuoteRequest, SegmentAccept, SegmentHeader, SegmentReply, SignedQuote, SignedReceipt, SourceVideo,
+    TranscodeReceipt, renditions_root,
 };
 use sha2::{Digest, Sha256};
 
@@ -107,13 +107,29 @@ pub(crate) fn pixels(header: &SegmentHeader, index: u32) -> u64 {
 
 /// Serves one segment: every rendition is the source with a byte in front.
 pub(crate) async fn transcode(incoming: IncomingSegment) {
+    let renditions = incoming.header().ladder.len();
+    let (header, source, reply) = take(incoming).await;
+    let made = (0..renditions).map(|index| [&[index as u8], &source[..]].concat().into());
+    deliver(header, reply, &made.collect::<Vec<_>>()).await;
+}
+
+/// Serves one segment of `source` with these renditions.
+pub(crate) async fn answer(incoming: IncomingSegment, source: &Bytes, renditions: &[Bytes]) {
+    let (header, received, reply) = take(incoming).await;
+    assert_eq!(received, source);
+    deliver(header, reply, renditions).await;
+}
+
+async fn take(incoming: IncomingSegment) -> (SegmentHeader, Bytes, SegmentReply) {
     let header = incoming.header().clone();
-    let (reader, mut reply) = incoming.accept(SegmentAccept::default()).await.unwrap();
-    let source = reader.read_all().await.unwrap();
+    let (reader, reply) = incoming.accept(SegmentAccept::default()).await.unwrap();
+    (header, reader.read_all().await.unwrap(), reply)
+}
+
+async fn deliver(header: SegmentHeader, mut reply: SegmentReply, renditions: &[Bytes]) {
     let mut claims = Vec::new();
-    for index in 0..header.ladder.len() as u32 {
-        reply.chunk(index, Bytes::from(vec![index as u8])).await.unwrap();
-        reply.chunk(index, source.clone()).await.unwrap();
+    for (index, rendition) in (0..).zip(renditions) {
+        reply.chunk(index, rendition.clone()).await.unwrap();
         let end = reply.end(index, pixels(&header, index), header.frames, B256::ZERO, None).await.unwrap();
         claims.push(end.claim());
     }

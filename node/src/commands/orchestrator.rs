@@ -17,7 +17,7 @@ use tokio::{sync::broadcast::error::RecvError, time::interval};
 use crate::{
     board::Board,
     buyer::PRICED_PIXELS,
-    chain,
+    chain, colleagues,
     config::Config,
     keystore,
     ledger::{Books, Side},
@@ -39,7 +39,8 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
     let client = chain::connect_service(config, key.clone()).await?;
     let token_file = config.path_or(&config.orchestrator.token_file, "transcoder.token");
     let work_token = WorkToken::new(keystore::read_or_make_secret(&token_file)?)?;
-    let network = runtime::network(config, &config.network.listen).await?;
+    let domain = client.as_ref().map_or_else(SigningDomain::default, chain::signing_domain);
+    let network = runtime::market_network(config, &config.network.listen, domain).await?;
     let service = runtime::service_address(config, &network)?;
     if let Some(client) = &client {
         warn_if_registered_elsewhere(client, &key, &service.to_string()).await?;
@@ -70,7 +71,7 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
     let deps = OrchestratorDeps {
         network: network.clone(),
         key: EthKey::from_bytes(&key.to_bytes())?,
-        domain: client.as_ref().map_or_else(SigningDomain::default, chain::signing_domain),
+        domain,
         work_token,
         payments,
         duties,
@@ -80,9 +81,11 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
     let handle = Orchestrator::start(settings(config, client.is_some())?, deps).await?;
     tracing::info!(account = %handle.address(), %service, token_file = %token_file.display(), "orchestrator is up");
 
+    let colleagues = colleagues::follow(config, &network, client.as_ref().zip(feed.as_ref()))?;
     tokio::select! {
         stopped = runtime::asked_to_stop() => stopped?,
         () = look_after(&runtime, &handle) => {}
+        () = colleagues => {}
     }
     let drained = handle.shutdown().await;
     network.shutdown().await;

@@ -126,6 +126,43 @@ pub const KEYS: &[Key] = &[
         "orchestrators to know beside those on chain: 0xADDRESS@multiaddr/p2p/PEER",
     ),
     key(
+        "network.discovery",
+        Kind::Bool,
+        "true",
+        "find orchestrators that have moved, and hear what they announce (broadcaster, orchestrator)",
+    ),
+    key(
+        "network.bootstrap",
+        Kind::List,
+        "[]",
+        "nodes to begin with beside the orchestrators on chain and network.peers: multiaddr/p2p/PEER",
+    ),
+    key(
+        "network.relays",
+        Kind::List,
+        "[]",
+        "relays that keep a place for this node when it cannot be dialed: multiaddr/p2p/PEER (orchestrator)",
+    ),
+    key(
+        "network.relay_server",
+        Kind::Bool,
+        "false",
+        "relay for nodes that cannot be dialed, and tell nodes whether they can be (orchestrator)",
+    ),
+    key("network.relay_circuits", Kind::Int(1, 10_000), "64", "most connections relayed at a time"),
+    key(
+        "network.relay_circuit_mib",
+        Kind::Int(1, 65_536),
+        "128",
+        "most that one relayed connection may carry, in MiB",
+    ),
+    key(
+        "network.relay_circuit_ms",
+        Kind::Int(10_000, 86_400_000),
+        "300000",
+        "longest life of one relayed connection, in milliseconds",
+    ),
+    key(
         "http.listen",
         Kind::Text,
         "\"127.0.0.1:0\"",

@@ -80,6 +80,13 @@ pub struct Network {
     pub listen: Vec<String>,
     pub external: Vec<String>,
     pub peers: Vec<String>,
+    pub discovery: bool,
+    pub bootstrap: Vec<String>,
+    pub relays: Vec<String>,
+    pub relay_server: bool,
+    pub relay_circuits: usize,
+    pub relay_circuit_mib: u64,
+    pub relay_circuit_ms: u64,
 }
 
 #[derive(Debug, Clone, Deserialize)]
