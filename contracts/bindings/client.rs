@@ -21,6 +21,8 @@ use crate::{
 
 /// More candidates than the largest set that the owner is expected to allow.
 const MAX_LISTED: u64 = 1_000;
+/// Half of the states that nodes without an archive keep.
+const MAX_DEPTH: u64 = 64;
 
 struct Inner {
     rpc: Arc<Rpc>,
@@ -96,6 +98,18 @@ impl ChainClient {
         let (mined, pending) =
             tokio::try_join!(self.rpc().mined_nonce(account), self.rpc().pending_nonce(account))?;
         Ok(AccountNonces { mined, pending })
+    }
+
+    /// For how many blocks, the one that used it included, an account nonce has been used: 0 while it is free. At least so
+    /// many: depths are looked at in powers of two, up to 64.
+    pub async fn nonce_used_for(&self, account: Address, nonce: u64) -> Result<u64, ChainError> {
+        let height = self.rpc().block_number().await?;
+        let depths: Vec<u64> =
+            (0..).map(|power| 1 << power).take_while(|depth| *depth <= MAX_DEPTH).collect();
+        let heights = depths.iter().map(|depth| (height + 1).saturating_sub(*depth)).collect();
+        let mined = self.rpc().mined_nonces_at(account, heights).await?;
+        let used = depths.into_iter().zip(mined).filter(|(_, mined)| *mined > nonce);
+        Ok(used.map(|(depth, _)| depth).max().unwrap_or_default())
     }
 
     /// Tokens that an account holds outside the contracts.

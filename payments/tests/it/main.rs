@@ -9,4 +9,5 @@ mod ledger;
 mod money;
 mod redeem;
 mod sender;
+mod steps;
 mod vectors;
