@@ -7,6 +7,7 @@ mod common;
 mod kill;
 mod ledger;
 mod money;
+mod reasons;
 mod redeem;
 mod sender;
 mod steps;
