@@ -101,15 +101,23 @@ impl ChainClient {
     }
 
     /// For how many blocks, the one that used it included, an account nonce has been used: 0 while it is free. At least so
-    /// many: depths are looked at in powers of two, up to 64.
+    /// many: depths are looked at in powers of two, up to 64 or to what the endpoint remembers.
     pub async fn nonce_used_for(&self, account: Address, nonce: u64) -> Result<u64, ChainError> {
+        if self.rpc().mined_nonce(account).await? <= nonce {
+            return Ok(0);
+        }
         let height = self.rpc().block_number().await?;
-        let depths: Vec<u64> =
-            (0..).map(|power| 1 << power).take_while(|depth| *depth <= MAX_DEPTH).collect();
-        let heights = depths.iter().map(|depth| (height + 1).saturating_sub(*depth)).collect();
-        let mined = self.rpc().mined_nonces_at(account, heights).await?;
-        let used = depths.into_iter().zip(mined).filter(|(_, mined)| *mined > nonce);
-        Ok(used.map(|(depth, _)| depth).max().unwrap_or_default())
+        let mut used_for = 1;
+        while used_for < MAX_DEPTH && 2 * used_for <= height {
+            let deeper = 2 * used_for;
+            match self.rpc().mined_nonce_at(account, height + 1 - deeper).await {
+                Ok(mined) if mined > nonce => used_for = deeper,
+                // An endpoint that has forgotten the state refuses.
+                Ok(_) | Err(ChainError::Rpc { .. }) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(used_for)
     }
 
     /// Tokens that an account holds outside the contracts.

@@ -147,15 +147,11 @@ impl Rpc {
         Ok(nonce.to())
     }
 
-    /// What [`Rpc::mined_nonce`] was at the end of each of these blocks, all told by one endpoint.
-    pub(crate) async fn mined_nonces_at(
-        &self,
-        account: Address,
-        heights: Vec<u64>,
-    ) -> Result<Vec<u64>, ChainError> {
-        let params = heights.into_iter().map(|height| json!([account, U64::from(height)])).collect();
-        let nonces: Vec<U64> = self.batch("eth_getTransactionCount", params).await?;
-        Ok(nonces.into_iter().map(|nonce| nonce.to()).collect())
+    /// What [`Rpc::mined_nonce`] was at the end of a block.
+    pub(crate) async fn mined_nonce_at(&self, account: Address, height: u64) -> Result<u64, ChainError> {
+        let params = json!([account, U64::from(height)]);
+        let nonce: U64 = self.request("eth_getTransactionCount", "eth_getTransactionCount", params).await?;
+        Ok(nonce.to())
     }
 
     pub(crate) async fn receipt(&self, hash: B256) -> Result<Option<TransactionReceipt>, ChainError> {

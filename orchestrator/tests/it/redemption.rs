@@ -229,6 +229,8 @@ impl Scene {
         dev.drop_all_transactions().await.unwrap();
         dev.set_next_base_fee(GWEI).await.unwrap();
         self.snapshot = dev.snapshot().await.unwrap();
+        // A reorganisation must reach neither what is gone back to nor the round's beginning.
+        dev.mine(CONFIRMATIONS).await.unwrap();
         let books = self.folder.path().join("books.db");
         std::fs::copy(self.folder.path().join("template.db"), &books).unwrap();
         books
