@@ -21,6 +21,8 @@ use crate::{
 
 /// More candidates than the largest set that the owner is expected to allow.
 const MAX_LISTED: u64 = 1_000;
+/// Half of the states that nodes without an archive keep.
+const MAX_DEPTH: u64 = 64;
 
 struct Inner {
     rpc: Arc<Rpc>,
@@ -96,6 +98,26 @@ impl ChainClient {
         let (mined, pending) =
             tokio::try_join!(self.rpc().mined_nonce(account), self.rpc().pending_nonce(account))?;
         Ok(AccountNonces { mined, pending })
+    }
+
+    /// For how many blocks, the one that used it included, an account nonce has been used: 0 while it is free. At least so
+    /// many: depths are looked at in powers of two, up to 64 or to what the endpoint remembers.
+    pub async fn nonce_used_for(&self, account: Address, nonce: u64) -> Result<u64, ChainError> {
+        if self.rpc().mined_nonce(account).await? <= nonce {
+            return Ok(0);
+        }
+        let height = self.rpc().block_number().await?;
+        let mut used_for = 1;
+        while used_for < MAX_DEPTH && 2 * used_for <= height {
+            let deeper = 2 * used_for;
+            match self.rpc().mined_nonce_at(account, height + 1 - deeper).await {
+                Ok(mined) if mined > nonce => used_for = deeper,
+                // An endpoint that has forgotten the state refuses.
+                Ok(_) | Err(ChainError::Rpc { .. }) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(used_for)
     }
 
     /// Tokens that an account holds outside the contracts.

@@ -147,6 +147,13 @@ impl Rpc {
         Ok(nonce.to())
     }
 
+    /// What [`Rpc::mined_nonce`] was at the end of a block.
+    pub(crate) async fn mined_nonce_at(&self, account: Address, height: u64) -> Result<u64, ChainError> {
+        let params = json!([account, U64::from(height)]);
+        let nonce: U64 = self.request("eth_getTransactionCount", "eth_getTransactionCount", params).await?;
+        Ok(nonce.to())
+    }
+
     pub(crate) async fn receipt(&self, hash: B256) -> Result<Option<TransactionReceipt>, ChainError> {
         self.request("eth_getTransactionReceipt", "eth_getTransactionReceipt", json!([hash])).await
     }

@@ -43,6 +43,20 @@ impl PreparedTx {
         })
     }
 
+    /// Whose account nonce it uses.
+    ///
+    /// # Errors
+    /// [`ChainError::BadArgument`] when no key made its signature.
+    pub fn signer(&self) -> Result<Address, ChainError> {
+        let envelope = envelope(&self.raw)?;
+        let signed = envelope.signature_hash();
+        envelope.signature().recover_address_from_prehash(&signed).map_err(|e| ChainError::BadArgument {
+            name: "raw",
+            value: format!("a transaction with a signature of nobody ({e})"),
+            bound: "a signed transaction".to_owned(),
+        })
+    }
+
     /// What it does, to be signed again with other fees.
     pub(crate) fn draft(&self) -> Result<Draft, ChainError> {
         let envelope = envelope(&self.raw)?;

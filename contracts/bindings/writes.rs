@@ -162,10 +162,11 @@ impl ChainClient {
     }
 
     /// The same transaction under the same account nonce at fees high enough to replace it: of the two, the chain takes
-    /// one. `None` when that would exceed [`ChainConfig::max_fee_per_gas`](crate::ChainConfig::max_fee_per_gas). Store it
-    /// before it is submitted.
+    /// one. `None` when that would exceed [`ChainConfig::max_fee_per_gas`](crate::ChainConfig::max_fee_per_gas), and when
+    /// higher fees are no answer: another key signed it, the node refuses it for something else, or it waits for an earlier
+    /// account nonce, which is then filled if nothing was sent with it. Store it before it is submitted.
     pub async fn replacement(&self, slow: &PreparedTx) -> Result<Option<PreparedTx>, ChainError> {
-        self.sender("a replacement")?.replacement(self.rpc(), slow).await
+        self.sender("a replacement")?.hasten(self.rpc(), slow).await
     }
 
     async fn set_terms_if_other(&self, me: Address, wanted: &Registration) -> Result<(), ChainError> {

@@ -1,9 +1,9 @@
 //! The ticket crate's view of the chain, over the contracts' client.
 
-use alloy_primitives::{Address, Bytes};
+use alloy_primitives::{Address, B256, Bytes};
 use async_trait::async_trait;
 use framemill_contracts::{
-    ChainClient, ChainError, Changes, PreparedTx, Redemption, Ticket, TicketOutcome, TicketView,
+    ChainClient, ChainError, Changes, PreparedTx, Redemption, SkipReason, Ticket, TicketOutcome, TicketView,
     TxStatus as ChainTxStatus,
 };
 use probabilistic_ticket::{
@@ -74,6 +74,12 @@ impl Broker for ChainBroker {
         self.view.lane_nonce(sender, self.recipient, lane).await.map_err(refusal)
     }
 
+    async fn rehearse(&self, tickets: &[WinningTicket]) -> Result<Vec<TicketResult>, BrokerError> {
+        let redemptions: Vec<_> = tickets.iter().map(redemption).collect();
+        let (skipped, _) = self.client.simulate_redemption(&redemptions).await.map_err(unprepared)?;
+        Ok(skipped.into_iter().map(|reason| reason.map_or(TicketResult::Paid, unpaid)).collect())
+    }
+
     async fn prepare(&self, tickets: &[WinningTicket]) -> Result<PreparedRedemption, BrokerError> {
         let redemptions: Vec<_> = tickets.iter().map(redemption).collect();
         let tx = self.client.prepare_redemption(&redemptions).await.map_err(unprepared)?;
@@ -93,40 +99,42 @@ impl Broker for ChainBroker {
     }
 
     async fn status(&self, prepared: &PreparedRedemption) -> Result<TxStatus, BrokerError> {
-        let tx = prepared.tx;
-        match self.client.tx_status(tx).await.map_err(refusal)? {
-            ChainTxStatus::Pending => Ok(TxStatus::Pending),
-            ChainTxStatus::Dropped => self.offer_again(prepared).await,
-            ChainTxStatus::Mined { confirmations, success: false, .. } => {
-                Ok(TxStatus::Reverted { confirmations })
-            }
-            ChainTxStatus::Mined { confirmations, success: true, .. } => {
-                // A reorganisation may un-mine it between the two calls.
-                match self.client.redemption_outcomes(tx).await.map_err(refusal)? {
-                    None => Ok(TxStatus::Pending),
-                    Some(outcomes) => Ok(TxStatus::Mined {
-                        confirmations,
-                        results: outcomes.into_iter().map(result).collect(),
-                    }),
-                }
-            }
+        match self.look(prepared.tx).await? {
+            Some(status) => Ok(status),
+            None => self.status_of_unknown(prepared).await,
         }
     }
 }
 
 impl ChainBroker {
-    /// What a transaction that the node does not know can still become. Only the node can tell
-    /// whether its account nonce is free, and sending it once more is harmless: it is the same
-    /// transaction. Should a reorganisation revive one that was given up for dropped, the broker
-    /// contract still pays each ticket once.
-    async fn offer_again(&self, prepared: &PreparedRedemption) -> Result<TxStatus, BrokerError> {
-        match self.client.submit(&transaction(prepared)?).await {
-            Ok(()) => Ok(TxStatus::Pending),
-            Err(ChainError::NonceUsed { .. }) => Ok(TxStatus::Dropped),
-            // Another transaction waits with its account nonce: which of the two it will be is open.
-            Err(ChainError::Outbid { .. }) => Ok(TxStatus::Pending),
-            Err(error) => Err(refusal(error)),
+    /// Where a transaction stands that the node knows.
+    async fn look(&self, tx: B256) -> Result<Option<TxStatus>, BrokerError> {
+        let confirmations = match self.client.tx_status(tx).await.map_err(refusal)? {
+            ChainTxStatus::Dropped => return Ok(None),
+            ChainTxStatus::Pending => return Ok(Some(TxStatus::Pending)),
+            ChainTxStatus::Mined { confirmations, success: false, .. } => {
+                return Ok(Some(TxStatus::Reverted { confirmations }));
+            }
+            ChainTxStatus::Mined { confirmations, success: true, .. } => confirmations,
+        };
+        let outcomes = self.client.redemption_outcomes(tx).await.map_err(refusal)?;
+        // A reorganisation may un-mine it between the two calls.
+        Ok(Some(outcomes.map_or(TxStatus::Pending, |outcomes| TxStatus::Mined {
+            confirmations,
+            results: outcomes.into_iter().map(result).collect(),
+        })))
+    }
+
+    /// What a transaction that the node does not know can still become: its account nonce is free, or used by another. It
+    /// may have been mined between the two questions, so that the first is asked again.
+    async fn status_of_unknown(&self, prepared: &PreparedRedemption) -> Result<TxStatus, BrokerError> {
+        let tx = transaction(prepared)?;
+        let account = tx.signer().map_err(refusal)?;
+        let confirmations = self.client.nonce_used_for(account, tx.nonce).await.map_err(refusal)?;
+        if confirmations == 0 {
+            return Ok(TxStatus::Unknown);
         }
+        Ok(self.look(prepared.tx).await?.unwrap_or(TxStatus::Dropped { confirmations }))
     }
 }
 
@@ -157,8 +165,16 @@ fn redemption(winner: &WinningTicket) -> Redemption {
 fn result(outcome: TicketOutcome) -> TicketResult {
     match outcome {
         TicketOutcome::Paid { .. } => TicketResult::Paid,
-        TicketOutcome::Skipped(reason) if reason.is_transient() => TicketResult::Unfunded,
-        TicketOutcome::Skipped(_) => TicketResult::Invalid,
+        TicketOutcome::Skipped(reason) => unpaid(reason),
+    }
+}
+
+fn unpaid(reason: SkipReason) -> TicketResult {
+    match reason {
+        reason if reason.is_transient() => TicketResult::Unfunded,
+        SkipReason::Expired => TicketResult::Expired,
+        SkipReason::NonceUsed => TicketResult::NoncePassed,
+        _ => TicketResult::Invalid,
     }
 }
 

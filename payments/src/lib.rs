@@ -36,7 +36,7 @@ pub use reason::Reason;
 pub use recipient::{
     Accepted, FundingRefusal, PaymentRefusal, Recipient, RecipientConfig, RecipientError, RefusedTicket,
 };
-pub use redeemer::{RedeemError, RedeemPolicy, RedeemReport, Redeemer};
+pub use redeemer::{RedeemError, RedeemPolicy, RedeemReport, RedeemStep, Redeemer, StepGuard};
 pub use sender::{Payment, Sender, SenderCaps, SenderConfig, SenderError, SenderSession};
 pub use sequence::{SEQUENCE_WINDOW, SequenceWindow};
 pub use ticket::{Domain, Scheme, SignedTicket, Ticket, rand_hash};

@@ -86,9 +86,13 @@ pub struct PreparedRedemption {
 pub enum TicketResult {
     /// The face value was paid.
     Paid,
-    /// Not paid now but may be later: the sender's funds do not cover it.
+    /// Not paid now but may be later: the sender's funds do not cover it, or the recipient may not redeem yet.
     Unfunded,
-    /// Will never be paid: nonce used, expired, not a winner, bad signature.
+    /// Will never be paid: outside its validity, or of a round that has another block hash.
+    Expired,
+    /// Will never be paid: its nonce, or a higher one of its lane, was paid before.
+    NoncePassed,
+    /// Will never be paid: not a winner, not the sender's signature, not the secret's hash, malformed.
     Invalid,
 }
 
@@ -111,8 +115,11 @@ pub enum TxStatus {
         /// Blocks on top of it, its own included.
         confirmations: u64,
     },
-    /// It can never be mined: its account nonce was used by another transaction.
-    Dropped,
+    /// It cannot be mined: its account nonce was used by another transaction. A reorganization may give it back.
+    Dropped {
+        /// Blocks on top of that other one, its own included; at least so many, where the chain tells no more.
+        confirmations: u64,
+    },
 }
 
 /// Redeems winning tickets. Implemented over a chain client by whoever wires the node.
@@ -120,6 +127,10 @@ pub enum TxStatus {
 pub trait Broker: BrokerView {
     /// The highest nonce paid in the lane of `sender` and this broker's recipient; 0 when none.
     async fn lane_nonce(&self, sender: Address, lane: u64) -> Result<u64, BrokerError>;
+
+    /// What the chain as it is would make of each of `tickets`, redeemed in this order. Nothing is sent, and what stands
+    /// behind them may be another when they are mined.
+    async fn rehearse(&self, tickets: &[WinningTicket]) -> Result<Vec<TicketResult>, BrokerError>;
 
     /// Builds and signs one transaction that redeems `tickets` in order, without sending it. A
     /// ticket that cannot be paid must not revert the others.
@@ -132,11 +143,11 @@ pub trait Broker: BrokerView {
     async fn send(&self, prepared: &PreparedRedemption) -> Result<(), BrokerError>;
 
     /// Signs the same transaction again at a fee high enough to replace `slow`, under the same account nonce, so that the
-    /// chain takes one of both at most. `None` when it may not cost more.
+    /// chain takes one of both at most. `None` when it may not cost more, or when it is not its fee that it waits for.
     async fn replacement(&self, slow: &PreparedRedemption)
     -> Result<Option<PreparedRedemption>, BrokerError>;
 
-    /// What the chain knows of a prepared transaction. It is passed whole, so that an implementation
+    /// What the chain knows of a prepared transaction; changes nothing. It is passed whole, so that an implementation
     /// that was restarted can read the account nonce from its bytes.
     async fn status(&self, prepared: &PreparedRedemption) -> Result<TxStatus, BrokerError>;
 }

@@ -108,12 +108,31 @@ impl Account {
         }
     }
 
-    /// The same intent under the same nonce at higher fees; `None` at the cap.
-    pub(crate) async fn replacement(
+    /// A version of an owner's slow transaction at higher fees; `None` at the cap, and where higher fees are no answer: it is
+    /// another key's, an earlier nonce has to be mined first (which is looked after here), or the node refuses it though
+    /// its fees would do.
+    pub(crate) async fn hasten(
         &self,
         rpc: &Rpc,
         slow: &PreparedTx,
     ) -> Result<Option<PreparedTx>, ChainError> {
+        if slow.signer()? != self.address {
+            return Ok(None);
+        }
+        if let Some(before) = slow.nonce.checked_sub(1)
+            && self.tend(rpc, before).await? < slow.nonce
+        {
+            return Ok(None);
+        }
+        let is_affordable = slow.fees.max_fee >= rpc.gas_price().await?;
+        if is_affordable && !rpc.knows_transaction(slow.hash).await? {
+            return Ok(None);
+        }
+        self.replacement(rpc, slow).await
+    }
+
+    /// The same intent under the same nonce at higher fees; `None` at the cap.
+    async fn replacement(&self, rpc: &Rpc, slow: &PreparedTx) -> Result<Option<PreparedTx>, ChainError> {
         let price = rpc.gas_price().await?;
         let Some(fees) = slow.fees.raised(price, rpc.config().max_fee_per_gas) else { return Ok(None) };
         let request = self.filled(slow.draft()?, slow.gas_limit, fees);

@@ -157,6 +157,7 @@ async fn payments(
     let recipient = RecipientConfig {
         ticket_value: Wei(settings.ticket_value_wei),
         gas_share_ppm: settings.redeem_gas_share_ppm,
+        deposit_share_ppm: settings.deposit_share_ppm,
         ..RecipientConfig::new(key.address(), domain)
     };
     let policy = RedeemPolicy {

@@ -316,6 +316,12 @@ pub const KEYS: &[Key] = &[
         "largest share of a ticket's face value that redemption gas may eat, in parts per million",
     ),
     key(
+        "orchestrator.deposit_share_ppm",
+        Kind::Int(1, 1_000_000),
+        "1000000",
+        "share of a sender's deposit that winners not yet paid may come to, in parts per million, since others may be paid out of it first",
+    ),
+    key(
         "orchestrator.ticket_value_wei",
         Kind::Wei,
         "\"20000000000\"",

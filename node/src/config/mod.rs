@@ -133,6 +133,7 @@ pub struct Orchestrator {
     pub quality_least_ppm: u32,
     pub max_sessions: usize,
     pub redeem_gas_share_ppm: u64,
+    pub deposit_share_ppm: u64,
     #[serde(deserialize_with = "decimal")]
     pub ticket_value_wei: U256,
     pub redeem_wait_ms: u64,

@@ -11,8 +11,8 @@ use framemill_contracts::{
 use framemill_network::{SegmentHeader, SigningDomain};
 use framemill_orchestrator::{ChainBroker, OrchestratorEvent};
 use probabilistic_ticket::{
-    Broker, BrokerView, EthKey, RecipientConfig, Round, Scheme, Ticket, TicketResult, TxStatus, Wei, WinProb,
-    WinningTicket, rand_hash,
+    Broker, BrokerView, EthKey, RecipientConfig, Round, Scheme, SignedTicket, Ticket, TicketResult, TxStatus,
+    Wei, WinProb, WinningTicket, rand_hash,
 };
 
 use crate::support::*;
@@ -21,10 +21,10 @@ use crate::support::*;
 const UNIT: u64 = 1_000_000_000_000_000_000;
 
 /// What a ticket is worth and pays: every ticket wins.
-const FACE_VALUE: u64 = 50_000_000_000_000;
+pub(crate) const FACE_VALUE: u64 = 50_000_000_000_000;
 
 /// The secret behind the commitment of hand-made tickets.
-const RAND: U256 = U256::from_limbs([4711, 0, 0, 0]);
+pub(crate) const RAND: U256 = U256::from_limbs([4711, 0, 0, 0]);
 
 /// A chain with the contracts, a funded sender and the market's orchestrator in the active set.
 pub(crate) struct Stage {
@@ -49,26 +49,38 @@ impl Stage {
         owner.transfer_tokens(account, U256::from(UNIT)).await.expect("tokens for stake");
         orchestrator.register_orchestrator(&registration()).await.expect("a registration");
         sender.fund_deposit_and_reserve(U256::from(UNIT), U256::from(UNIT)).await.expect("a deposit");
-        let round = owner.round_info().await.expect("a round");
-        let height = owner.block_number().await.expect("a height");
-        anvil.mine(round.start_block + round.length - height).await.expect("blocks");
-        owner.initialize_round().await.expect("a new round");
-        Self { anvil, deployment, sender, orchestrator }
+        let stage = Self { anvil, deployment, sender, orchestrator };
+        stage.next_rounds(1).await;
+        stage
     }
 
-    fn broker(&self) -> ChainBroker {
+    pub(crate) async fn next_rounds(&self, rounds: u64) {
+        for _ in 0..rounds {
+            let round = self.sender.round_info().await.expect("a round");
+            let height = self.sender.block_number().await.expect("a height");
+            self.anvil.mine(round.start_block + round.length - height).await.expect("blocks");
+            self.sender.initialize_round().await.expect("a new round");
+        }
+    }
+
+    pub(crate) fn broker(&self) -> ChainBroker {
         ChainBroker::new(self.orchestrator.clone(), orchestrator_key().address())
     }
 
-    fn sender_key(&self) -> EthKey {
+    pub(crate) fn sender_key(&self) -> EthKey {
         EthKey::from_bytes(&self.anvil.keys()[1].to_bytes().0).expect("a key")
     }
 
     /// A ticket that wins whatever is drawn.
     async fn winner(&self, nonce: u64) -> WinningTicket {
+        WinningTicket { signed: self.signed(nonce, |_| ()).await, recipient_rand: RAND }
+    }
+
+    /// A winner, changed before it is signed.
+    async fn signed(&self, nonce: u64, change: impl FnOnce(&mut Ticket)) -> SignedTicket {
         let chain = self.broker().chain().await.expect("a chain");
         let key = self.sender_key();
-        let ticket = Ticket {
+        let mut ticket = Ticket {
             recipient: orchestrator_key().address(),
             sender: key.address(),
             face_value: Wei::from(FACE_VALUE),
@@ -80,8 +92,8 @@ impl Stage {
             creation_round: chain.round,
             creation_round_block_hash: chain.round_block_hash,
         };
-        let domain = self.broker().recipient_config().domain;
-        WinningTicket { signed: Scheme::Native.sign(ticket, &domain, &key), recipient_rand: RAND }
+        change(&mut ticket);
+        Scheme::Native.sign(ticket, &self.broker().recipient_config().domain, &key)
     }
 }
 
@@ -161,10 +173,12 @@ async fn sees_the_round_and_what_stands_behind_a_sender() {
 }
 
 #[tokio::test]
-async fn a_transaction_that_was_lost_on_the_way_is_offered_again() {
+async fn a_transaction_that_was_lost_on_the_way_is_unknown_until_it_is_sent_again() {
     let stage = Stage::set().await;
     let broker = stage.broker();
     let prepared = broker.prepare(&[stage.winner(1).await]).await.expect("a transaction");
+    assert_eq!(broker.status(&prepared).await, Ok(TxStatus::Unknown));
+    broker.send(&prepared).await.expect("sent");
     let status = mined(&broker, &prepared).await;
     assert!(
         matches!(&status, TxStatus::Mined { results, .. } if results[..] == [TicketResult::Paid]),
@@ -180,20 +194,49 @@ async fn a_transaction_whose_account_nonce_was_used_by_another_is_dropped() {
     let key = PrivateKeySigner::from_bytes(&B256::from(ORCHESTRATOR_KEY)).expect("a key");
     let elsewhere = connect(&stage.anvil, stage.deployment, key).await;
     elsewhere.transfer_wei(Address::repeat_byte(1), U256::from(1)).await.expect("another transaction");
-    assert_eq!(broker.status(&prepared).await, Ok(TxStatus::Dropped));
+    assert_eq!(broker.status(&prepared).await, Ok(TxStatus::Dropped { confirmations: 1 }));
+    stage.anvil.mine(4).await.expect("blocks");
+    assert_eq!(broker.status(&prepared).await, Ok(TxStatus::Dropped { confirmations: 4 }), "of five");
 }
 
 #[tokio::test]
-async fn a_ticket_that_was_paid_before_is_invalid_and_the_next_one_is_paid() {
+async fn a_ticket_that_was_paid_before_is_passed_and_the_next_one_is_paid() {
     let stage = Stage::set().await;
     let broker = stage.broker();
     let first = stage.winner(1).await;
     let prepared = broker.prepare(&[first, first, stage.winner(2).await]).await.expect("a transaction");
     broker.send(&prepared).await.expect("sent");
-    let expected = [TicketResult::Paid, TicketResult::Invalid, TicketResult::Paid];
+    let expected = [TicketResult::Paid, TicketResult::NoncePassed, TicketResult::Paid];
     let status = mined(&broker, &prepared).await;
     assert!(matches!(&status, TxStatus::Mined { results, .. } if results[..] == expected), "{status:?}");
     assert_eq!(broker.lane_nonce(stage.sender_key().address(), 0).await, Ok(2));
+}
+
+#[tokio::test]
+async fn a_redemption_rehearses_without_being_sent() {
+    let stage = Stage::set().await;
+    let broker = stage.broker();
+    let good = stage.winner(1).await;
+    let dear = WinningTicket {
+        signed: stage.signed(2, |ticket| ticket.face_value = Wei::new(10 * u128::from(UNIT))).await,
+        ..good
+    };
+    let forged = WinningTicket { recipient_rand: U256::from(1), ..stage.winner(3).await };
+    let results = broker.rehearse(&[good, dear, forged]).await.expect("a rehearsal");
+    assert_eq!(results, [TicketResult::Paid, TicketResult::Unfunded, TicketResult::Invalid]);
+    assert_eq!(broker.lane_nonce(stage.sender_key().address(), 0).await, Ok(0));
+}
+
+#[tokio::test]
+async fn a_redemption_of_another_key_is_never_raised() {
+    let stage = Stage::set().await;
+    let broker = stage.broker();
+    stage.anvil.dev_chain().set_automine(false).await.expect("no blocks");
+    let prepared = broker.prepare(&[stage.winner(1).await]).await.expect("a transaction");
+    broker.send(&prepared).await.expect("sent");
+    let other = ChainBroker::new(stage.sender.clone(), orchestrator_key().address());
+    assert_eq!(other.replacement(&prepared).await, Ok(None));
+    assert!(broker.replacement(&prepared).await.expect("a chain").is_some());
 }
 
 #[tokio::test]

@@ -5,7 +5,11 @@ mod duties;
 mod hostile;
 mod lifecycle;
 mod money;
+#[path = "../../../contracts/bindings/tests/it/proxy.rs"]
+#[expect(dead_code, reason = "shared with the contracts' tests, which count what passes")]
+mod proxy;
 mod quality;
+mod redemption;
 mod rescue;
 mod segments;
 mod support;

@@ -122,6 +122,10 @@ pub enum SpendingLimit {
 }
 
 impl SpendingLimit {
+    /// Every limit.
+    pub const ALL: [Self; 6] =
+        [Self::Tickets, Self::Session, Self::StreamHour, Self::Deposit, Self::Outstanding, Self::Refused];
+
     /// Whether it counts within one session only: a new session starts anew.
     pub fn is_of_session(self) -> bool {
         matches!(self, Self::Session | Self::Outstanding | Self::Refused)

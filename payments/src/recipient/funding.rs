@@ -11,10 +11,15 @@ use crate::units::{PPM, Wei, WinProb};
 /// A limit that stood against issuing parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LimitName {
-    /// Deposit plus claimable reserve less pending winners must cover one face value.
+    /// What the recipient counts on of deposit and reserve, less pending winners, must cover one face value.
     MaxFloat,
     /// The sender has unlocked its deposit and could withdraw before a ticket is redeemed.
     Unlocked,
+}
+
+impl LimitName {
+    /// Every limit.
+    pub const ALL: [Self; 2] = [Self::MaxFloat, Self::Unlocked];
 }
 
 /// One limit, its value, and what would lift it.
@@ -78,9 +83,15 @@ impl Terms {
     }
 }
 
-/// What the sender's winners may still cost: funds less what is owed already.
-pub(super) fn max_float(funds: &SenderFunds, pending: Wei) -> Wei {
-    funds.total().saturating_sub(pending)
+/// What the recipient counts on: its share of the reserve, which nobody else can take, and a share of the deposit.
+fn counted(funds: &SenderFunds, deposit_share_ppm: u64) -> Wei {
+    let deposit = funds.deposit.mul_div(deposit_share_ppm.min(PPM), PPM).unwrap_or_default();
+    deposit.saturating_add(funds.claimable_reserve)
+}
+
+/// What the sender's winners may still cost: what is counted on less what is owed already.
+pub(super) fn max_float(funds: &SenderFunds, pending: Wei, deposit_share_ppm: u64) -> Wei {
+    counted(funds, deposit_share_ppm).saturating_sub(pending)
 }
 
 /// The face value at which redemption gas is the allowed share, but at least the ticket's value.
@@ -99,22 +110,35 @@ pub(super) fn check(
     face_value: Wei,
     funds: &SenderFunds,
     pending: Wei,
+    deposit_share_ppm: u64,
     chain: &ChainView,
 ) -> Result<(), FundingRefusal> {
-    let limits: Vec<_> =
-        [float_limit(face_value, funds, pending), unlock_limit(funds, chain)].into_iter().flatten().collect();
+    let float = float_limit(face_value, funds, pending, deposit_share_ppm);
+    let limits: Vec<_> = [float, unlock_limit(funds, chain)].into_iter().flatten().collect();
     if limits.is_empty() { Ok(()) } else { Err(FundingRefusal { sender, limits }) }
 }
 
-fn float_limit(face_value: Wei, funds: &SenderFunds, pending: Wei) -> Option<FundingLimit> {
-    let value = max_float(funds, pending);
-    let needed = face_value.saturating_add(pending);
+fn float_limit(
+    face_value: Wei,
+    funds: &SenderFunds,
+    pending: Wei,
+    deposit_share_ppm: u64,
+) -> Option<FundingLimit> {
+    let value = max_float(funds, pending, deposit_share_ppm);
+    let missing = face_value.saturating_add(pending).saturating_sub(counted(funds, deposit_share_ppm));
     (value < face_value).then(|| FundingLimit {
         name: LimitName::MaxFloat,
         value,
         needed: face_value,
-        fund: needed.saturating_sub(funds.total()),
+        fund: deposit_that_counts(missing, deposit_share_ppm),
     })
+}
+
+/// The smallest addition to a deposit that counts for `missing`, whatever was rounded off the rest of it.
+fn deposit_that_counts(missing: Wei, deposit_share_ppm: u64) -> Wei {
+    let share = deposit_share_ppm.min(PPM);
+    let rounding = Wei::from(u64::from(share < PPM));
+    missing.saturating_add(rounding).mul_div(PPM, share).unwrap_or(Wei::MAX)
 }
 
 fn unlock_limit(funds: &SenderFunds, chain: &ChainView) -> Option<FundingLimit> {
@@ -160,7 +184,7 @@ mod tests {
             withdraw_round: Some(Round(6)),
         };
         let chain = ChainView { round: Round(5), validity_rounds: 2, ..ChainView::default() };
-        let refusal = check(Address::ZERO, Wei::from(100), &funds, Wei::from(10), &chain).unwrap_err();
+        let refusal = check(Address::ZERO, Wei::from(100), &funds, Wei::from(10), PPM, &chain).unwrap_err();
         assert_eq!(
             refusal.limits,
             [
@@ -179,5 +203,25 @@ mod tests {
             ]
         );
         assert!(refusal.to_string().contains("add 30 wei to the deposit"));
+    }
+
+    #[test]
+    fn what_is_to_be_funded_is_enough_whatever_share_of_the_deposit_counts() {
+        let chain = ChainView::default();
+        for share in [1, 3, 125_000, 333_333, 999_999, PPM] {
+            for deposit in [0_u64, 7, 50, 1_000_003] {
+                let face_value = Wei::from(20_000_000);
+                let funds = |deposit| SenderFunds {
+                    deposit,
+                    claimable_reserve: Wei::from(30),
+                    ..SenderFunds::default()
+                };
+                let deposit = Wei::from(deposit);
+                let refusal = check(Address::ZERO, face_value, &funds(deposit), Wei::from(10), share, &chain);
+                let fund = refusal.unwrap_err().limits[0].fund;
+                let enough = funds(deposit.saturating_add(fund));
+                check(Address::ZERO, face_value, &enough, Wei::from(10), share, &chain).unwrap();
+            }
+        }
     }
 }

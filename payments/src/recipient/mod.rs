@@ -14,7 +14,7 @@ use crate::params::{RecipientSecret, TicketParams};
 use crate::port::{BrokerError, BrokerView, ChainView, Clock, SenderFunds, patiently};
 use crate::reason::Reason;
 use crate::ticket::{Domain, Scheme};
-use crate::units::{Round, Wei};
+use crate::units::{PPM, Round, Wei};
 use funding::Terms;
 use validate::{Expected, Rounds};
 
@@ -36,6 +36,9 @@ pub struct RecipientConfig {
     pub ticket_value: Wei,
     /// The largest share of a face value that its redemption may cost, in parts per million.
     pub gas_share_ppm: u64,
+    /// The share of a sender's deposit, in parts per million, that its winners here may come to beside this recipient's
+    /// share of its reserve: others can be paid out of the deposit first, so that this much is what one sender can cost.
+    pub deposit_share_ppm: u64,
     /// Gas that redeeming one ticket takes, from the contracts' gas snapshot.
     pub redemption_gas: u64,
     /// How far a nonce may lie above the highest one seen: payments that were lost on the way are
@@ -52,7 +55,7 @@ pub struct RecipientConfig {
 }
 
 impl RecipientConfig {
-    /// Defaults for a recipient at a broker: 1 % gas share, native scheme, tickets of 10¹² wei.
+    /// Defaults for a recipient at a broker: 1 % gas share, the whole deposit, native scheme, tickets of 10¹² wei.
     pub fn new(recipient: Address, domain: Domain) -> Self {
         Self {
             recipient,
@@ -60,6 +63,7 @@ impl RecipientConfig {
             scheme: Scheme::Native,
             ticket_value: Wei::from(1_000_000_000_000),
             gas_share_ppm: 10_000,
+            deposit_share_ppm: PPM,
             redemption_gas: 75_000,
             max_nonce_jump: 10_000,
             grace_rounds: 1,
@@ -187,6 +191,9 @@ impl Recipient {
         if config.gas_share_ppm == 0 {
             return Err(RecipientError::Config("gas_share_ppm is zero; no face value would be enough"));
         }
+        if config.deposit_share_ppm == 0 {
+            return Err(RecipientError::Config("deposit_share_ppm is zero; no sender could fund a ticket"));
+        }
         let secret = RecipientSecret::from_bytes(ledger.secret().await?);
         ledger.release_holds().await?;
         let view = Mutex::default();
@@ -237,7 +244,7 @@ impl Recipient {
         };
         let chain = self.view().chain;
         let terms = funding::wanted_terms(self.config(), chain.gas_price);
-        funding::check(sender, terms.face_value, &funding.funds, funding.pending, &chain)?;
+        self.check_funding(sender, terms.face_value, &funding, &chain)?;
         let now_ms = self.inner.clock.now_ms();
         let new = NewSession {
             id: session,
@@ -265,7 +272,7 @@ impl Recipient {
         let sender = open.lane.sender;
         let funding = self.funding(sender).await?;
         let chain = self.view().chain;
-        funding::check(sender, open.face_value, &funding.funds, funding.pending, &chain)?;
+        self.check_funding(sender, open.face_value, &funding, &chain)?;
         Ok(self.issue(&open))
     }
 
@@ -320,6 +327,16 @@ impl Recipient {
         self.inner.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn check_funding(
+        &self,
+        sender: Address,
+        face_value: Wei,
+        Funding { funds, pending }: &Funding,
+        chain: &ChainView,
+    ) -> Result<(), FundingRefusal> {
+        funding::check(sender, face_value, funds, *pending, self.config().deposit_share_ppm, chain)
+    }
+
     fn issue(&self, session: &Session) -> TicketParams {
         let chain = self.view().chain;
         let config = self.config();
@@ -358,7 +375,8 @@ impl Recipient {
         // All of a payment's tickets are credited at once: funds must cover what they are worth
         // together, or a sender with one face value could buy the work of many.
         let worth = expected.terms.ticket_value().saturating_mul(batch.tickets.len() as u64);
-        let float = funding::max_float(&funding.funds, funding.pending);
+        let share = self.config().deposit_share_ppm;
+        let float = funding::max_float(&funding.funds, funding.pending, share);
         let covered = float >= expected.terms.face_value.max(worth);
         let opened = opened.and_then(|rand| if covered { Ok(rand) } else { Err(Reason::SenderUnfunded) });
         let (good, refused) = match opened {

@@ -1,6 +1,7 @@
 //! Turns winners into money: pure decisions and a driver that carries them out.
 
 mod plan;
+mod step;
 
 use std::collections::HashSet;
 use std::collections::hash_map::Entry;
@@ -13,6 +14,9 @@ use crate::ledger::{Fate, LaneId, Ledger, LedgerError, LiveSubmission, MAX_VERSI
 use crate::port::{Broker, BrokerError, Clock, PreparedRedemption, TxStatus};
 use crate::units::Wei;
 use plan::{Facts, Step, Urgency};
+use step::Desk;
+
+pub use step::{RedeemStep, StepGuard};
 
 /// Pending winners looked at in one turn; the rest waits for the next.
 const SCAN: u32 = 1024;
@@ -88,14 +92,13 @@ pub struct RedeemReport {
 /// anything ([`Ledger::lead`]).
 ///
 /// The life of a winner: pending → its secret retiring → marked revealed → tied to a signed transaction →
-/// sent → mined → final. Each step is on disk before the next begins, and each turn takes up what
+/// sent → mined → final. Each [`RedeemStep`] is on disk before the next begins, and each turn takes up what
 /// it finds there, so that a crash needs no recovery of its own. A transaction that a
 /// reorganization un-mined is sent again as it is; a slow one is offered at a higher fee under its account nonce, so
 /// that the chain takes one version at most; one that can never be mined in any version frees its winners.
 pub struct Redeemer {
     policy: RedeemPolicy,
-    ledger: Arc<dyn Ledger>,
-    broker: Arc<dyn Broker>,
+    desk: Desk,
     clock: Arc<dyn Clock>,
 }
 
@@ -107,7 +110,14 @@ impl Redeemer {
         broker: Arc<dyn Broker>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { policy, ledger, broker, clock }
+        Self { policy, desk: Desk { ledger, broker, guard: None }, clock }
+    }
+
+    /// Lets somebody see, and stop, each step.
+    #[must_use]
+    pub fn guarded(mut self, guard: Arc<dyn StepGuard>) -> Self {
+        self.desk.guard = Some(guard);
+        self
     }
 
     /// Takes turns until `stop`; a turn that fails is logged and tried again.
@@ -141,7 +151,7 @@ impl Redeemer {
 
     async fn turn_with(&self, urgency: Urgency) -> Result<RedeemReport, RedeemError> {
         let mut report = RedeemReport::default();
-        if !self.ledger.lead().await? {
+        if !self.desk.lead().await? {
             return Ok(report);
         }
         let turn = async {
@@ -157,35 +167,53 @@ impl Redeemer {
     ///
     /// Safe to drop at any point.
     pub async fn tick(&self) -> Result<RedeemReport, RedeemError> {
-        if !self.ledger.lead().await? {
+        if !self.desk.lead().await? {
             return Ok(RedeemReport::default());
         }
-        let live = self.ledger.submissions().await?;
-        let busy = live.iter().flat_map(|live| live.winners.iter().map(|winner| winner.lane)).collect();
+        let live = self.desk.submissions().await?;
+        let busy = live.iter().flat_map(lanes).collect();
         let mut report = RedeemReport::default();
         as_leader(self.send_due(&busy, Urgency::ByPolicy, &mut report).await)?;
         Ok(report)
     }
 
-    /// Returns the lanes that still have a transaction on its way.
+    /// Returns the lanes that still have a transaction on its way. One that the chain answers nothing sensible about does
+    /// not hold up the others.
     async fn follow_up(&self, report: &mut RedeemReport) -> Result<HashSet<LaneId>, RedeemError> {
         let mut busy = HashSet::new();
-        for live in self.ledger.submissions().await? {
-            let (status, version) = self.status(&live).await?;
-            let step = plan::follow(&live.winners, &status, &self.policy);
-            if let Step::Conclude(fates) = &step {
-                self.ledger.conclude(live.prepared.tx, version.tx, fates).await?;
-                count(report, &live.winners, fates);
-                continue;
-            }
-            busy.extend(live.winners.iter().map(|winner| winner.lane));
-            match step {
-                Step::SendAgain => self.send(version).await?,
-                _ if status == TxStatus::Pending => self.raise_if_slow(&live).await?,
-                _ => {}
+        for live in self.desk.submissions().await? {
+            match self.follow(&live, report).await {
+                Ok(true) => {}
+                Ok(false) => busy.extend(lanes(&live)),
+                Err(RedeemError::Broker(BrokerError::Refused(reason))) => {
+                    tracing::warn!(tx = %live.newest().tx, reason, "a redemption cannot be followed; it stays as it is");
+                    busy.extend(lanes(&live));
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(busy)
+    }
+
+    /// Takes a submission as far as the chain lets it; true when it is concluded.
+    async fn follow(&self, live: &LiveSubmission, report: &mut RedeemReport) -> Result<bool, RedeemError> {
+        let (status, version) = self.status(live).await?;
+        match plan::follow(&live.winners, &status, &self.policy) {
+            Step::Conclude(fates) => {
+                self.desk.conclude(live, version, &fates).await?;
+                count(report, &live.winners, &fates);
+                return Ok(true);
+            }
+            Step::SendAgain => {
+                // Nodes do not take back what has become too cheap meanwhile.
+                if !self.desk.send(RedeemStep::SendAgain, version).await? {
+                    self.raise_if_slow(live).await?;
+                }
+            }
+            Step::Wait if status == TxStatus::Pending => self.raise_if_slow(live).await?,
+            Step::Wait => {}
+        }
+        Ok(false)
     }
 
     /// Where a submission stands, and the version that decides it. Only once the newest has lost its account nonce can
@@ -195,18 +223,18 @@ impl Redeemer {
         live: &'a LiveSubmission,
     ) -> Result<(TxStatus, &'a PreparedRedemption), RedeemError> {
         let newest = live.newest();
-        let status = self.broker.status(newest).await?;
-        if status != TxStatus::Dropped {
+        let status = self.desk.status(newest).await?;
+        if !matches!(status, TxStatus::Dropped { .. }) {
             return Ok((status, newest));
         }
         let older = live.replacements.iter().rev().skip(1).chain([&live.prepared]);
         for version in older.filter(|version| version.tx != newest.tx) {
-            let status = self.broker.status(version).await?;
-            if status != TxStatus::Dropped {
+            let status = self.desk.status(version).await?;
+            if !matches!(status, TxStatus::Dropped { .. }) {
                 return Ok((status, version));
             }
         }
-        Ok((TxStatus::Dropped, newest))
+        Ok((status, newest))
     }
 
     async fn raise_if_slow(&self, live: &LiveSubmission) -> Result<(), RedeemError> {
@@ -216,10 +244,11 @@ impl Redeemer {
         {
             return Ok(());
         }
-        let Some(raised) = self.broker.replacement(live.newest()).await? else { return Ok(()) };
+        let Some(raised) = self.desk.raise(live.newest()).await? else { return Ok(()) };
         tracing::info!(slow = %live.newest().tx, tx = %raised.tx, "offering a slow redemption at a higher fee");
-        self.ledger.replace(live.prepared.tx, raised.clone(), now_ms).await?;
-        self.send(&raised).await
+        self.desk.store_raised(live, &raised, now_ms).await?;
+        self.desk.send(RedeemStep::SendRaised, &raised).await?;
+        Ok(())
     }
 
     async fn send_due(
@@ -228,7 +257,7 @@ impl Redeemer {
         urgency: Urgency,
         report: &mut RedeemReport,
     ) -> Result<(), RedeemError> {
-        let pending = self.ledger.pending_winners(SCAN).await?;
+        let pending = self.desk.pending(SCAN).await?;
         let pending: Vec<_> = pending.into_iter().filter(|winner| !busy.contains(&winner.lane)).collect();
         if pending.is_empty() {
             return Ok(());
@@ -236,7 +265,7 @@ impl Redeemer {
         let facts = self.facts(&pending).await?;
         let dead = plan::dead(&pending, &facts, &self.policy);
         if !dead.is_empty() {
-            self.ledger.bury(&dead).await?;
+            self.desk.bury(&dead).await?;
             report.dead += dead.len();
         }
         let now_ms = self.clock.now_ms();
@@ -244,61 +273,61 @@ impl Redeemer {
         if lanes.is_empty() {
             return Ok(());
         }
-        let complete = self.ledger.reveal(&lanes, now_ms).await?;
+        let complete = self.desk.reveal(&lanes, now_ms).await?;
         for batch in plan::batches(&complete, &facts, &self.policy) {
-            self.redeem(&batch, report).await?;
+            self.redeem(batch, report).await?;
         }
         Ok(())
     }
 
     async fn facts(&self, pending: &[Winner]) -> Result<Facts, RedeemError> {
-        let mut facts = Facts { chain: self.broker.chain().await?, ..Facts::default() };
-        for LaneId { sender, recipient, lane } in pending.iter().map(|winner| winner.lane) {
-            if let Entry::Vacant(unknown) = facts.lanes.entry(LaneId { sender, recipient, lane }) {
-                unknown.insert(self.broker.lane_nonce(sender, lane).await?);
+        let mut facts = Facts { chain: self.desk.chain().await?, ..Facts::default() };
+        for lane in pending.iter().map(|winner| winner.lane) {
+            if let Entry::Vacant(unknown) = facts.lanes.entry(lane) {
+                unknown.insert(self.desk.lane_nonce(lane).await?);
             }
-            if let Entry::Vacant(unknown) = facts.funds.entry(sender) {
-                unknown.insert(self.broker.funds(sender, recipient).await?);
+            if let Entry::Vacant(unknown) = facts.funds.entry(lane.sender) {
+                unknown.insert(self.desk.funds(lane).await?);
             }
         }
         Ok(facts)
     }
 
-    async fn redeem(&self, batch: &[Winner], report: &mut RedeemReport) -> Result<(), RedeemError> {
+    async fn redeem(&self, batch: Vec<Winner>, report: &mut RedeemReport) -> Result<(), RedeemError> {
+        let batch = self.payable_now(batch).await?;
+        if batch.is_empty() {
+            return Ok(());
+        }
         let tickets: Vec<_> = batch.iter().map(|winner| winner.ticket).collect();
         let winners: Vec<_> = batch.iter().map(|winner| winner.id).collect();
-        let prepared = match self.broker.prepare(&tickets).await {
+        let prepared = match self.desk.sign(&tickets).await {
             Ok(prepared) => prepared,
-            Err(BrokerError::Refused(reason)) => {
+            Err(RedeemError::Broker(BrokerError::Refused(reason))) => {
                 tracing::warn!(
                     tickets = batch.len(),
                     reason,
                     "broker refused a redemption; its tickets are tried one by one"
                 );
-                return Ok(self.ledger.note_failure(&winners).await?);
+                return self.desk.note_failure(&winners).await;
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         };
         let offered_ms = self.clock.now_ms();
-        self.ledger.submit(Submission { prepared: prepared.clone(), winners, offered_ms }).await?;
-        self.send(&prepared).await?;
+        self.desk.store(Submission { prepared: prepared.clone(), winners, offered_ms }).await?;
+        self.desk.send(RedeemStep::Send, &prepared).await?;
         report.sent += 1;
         report.submitted += batch.len();
         Ok(())
     }
 
-    /// A refusal is no error here: what became of the transaction shows in its status. A process that was replaced leaves
-    /// sending to its successor, which finds the transaction in the ledger.
-    async fn send(&self, prepared: &PreparedRedemption) -> Result<(), RedeemError> {
-        if !self.ledger.lead().await? {
-            return Err(LedgerError::NotLeader.into());
-        }
-        match self.broker.send(prepared).await {
-            Err(BrokerError::Refused(reason)) => {
-                tracing::warn!(tx = %prepared.tx, reason, "chain refused a redemption; its status decides");
-                Ok(())
-            }
-            sent => Ok(sent?),
+    /// Leaves out what the chain would not pay now but may pay later, so that no gas is spent on it again and again.
+    async fn payable_now(&self, batch: Vec<Winner>) -> Result<Vec<Winner>, RedeemError> {
+        let tickets: Vec<_> = batch.iter().map(|winner| winner.ticket).collect();
+        match self.desk.rehearse(&tickets).await {
+            Ok(results) => Ok(plan::without_unpayable(batch, &results)),
+            // Whoever signs it will be refused as well, and says why.
+            Err(BrokerError::Refused(_)) => Ok(batch),
+            Err(error) => Err(error.into()),
         }
     }
 }
@@ -312,6 +341,10 @@ fn as_leader(turn: Result<(), RedeemError>) -> Result<(), RedeemError> {
         }
         turn => turn,
     }
+}
+
+fn lanes(live: &LiveSubmission) -> impl Iterator<Item = LaneId> {
+    live.winners.iter().map(|winner| winner.lane)
 }
 
 fn count(report: &mut RedeemReport, winners: &[Winner], fates: &[(i64, Fate)]) {

@@ -1,6 +1,6 @@
 //! Decisions of the redeemer, without I/O.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use alloy_primitives::Address;
 
@@ -8,6 +8,9 @@ use super::RedeemPolicy;
 use crate::ledger::{DeadReason, Fate, LaneId, Retirement, Winner};
 use crate::port::{ChainView, SenderFunds, TicketResult, TxStatus};
 use crate::units::Wei;
+
+/// How deep a chain is asked for the block that used an account nonce: nodes forget older states.
+const DEEPEST_LOOK: u64 = 64;
 
 /// What the chain says about the winners at hand.
 #[derive(Clone, Debug, Default)]
@@ -41,7 +44,9 @@ pub(super) fn follow(winners: &[Winner], status: &TxStatus, policy: &RedeemPolic
     let all = |fate| Step::Conclude(winners.iter().map(|winner| (winner.id, fate)).collect());
     match status {
         TxStatus::Unknown => Step::SendAgain,
-        TxStatus::Dropped => all(Fate::Retry { failed: false }),
+        TxStatus::Dropped { confirmations } if *confirmations >= policy.confirmations.min(DEEPEST_LOOK) => {
+            all(Fate::Retry { failed: false })
+        }
         TxStatus::Reverted { confirmations } if *confirmations >= policy.confirmations => {
             all(Fate::Retry { failed: true })
         }
@@ -49,7 +54,9 @@ pub(super) fn follow(winners: &[Winner], status: &TxStatus, policy: &RedeemPolic
             let fates = winners.iter().enumerate().map(|(at, winner)| (winner.id, fate(results.get(at))));
             Step::Conclude(fates.collect())
         }
-        TxStatus::Pending | TxStatus::Reverted { .. } | TxStatus::Mined { .. } => Step::Wait,
+        TxStatus::Pending | TxStatus::Dropped { .. } | TxStatus::Reverted { .. } | TxStatus::Mined { .. } => {
+            Step::Wait
+        }
     }
 }
 
@@ -62,6 +69,8 @@ fn fate(result: Option<&TicketResult>) -> Fate {
     match result {
         Some(TicketResult::Paid) => Fate::Paid,
         Some(TicketResult::Unfunded) => Fate::Retry { failed: false },
+        Some(TicketResult::Expired) => Fate::Dead(DeadReason::Expired),
+        Some(TicketResult::NoncePassed) => Fate::Dead(DeadReason::NoncePassed),
         Some(TicketResult::Invalid) => Fate::Dead(DeadReason::Poisoned),
         None => Fate::Retry { failed: true },
     }
@@ -148,12 +157,40 @@ pub(super) fn batches(complete: &[Winner], facts: &Facts, policy: &RedeemPolicy)
             full.push(std::mem::take(&mut batch));
         }
         let fresh = winners.into_iter().take_while(|winner| winner.attempts == 0);
-        batch.extend(fresh.take(room - batch.len()));
+        batch.extend(rising(fresh).take(room - batch.len()));
     }
     if !batch.is_empty() {
         full.push(batch);
     }
     full
+}
+
+/// The run of face values that do not fall: should funds shrink before the transaction is mined, nothing above an unpaid
+/// winner is paid, which would burn it.
+fn rising(winners: impl Iterator<Item = Winner>) -> impl Iterator<Item = Winner> {
+    let mut least = Wei::ZERO;
+    winners.take_while(move |winner| {
+        let value = winner.ticket.signed.ticket.face_value;
+        let rises = value >= least;
+        least = value;
+        rises
+    })
+}
+
+/// A batch without the winners that the chain would leave unpaid for now, and without those above them in their lanes.
+/// What the chain would never pay goes out all the same: only a final block may condemn a winner.
+pub(super) fn without_unpayable(batch: Vec<Winner>, results: &[TicketResult]) -> Vec<Winner> {
+    let mut waiting = HashSet::new();
+    let mut payable = Vec::with_capacity(batch.len());
+    for (at, winner) in batch.into_iter().enumerate() {
+        if results.get(at) == Some(&TicketResult::Unfunded) {
+            waiting.insert(winner.lane);
+        }
+        if !waiting.contains(&winner.lane) {
+            payable.push(winner);
+        }
+    }
+    payable
 }
 
 /// Per lane, the run of winners from the lowest nonce on that the sender's funds cover. What lies
@@ -350,18 +387,50 @@ mod tests {
         let winners = [winner(0, 1)];
         assert_eq!(follow(&winners, &TxStatus::Unknown, &policy()), Step::SendAgain);
         let free = Step::Conclude(vec![(1, Fate::Retry { failed: false })]);
-        assert_eq!(follow(&winners, &TxStatus::Dropped, &policy()), free);
+        let dropped = |confirmations| TxStatus::Dropped { confirmations };
+        assert_eq!(follow(&winners, &dropped(2), &policy()), Step::Wait, "a reorganization may give it back");
+        assert_eq!(follow(&winners, &dropped(3), &policy()), free);
+    }
+
+    #[test]
+    fn larger_winner_is_final_before_a_smaller_one_above_it_goes() {
+        let mut large = winner(0, 2);
+        large.ticket.signed.ticket.face_value = Wei::from(FACE * 2);
+        let complete = [winner(0, 1), large, winner(0, 3), winner(1, 1)];
+        assert_eq!(ids(&batches(&complete, &facts(), &policy())), [vec![1, 2, 1001]]);
+    }
+
+    #[test]
+    fn what_would_not_be_paid_now_waits_with_all_above_it() {
+        let batch = vec![winner(0, 1), winner(0, 2), winner(0, 3), winner(1, 1), winner(1, 2)];
+        let results = [
+            TicketResult::Paid,
+            TicketResult::Unfunded,
+            TicketResult::Paid,
+            TicketResult::Invalid,
+            TicketResult::Paid,
+        ];
+        let left = without_unpayable(batch, &results);
+        assert_eq!(ids(&[left]), [vec![1, 1001, 1002]]);
     }
 
     #[test]
     fn every_ticket_of_a_mined_batch_has_its_own_fate() {
-        let winners = [winner(0, 1), winner(0, 2), winner(0, 3), winner(0, 4)];
-        let results = vec![TicketResult::Paid, TicketResult::Invalid, TicketResult::Unfunded];
+        let winners = [1, 2, 3, 5, 6, 4].map(|nonce| winner(0, nonce));
+        let results = vec![
+            TicketResult::Paid,
+            TicketResult::Invalid,
+            TicketResult::Unfunded,
+            TicketResult::Expired,
+            TicketResult::NoncePassed,
+        ];
         let status = TxStatus::Mined { confirmations: 3, results };
         let fates = vec![
             (1, Fate::Paid),
             (2, Fate::Dead(DeadReason::Poisoned)),
             (3, Fate::Retry { failed: false }),
+            (5, Fate::Dead(DeadReason::Expired)),
+            (6, Fate::Dead(DeadReason::NoncePassed)),
             (4, Fate::Retry { failed: true }),
         ];
         assert_eq!(follow(&winners, &status, &policy()), Step::Conclude(fates));

@@ -6,7 +6,14 @@ use super::{SenderCaps, SenderError, SenderSession};
 use crate::params::TicketParams;
 use crate::reason::Reason;
 use crate::ticket::{Domain, Scheme};
-use crate::units::{Round, Wei};
+use crate::units::{Round, Wei, WinProb};
+
+/// What a ticket of a session pays and how likely.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Terms {
+    face_value: Wei,
+    win_prob: WinProb,
+}
 
 /// What we know ourselves.
 #[derive(Clone, Copy, Debug)]
@@ -15,13 +22,17 @@ pub(super) struct Trust {
     pub(super) scheme: Scheme,
     pub(super) sender: Address,
     pub(super) session: SenderSession,
+    /// Those that were paid on before.
+    pub(super) terms: Option<Terms>,
     pub(super) round: Round,
     pub(super) deposit: Wei,
 }
 
-/// Refuses parameters that would pay somebody else, elsewhere, too much at once, or nothing.
-pub(super) fn params(params: &TicketParams, trust: &Trust, caps: &SenderCaps) -> Result<(), SenderError> {
+/// Refuses parameters that would pay somebody else, elsewhere, too much at once, nothing, or otherwise than before. Returns
+/// the terms, to hold the session to.
+pub(super) fn params(params: &TicketParams, trust: &Trust, caps: &SenderCaps) -> Result<Terms, SenderError> {
     parties(params, trust).map_err(SenderError::Params)?;
+    let terms = unchanged(params, trust).map_err(SenderError::Params)?;
     if params.expires < trust.round {
         return Err(SenderError::Expired { expires: params.expires, now: trust.round });
     }
@@ -30,7 +41,16 @@ pub(super) fn params(params: &TicketParams, trust: &Trust, caps: &SenderCaps) ->
     if value.is_zero() || value > caps.ticket_value {
         return Err(SenderError::TicketValue { value, bound: caps.ticket_value });
     }
-    Ok(())
+    Ok(terms)
+}
+
+fn unchanged(params: &TicketParams, trust: &Trust) -> Result<Terms, Reason> {
+    let terms = Terms { face_value: params.face_value, win_prob: params.win_prob };
+    match trust.terms {
+        Some(agreed) if agreed.face_value != terms.face_value => Err(Reason::WrongFaceValue),
+        Some(agreed) if agreed.win_prob != terms.win_prob => Err(Reason::WrongWinProb),
+        _ => Ok(terms),
+    }
 }
 
 fn parties(params: &TicketParams, trust: &Trust) -> Result<(), Reason> {

@@ -17,7 +17,7 @@ use crate::port::{BrokerError, BrokerView, Clock, patiently};
 use crate::reason::Reason;
 use crate::ticket::{Domain, Scheme};
 use crate::units::{Round, Wei};
-use check::Trust;
+use check::{Terms, Trust};
 
 /// Sessions open at a time; a stream has a few, and one that ends is closed.
 const MAX_SESSIONS: usize = 16_384;
@@ -166,7 +166,15 @@ struct Inner {
 struct View {
     round: Round,
     deposit: Wei,
-    sessions: HashMap<B256, SenderSession>,
+    sessions: HashMap<B256, Open>,
+}
+
+/// A session in use.
+#[derive(Clone, Copy)]
+struct Open {
+    session: SenderSession,
+    /// The terms of its first payment, which hold for its life.
+    terms: Option<Terms>,
 }
 
 impl Sender {
@@ -206,17 +214,18 @@ impl Sender {
     }
 
     /// Opens a session, or opens it again after a restart with its sums as they were. Opening it
-    /// once more changes its bound on outstanding value only.
+    /// once more changes its bound on outstanding value only. Its first payment fixes face value and win probability.
     pub async fn open_session(&self, session: SenderSession) -> Result<(), SenderError> {
         let SenderSession { id, stream, recipient, .. } = session;
         let sender = self.address();
         self.inner.ledger.open_spending(NewSpending { session: id, stream, recipient, sender }).await?;
         let mut view = self.view();
-        let known = view.sessions.contains_key(&id);
-        if !known && view.sessions.len() >= MAX_SESSIONS {
+        let known = view.sessions.get(&id).copied();
+        if known.is_none() && view.sessions.len() >= MAX_SESSIONS {
             return Err(SenderError::TooManySessions(MAX_SESSIONS));
         }
-        view.sessions.insert(id, session);
+        let terms = known.and_then(|open| open.terms);
+        view.sessions.insert(id, Open { session, terms });
         Ok(())
     }
 
@@ -264,17 +273,19 @@ impl Sender {
     /// Checks the parameters against the session, the chain and the caps.
     fn admit(&self, id: B256, params: &TicketParams, cost: Wei) -> Result<Reservation, SenderError> {
         let config = &self.inner.config;
-        let view = self.view();
-        let session = view.sessions.get(&id).ok_or(SenderError::UnknownSession(id))?;
+        let mut view = self.view();
+        let (round, deposit) = (view.round, view.deposit);
+        let open = view.sessions.get_mut(&id).ok_or(SenderError::UnknownSession(id))?;
         let trust = Trust {
             domain: config.domain,
             scheme: config.scheme,
             sender: self.address(),
-            session: *session,
-            round: view.round,
-            deposit: view.deposit,
+            session: open.session,
+            terms: open.terms,
+            round,
+            deposit,
         };
-        check::params(params, &trust, &config.caps)?;
+        open.terms = Some(check::params(params, &trust, &config.caps)?);
         Ok(Reservation {
             session: id,
             lane: params.lane,
@@ -285,10 +296,10 @@ impl Sender {
                 session: config.caps.session,
                 stream_hour: config.caps.stream_hour,
                 deposit_share_ppm: config.caps.deposit_share_ppm,
-                outstanding: session.max_outstanding,
+                outstanding: open.session.max_outstanding,
                 tickets: MAX_TICKETS as u64,
             },
-            deposit: view.deposit,
+            deposit,
             now_ms: self.inner.clock.now_ms(),
         })
     }

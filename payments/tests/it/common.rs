@@ -58,7 +58,16 @@ impl World {
     }
 
     pub(crate) async fn with(config: RecipientConfig) -> Self {
-        let dir = TempDir::new().unwrap();
+        Self::within(TempDir::new().unwrap(), config).await
+    }
+
+    /// Where nothing is lost but the process, so that syncs may cost nothing: a folder in memory if there is one.
+    pub(crate) async fn in_memory(config: RecipientConfig) -> Self {
+        let dir = TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap();
+        Self::within(dir, config).await
+    }
+
+    async fn within(dir: TempDir, config: RecipientConfig) -> Self {
         let broker = Arc::new(MemoryBroker::new(domain(), recipient_address()));
         broker.fund(key("sender").address(), rich());
         let clock = Arc::new(ManualClock::new(1_000_000));

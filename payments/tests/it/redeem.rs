@@ -10,7 +10,7 @@ use probabilistic_ticket::ledger::{DeadReason, WinnerState};
 use probabilistic_ticket::memory::MemoryBroker;
 use probabilistic_ticket::{
     Broker, BrokerError, BrokerView, ChainView, Ledger, LedgerError, PreparedRedemption, Reason,
-    RedeemPolicy, Redeemer, Round, SenderFunds, TxStatus, Wei, WinningTicket,
+    RedeemPolicy, Redeemer, Round, SenderFunds, TicketResult, TxStatus, Wei, WinningTicket,
 };
 use tokio::sync::Notify;
 
@@ -256,6 +256,10 @@ impl Broker for DyingBroker {
         self.call(self.inner.lane_nonce(sender, lane)).await
     }
 
+    async fn rehearse(&self, tickets: &[WinningTicket]) -> Result<Vec<TicketResult>, BrokerError> {
+        self.call(self.inner.rehearse(tickets)).await
+    }
+
     async fn prepare(&self, tickets: &[WinningTicket]) -> Result<PreparedRedemption, BrokerError> {
         self.call(self.inner.prepare(tickets)).await
     }
@@ -434,7 +438,7 @@ async fn clock_alone_sends_what_is_due_and_asks_nothing_of_what_was_sent() {
 
 #[tokio::test]
 async fn secret_is_retired_before_its_redemption_is_prepared() {
-    const PREPARE: usize = 3; // after round, lane nonce and funds
+    const PREPARE: usize = 4; // after round, lane nonce, funds and rehearsal
     let world = winning_world().await;
     let params = world.params().await;
     world.pay(&params, &[1], TICKET).await.unwrap();

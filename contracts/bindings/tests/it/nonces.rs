@@ -5,7 +5,7 @@ use std::time::Duration;
 use alloy::primitives::{Address, U256};
 use framemill_contracts::{ChainClient, ChainConfig, ChainError, TxStatus};
 
-use crate::stage::{Stage, config};
+use crate::stage::{FACE_VALUE, Stage, config};
 
 const GWEI: u128 = 1_000_000_000;
 
@@ -140,6 +140,64 @@ async fn a_replacement_keeps_nonce_and_call_and_only_one_of_both_is_mined() {
         TxStatus::Mined { success: true, .. }
     ));
     assert_eq!(orchestrator.tx_status(slow.hash).await.unwrap(), TxStatus::Dropped);
+}
+
+#[tokio::test]
+async fn a_redemption_behind_a_nonce_that_was_never_sent_is_not_raised_and_the_nonce_is_filled() {
+    let stage = Stage::set().await;
+    drop(stage.orchestrator(1, 100).await);
+    stage.broadcaster.fund_deposit_and_reserve(U256::from(FACE_VALUE * 2), U256::ZERO).await.unwrap();
+    let sender = client(&stage, eager(&stage)).await;
+    let winner = [stage.winner(&sender, 1).await];
+    sender.prepare_redemption(&winner).await.unwrap();
+    let waiting = sender.prepare_redemption(&winner).await.unwrap();
+    sender.submit(&waiting).await.unwrap();
+    assert_eq!(sender.replacement(&waiting).await.unwrap(), None);
+    sender.wait_mined(waiting.hash).await.unwrap();
+    assert_eq!(sender.redemption_outcomes(waiting.hash).await.unwrap().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_redemption_that_the_node_dropped_as_too_cheap_is_refused_until_it_is_raised() {
+    let stage = Stage::set().await;
+    drop(stage.orchestrator(1, 100).await);
+    stage.broadcaster.fund_deposit_and_reserve(U256::from(FACE_VALUE), U256::ZERO).await.unwrap();
+    let sender = client(&stage, eager(&stage)).await;
+    stage.anvil.dev_chain().set_automine(false).await.unwrap();
+    let slow = sender.prepare_redemption(&[stage.winner(&sender, 1).await]).await.unwrap();
+    sender.submit(&slow).await.unwrap();
+    raise_base_fee(&stage).await;
+    stage.anvil.dev_chain().drop_all_transactions().await.unwrap();
+    assert!(!sender.submit(&slow).await.unwrap_err().is_retryable());
+    let raised = sender.replacement(&slow).await.unwrap().unwrap();
+    assert_eq!(raised.nonce, slow.nonce);
+    sender.submit(&raised).await.unwrap();
+    stage.anvil.mine(1).await.unwrap();
+    assert!(matches!(sender.tx_status(raised.hash).await.unwrap(), TxStatus::Mined { success: true, .. }));
+}
+
+#[tokio::test]
+async fn a_transaction_that_fees_do_not_stand_against_is_not_raised() {
+    let stage = Stage::set().await;
+    drop(stage.orchestrator(1, 100).await);
+    let sender = client(&stage, eager(&stage)).await;
+    let unsent = sender.prepare_redemption(&[stage.winner(&sender, 1).await]).await.unwrap();
+    assert_eq!(sender.replacement(&unsent).await.unwrap(), None, "no node has it, at fees that would do");
+}
+
+#[tokio::test]
+async fn an_account_nonce_is_used_for_as_long_as_blocks_are_on_top_of_it() {
+    let stage = Stage::set().await;
+    let me = stage.broadcaster.address().unwrap();
+    let nonce = stage.owner.account_nonces(me).await.unwrap().mined;
+    let depth = || stage.owner.nonce_used_for(me, nonce);
+    assert_eq!(depth().await.unwrap(), 0);
+    stage.broadcaster.transfer_wei(Address::repeat_byte(4), U256::ONE).await.unwrap();
+    assert_eq!(depth().await.unwrap(), 1);
+    stage.anvil.mine(6).await.unwrap();
+    assert_eq!(depth().await.unwrap(), 4, "of seven, in powers of two");
+    stage.anvil.dev_chain().reorganise(7).await.unwrap();
+    assert_eq!(depth().await.unwrap(), 0);
 }
 
 #[tokio::test]
