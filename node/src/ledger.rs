@@ -93,7 +93,7 @@ pub(crate) enum Place {
     /// A file.
     File(PathBuf),
     /// A database.
-    Database(PostgresAddress),
+    Database(Box<PostgresAddress>),
 }
 
 impl std::fmt::Display for Place {
@@ -120,7 +120,7 @@ impl Place {
     }
 
     fn database(config: &Config, text: &str) -> anyhow::Result<Vec<Self>> {
-        Ok(address(config, text)?.map(Self::Database).into_iter().collect())
+        Ok(address(config, text)?.map(Box::new).map(Self::Database).into_iter().collect())
     }
 
     fn files(config: &Config) -> anyhow::Result<Vec<Self>> {
