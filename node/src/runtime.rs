@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use framemill_network::{Identity, Multiaddr, Network, NetworkConfig, ServiceAddress};
+use framemill_network::{Identity, Multiaddr, Network, NetworkConfig, NetworkLimits, ServiceAddress};
 use prometheus::Registry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -63,7 +63,13 @@ pub async fn network(config: &Config, listen: &[String]) -> anyhow::Result<Netwo
     make_private_folder(&config.data_dir())?;
     let listen = listen.iter().map(|text| multiaddr(text)).collect::<Result<Vec<_>, _>>()?;
     let identity = Identity::load_or_create(&path)?;
-    Ok(Network::start(NetworkConfig { listen, ..NetworkConfig::new(identity) }).await?)
+    let limits = NetworkLimits {
+        max_streams_per_peer: config.network.max_streams_per_peer,
+        requests_per_second: config.network.requests_per_second,
+        request_burst: config.network.requests_per_second.saturating_mul(2),
+        ..NetworkLimits::default()
+    };
+    Ok(Network::start(NetworkConfig { listen, limits, ..NetworkConfig::new(identity) }).await?)
 }
 
 fn multiaddr(text: &str) -> anyhow::Result<Multiaddr> {

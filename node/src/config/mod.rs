@@ -80,6 +80,8 @@ pub struct Network {
     pub listen: Vec<String>,
     pub external: Vec<String>,
     pub peers: Vec<String>,
+    pub max_streams_per_peer: u32,
+    pub requests_per_second: u32,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -94,6 +96,8 @@ pub struct Broadcaster {
     pub ingest: String,
     pub auth_url: Option<String>,
     pub output: PathBuf,
+    pub playlist: String,
+    pub max_streams: usize,
     pub ladder: String,
     pub segment_ms: u64,
     pub deadline_ms: u64,
@@ -125,6 +129,7 @@ pub struct Orchestrator {
     pub quality_least_centi_db: u32,
     pub quality_least_ppm: u32,
     pub max_sessions: usize,
+    pub max_sessions_per_peer: usize,
     pub redeem_gas_share_ppm: u64,
     #[serde(deserialize_with = "decimal")]
     pub ticket_value_wei: U256,
