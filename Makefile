@@ -7,7 +7,7 @@ INPUT ?=
 ARGS ?=
 FORGE := .tools/bin/forge
 
-.PHONY: help setup demo test crash check bench attack-suite determinism kernels fuzz fmt abi
+.PHONY: help setup demo test crash check bench bench-load attack-suite determinism kernels fuzz fmt abi
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,10 @@ check: ## format, lints, documentation, licences; of the contracts ABI, storage 
 bench: ## figures against a peer in the same run: ladder, verification, tickets
 	scripts/setup build browser
 	scripts/bench
+
+bench-load: ## streams that one broadcaster sustains here, where it breaks and why; ARGS="--streams 300 --seconds 60"
+	scripts/setup build chain
+	scripts/bench-load $(ARGS)
 
 attack-suite: ## what verification catches and refuses, beside known metrics; ARGS="--every 4 --rungs 360 --peers" (long)
 	scripts/setup build media

@@ -13,7 +13,7 @@ use framemill_verification::policy::attention::is_in_doubt;
 use framemill_verification::policy::draw::DrawnResult;
 use framemill_verification::{
     Delivery, Policy, Report, SourceReference, Tier, VerifyError, pixels_match, price_share_ppm,
-    quality_match, verify, verify_receipt,
+    quality_match, verify_hashed, verify_receipt,
 };
 use futures::future::join_all;
 
@@ -27,17 +27,18 @@ use crate::stream::Segment;
 /// The source to judge against, read when the first result is there and shared by all renditions and attempts.
 pub(crate) struct LazySource {
     data: Bytes,
+    sha256: B256,
     read: OnceLock<Result<SourceReference, VerifyError>>,
 }
 
 impl LazySource {
-    pub(crate) fn new(data: Bytes) -> Self {
-        Self { data, read: OnceLock::new() }
+    pub(crate) fn new(data: Bytes, sha256: B256) -> Self {
+        Self { data, sha256, read: OnceLock::new() }
     }
 
     /// Blocks on reading the first time.
     fn get(&self) -> Result<&SourceReference, VerifyError> {
-        let read = || SourceReference::new(self.data.clone(), &MediaLimits::segment());
+        let read = || SourceReference::hashed(self.data.clone(), self.sha256, &MediaLimits::segment());
         self.read.get_or_init(read).as_ref().map_err(Clone::clone)
     }
 }
@@ -147,7 +148,8 @@ struct Judging {
     epoch: Arc<OpenEpoch>,
     queued: Instant,
     allowed: Duration,
-    /// Decided when its first rendition gets a core, by the load of that time, and the same for all.
+    /// Decided on arrival where its picture stays unseen, else when its first rendition gets a core; by the load of that time, and
+    /// the same for all.
     policy: OnceLock<Policy>,
     /// It is compared whole, whatever was drawn.
     escalated: AtomicBool,
@@ -178,20 +180,24 @@ impl Judging {
         Ok((reports, fault))
     }
 
-    /// Takes room in the queue. Without any, a result at adaptive rates is drawn at the least there are, and waits only when even
-    /// these want its picture looked at.
+    /// Takes room in the queue for pictures. A result at adaptive rates whose picture is not drawn passes beside it: it waits for
+    /// nobody's picture. Without room it is drawn at the least rates there are, and waits only when even these want its picture.
     async fn enter(&self, shared: &Shared, renditions: usize) -> Place {
-        if let Some(place) = shared.queue.try_enter(renditions) {
-            return place;
-        }
-        if !self.epoch.is_fixed() {
-            let policy = self.policy.get_or_init(|| self.epoch.decide_without_room(self.result));
-            let seed = self.seed();
-            if policy.draw(&seed) == Tier::Structure && !policy.draws_claim_check(&seed) {
+        let room = shared.queue.try_enter(renditions);
+        let unseen = match &room {
+            Some(_) => self.epoch.decide_unseen(self.result, self.allowed),
+            None => self.epoch.decide_without_room(self.result),
+        };
+        if let Some(policy) = unseen {
+            let policy = self.policy.get_or_init(|| policy);
+            if self.epoch.leaves_unseen(&self.result, policy) {
                 return Place::Express;
             }
         }
-        shared.queue.enter(renditions).await
+        match room {
+            Some(place) => place,
+            None => shared.queue.enter(renditions).await,
+        }
     }
 
     async fn reports(
@@ -201,10 +207,11 @@ impl Judging {
         delivered: &Delivered,
         place: &Place,
     ) -> Result<Vec<Report>, String> {
-        let judged = join_all(ladder.iter().zip(&delivered.renditions).map(|(entry, rendition)| {
+        let renditions = delivered.renditions.iter().zip(hashes(delivered));
+        let judged = join_all(ladder.iter().zip(renditions).map(|(entry, (rendition, sha256))| {
             // All of them wait before the first one starts, so that the load it sees is the same every time.
             let waiting = matches!(place, Place::Queued { .. }).then(|| shared.sampling.wait());
-            self.report(shared, waiting, rendition.clone(), entry.clone())
+            self.report(shared, waiting, (rendition.clone(), sha256), entry.clone())
         }))
         .await;
         judged.into_iter().collect()
@@ -214,7 +221,7 @@ impl Judging {
         self: &Arc<Self>,
         shared: &Arc<Shared>,
         waiting: Option<Waiting>,
-        rendition: Bytes,
+        rendition: (Bytes, B256),
         entry: LadderEntry,
     ) -> Result<Report, String> {
         let _core = match &waiting {
@@ -232,9 +239,13 @@ impl Judging {
         }
     }
 
-    /// Blocks on decoding.
-    fn verify(&self, rendition: &Bytes, entry: &LadderEntry) -> Result<Report, VerifyError> {
-        verify(self.source.get()?, rendition, entry, &self.policy(), &self.seed())
+    /// Blocks on decoding. The hash is the claimed one, which the bytes were held against as they arrived.
+    fn verify(
+        &self,
+        (rendition, sha256): &(Bytes, B256),
+        entry: &LadderEntry,
+    ) -> Result<Report, VerifyError> {
+        verify_hashed(self.source.get()?, (rendition, *sha256), entry, &self.policy(), &self.seed())
     }
 
     /// The rates in force.

@@ -12,8 +12,10 @@ use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
 use crate::error::SegmentError;
 
-/// Events a slow reader may lag behind before it misses some: several minutes of a stream.
-const BACKLOG: usize = 1_024;
+/// Events a slow reader may lag behind before it misses some: minutes of a stream. Room for them is taken at once, for each stream.
+const BACKLOG: usize = 128;
+/// The same over all streams: seconds of hundreds.
+const BACKLOG_OF_ALL: usize = 4_096;
 
 /// Where a stream's events go: to its own readers and to those of the whole broadcaster.
 #[derive(Clone)]
@@ -30,7 +32,7 @@ impl Events {
 
     /// The channel over all streams.
     pub(crate) fn channel() -> broadcast::Sender<(String, StreamEvent)> {
-        broadcast::Sender::new(BACKLOG)
+        broadcast::Sender::new(BACKLOG_OF_ALL)
     }
 
     /// Tells everybody. Nobody listening is fine: events are an offer.
@@ -128,6 +130,27 @@ pub struct Timeline {
     pub verified_ms: Option<u64>,
     /// The renditions stood in the store and in the playlists.
     pub published_ms: Option<u64>,
+}
+
+impl Timeline {
+    /// How long each stage took that was reached, in milliseconds: `session` (a session was at hand), `pay` (the orchestrator
+    /// took header and tickets), `upload`, `work` (renditions and receipt came in, beyond the upload), `verify`, `publish`.
+    pub fn stages(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        let reached = [
+            ("session", self.quote_ms),
+            ("pay", self.accepted_ms),
+            ("upload", self.uploaded_ms),
+            ("work", self.downloaded_ms),
+            ("verify", self.verified_ms),
+            ("publish", self.published_ms),
+        ];
+        let mut last = 0;
+        reached.into_iter().filter_map(move |(stage, at)| {
+            let took = at?.saturating_sub(last);
+            last = last.max(at?);
+            Some((stage, took))
+        })
+    }
 }
 
 /// How an attempt ended.

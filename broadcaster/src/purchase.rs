@@ -70,7 +70,7 @@ impl Buyer {
         plan: SegmentPlan<OrchestratorId>,
     ) -> Self {
         Self {
-            source: Arc::new(LazySource::new(segment.data.clone())),
+            source: Arc::new(LazySource::new(segment.data.clone(), segment.sha256)),
             changes: market.sessions.changes(),
             market,
             segment,

@@ -10,6 +10,7 @@ use framemill_media::{
     Container, MediaError, MediaLimits, SegmentInfo, Segmenter, SegmenterConfig, SourceSegment, segment_info,
 };
 use framemill_network::{FrameRate, Ladder, SourceVideo};
+use framemill_verification::plain_video;
 use futures::stream::{FuturesOrdered, Stream, StreamExt};
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -65,7 +66,16 @@ impl Segment {
     /// Checks a whole segment; one in another container than MPEG-TS is re-muxed. Blocks on the length of the data.
     fn inspect(sequence: u64, data: Bytes) -> Result<Self, StreamError> {
         let limits = MediaLimits::segment();
-        let info = segment_info(&data, &limits)?;
+        let info = match plain_video(&data, &limits) {
+            // Of what live streams consist of; sound is taken along as it is and never asked for.
+            Some(video) => SegmentInfo {
+                container: Container::MpegTs,
+                video: Some(video),
+                audio: Vec::new(),
+                bytes: data.len() as u64,
+            },
+            None => segment_info(&data, &limits)?,
+        };
         info.require_video()?;
         if info.container != Container::MpegTs {
             return Self::remux(sequence, data, &limits);

@@ -79,7 +79,7 @@ impl VideoTrack {
         let frame_rate = Rational::of_intervals(intervals, span).unwrap_or(info.frame_rate);
         let last_frame = match intervals {
             0 => packets.iter().map(Packet::duration).max().filter(|&duration| duration > 0),
-            _ => Some((span + intervals / 2) / intervals),
+            _ => Some(average(span, intervals)),
         };
         Some(Self {
             codec: info.codec.clone(),
@@ -93,6 +93,21 @@ impl VideoTrack {
         })
     }
 
+    /// A track whose packets were read elsewhere: their presentation times in rising order, the first a keyframe. None with fewer
+    /// than two, which say nothing of the rate.
+    pub fn of_times(
+        codec: VideoCodec,
+        (width, height): (u32, u32),
+        pts: Vec<Ticks>,
+        key_frames: usize,
+    ) -> Option<Self> {
+        let span = pts.last()?.saturating_sub(*pts.first()?);
+        let intervals = pts.len() as Ticks - 1;
+        let frame_rate = Rational::of_intervals(intervals, span)?;
+        let duration = span.saturating_add(average(span, intervals));
+        Some(Self { codec, width, height, pts, duration, starts_with_key: true, key_frames, frame_rate })
+    }
+
     /// Number of frames.
     pub fn frames(&self) -> usize {
         self.pts.len()
@@ -102,6 +117,11 @@ impl VideoTrack {
     pub fn pixels(&self) -> u64 {
         u64::from(self.width) * u64::from(self.height) * self.pts.len() as u64
     }
+}
+
+/// Length of one of so many intervals, which are at least one.
+fn average(span: Ticks, intervals: Ticks) -> Ticks {
+    (span + intervals / 2) / intervals
 }
 
 /// An audio stream of a segment.

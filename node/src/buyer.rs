@@ -6,8 +6,8 @@ use alloy::signers::local::PrivateKeySigner;
 use alloy_primitives::{Address, U256};
 use anyhow::Context as _;
 use framemill_broadcaster::{
-    Broadcaster, BroadcasterConfig, DeadlinePolicy, ObjectStorage, SamplingConfig, StaticOrchestrator,
-    StreamConfig, Verification, core::hedge::HedgePolicy, open_payer,
+    Broadcaster, BroadcasterConfig, DeadlinePolicy, ObjectStorage, PlaylistMode, SamplingConfig,
+    StaticOrchestrator, StreamConfig, Verification, core::hedge::HedgePolicy, open_payer,
 };
 use framemill_contracts::ChainClient;
 use framemill_network::{Ladder, Network, PPM, PricePerPixel, SigningDomain};
@@ -25,6 +25,8 @@ use crate::{
 
 /// Prices in the configuration are for this many pixels.
 pub(crate) const PRICED_PIXELS: u64 = 1000;
+/// Segments in the window of a live playlist.
+const WINDOW: usize = 6;
 /// How long streams may take to end when the process is asked to stop.
 const DRAIN: Duration = Duration::from_secs(30);
 
@@ -94,8 +96,18 @@ pub(crate) fn stream_config(config: &Config, name: &str) -> anyhow::Result<Strea
             ..DeadlinePolicy::default()
         },
         verification: verification(settings)?,
+        playlist: playlist(settings)?,
         ..StreamConfig::new(name)
     })
+}
+
+fn playlist(settings: &crate::config::Broadcaster) -> anyhow::Result<PlaylistMode> {
+    match settings.playlist.as_str() {
+        "live" => Ok(PlaylistMode::Live { segments: WINDOW }),
+        "sliding" => Ok(PlaylistMode::Sliding { segments: WINDOW }),
+        "event" => Ok(PlaylistMode::Event),
+        other => anyhow::bail!("broadcaster.playlist: {other:?} is not live, sliding or event"),
+    }
 }
 
 fn verification(settings: &crate::config::Broadcaster) -> anyhow::Result<Verification> {
@@ -136,6 +148,7 @@ fn settings(config: &Config) -> anyhow::Result<BroadcasterConfig> {
         },
         memory: Some(config.data_dir().join("orchestrators.json")),
         bundles: config.broadcaster.bundles.clone(),
+        max_streams: config.broadcaster.max_streams,
         ..defaults
     })
 }

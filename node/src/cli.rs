@@ -2,6 +2,7 @@
 
 mod dispute;
 mod governance;
+mod load;
 mod stake;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ pub use dispute::{
     ReportArgs, ServeArgs, SettleArgs, StatusArgs,
 };
 pub use governance::{BallotArg, GovernanceCommand, ProposalArgs, ProposeArgs, VoteArgs};
+pub use load::{EchoArgs, LoadArgs, LoadPart};
 pub use stake::{
     BondArgs, EstimateArgs, HistoryArgs, LockArgs, MoveArgs, RebondArgs, ShowArgs, SignArgs, StakeCommand,
     TermsArgs, TransferArgs, UnbondArgs, WithdrawFeesArgs,
@@ -87,6 +89,9 @@ pub enum Command {
     /// Check or show the effective configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Play many streams at a broadcaster whose transcoders are echoes, and say what it sustains
+    #[command(hide = true)]
+    Load(LoadArgs),
 }
 
 /// `framemill demo`

@@ -243,7 +243,7 @@ fn text(path: &Path) -> String {
 }
 
 /// A port that was free a moment ago for TCP and for UDP.
-fn free_port() -> anyhow::Result<u16> {
+pub(crate) fn free_port() -> anyhow::Result<u16> {
     for _ in 0..PORT_TRIES {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let port = listener.local_addr()?.port();

@@ -24,7 +24,7 @@ mod transact;
 
 use std::process::ExitCode;
 
-use cli::{Cli, Command, Common, DisputeCommand};
+use cli::{Cli, Command, Common, DisputeCommand, LoadArgs};
 use config::{Config, Sources};
 use framemill_contracts::ChainError;
 
@@ -89,6 +89,7 @@ fn log(command: &Command, sources: &Sources, config: &Config) -> anyhow::Result<
             | Command::Orchestrator
             | Command::Transcoder(_)
             | Command::Dispute(DisputeCommand::Serve(_))
+            | Command::Load(LoadArgs { part: Some(_), .. })
     );
     let asked = sources.settings()?["log.filter"].source != config::Source::Default;
     let filter = if service || asked { config.log.filter.clone() } else { "error".to_owned() };
@@ -107,6 +108,7 @@ async fn role(config: &Config, cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Governance(command) => commands::governance::run(config, command).await,
         Command::Stake(command) => commands::stake::run(config, command).await,
         Command::Dispute(command) => commands::court::run(config, command).await,
+        Command::Load(args) => commands::load::run(config, args).await,
         Command::Devices(output) => commands::devices::run(config, *output).await,
         Command::Tickets(command) => return commands::tickets::run(config, command).await,
         Command::Verify(_) | Command::Audit(_) | Command::Config(_) => {

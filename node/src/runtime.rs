@@ -6,7 +6,7 @@ use std::time::Duration;
 use alloy_primitives::{Address, B256};
 use anyhow::Context as _;
 use framemill_network::{
-    DiscoveryConfig, Identity, Multiaddr, Network, NetworkConfig, RelayLimits, ServiceAddress,
+    DiscoveryConfig, Identity, Multiaddr, Network, NetworkConfig, NetworkLimits, RelayLimits, ServiceAddress,
     SignatureBytes, SigningDomain,
 };
 use probabilistic_ticket::{Signature, recover};
@@ -98,7 +98,13 @@ fn told(config: &Config, listen: &[String]) -> anyhow::Result<NetworkConfig> {
     make_private_folder(&config.data_dir())?;
     let listen = multiaddrs("network.listen", listen)?;
     let identity = Identity::load_or_create(&path)?;
-    Ok(NetworkConfig { listen, ..NetworkConfig::new(identity) })
+    let limits = NetworkLimits {
+        max_streams_per_peer: config.network.max_streams_per_peer,
+        requests_per_second: config.network.requests_per_second,
+        request_burst: config.network.requests_per_second.saturating_mul(2),
+        ..NetworkLimits::default()
+    };
+    Ok(NetworkConfig { listen, limits, ..NetworkConfig::new(identity) })
 }
 
 fn relay_limits(settings: &crate::config::Network) -> RelayLimits {

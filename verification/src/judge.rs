@@ -1,5 +1,6 @@
 //! One judgement: structure first, then as much of the picture as the policy draws.
 
+use alloy_primitives::B256;
 use bytes::Bytes;
 use framemill_media::{Frame, MediaError, MediaLimits};
 use framemill_network::ladder::LadderEntry;
@@ -32,13 +33,37 @@ pub fn verify(
     policy: &Policy,
     seed: &[u8; 32],
 ) -> Result<Report, VerifyError> {
-    judge(source, rendition, entry, policy.draw(seed), None)
+    verify_hashed(source, (rendition, sha256(rendition)), entry, policy, seed)
+}
+
+/// [`verify`] where the rendition's SHA-256 is known already; it is believed.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_hashed(
+    source: &SourceReference,
+    rendition: (&Bytes, B256),
+    entry: &LadderEntry,
+    policy: &Policy,
+    seed: &[u8; 32],
+) -> Result<Report, VerifyError> {
+    judge_hashed(source, rendition, entry, policy.draw(seed), None)
 }
 
 /// Judges a rendition at this depth, where its structure allows that; `watch` sees every frame.
 pub(crate) fn judge(
     source: &SourceReference,
     rendition: &Bytes,
+    entry: &LadderEntry,
+    tier: Tier,
+    watch: Option<&mut Watch>,
+) -> Result<Report, VerifyError> {
+    judge_hashed(source, (rendition, sha256(rendition)), entry, tier, watch)
+}
+
+fn judge_hashed(
+    source: &SourceReference,
+    (rendition, sha256): (&Bytes, B256),
     entry: &LadderEntry,
     tier: Tier,
     watch: Option<&mut Watch>,
@@ -63,7 +88,7 @@ pub(crate) fn judge(
         }
     }
     let quality = quality.finish(structure.video_bytes, source.outline().duration(), entry.bitrate);
-    Ok(Report::new(tier, source.sha256(), sha256(rendition), structure.pixels, checks, quality))
+    Ok(Report::new(tier, source.sha256(), sha256, structure.pixels, checks, quality))
 }
 
 /// Decodes a rendition and compares it frame by frame.

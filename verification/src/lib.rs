@@ -72,9 +72,10 @@ pub use commitment::{
 pub use declare::{Declared, declare};
 pub use error::VerifyError;
 pub use inspect::{DeviationMap, InspectedFrame, Inspection, Still, inspect};
-pub use judge::verify;
+pub use judge::{verify, verify_hashed};
 pub use kernel::Kernel;
 pub use opening::{BadOpening, BlockOpening, Difference, Features, FrameContent, FrameOpening, Opening};
+pub use outline::plain_video;
 pub use pay::{DOUBLING, price_share_ppm, reached_centi_db};
 pub use policy::{PPM, Policy};
 pub use receipt::{Delivery, ReceiptError, pixels_match, quality_match, receipt_signer, verify_receipt};

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use alloy_primitives::B256;
 use bytes::Bytes;
 use framemill_media::time::{Unwrapper, wrapped_difference};
-use framemill_media::{Demuxer, MediaError, MediaLimits};
+use framemill_media::{Demuxer, MediaError, MediaLimits, VideoCodec, VideoTrack};
 use sha2::{Digest, Sha256};
 
 use crate::nal::{NalWalk, Syntax, walk};
-use crate::sequence::Color;
+use crate::sequence::{Color, Sequence};
 use crate::sound::{Sound, is_plain, others};
-use crate::ts::{self, Elementary};
+use crate::ts::{self, Elementary, TransportStream};
 
 /// The message that names the curve pixels really have, where the sequence parameter set names another for old players.
 const PREFERRED_TRANSFER: u32 = 147;
@@ -42,27 +42,9 @@ impl Outline {
         }
     }
 
-    /// Of a segment in which strict and lenient readers see the same: one video whose every unit is one frame with a
-    /// time of its own, and sound of known kinds. Whatever passes a limit is left to the reader that names it.
     fn from_plain(data: &Bytes, limits: &MediaLimits) -> Option<Self> {
-        if data.len() as u64 > limits.input_bytes {
-            return None;
-        }
-        let mut stream = ts::parse(data).ok()?;
-        if stream.stray_packets > 0 || stream.discontinuities > 0 || !others(&stream).all(is_plain) {
-            return None;
-        }
-        let mut videos = stream.streams.iter().filter(|stream| stream.is_video());
-        let (video, None) = (videos.next()?, videos.next()) else { return None };
-        let walk = walk(video.unit_data(), syntax(video.stream_type)?);
-        let sequence = walk.sequence.as_ref().filter(|_| is_plain_video(&walk))?;
-        limits.check_frame_size(sequence.width, sequence.height).ok()?;
-        let pts = times(video)?;
-        let span = pts.last()?.abs_diff(*pts.first()?);
-        if pts.len() as u64 > limits.frames || span > limits.duration.unsigned_abs() {
-            return None;
-        }
-        let (width, height, aspect) = (sequence.width, sequence.height, sequence.aspect);
+        let Plain { mut stream, walk, sequence, pts, .. } = Plain::read(data, limits)?;
+        let Sequence { width, height, aspect, .. } = sequence;
         let color = shown_color(&walk);
         stream.streams.retain(|stream| !stream.is_video() && !stream.units.is_empty());
         let sound = Sound::of_streams(data, limits, stream.streams);
@@ -102,6 +84,56 @@ impl Outline {
         let span = last.abs_diff(*first);
         span + span / (self.pts.len() as u64 - 1).max(1)
     }
+}
+
+/// A segment in which strict and lenient readers see the same: one video whose every unit is one frame with a time of its own,
+/// and sound of known kinds.
+struct Plain {
+    stream: TransportStream,
+    walk: NalWalk,
+    sequence: Sequence,
+    syntax: Syntax,
+    /// Presentation times, rising.
+    pts: Vec<i64>,
+}
+
+impl Plain {
+    /// None of any other segment, and of one that passes a limit: the reader that names it is another.
+    fn read(data: &Bytes, limits: &MediaLimits) -> Option<Self> {
+        if data.len() as u64 > limits.input_bytes {
+            return None;
+        }
+        let stream = ts::parse(data).ok()?;
+        if stream.stray_packets > 0 || stream.discontinuities > 0 || !others(&stream).all(is_plain) {
+            return None;
+        }
+        let mut videos = stream.streams.iter().filter(|stream| stream.is_video());
+        let (video, None) = (videos.next()?, videos.next()) else { return None };
+        let syntax = syntax(video.stream_type)?;
+        let walk = walk(video.unit_data(), syntax);
+        let sequence = walk.sequence.clone().filter(|_| is_plain_video(&walk))?;
+        limits.check_frame_size(sequence.width, sequence.height).ok()?;
+        let pts = times(video)?;
+        let span = pts.last()?.abs_diff(*pts.first()?);
+        if pts.len() as u64 > limits.frames || span > limits.duration.unsigned_abs() {
+            return None;
+        }
+        Some(Self { stream, walk, sequence, syntax, pts })
+    }
+}
+
+/// The video of a plain transport stream, as live segments and renditions are, at memory speed and without FFmpeg. None of
+/// anything else, and of what passes a limit: [`segment_info`](framemill_media::segment_info()) tells all.
+#[must_use]
+pub fn plain_video(data: &Bytes, limits: &MediaLimits) -> Option<VideoTrack> {
+    limits.check_time().ok()?;
+    let Plain { walk, sequence, syntax, pts, .. } = Plain::read(data, limits)?;
+    let codec = match syntax {
+        Syntax::H264 => VideoCodec::H264,
+        Syntax::Hevc => VideoCodec::Hevc,
+    };
+    let key_frames = usize::try_from(walk.idr_pictures).unwrap_or(usize::MAX);
+    VideoTrack::of_times(codec, (sequence.width, sequence.height), pts, key_frames)
 }
 
 /// The syntax of a video stream by its `stream_type`.
@@ -159,9 +191,29 @@ pub(crate) fn sha256(bytes: &[u8]) -> B256 {
 
 #[cfg(test)]
 mod tests {
-    use framemill_media::{ClipSpec, Rational, generate_clip};
+    use framemill_media::{ClipSpec, Rational, generate_clip, segment_info};
 
     use super::*;
+
+    #[test]
+    fn the_video_of_a_plain_segment_is_what_ffmpeg_tells() {
+        let limits = MediaLimits::segment();
+        for (rate, b_frames, seconds) in [((30_000, 1001), 0, 1), ((25, 1), 2, 2), ((60, 1), 3, 1)] {
+            let rate = Rational::new(rate.0, rate.1);
+            let spec = ClipSpec { b_frames, start_pts: 90_123, ..ClipSpec::new(128, 72, rate, seconds) };
+            let clip = generate_clip(&spec, &limits).expect("a clip");
+            let told = segment_info(&clip, &limits).expect("a segment").video;
+            assert_eq!(plain_video(&clip, &limits), told);
+        }
+    }
+
+    #[test]
+    fn what_is_not_plain_is_left_to_ffmpeg() {
+        let limits = MediaLimits::segment();
+        let clip = generate_clip(&ClipSpec::new(128, 72, Rational::new(25, 1), 1), &limits).expect("a clip");
+        assert_eq!(plain_video(&clip.slice(..clip.len() - 1), &limits), None);
+        assert_eq!(plain_video(&clip, &MediaLimits { frames: 24, ..limits }), None);
+    }
 
     #[test]
     fn reads_a_plain_segment_as_ffmpeg_does() {

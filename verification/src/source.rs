@@ -54,13 +54,22 @@ impl SourceReference {
     /// [`VerifyError::Source`] when it is no media or has no video, [`VerifyError::TooLarge`] beyond the limits'
     /// frames.
     pub fn new(data: Bytes, limits: &MediaLimits) -> Result<Self, VerifyError> {
+        let sha256 = sha256(&data);
+        Self::hashed(data, sha256, limits)
+    }
+
+    /// The same where the segment's SHA-256 is known already; it is believed.
+    ///
+    /// # Errors
+    /// As [`SourceReference::new`].
+    pub fn hashed(data: Bytes, sha256: B256, limits: &MediaLimits) -> Result<Self, VerifyError> {
         let outline = Outline::read(&data, limits).map_err(VerifyError::Source)?;
         let frames = outline.pts.len() as u64;
         if frames > limits.frames {
             return Err(VerifyError::TooLarge { what: "frames", value: frames, bound: limits.frames });
         }
         Ok(Self {
-            sha256: sha256(&data),
+            sha256,
             lattice: Lattice::for_picture(outline.width as usize, outline.height as usize),
             data,
             limits: limits.clone(),

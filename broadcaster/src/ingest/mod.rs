@@ -4,3 +4,4 @@ pub(crate) mod auth;
 mod multipart;
 pub(crate) mod push;
 pub(crate) mod reader;
+mod upload;

@@ -1,6 +1,8 @@
 //! HTTP push: `POST|PUT /live/<manifest>/<sequence>.ts|.mp4`, one request per segment.
 //!
-//! The answer carries the renditions where the request accepts `multipart/mixed`, and is empty otherwise.
+//! The answer carries the renditions where the request accepts `multipart/mixed`, and is empty otherwise. Its `Server-Timing`
+//! header says how long each stage took, in milliseconds: `ingest` from the last byte until the stream took the segment, then the
+//! stages of [`Timeline::stages`].
 //!
 //! | status | when |
 //! | --- | --- |
@@ -21,21 +23,22 @@ use alloy_primitives::B256;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use framemill_media::MediaError;
 use framemill_network::TranscodeConfiguration;
-use futures::StreamExt;
-use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
+use tokio::sync::OnceCell;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::auth::{AuthGrant, AuthRequest, PushAuth};
 use super::multipart;
+use super::upload::{Upload, UploadError, Uploads};
+use crate::attempt::millis_since;
 use crate::config::{StreamConfig, is_stream_name};
 use crate::error::{SegmentError, StreamError};
-use crate::event::SegmentResult;
+use crate::event::{SegmentResult, Timeline};
 use crate::service::{Broadcaster, lock};
 use crate::stream::{Segment, StreamHandle};
 
@@ -49,6 +52,8 @@ const MAX_DURATION_MS: u64 = 60_000;
 const RESOLUTION: &str = "content-resolution";
 /// Header with the duration in milliseconds.
 const DURATION: &str = "content-duration";
+/// Header of the answer with the time that each stage took (W3C Server Timing).
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 /// Header with manifest and ladder as JSON.
 const CONFIGURATION: &str = "livepeer-transcode-configuration";
 
@@ -61,8 +66,11 @@ pub struct PushConfig {
     pub max_body_bytes: usize,
     /// Longest time a body may take.
     pub body_timeout: Duration,
-    /// Bodies at a time that no stream has taken yet, over all streams: bounds memory together with the size.
+    /// Bodies at a time that no stream has taken yet, over all streams. FFmpeg sends a segment while it makes it, so every live
+    /// stream may have one open all the time.
     pub max_uploads: usize,
+    /// Bytes of such bodies together, at least one largest body: bounds their memory.
+    pub max_upload_bytes: usize,
     /// A stream without a segment for this long is finished.
     pub idle_timeout: Duration,
 }
@@ -73,7 +81,8 @@ impl Default for PushConfig {
             stream: StreamConfig::new("push"),
             max_body_bytes: 64 << 20,
             body_timeout: Duration::from_secs(20),
-            max_uploads: 32,
+            max_uploads: 1024,
+            max_upload_bytes: 1 << 30,
             idle_timeout: Duration::from_secs(30),
         }
     }
@@ -92,7 +101,7 @@ struct PushState {
     config: PushConfig,
     auth: Option<Arc<dyn PushAuth>>,
     streams: Mutex<HashMap<String, Arc<OnceCell<Live>>>>,
-    uploads: Semaphore,
+    uploads: Uploads,
 }
 
 /// An open stream.
@@ -132,7 +141,7 @@ impl PushIngest {
     pub fn new(broadcaster: Broadcaster, config: PushConfig, auth: Option<Arc<dyn PushAuth>>) -> Self {
         let cancel = CancellationToken::new();
         let state = Arc::new(PushState {
-            uploads: Semaphore::new(config.max_uploads),
+            uploads: Uploads::new(config.max_uploads, config.max_upload_bytes.max(config.max_body_bytes)),
             broadcaster,
             config,
             auth,
@@ -253,23 +262,25 @@ impl PushState {
         let manifest = grant.manifest.clone().unwrap_or(manifest);
         check_name(&manifest)?;
 
-        let slot = self.uploads.try_acquire().map_err(|_| {
-            Refused::new(StatusCode::SERVICE_UNAVAILABLE, "too many uploads at a time; try again".into())
-        })?;
-        let data = self.read(body).await?;
+        let mut upload = self.uploads.begin()?;
+        let data = self.read(body, &parts.headers, &mut upload).await?;
+        let arrived = Instant::now();
         let segment = Segment::inspect_off_thread(sequence, data).await?;
         let cell = self.open(&manifest, grant, asked).await?;
         let live = cell.get().ok_or_else(|| Refused::from(StreamError::Ended(manifest.clone())))?;
-        let result = transcode(live, segment, slot).await?;
-        Ok(answer(&parts.headers, sequence, &result))
+        let result = transcode(live, segment, upload).await?;
+        let mut answer = answer(&parts.headers, sequence, &result);
+        answer.headers_mut().insert(SERVER_TIMING, server_timing(arrived, &result.report.timeline));
+        Ok(answer)
     }
 
-    async fn read(&self, body: Body) -> Result<Bytes, Refused> {
-        let limit = self.config.max_body_bytes;
-        let collect = collect(body, limit);
+    async fn read(&self, body: Body, headers: &HeaderMap, upload: &mut Upload<'_>) -> Result<Bytes, Refused> {
+        let announced = headers.get(header::CONTENT_LENGTH);
+        let announced = announced.and_then(|length| length.to_str().ok()?.parse().ok());
+        let reading = upload.read(body, announced, self.config.max_body_bytes);
         let timeout = self.config.body_timeout;
         let late = |_| Refused::bad(format!("body did not arrive within {timeout:?}; send it at once"));
-        let data = tokio::time::timeout(timeout, collect).await.map_err(late)??;
+        let data = tokio::time::timeout(timeout, reading).await.map_err(late)??;
         if data.is_empty() {
             return Err(Refused::bad("segment has no bytes; send a whole mpeg-ts or mp4 segment".into()));
         }
@@ -277,33 +288,15 @@ impl PushState {
     }
 }
 
-async fn collect(body: Body, limit: usize) -> Result<Bytes, Refused> {
-    let mut chunks = body.into_data_stream();
-    let mut data = BytesMut::new();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|error| Refused::bad(format!("body cannot be read: {error}")))?;
-        if data.len() + chunk.len() > limit {
-            let message = format!("body is larger than {limit} bytes; send shorter segments");
-            return Err(Refused::new(StatusCode::PAYLOAD_TOO_LARGE, message));
-        }
-        data.extend_from_slice(&chunk);
-    }
-    Ok(data.freeze())
-}
-
-/// Hands a segment to its stream, which takes the memory over from the upload's `slot`, and waits for the result.
-async fn transcode(
-    live: &Live,
-    segment: Segment,
-    slot: SemaphorePermit<'_>,
-) -> Result<SegmentResult, Refused> {
+/// Hands a segment to its stream, which takes the memory over from its `upload`, and waits for the result.
+async fn transcode(live: &Live, segment: Segment, upload: Upload<'_>) -> Result<SegmentResult, Refused> {
     let _busy = Busy::new(live);
     let (sequence, sha256) = (segment.sequence, segment.sha256);
     if let Some(result) = live.repeated(sequence, sha256) {
         return Ok(result);
     }
     let pending = live.handle.take(segment).await?;
-    drop(slot);
+    drop(upload);
     let result = pending.outcome().await?;
     let mut recent = lock(&live.recent);
     recent.push_back(Recent { sequence, sha256, result: result.clone() });
@@ -335,6 +328,14 @@ async fn push(
         Ok(Err(refused)) => refused.into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
+}
+
+/// What each stage took; a repeated answer tells what its first one did.
+fn server_timing(arrived: Instant, timeline: &Timeline) -> HeaderValue {
+    let ingest = millis_since(arrived).saturating_sub(timeline.published_ms.unwrap_or(0));
+    let stages = std::iter::once(("ingest", ingest)).chain(timeline.stages());
+    let stages: Vec<String> = stages.map(|(stage, millis)| format!("{stage};dur={millis}")).collect();
+    HeaderValue::from_str(&stages.join(", ")).expect("names and numbers are legal in a header")
 }
 
 fn answer(headers: &HeaderMap, sequence: u64, result: &SegmentResult) -> Response {
@@ -409,6 +410,22 @@ impl Refused {
     }
 }
 
+impl From<UploadError> for Refused {
+    fn from(error: UploadError) -> Self {
+        match error {
+            UploadError::Full => {
+                let message = "too many uploads at a time; try again";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, message.into())
+            }
+            UploadError::TooLong { limit } => {
+                let message = format!("body is larger than {limit} bytes; send shorter segments");
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, message)
+            }
+            UploadError::Broken(reason) => Self::bad(format!("body cannot be read: {reason}")),
+        }
+    }
+}
+
 impl From<StreamError> for Refused {
     fn from(error: StreamError) -> Self {
         let status = match &error {
@@ -442,10 +459,10 @@ impl IntoResponse for Refused {
             StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::PAYLOAD_TOO_LARGE
         ) {
             // The body may not have been read: a client that reused the connection would run into its end.
-            response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use alloy_primitives::B256;
 use framemill_verification::policy::draw::{Draw, DrawnResult, Epoch, Seed};
 use framemill_verification::policy::journal::Entry;
-use framemill_verification::{PPM, Policy};
+use framemill_verification::{PPM, Policy, Tier};
 use tokio::sync::Mutex;
 
 use crate::config::{DeadlinePolicy, StreamConfig, Verification};
@@ -101,33 +101,45 @@ impl OpenEpoch {
         (self.epoch, self.seed.commitment(&self.epoch))
     }
 
-    /// Whether rates stay as they are however high the load.
-    pub(crate) fn is_fixed(&self) -> bool {
-        matches!(self.verification, Verification::Fixed(_))
-    }
-
     /// Decides with what rates a result is looked at, when its judgement starts, and has the decision written down.
     pub(crate) fn decide(&self, result: DrawnResult, queued: Instant, allowed: Duration) -> Policy {
         match self.verification {
             Verification::Fixed(policy) => self.draw(result, (PPM, policy, policy)),
             Verification::Adaptive { minimum } => {
-                self.lowered(result, minimum, self.sampling.started(queued.elapsed(), allowed))
+                let load = self.sampling.started(queued.elapsed(), allowed);
+                self.draw(result, self.lowered(&result, minimum, load))
             }
         }
     }
 
-    /// The same for a result that finds no room in the queue: adaptive rates are lowered as far as they go.
-    pub(crate) fn decide_without_room(&self, result: DrawnResult) -> Policy {
-        match self.verification {
-            Verification::Fixed(policy) => self.draw(result, (PPM, policy, policy)),
-            Verification::Adaptive { minimum } => self.lowered(result, minimum, self.sampling.overflowed()),
-        }
+    /// The same on arrival, for a result at adaptive rates whose picture the present load leaves unseen. None where it is to be
+    /// looked at: how deep is decided when a core is there for it.
+    pub(crate) fn decide_unseen(&self, result: DrawnResult, allowed: Duration) -> Option<Policy> {
+        let Verification::Adaptive { minimum } = self.verification else { return None };
+        let load = self.sampling.started(Duration::ZERO, allowed);
+        let rates = self.lowered(&result, minimum, load);
+        self.leaves_unseen(&result, &rates.2).then(|| self.draw(result, rates))
     }
 
-    fn lowered(&self, result: DrawnResult, minimum: Policy, load: Load) -> Policy {
+    /// The same for a result that finds no room in the queue: adaptive rates are lowered as far as they go. None where rates are
+    /// fixed, however high the load.
+    pub(crate) fn decide_without_room(&self, result: DrawnResult) -> Option<Policy> {
+        let Verification::Adaptive { minimum } = self.verification else { return None };
+        let load = self.sampling.overflowed();
+        Some(self.draw(result, self.lowered(&result, minimum, load)))
+    }
+
+    /// Whether nothing of a result is decoded at these rates.
+    pub(crate) fn leaves_unseen(&self, result: &DrawnResult, policy: &Policy) -> bool {
+        let seed = self.seed_for(result);
+        policy.draw(&seed) == Tier::Structure && !policy.draws_claim_check(&seed)
+    }
+
+    /// What is left under a load, the rates wanted, and those in force.
+    fn lowered(&self, result: &DrawnResult, minimum: Policy, load: Load) -> (u32, Policy, Policy) {
         let wanted = self.sampling.rates(&result.orchestrator).at_least(minimum);
         let floor = self.sampling.minimum(self.verification);
-        self.draw(result, (load.share_ppm(), wanted, load.lower(wanted, floor)))
+        (load.share_ppm(), wanted, load.lower(wanted, floor))
     }
 
     /// Draws at the lowered rates and writes that down; returns them.
@@ -187,10 +199,35 @@ mod tests {
             sequence: 1,
             result: B256::ZERO,
         };
-        let rates = epoch.decide_without_room(result);
+        let rates = epoch.decide_without_room(result).unwrap();
         assert_eq!(rates, Load::HEAVIEST.lower(Policy::FULL, Policy::FLOOR));
         assert!(rates.whole_ppm > 0 && rates.whole_ppm < Policy::FLOOR.whole_ppm);
         assert_eq!(sampling.sampling.metrics.shed.get(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_result_is_decided_on_arrival_only_where_its_picture_stays_unseen() {
+        let events = Events::new("cam", Events::channel());
+        let metrics = Metrics::new(None).unwrap();
+        let (sampling, _) = Sampling::open(&SamplingConfig::default(), metrics).unwrap();
+        let sampling = Arc::new(sampling);
+        let epoch_of = |verification| {
+            let config = StreamConfig { verification, ..StreamConfig::new("cam") };
+            StreamSampling::new(Arc::clone(&sampling), B256::repeat_byte(1), &config, events.clone())
+        };
+        let result = DrawnResult {
+            orchestrator: Default::default(),
+            session: B256::ZERO,
+            sequence: 1,
+            result: B256::ZERO,
+        };
+        let fixed = epoch_of(Verification::FULL).epoch_at(0).await;
+        assert_eq!(fixed.decide_unseen(result, Duration::from_secs(8)), None);
+        let adaptive = epoch_of(Verification::ADAPTIVE).epoch_at(0).await;
+        // Somebody unknown has full attention, until the load takes it away.
+        assert_eq!(adaptive.decide_unseen(result, Duration::from_secs(8)), None);
+        assert!(!adaptive.leaves_unseen(&result, &Policy::FULL));
+        assert!(adaptive.leaves_unseen(&result, &Policy::STRUCTURE_ONLY));
     }
 
     #[tokio::test]

@@ -106,7 +106,11 @@ fn settings(config: &Config, paid: bool) -> anyhow::Result<OrchestratorConfig> {
             quality: quality(settings),
             ..CommitmentOffer::default()
         }),
-        sessions: SessionLimits { max_sessions: settings.max_sessions, ..SessionLimits::default() },
+        sessions: SessionLimits {
+            max_sessions: settings.max_sessions,
+            max_sessions_per_peer: settings.max_sessions_per_peer,
+            ..SessionLimits::default()
+        },
         redemption: RedemptionConfig {
             interval: Duration::from_millis(settings.redeem_interval_ms),
             ..RedemptionConfig::default()

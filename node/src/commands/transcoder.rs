@@ -5,7 +5,8 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use framemill_network::{ServiceAddress, WorkToken};
 use framemill_transcoder::{
-    Daemon, DaemonConfig, DaemonState, Engine, EngineConfig, Metrics, SoftwareConfig, choose_engines,
+    Daemon, DaemonConfig, DaemonError, DaemonState, Engine, EngineConfig, Metrics, SoftwareConfig,
+    choose_engines,
 };
 
 use crate::{
@@ -18,25 +19,21 @@ use crate::{
 
 /// Runs the daemon until it is asked to stop.
 pub(crate) async fn run(config: &Config, args: &TranscoderArgs) -> anyhow::Result<()> {
-    let settings = &config.transcoder;
-    let address = settings.orchestrator.as_ref().context(
-        "no orchestrator to work for: set transcoder.orchestrator to its multiaddr, ending in /p2p/<peer id>",
-    )?;
-    let orchestrator: ServiceAddress = address.parse().context("transcoder.orchestrator")?;
-    let token_file = settings.token_file.as_ref().context(
-        "no secret to prove: set transcoder.token_file to a copy of the orchestrator's transcoder.token",
-    )?;
-    let token = WorkToken::new(keystore::read_secret(token_file)?)?;
+    let engines = engines(config, args)?;
+    let make = async move |offer| Daemon::measured(offer, engines).await;
+    serve(config, &format!("Transcoder {}", config.transcoder.name), make).await
+}
 
-    let runtime = Runtime::start(config, &format!("Transcoder {}", settings.name)).await?;
+/// Runs the daemon that `make` makes of the configured offer until it is asked to stop.
+pub(crate) async fn serve(
+    config: &Config,
+    title: &str,
+    make: impl AsyncFnOnce(DaemonConfig) -> Result<Daemon, DaemonError>,
+) -> anyhow::Result<()> {
+    let offer = offer(&config.transcoder)?;
+    let runtime = Runtime::start(config, title).await?;
     let network = runtime::network(config, &[]).await?;
-    let offer = DaemonConfig {
-        max_sessions: u32::try_from(settings.max_sessions).context("transcoder.max_sessions")?,
-        ..DaemonConfig::new(orchestrator, token, &settings.name)
-    };
-    let daemon = Daemon::measured(offer, engines(config, args)?)
-        .await?
-        .with_metrics(Metrics::register(&runtime.metrics)?);
+    let daemon = make(offer).await?.with_metrics(Metrics::register(&runtime.metrics)?);
     let handle = daemon.start(network.clone())?;
 
     let mut state = handle.state();
@@ -65,6 +62,22 @@ pub(crate) async fn run(config: &Config, args: &TranscoderArgs) -> anyhow::Resul
     network.shutdown().await;
     runtime.stop().await;
     Ok(ended?)
+}
+
+/// For whom to work, and under what name.
+fn offer(settings: &crate::config::Transcoder) -> anyhow::Result<DaemonConfig> {
+    let address = settings.orchestrator.as_ref().context(
+        "no orchestrator to work for: set transcoder.orchestrator to its multiaddr, ending in /p2p/<peer id>",
+    )?;
+    let orchestrator: ServiceAddress = address.parse().context("transcoder.orchestrator")?;
+    let token_file = settings.token_file.as_ref().context(
+        "no secret to prove: set transcoder.token_file to a copy of the orchestrator's transcoder.token",
+    )?;
+    let token = WorkToken::new(keystore::read_secret(token_file)?)?;
+    Ok(DaemonConfig {
+        max_sessions: u32::try_from(settings.max_sessions).context("transcoder.max_sessions")?,
+        ..DaemonConfig::new(orchestrator, token, &settings.name)
+    })
 }
 
 /// The engines of this machine as the configuration wants them.

@@ -163,6 +163,18 @@ pub const KEYS: &[Key] = &[
         "longest life of one relayed connection, in milliseconds",
     ),
     key(
+        "network.max_streams_per_peer",
+        Kind::Int(1, 10_000),
+        "64",
+        "streams that one peer may have open here at a time; a broadcaster has one for each segment in flight",
+    ),
+    key(
+        "network.requests_per_second",
+        Kind::Int(1, 100_000),
+        "50",
+        "streams that one peer may open here each second, and twice as many after a pause",
+    ),
+    key(
         "http.listen",
         Kind::Text,
         "\"127.0.0.1:0\"",
@@ -181,6 +193,13 @@ pub const KEYS: &[Key] = &[
         "web service that is asked, by POST {\"url\": …}, whether a new stream may be pushed; unset: every stream may",
     ),
     key("broadcaster.output", Kind::Path, "\"hls\"", "folder the HLS ladders are written to"),
+    key(
+        "broadcaster.playlist",
+        Kind::Choice(&["live", "sliding", "event"]),
+        "\"live\"",
+        "what a stream leaves in the folder: live: a window of six segments while it runs, every segment and a playlist of all at its end; sliding: the window alone, for streams without an end; event: one playlist that grows",
+    ),
+    key("broadcaster.max_streams", Kind::Int(1, 100_000), "256", "streams open at the same time"),
     key(
         "broadcaster.ladder",
         Kind::Text,
@@ -309,6 +328,12 @@ pub const KEYS: &[Key] = &[
         "with commitments: what is left of the price there, in parts per million of it",
     ),
     key("orchestrator.max_sessions", Kind::Int(1, 100_000), "64", "most sessions at a time"),
+    key(
+        "orchestrator.max_sessions_per_peer",
+        Kind::Int(1, 100_000),
+        "256",
+        "most sessions at a time of one broadcaster, which has one for each of its streams",
+    ),
     key(
         "orchestrator.redeem_gas_share_ppm",
         Kind::Int(100, 1_000_000),

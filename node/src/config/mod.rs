@@ -87,6 +87,8 @@ pub struct Network {
     pub relay_circuits: usize,
     pub relay_circuit_mib: u64,
     pub relay_circuit_ms: u64,
+    pub max_streams_per_peer: u32,
+    pub requests_per_second: u32,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -101,6 +103,8 @@ pub struct Broadcaster {
     pub ingest: String,
     pub auth_url: Option<String>,
     pub output: PathBuf,
+    pub playlist: String,
+    pub max_streams: usize,
     pub ladder: String,
     pub segment_ms: u64,
     pub deadline_ms: u64,
@@ -132,6 +136,7 @@ pub struct Orchestrator {
     pub quality_least_centi_db: u32,
     pub quality_least_ppm: u32,
     pub max_sessions: usize,
+    pub max_sessions_per_peer: usize,
     pub redeem_gas_share_ppm: u64,
     pub deposit_share_ppm: u64,
     #[serde(deserialize_with = "decimal")]

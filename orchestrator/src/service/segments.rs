@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use alloy_primitives::B256;
 use bytes::Bytes;
-use framemill_media::{MediaError, MediaLimits, SegmentInfo};
+use framemill_media::{Container, MediaError, MediaLimits, SegmentInfo};
 use framemill_network::{
     IncomingSegment, JobDownload, JobEvent, JobExchange, JobHeader, Ladder, LadderEntry, NetworkError,
     PeerId, RenditionClaim, SegmentAccept, SegmentHeader, SegmentReply, SegmentServer, SignedReceipt,
     SourceReader, SourceWriter, TranscodeReceipt, WireCode, WorkerHandle, renditions_root,
 };
+use framemill_verification::plain_video;
 use probabilistic_ticket::Wei;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
@@ -466,8 +467,21 @@ async fn push(mut upload: SourceWriter, source: Bytes) -> Result<(), NetworkErro
 
 /// Looks at packets on a thread that may block.
 async fn inspect(data: Bytes, limits: MediaLimits) -> Result<Result<SegmentInfo, MediaError>, Refusal> {
-    let looked = tokio::task::spawn_blocking(move || framemill_media::segment_info(&data, &limits)).await;
+    let looked = tokio::task::spawn_blocking(move || info_of(&data, &limits)).await;
     looked.map_err(|_| Refusal::Internal)
+}
+
+/// The gate asks for the video alone, which takes no FFmpeg to tell of what live streams consist of.
+fn info_of(data: &Bytes, limits: &MediaLimits) -> Result<SegmentInfo, MediaError> {
+    match plain_video(data, limits) {
+        Some(video) => Ok(SegmentInfo {
+            container: Container::MpegTs,
+            video: Some(video),
+            audio: Vec::new(),
+            bytes: data.len() as u64,
+        }),
+        None => framemill_media::segment_info(data, limits),
+    }
 }
 
 fn bad_source(error: MediaError) -> Refusal {

@@ -6,6 +6,7 @@ mod court;
 mod demo;
 mod impostors;
 mod kill_and_restart;
+mod load;
 mod long_run;
 mod lose_a_transcoder;
 mod lose_the_chain;
