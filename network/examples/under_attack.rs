@@ -28,6 +28,8 @@ const ROUNDS: usize = 5;
 /// Honest segments in one turn.
 const SEGMENTS: usize = 200;
 const SOURCE: usize = 100_000;
+/// Between two of them: nobody may open more than 50 streams a second.
+const PACE: Duration = Duration::from_millis(25);
 /// The word that makes this program the attacker.
 const ATTACKER: &str = "attack";
 
@@ -67,7 +69,11 @@ async fn compare(peers: usize, rounds: usize) -> Result<(), Failed> {
     let mut most = before;
     for _ in 0..rounds {
         calm.extend(turn(&client, &server, SEGMENTS).await?);
-        let attacker = start_attacker(&server, peers).await?;
+        // The honest connection stays in use meanwhile: it could not be made again beside so many from its own address.
+        let attacker = tokio::select! {
+            attacker = start_attacker(&server, peers) => attacker?,
+            failed = keep_warm(&client, &server) => return failed,
+        };
         attacked.extend(turn(&client, &server, SEGMENTS).await?);
         most = most.max(resident_kib()?);
         drop(attacker);
@@ -78,6 +84,13 @@ async fn compare(peers: usize, rounds: usize) -> Result<(), Failed> {
     println!("p99 ratio {:.2}", loud.p99.as_secs_f64() / quiet.p99.as_secs_f64());
     println!("resident memory {before} KiB calm, at most {most} KiB under attack");
     Ok(())
+}
+
+async fn keep_warm(client: &Network, server: &Network) -> Result<(), Failed> {
+    loop {
+        turn(client, server, 1).await?;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
 }
 
 struct Figures {
@@ -102,6 +115,7 @@ async fn turn(client: &Network, server: &Network, segments: usize) -> Result<Vec
         let exchange = client.open_segment_ahead(server.peer_id(), header, source.clone()).await?;
         exchange.complete(source.clone()).await?;
         times.push(began.elapsed());
+        tokio::time::sleep(PACE).await;
     }
     Ok(times)
 }
