@@ -11,7 +11,12 @@ mod cut;
 pub mod impostor;
 mod market;
 #[path = "../../payments/tests/it/postgres/server.rs"]
-#[allow(dead_code, unreachable_pub, reason = "the ledger's own tests use the rest")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "the ledger's own tests use the rest, and fail where a server fails"
+)]
 pub mod postgres;
 pub mod raw;
 mod reach;

@@ -31,6 +31,8 @@ impl Config {
     /// At most `streams` at a time in both directions.
     pub(super) fn new(streams: usize) -> Self {
         let mut config = yamux::Config::default();
+        // Each of both is checked against the other: the default bound would refuse many streams.
+        config.set_max_connection_receive_window(None);
         config.set_max_num_streams(streams);
         config.set_max_connection_receive_window(Some(streams * FIRST_WINDOW + MAX_GROWTH));
         config.set_split_send_size(MAX_CHUNK_BYTES);
@@ -171,5 +173,17 @@ impl AsyncWrite for Stream {
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_close(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_any_number_of_streams_that_may_be_configured() {
+        for streams in [1, 144, 512, 4_096, 20_016] {
+            Config::new(streams);
+        }
     }
 }

@@ -340,8 +340,7 @@ impl Scene {
         self.settle(&ledger, &redeemer, &run, &trace).await;
         self.check(&ledger, before, &trace).await;
         ledger.close().await;
-        let struck = *fate.at.lock().unwrap();
-        struck
+        *fate.at.lock().unwrap()
     }
 
     /// What the orchestrator has earned, and what both senders have.

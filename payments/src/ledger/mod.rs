@@ -341,8 +341,8 @@ pub trait Ledger: Send + Sync {
     /// The face value of the sender's winners that are neither paid nor dead.
     async fn pending_value(&self, sender: Address) -> Result<Wei, LedgerError>;
 
-    /// Pending winners, oldest lanes first and by nonce within a lane, at most `limit`.
-    async fn pending_winners(&self, limit: u32) -> Result<Vec<Winner>, LedgerError>;
+    /// Pending winners in the order of their lanes and by nonce within one, from the lane after `after` on, at most `limit`.
+    async fn pending_winners(&self, after: Option<LaneId>, limit: u32) -> Result<Vec<Winner>, LedgerError>;
 
     /// Gives lanes with pending winners a new secret, and marks the old one as revealed as soon as its grace is over:
     /// from then on no ticket on it is accepted. Returns the pending winners of these lanes whose secrets are revealed,

@@ -5,7 +5,7 @@ mod step;
 
 use std::collections::HashSet;
 use std::collections::hash_map::Entry;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -100,6 +100,8 @@ pub struct Redeemer {
     policy: RedeemPolicy,
     desk: Desk,
     clock: Arc<dyn Clock>,
+    /// The last lane that was looked at, when there were more winners than one look takes in.
+    passed: Mutex<Option<LaneId>>,
 }
 
 impl Redeemer {
@@ -110,7 +112,7 @@ impl Redeemer {
         broker: Arc<dyn Broker>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { policy, desk: Desk { ledger, broker, guard: None }, clock }
+        Self { policy, desk: Desk { ledger, broker, guard: None }, clock, passed: Mutex::default() }
     }
 
     /// Lets somebody see, and stop, each step.
@@ -257,7 +259,7 @@ impl Redeemer {
         urgency: Urgency,
         report: &mut RedeemReport,
     ) -> Result<(), RedeemError> {
-        let pending = self.desk.pending(SCAN).await?;
+        let pending = self.scan().await?;
         let pending: Vec<_> = pending.into_iter().filter(|winner| !busy.contains(&winner.lane)).collect();
         if pending.is_empty() {
             return Ok(());
@@ -278,6 +280,24 @@ impl Redeemer {
             self.redeem(batch, report).await?;
         }
         Ok(())
+    }
+
+    /// The next winners in the order of their lanes, from the first on again after the last: those that nobody pays for must
+    /// not keep others from being seen.
+    async fn scan(&self) -> Result<Vec<Winner>, RedeemError> {
+        let from = *self.passed();
+        let mut pending = self.desk.pending(from, SCAN).await?;
+        if pending.is_empty() && from.is_some() {
+            pending = self.desk.pending(None, SCAN).await?;
+        }
+        let more = pending.len() >= SCAN as usize;
+        *self.passed() = pending.last().filter(|_| more).map(|last| last.lane);
+        Ok(pending)
+    }
+
+    fn passed(&self) -> MutexGuard<'_, Option<LaneId>> {
+        // It is a place to begin at: any will do.
+        self.passed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn facts(&self, pending: &[Winner]) -> Result<Facts, RedeemError> {

@@ -95,8 +95,12 @@ impl Desk {
         self.ledger.submissions().await
     }
 
-    pub(super) async fn pending(&self, limit: u32) -> Result<Vec<Winner>, LedgerError> {
-        self.ledger.pending_winners(limit).await
+    pub(super) async fn pending(
+        &self,
+        after: Option<LaneId>,
+        limit: u32,
+    ) -> Result<Vec<Winner>, LedgerError> {
+        self.ledger.pending_winners(after, limit).await
     }
 
     pub(super) async fn chain(&self) -> Result<ChainView, BrokerError> {

@@ -123,7 +123,7 @@ impl Player<'_> {
             Deed::Submit { most } => self.submit(most).await?,
             Deed::Replace | Deed::Conclude { .. } => self.follow(&deed).await?,
             Deed::Fail | Deed::Bury => {
-                let pending = self.ledger.pending_winners(1).await?;
+                let pending = self.ledger.pending_winners(None, 1).await?;
                 let Some(first) = pending.first() else { return Ok(()) };
                 match deed {
                     Deed::Fail => self.ledger.note_failure(&[first.id]).await?,
@@ -234,7 +234,7 @@ impl Player<'_> {
     }
 
     async fn submit(&mut self, most: u8) -> Result<(), LedgerError> {
-        let pending = self.ledger.pending_winners(u32::from(most)).await?;
+        let pending = self.ledger.pending_winners(None, u32::from(most)).await?;
         let winners = pending.iter().map(|winner| winner.id).collect();
         let prepared = self.next_transaction();
         self.ledger.submit(Submission { prepared, winners, offered_ms: self.now_ms }).await

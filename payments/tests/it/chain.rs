@@ -9,7 +9,8 @@ use alloy_primitives::{Address, hex, keccak256};
 use async_trait::async_trait;
 use probabilistic_ticket::memory::MemoryBroker;
 use probabilistic_ticket::{
-    Broker, BrokerError, BrokerView, ChainView, PreparedRedemption, SenderFunds, TxStatus, Wei, WinningTicket,
+    Broker, BrokerError, BrokerView, ChainView, PreparedRedemption, SenderFunds, TicketResult, TxStatus, Wei,
+    WinningTicket,
 };
 
 use super::common::{domain, key, recipient_address};
@@ -75,6 +76,10 @@ impl BrokerView for FileChain {
 impl Broker for FileChain {
     async fn lane_nonce(&self, sender: Address, lane: u64) -> Result<u64, BrokerError> {
         self.inner.lane_nonce(sender, lane).await
+    }
+
+    async fn rehearse(&self, tickets: &[WinningTicket]) -> Result<Vec<TicketResult>, BrokerError> {
+        self.inner.rehearse(tickets).await
     }
 
     async fn prepare(&self, tickets: &[WinningTicket]) -> Result<PreparedRedemption, BrokerError> {

@@ -110,7 +110,7 @@ impl World {
 
     /// Reveals the secret of the only lane, with this grace, and returns the nonces of the winners that may go out.
     pub(crate) async fn reveal(&self, grace_ms: u64) -> Vec<u64> {
-        let pending = self.ledger.pending_winners(1).await.unwrap();
+        let pending = self.ledger.pending_winners(None, 1).await.unwrap();
         let lanes = [Retirement { lane: pending[0].lane, grace_ms }];
         let complete = self.ledger.reveal(&lanes, self.clock.now_ms()).await.unwrap();
         complete.iter().map(|winner| winner.nonce).collect()

@@ -62,6 +62,34 @@ async fn winners_are_paid_and_final_after_confirmations() {
 }
 
 #[tokio::test]
+async fn winners_that_nobody_pays_do_not_hide_those_behind_them() {
+    let world = winning_world().await;
+    let mut payers = [key("one"), key("another")];
+    payers.sort_by_key(|payer| payer.address());
+    let rich = SenderFunds { deposit: Wei::new(u128::MAX), ..SenderFunds::default() };
+    for (payer, batches) in payers.iter().zip([9, 1]) {
+        let session = B256::left_padding_from(payer.address().as_slice());
+        world.broker.fund(payer.address(), rich);
+        let params = world.recipient.open_session(payer.address(), session).await.unwrap();
+        for batch in 0..batches {
+            let nonces: Vec<u64> = (1..=128).map(|nonce| batch * 128 + nonce).collect();
+            world.recipient.accept(session, &payment(&params, payer, &nonces), Wei::ZERO).await.unwrap();
+        }
+    }
+    world.broker.fund(payers[0].address(), SenderFunds::default());
+    let redeemer = redeemer(&world, world.broker.clone());
+    for _ in 0..8 {
+        redeemer.flush().await.unwrap();
+        world.broker.mine();
+    }
+    let funded = world.ledger.winners_of(payers[1].address(), 1000).await.unwrap();
+    assert!(
+        funded.iter().any(|winner| winner.is_paid()),
+        "winners of the second sender were never looked at"
+    );
+}
+
+#[tokio::test]
 async fn winners_that_arrived_out_of_order_are_redeemed_in_nonce_order() {
     let world = winning_world().await;
     let params = world.params().await;

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use super::books::Books;
 use super::redeem::Term;
 use crate::ledger::{
-    Acceptance, Acknowledged, DeadReason, Fate, LedgerError, LiveSubmission, NewSession, NewSpending,
+    Acceptance, Acknowledged, DeadReason, Fate, LaneId, LedgerError, LiveSubmission, NewSession, NewSpending,
     Reservation, Reserved, Retirement, Session, SpendingState, Submission, Winner, WorkOutcome,
 };
 use crate::port::PreparedRedemption;
@@ -75,7 +75,8 @@ calls! {
     IsVouched { session: B256, number: u64 } -> bool = books.is_vouched(*session, *number);
     Vouch { session: B256, number: u64 } -> bool = books.vouch(*session, *number);
     PendingValue { sender: Address } -> Wei = books.pending_value(*sender);
-    PendingWinners { limit: u32 } -> Vec<Winner> = books.pending_winners(*limit);
+    PendingWinners { after: Option<LaneId>, limit: u32 } -> Vec<Winner>
+        = books.pending_winners(*after, *limit);
     Reveal { term: Term, lanes: Vec<Retirement>, now_ms: u64 } -> Vec<Winner>
         = books.reveal(*term, lanes, *now_ms);
     Submit { term: Term, submission: Submission } -> () = books.submit(*term, submission);

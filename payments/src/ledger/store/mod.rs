@@ -20,8 +20,9 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Acceptance, Acknowledged, DeadReason, Fate, Ledger, LedgerError, LiveSubmission, NewSession, NewSpending,
-    Reservation, Reserved, Retirement, SenderLedger, Session, SpendingState, Submission, Winner, WorkOutcome,
+    Acceptance, Acknowledged, DeadReason, Fate, LaneId, Ledger, LedgerError, LiveSubmission, NewSession,
+    NewSpending, Reservation, Reserved, Retirement, SenderLedger, Session, SpendingState, Submission, Winner,
+    WorkOutcome,
 };
 use crate::port::PreparedRedemption;
 use crate::units::Wei;
@@ -215,8 +216,8 @@ impl<L: Queued> Ledger for L {
         self.queue().call(|slot| Command::PendingValue { sender, slot }).await
     }
 
-    async fn pending_winners(&self, limit: u32) -> Result<Vec<Winner>, LedgerError> {
-        self.queue().call(|slot| Command::PendingWinners { limit, slot }).await
+    async fn pending_winners(&self, after: Option<LaneId>, limit: u32) -> Result<Vec<Winner>, LedgerError> {
+        self.queue().call(|slot| Command::PendingWinners { after, limit, slot }).await
     }
 
     async fn reveal(&self, lanes: &[Retirement], now_ms: u64) -> Result<Vec<Winner>, LedgerError> {

@@ -32,10 +32,26 @@ struct Stand {
 }
 
 impl Books<'_> {
-    pub(super) async fn pending_winners(&mut self, limit: u32) -> Result<Vec<Winner>, LedgerError> {
+    pub(super) async fn pending_winners(
+        &mut self,
+        after: Option<LaneId>,
+        limit: u32,
+    ) -> Result<Vec<Winner>, LedgerError> {
         self.flush().await?;
-        let sql = "SELECT * FROM winners WHERE state = 0 ORDER BY sender, recipient, lane, nonce LIMIT $1";
-        winners(&self.conn.rows(sql, values![u64::from(limit)]).await?)
+        let limit = u64::from(limit);
+        let rows = match after {
+            None => {
+                let sql =
+                    "SELECT * FROM winners WHERE state = 0 ORDER BY sender, recipient, lane, nonce LIMIT $1";
+                self.conn.rows(sql, values![limit]).await?
+            }
+            Some(lane) => {
+                let sql = "SELECT * FROM winners WHERE state = 0 AND (sender, recipient, lane) > ($2, $3, $4)
+                           ORDER BY sender, recipient, lane, nonce LIMIT $1";
+                self.conn.rows(sql, values![limit, lane.sender, lane.recipient, lane.lane]).await?
+            }
+        };
+        winners(&rows)
     }
 
     pub(super) async fn winners_of(
