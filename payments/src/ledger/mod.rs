@@ -5,7 +5,7 @@
 //! unanswered call as unknown and read the state again.
 //!
 //! [`SqliteLedger`] is a file of one process; [`PostgresLedger`] is a database that several share. What a call does is
-//! decided once, for both ([`store`]); they differ in how a transaction begins and what a failure means.
+//! decided once, for both (`store`); they differ in how a transaction begins and what a failure means.
 
 mod account;
 mod error;
