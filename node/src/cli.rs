@@ -29,7 +29,14 @@ const ONE_SCREEN: &str = "{about-with-newline}{usage-heading} {usage}\n{all-args
 
 /// A decentralized market for live-video transcoding: buy it, sell it, mine it.
 #[derive(Debug, Parser)]
-#[command(name = "framemill", version, propagate_version = true, max_term_width = 100, help_template = ONE_SCREEN)]
+#[command(
+    name = "framemill",
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    help_template = ONE_SCREEN,
+    disable_help_subcommand = true
+)]
 pub struct Cli {
     #[command(flatten)]
     /// Flags every command takes.
@@ -75,7 +82,7 @@ pub enum Command {
     /// Keys, balances, deposit and reserve
     #[command(subcommand, after_help = EXIT_CODES)]
     Wallet(WalletCommand),
-    /// Look at the books of tickets: winners, sessions, whether every balance follows from the log
+    /// Look at the books of tickets: are they right, and what is in them
     #[command(subcommand)]
     Tickets(TicketsCommand),
     /// Delegate stake, and see what it earns

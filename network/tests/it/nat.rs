@@ -45,9 +45,8 @@ fn two_homes_trade_through_a_relay_and_then_directly() {
     buyer.says("bought again");
 }
 
-/// Not a test: what runs on the machines of the one above.
+/// Not a test of its own: what runs on the machines of the one above.
 #[tokio::test]
-#[ignore = "a part of another test"]
 async fn a_machine_of_the_internet() {
     let told = env::var(TOLD).unwrap_or_default();
     match env::var(ROLE).as_deref() {

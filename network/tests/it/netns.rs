@@ -121,7 +121,7 @@ impl Internet {
         let mut child = Command::new("ip")
             .args(["netns", "exec", &self.name(place)])
             .arg(std::env::current_exe().unwrap())
-            .args(["--exact", test, "--ignored", "--nocapture"])
+            .args(["--exact", test, "--nocapture"])
             .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
