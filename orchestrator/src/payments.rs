@@ -131,18 +131,20 @@ impl Till {
     /// Keeps the terms of an open session for the processes that share the books.
     pub(crate) async fn share(&self, terms: &Terms) -> Result<(), Refusal> {
         let Some(ledger) = self.shared() else { return Ok(()) };
-        ledger.keep_terms(terms.id, terms.to_bytes()).await.map_err(|error| refusal(error.into()))
+        ledger
+            .keep_terms(terms.id, terms.to_bytes(SystemClock.now_ms()))
+            .await
+            .map_err(|error| refusal(error.into()))
     }
 
-    /// The terms of a session that another process opened over the same books.
-    pub(crate) async fn recall(&self, session: B256) -> Option<Terms> {
-        match self.shared()?.terms(session).await {
-            Ok(kept) => Terms::from_bytes(session, &kept?),
-            Err(error) => {
-                warn!(%error, "sessions of other processes cannot be read; check the ledger");
-                None
-            }
-        }
+    /// The terms of a session that another process opened over the same books, and how long ago.
+    pub(crate) async fn recall(&self, session: B256) -> Result<Option<(Terms, Duration)>, Refusal> {
+        let Some(ledger) = self.shared() else { return Ok(None) };
+        let kept = ledger.terms(session).await.map_err(|error| refusal(error.into()))?;
+        let recalled = kept.and_then(|kept| Terms::from_bytes(session, &kept));
+        Ok(recalled.map(|(terms, opened_ms)| {
+            (terms, Duration::from_millis(SystemClock.now_ms().saturating_sub(opened_ms)))
+        }))
     }
 
     /// Refuses a segment that another process over the same books has signed for.
@@ -174,6 +176,7 @@ impl Till {
     pub(crate) async fn close(&self, session: B256) {
         let Some(payments) = &self.payments else { return };
         if payments.shared.is_some() {
+            payments.recipient.forget(session);
             return;
         }
         if let Err(error) = payments.recipient.close_session(session).await {
@@ -329,7 +332,12 @@ const FAILURE_RETRY: Duration = Duration::from_secs(2);
 fn refusal(error: RecipientError) -> Refusal {
     match error {
         RecipientError::Funding(refusal) => sender_refused(&refusal),
-        RecipientError::UnknownSession(session) => Refusal::UnknownSession { session },
+        RecipientError::UnknownSession(session)
+        | RecipientError::Ledger(LedgerError::UnknownSession(session)) => Refusal::UnknownSession { session },
+        RecipientError::Ledger(error @ (LedgerError::Unreachable(_) | LedgerError::Busy(_))) => {
+            warn!(%error, "the ledger does not answer; nothing is taken until it does");
+            Refusal::Busy { retry_after: FAILURE_RETRY }
+        }
         RecipientError::Malformed(error) => Refusal::PaymentMalformed(error.to_string()),
         RecipientError::Ledger(LedgerError::TooManySessions { lanes, .. }) => {
             let bound = usize::try_from(lanes).unwrap_or(usize::MAX);

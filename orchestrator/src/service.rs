@@ -83,6 +83,8 @@ pub(crate) struct Shared {
     buffers: Arc<Semaphore>,
     /// Bytes of decoded pictures in memory, in units of [`segments::BUFFER_UNIT`].
     pictures: Arc<Semaphore>,
+    /// Sessions that may be looked for in the ledger at once.
+    recalls: Semaphore,
     /// Sources and renditions that may be decoded for commitments and quality at once.
     commitments: Arc<Semaphore>,
     metrics: Metrics,
@@ -175,6 +177,7 @@ impl Orchestrator {
             pictures: Arc::new(Semaphore::new(
                 segments::buffer_units(config.segments.max_picture_bytes) as usize
             )),
+            recalls: Semaphore::new(segments::MAX_RECALLS),
             commitments: Arc::new(Semaphore::new(config.commitments.map_or(0, |offer| offer.parallelism))),
             network: deps.network,
             key: deps.key,

@@ -146,17 +146,7 @@ impl SessionTable {
         if capacity == 0 {
             return Err(Refusal::NoTranscoder);
         }
-        if self.sessions.len() >= self.limits.max_sessions && self.stalest_quote(now).is_none() {
-            return Err(self.busy());
-        }
-        let of_peer = self.sessions.values().filter(|s| s.terms.peer == peer).count();
-        if of_peer >= self.limits.max_sessions_per_peer {
-            return Err(Refusal::TooManySessions {
-                held: of_peer,
-                bound: self.limits.max_sessions_per_peer,
-                retry_after: self.limits.quote_hold,
-            });
-        }
+        self.has_place(now, peer)?;
         if !fits(self.held(now, true, None), pixels_per_second, capacity) {
             return Err(self.busy());
         }
@@ -173,18 +163,45 @@ impl SessionTable {
         evicted.map(|session| session.terms)
     }
 
-    /// Takes in a session that another process opened; one that is here already stays as it is.
+    /// Takes in a session that another process opened so long ago; one that is here already stays as it is.
     ///
     /// # Errors
-    /// [`Refusal::Busy`] when the table is full of sessions in use.
-    pub(crate) fn adopt(&mut self, now: Instant, terms: Terms) -> Result<Option<Terms>, Refusal> {
-        if self.sessions.contains_key(&terms.id) {
+    /// [`Refusal::SessionExpired`] when it has lived as long as it may, and what [`SessionTable::admit`] says of peers
+    /// and a table that is full.
+    pub(crate) fn adopt(
+        &mut self,
+        now: Instant,
+        terms: Terms,
+        age: Duration,
+    ) -> Result<Option<Terms>, Refusal> {
+        let id = terms.id;
+        if self.sessions.contains_key(&id) {
             return Ok(None);
         }
+        let opened = now.checked_sub(age).filter(|_| age < self.limits.max_lifetime);
+        let opened = opened.ok_or(Refusal::SessionExpired { session: id })?;
+        self.has_place(now, terms.peer)?;
+        let evicted = self.open(now, terms);
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.opened = opened;
+        }
+        Ok(evicted)
+    }
+
+    /// Whether the table has a place for one more session of `peer`.
+    fn has_place(&self, now: Instant, peer: PeerId) -> Result<(), Refusal> {
         if self.sessions.len() >= self.limits.max_sessions && self.stalest_quote(now).is_none() {
             return Err(self.busy());
         }
-        Ok(self.open(now, terms))
+        let of_peer = self.sessions.values().filter(|s| s.terms.peer == peer).count();
+        if of_peer >= self.limits.max_sessions_per_peer {
+            return Err(Refusal::TooManySessions {
+                held: of_peer,
+                bound: self.limits.max_sessions_per_peer,
+                retry_after: self.limits.quote_hold,
+            });
+        }
+        Ok(())
     }
 
     /// Begins a segment: every check that needs no money and no source bytes.

@@ -35,6 +35,9 @@ use crate::session::{SegmentEnd, SegmentKey, Terms};
 /// Segments looked at at once: those in work, and as many again that are being refused.
 const MAX_SEGMENTS: usize = 2 * MAX_JOBS;
 
+/// Sessions of other processes looked for in the ledger at once.
+pub(crate) const MAX_RECALLS: usize = 16;
+
 /// Bytes that one permit of the buffer semaphore stands for; its counts are 32 bits wide.
 pub(crate) const BUFFER_UNIT: u64 = 4096;
 
@@ -167,10 +170,13 @@ fn begin(shared: &Arc<Shared>, peer: PeerId, header: &SegmentHeader) -> Result<(
 
 /// Takes in a session of this peer that another process opened over the same books; false where there is none.
 async fn recall(shared: &Shared, peer: PeerId, session: B256) -> Result<bool, Refusal> {
-    let Some(terms) = shared.till.recall(session).await.filter(|terms| terms.peer == peer) else {
-        return Ok(false);
+    // Strangers may ask for any session: those who pay must not wait behind them for the ledger.
+    let Ok(_place) = shared.recalls.try_acquire() else {
+        return Err(Refusal::Busy { retry_after: shared.config.sessions.busy_retry });
     };
-    let evicted = shared.sessions().adopt(Instant::now(), terms)?;
+    let recalled = shared.till.recall(session).await?;
+    let Some((terms, age)) = recalled.filter(|(terms, _)| terms.peer == peer) else { return Ok(false) };
+    let evicted = shared.sessions().adopt(Instant::now(), terms, age)?;
     shared.metrics.adopted.inc();
     if let Some(evicted) = evicted {
         shared.end(evicted.id).await;
@@ -230,7 +236,9 @@ async fn run(
 /// that where another process has signed for the segment meanwhile: the client had it made twice.
 async fn charge(shared: &Shared, admitted: &Admitted, made: &[Made]) -> Result<Wei, Refusal> {
     if let Err(refusal) = shared.till.vouch(admitted.terms.id, admitted.begun.sequence).await {
-        shared.till.settle(admitted.terms.id, admitted.held, admitted.held.amount).await?;
+        let twice = matches!(refusal, Refusal::Replayed { .. });
+        let owed = if twice { admitted.held.amount } else { Wei::ZERO };
+        shared.till.settle(admitted.terms.id, admitted.held, owed).await?;
         return Err(refusal);
     }
     let parts = made.iter().map(|made| (made.claim.pixels, made.share_ppm));

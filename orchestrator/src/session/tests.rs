@@ -325,12 +325,12 @@ fn a_session_of_another_process_goes_on_here() {
     let (mut there, mut here) = (Table::new(), Table::new());
     let session = there.quote(peer, 10).unwrap();
     assert_eq!(here.begin(session, peer, 0), Err(Refusal::UnknownSession { session }));
-    let kept = there.terms(session).to_bytes();
-    let terms = Terms::from_bytes(session, &kept).unwrap();
-    assert_eq!(terms, there.terms(session));
-    assert_eq!(here.table.adopt(here.now, terms.clone()), Ok(None));
+    let kept = there.terms(session).to_bytes(1_234);
+    let (terms, opened_unix_ms) = Terms::from_bytes(session, &kept).unwrap();
+    assert_eq!((&terms, opened_unix_ms), (&there.terms(session), 1_234));
+    assert_eq!(here.table.adopt(here.now, terms.clone(), Duration::ZERO), Ok(None));
     here.run(session, peer, 0).unwrap();
-    assert_eq!(here.table.adopt(here.now, terms), Ok(None));
+    assert_eq!(here.table.adopt(here.now, terms, Duration::ZERO), Ok(None));
     assert_eq!(
         here.begin(session, peer, 0),
         Err(Refusal::Replayed { sequence: 0 }),
@@ -348,14 +348,44 @@ fn a_full_table_takes_no_session_in() {
         let used = here.quote(peer, 10).unwrap();
         here.run(used, peer, 0).unwrap();
     }
-    assert!(matches!(here.table.adopt(here.now, there.terms(session)), Err(Refusal::Busy { .. })));
+    let adopted = here.table.adopt(here.now, there.terms(session), Duration::ZERO);
+    assert!(matches!(adopted, Err(Refusal::Busy { .. })));
+}
+
+#[test]
+fn a_price_lives_no_longer_for_being_carried_from_one_process_to_another() {
+    let peer = PeerId::random();
+    let (mut there, mut here) = (Table::new(), Table::new());
+    here.now += here.limits.max_lifetime * 2;
+    let session = there.quote(peer, 10).unwrap();
+    let expired = Err(Refusal::SessionExpired { session });
+    let adopted = here.table.adopt(here.now, there.terms(session), here.limits.max_lifetime);
+    assert_eq!(adopted, expired);
+    let age = here.limits.max_lifetime - Duration::from_secs(5);
+    here.table.adopt(here.now, there.terms(session), age).unwrap();
+    here.run(session, peer, 0).unwrap();
+    here.now += Duration::from_secs(6);
+    assert_eq!(here.begin(session, peer, 1), expired.map(drop));
+}
+
+#[test]
+fn a_peer_carries_no_more_sessions_over_than_it_may_have() {
+    let peer = PeerId::random();
+    let (mut there, mut here) = (Table::new(), Table::new());
+    there.next_id = 100;
+    let session = there.quote(peer, 10).unwrap();
+    for _ in 0..here.limits.max_sessions_per_peer {
+        here.quote(peer, 1).unwrap();
+    }
+    let adopted = here.table.adopt(here.now, there.terms(session), Duration::ZERO);
+    assert!(matches!(adopted, Err(Refusal::TooManySessions { .. })), "{adopted:?}");
 }
 
 #[test]
 fn terms_of_another_version_are_no_terms() {
     let mut there = Table::new();
     let session = there.quote(PeerId::random(), 10).unwrap();
-    let kept = String::from_utf8(there.terms(session).to_bytes()).unwrap();
+    let kept = String::from_utf8(there.terms(session).to_bytes(0)).unwrap();
     let later = kept.replace("\"version\":1", "\"version\":2");
     assert_ne!(kept, later);
     assert_eq!(Terms::from_bytes(session, later.as_bytes()), None);

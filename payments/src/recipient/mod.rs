@@ -316,6 +316,11 @@ impl Recipient {
         open.map(|open| open.state.credit).ok_or(RecipientError::UnknownSession(session))
     }
 
+    /// Drops what is kept in memory of a session, so that the chain is no longer asked about its sender. Its account stays open.
+    pub fn forget(&self, session: B256) {
+        self.view().sessions.remove(&session);
+    }
+
     /// Closes a session and frees its lane; winners stay and are redeemed.
     pub async fn close_session(&self, session: B256) -> Result<(), RecipientError> {
         self.view().sessions.remove(&session);

@@ -33,6 +33,7 @@ impl Session {
             .await?;
         let mut session = Self { connection, instance };
         session.lock().await?;
+        session.enter().await?;
         Ok(session)
     }
 
@@ -40,11 +41,17 @@ impl Session {
     pub(super) async fn resume(address: &PostgresAddress, instance: i64) -> Result<Self, LedgerError> {
         let mut session = Self { connection: address.connect().await?, instance };
         session.lock().await?;
-        sqlx::query("INSERT INTO instances (id) VALUES ($1) ON CONFLICT DO NOTHING")
-            .bind(instance)
-            .execute(&mut session.connection)
-            .await?;
+        session.enter().await?;
         Ok(session)
+    }
+
+    /// Under the lock, for good: a row without one may have been taken for a dead process's.
+    async fn enter(&mut self) -> Result<(), LedgerError> {
+        sqlx::query("INSERT INTO instances (id) VALUES ($1) ON CONFLICT DO NOTHING")
+            .bind(self.instance)
+            .execute(&mut self.connection)
+            .await?;
+        Ok(())
     }
 
     /// Takes the instance's lock. The server may not have noticed yet that the connection before is gone.

@@ -139,9 +139,9 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn every_older_version_is_brought_up_to_date_with_its_rows() {
+    async fn every_version_without_a_log_is_brought_up_to_date_with_its_rows() {
         let dir = tempfile::tempdir().unwrap();
-        for version in 1..MIGRATIONS.len() {
+        for version in 1..LOGGED {
             let path = dir.path().join(format!("{version}.db"));
             let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
             let mut old = options.connect().await.unwrap();
@@ -169,5 +169,24 @@ mod tests {
             let now: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut new).await.unwrap();
             assert_eq!(usize::try_from(now), Ok(MIGRATIONS.len()));
         }
+    }
+
+    #[tokio::test]
+    async fn a_version_with_a_log_keeps_its_openings_as_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.db");
+        let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+        let mut old = options.connect().await.unwrap();
+        for step in &MIGRATIONS[..LOGGED] {
+            sqlx::raw_sql(*step).execute(&mut old).await.unwrap();
+        }
+        let rows = "INSERT INTO openings (account, balance) VALUES (x'01', x'02')";
+        sqlx::raw_sql(rows).execute(&mut old).await.unwrap();
+        old.close().await.unwrap();
+        let mut new = open(&path).await.unwrap().connection;
+        let openings: i64 =
+            sqlx::query_scalar("SELECT COUNT(*) FROM openings").fetch_one(&mut new).await.unwrap();
+        let now: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut new).await.unwrap();
+        assert_eq!((openings, usize::try_from(now)), (1, Ok(MIGRATIONS.len())));
     }
 }
