@@ -161,6 +161,8 @@ async fn payments(
     let recipient = RecipientConfig {
         ticket_value: Wei(settings.ticket_value_wei),
         gas_share_ppm: settings.redeem_gas_share_ppm,
+        // Each session pays in a lane of its own.
+        max_lanes: settings.max_sessions_per_peer as u64,
         deposit_share_ppm: settings.deposit_share_ppm,
         ..RecipientConfig::new(key.address(), domain)
     };
