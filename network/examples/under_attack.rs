@@ -7,6 +7,8 @@
 //! answers that are never read, connections made and dropped. Calm and attack take turns in one run, so that what else the machine
 //! does falls on both. All peers come from one address here, so the bounds on addresses are lifted.
 
+mod memory;
+
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -20,6 +22,8 @@ use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use libp2p::{Multiaddr, PeerId, StreamProtocol, SwarmBuilder, noise, tcp, yamux};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncBufReadExt, BufReader};
+
+use memory::resident_kib;
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
@@ -157,12 +161,6 @@ async fn serve(incoming: IncomingSegment) -> Result<(), framemill_network::Netwo
         round: 1,
     };
     reply.finish(SignedReceipt { receipt, signature: [8; 65] }).await
-}
-
-fn resident_kib() -> Result<u64, Failed> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
-    Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
 
 /// Starts the attackers' process and waits until they have had time to connect.

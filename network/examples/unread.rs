@@ -5,6 +5,8 @@
 //! An orchestrator accepts segments and reads none of their bytes; the peers run in a process of their own. Prints the growth of
 //! the orchestrator's resident memory for each peer, over QUIC and over TCP, beside what the windows allow.
 
+mod memory;
+
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +18,8 @@ use framemill_network::{
     FrameRate, Ladder, Network, NetworkConfig, SegmentAccept, SegmentHeader, ServiceAddress, SourceVideo,
 };
 use tokio::io::{AsyncBufReadExt, BufReader};
+
+use memory::resident_kib;
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
@@ -127,10 +131,4 @@ fn header(sequence: u64) -> Result<SegmentHeader, Failed> {
         payment: Bytes::new(),
         sampling_commitment: None,
     })
-}
-
-fn resident_kib() -> Result<u64, Failed> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
-    Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
