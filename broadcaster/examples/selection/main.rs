@@ -2,13 +2,15 @@
 //! it shows into `docs/selection.md`: `cargo run --release -p framemill-broadcaster --example selection`.
 
 mod figures;
+#[path = "../../../docs/generated.rs"]
+mod generated;
 mod market;
 mod seller;
 mod tables;
 
 use std::error::Error;
-use std::path::PathBuf;
 
+use generated::Generated;
 use tables::Simulation;
 
 /// Orchestrators in the market.
@@ -17,28 +19,16 @@ const SELLERS: usize = 1_000;
 /// Segments of all streams.
 const SEGMENTS: usize = 100_000;
 
-/// Where the generated part of the page begins and ends.
-const BEGIN: &str = "<!-- simulation: written by `make bench` -->\n";
-const END: &str = "<!-- end of simulation -->";
+/// The part of the page that this writes.
+fn part() -> Generated {
+    Generated::new("selection.md", "simulation")
+}
 
 fn main() -> Result<(), Box<dyn Error>> {
     let markdown = Simulation::run(SELLERS, SEGMENTS).markdown();
-    let page = std::fs::read_to_string(page())?;
-    let (before, _, after) = parts(&page).ok_or("docs/selection.md has lost its markers")?;
-    std::fs::write(self::page(), [before, &markdown, after].concat())?;
+    part().write(&markdown)?;
     print!("{markdown}");
     Ok(())
-}
-
-fn page() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/selection.md")
-}
-
-/// What stands before, between and after the markers, which belong to the outer parts.
-fn parts(page: &str) -> Option<(&str, &str, &str)> {
-    let begin = page.find(BEGIN)? + BEGIN.len();
-    let end = begin + page[begin..].find(END)?;
-    Some((&page[..begin], &page[begin..end], &page[end..]))
 }
 
 #[cfg(test)]
@@ -144,11 +134,10 @@ mod tests {
     /// Figures differ a little between processors, which round powers differently; the page must tell the same.
     #[test]
     fn the_page_shows_what_the_simulation_says() {
-        let page = std::fs::read_to_string(page()).unwrap();
-        let (_, shown, _) = parts(&page).unwrap();
+        let shown = part().read().unwrap();
         let found = Simulation::run(SELLERS, SEGMENTS).markdown();
-        assert_eq!(words(shown), words(&found), "run the example selection");
-        for (shown, found) in numbers(shown).zip(numbers(&found)) {
+        assert_eq!(words(&shown), words(&found), "run the example selection");
+        for (shown, found) in numbers(&shown).zip(numbers(&found)) {
             let apart = (shown - found).abs();
             assert!(
                 apart <= 5.0 || apart <= shown.abs() / 4.0,

@@ -1,15 +1,19 @@
 //! Simulates cheats, juries and bribes under the court's parameters and writes what it shows into `docs/economics.md`:
 //! `cargo run --release -p framemill-contracts --example court_economics`.
 
+#[path = "../../../docs/generated.rs"]
+mod generated;
+
 use std::error::Error;
 use std::fmt::Write;
-use std::path::PathBuf;
 
 use framemill_contracts::{CourtParams, Fault};
+use generated::Generated;
 
-/// Where the generated part of the page begins and ends.
-const BEGIN: &str = "<!-- court: written by `make bench` -->\n";
-const END: &str = "<!-- end of court -->";
+/// The part of the page that this writes.
+fn part() -> Generated {
+    Generated::new("economics.md", "court")
+}
 
 const PPM: u64 = 1_000_000;
 /// Cheats followed for each probability of being caught: the standard error of their mean is about half a percent.
@@ -27,22 +31,9 @@ const COLLUDERS_PERCENT: [u64; 5] = [5, 10, 20, 30, 40];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let markdown = markdown(&CourtParams::default());
-    let page = std::fs::read_to_string(page())?;
-    let (before, _, after) = parts(&page).ok_or("docs/economics.md has lost the court's markers")?;
-    std::fs::write(self::page(), [before, &markdown, after].concat())?;
+    part().write(&markdown)?;
     print!("{markdown}");
     Ok(())
-}
-
-fn page() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/economics.md")
-}
-
-/// What stands before, between and after the markers, which belong to the outer parts.
-fn parts(page: &str) -> Option<(&str, &str, &str)> {
-    let begin = page.find(BEGIN)? + BEGIN.len();
-    let end = begin + page[begin..].find(END)?;
-    Some((&page[..begin], &page[begin..end], &page[end..]))
 }
 
 /// What an orchestrator loses of its stake when it is found guilty, in millionths.
@@ -266,8 +257,7 @@ mod tests {
 
     #[test]
     fn the_page_shows_what_the_simulation_says() {
-        let page = std::fs::read_to_string(page()).unwrap();
-        let (_, shown, _) = parts(&page).unwrap();
+        let shown = part().read().unwrap();
         assert_eq!(shown, markdown(&CourtParams::default()), "run the example court_economics");
     }
 

@@ -5,25 +5,26 @@
 //! served, reserves in equal shares per round, an unlock before a withdrawal.
 
 mod broadcasters;
+#[path = "../../../docs/generated.rs"]
+mod generated;
 mod market;
 mod orchestrators;
 mod table;
 
 use std::error::Error;
-use std::path::PathBuf;
 
+use generated::Generated;
 use table::Row;
 
-/// Where the generated part of the page begins and ends.
-const BEGIN: &str = "<!-- payments: written by `make bench` -->\n";
-const END: &str = "<!-- end of payments -->";
+/// The part of the page that this writes.
+fn part() -> Generated {
+    Generated::new("economics.md", "payments")
+}
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let markdown = table::markdown(&rows().await);
-    let page = std::fs::read_to_string(page())?;
-    let (before, _, after) = parts(&page).ok_or("docs/economics.md has lost the payments' markers")?;
-    std::fs::write(self::page(), [before, &markdown, after].concat())?;
+    part().write(&markdown)?;
     print!("{markdown}");
     Ok(())
 }
@@ -32,17 +33,6 @@ async fn rows() -> Vec<Row> {
     let mut rows = broadcasters::rows().await;
     rows.extend(orchestrators::rows().await);
     rows
-}
-
-fn page() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/economics.md")
-}
-
-/// What stands before, between and after the markers, which belong to the outer parts.
-fn parts(page: &str) -> Option<(&str, &str, &str)> {
-    let begin = page.find(BEGIN)? + BEGIN.len();
-    let end = begin + page[begin..].find(END)?;
-    Some((&page[..begin], &page[begin..end], &page[end..]))
 }
 
 #[cfg(test)]
@@ -56,8 +46,7 @@ mod tests {
             assert!(row.lost <= row.bound, "{row:?}");
             assert!(row.gained <= row.lost, "nobody gains what nobody loses: {row:?}");
         }
-        let page = std::fs::read_to_string(page()).unwrap();
-        let (_, shown, _) = parts(&page).unwrap();
+        let shown = part().read().unwrap();
         assert_eq!(shown, table::markdown(&rows), "run the example adversaries");
     }
 }

@@ -1,40 +1,30 @@
 //! Simulates cheats against sampling policies and writes what it shows into `docs/economics.md` and its plots:
 //! `cargo run --release -p framemill-verification --example economics`.
 
+#[path = "../../../docs/generated.rs"]
+mod generated;
 mod model;
 mod plot;
 mod tables;
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
 
+use generated::{Generated, docs};
 use tables::Simulation;
 
-/// Where the generated part of the page begins and ends.
-const BEGIN: &str = "<!-- simulation: written by `make bench` -->\n";
-const END: &str = "<!-- end of simulation -->";
+/// The part of the page that this writes.
+fn part() -> Generated {
+    Generated::new("economics.md", "simulation")
+}
 
 fn main() -> Result<(), Box<dyn Error>> {
     let simulation = Simulation::run();
     let markdown = simulation.markdown();
-    let page = std::fs::read_to_string(docs("economics.md"))?;
-    let (before, _, after) = parts(&page).ok_or("docs/economics.md has lost its markers")?;
-    std::fs::write(docs("economics.md"), [before, &markdown, after].concat())?;
+    part().write(&markdown)?;
     std::fs::write(docs("economics-rates.svg"), plot::over_rates(&simulation))?;
     std::fs::write(docs("economics-costs.svg"), plot::over_costs(&simulation))?;
     print!("{markdown}");
     Ok(())
-}
-
-fn docs(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name)
-}
-
-/// What stands before, between and after the markers, which belong to the outer parts.
-fn parts(page: &str) -> Option<(&str, &str, &str)> {
-    let begin = page.find(BEGIN)? + BEGIN.len();
-    let end = begin + page[begin..].find(END)?;
-    Some((&page[..begin], &page[begin..end], &page[end..]))
 }
 
 #[cfg(test)]
@@ -50,8 +40,7 @@ mod tests {
 
     #[test]
     fn the_page_shows_what_the_simulation_says() {
-        let page = std::fs::read_to_string(docs("economics.md")).unwrap();
-        let (_, shown, _) = parts(&page).unwrap();
+        let shown = part().read().unwrap();
         assert_eq!(shown, SIMULATION.markdown(), "run the example economics");
     }
 
