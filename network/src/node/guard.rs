@@ -130,3 +130,24 @@ impl NetworkBehaviour for Behaviour {
         Poll::Pending
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::NetworkConfig;
+
+    #[test]
+    fn a_peer_with_more_addresses_than_are_tried_is_not_dialed() {
+        let config = NetworkConfig::loopback();
+        let mut guard = Behaviour::new(Arc::new(Shared::new(&config)), Doors::new(config.limits));
+        let mut dial = |count: usize| {
+            let addresses: Vec<Multiaddr> = (0..count)
+                .map(|port| format!("/ip4/192.0.2.1/tcp/{port}").parse().expect("an address"))
+                .collect();
+            let connection = ConnectionId::new_unchecked(1);
+            guard.handle_pending_outbound_connection(connection, None, &addresses, Endpoint::Dialer).is_ok()
+        };
+        assert!(dial(MAX_DIALED));
+        assert!(!dial(MAX_DIALED + 1));
+    }
+}

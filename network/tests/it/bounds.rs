@@ -87,6 +87,14 @@ async fn an_address_has_a_bounded_number_of_connections() {
 }
 
 #[tokio::test]
+async fn one_peer_keeps_a_bounded_number_of_connections() {
+    const MOST: usize = 4;
+    let server = node().await;
+    let kept = timeout(LONG, RawPeer::connect_often(&server, 3 * MOST, MOST)).await;
+    assert!((1..=MOST).contains(&kept.expect("connections beyond the bound are closed")));
+}
+
+#[tokio::test]
 async fn an_address_that_connects_too_often_is_turned_away() {
     let often = node_with(|config| {
         config.limits.connection_burst = 1;

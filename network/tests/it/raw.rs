@@ -2,9 +2,13 @@
 
 use framemill_network::{Multiaddr, Network, PeerId, ServiceAddress};
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
+use libp2p::swarm::SwarmEvent;
+use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::{Stream, StreamProtocol, SwarmBuilder, noise, tcp, yamux};
 use libp2p_stream::{Behaviour, Control, IncomingStreams};
 use prost::Message;
+
+use crate::support::LONG;
 
 #[allow(missing_docs, unreachable_pub, dead_code, clippy::all, reason = "generated")]
 pub(crate) mod proto {
@@ -47,7 +51,7 @@ impl RawPeer {
         let control = swarm.behaviour().new_control();
         swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap();
         let address = loop {
-            if let libp2p::swarm::SwarmEvent::NewListenAddr { address, .. } = swarm.select_next_some().await {
+            if let SwarmEvent::NewListenAddr { address, .. } = swarm.select_next_some().await {
                 break address;
             }
         };
@@ -63,6 +67,35 @@ impl RawPeer {
             }
         });
         Self { peer, address, control, task }
+    }
+
+    /// Connects to `server` so many times as one and the same peer; returns how many connections are left when all dials have
+    /// ended and at most `most` are.
+    pub(crate) async fn connect_often(server: &Network, times: usize, most: usize) -> usize {
+        let mut swarm = SwarmBuilder::with_new_identity()
+            .with_tokio()
+            .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
+            .unwrap()
+            .with_behaviour(|_| Behaviour::new())
+            .unwrap()
+            .with_swarm_config(|config| config.with_idle_connection_timeout(LONG))
+            .build();
+        let address =
+            server.listen_addresses().into_iter().find(|address| address.to_string().contains("tcp"));
+        for _ in 0..times {
+            let dial = DialOpts::unknown_peer_id().address(address.clone().unwrap()).build();
+            swarm.dial(dial).unwrap();
+        }
+        let (mut ended, mut open) = (0, 0);
+        while ended < times || open > most {
+            match swarm.select_next_some().await {
+                SwarmEvent::ConnectionEstablished { .. } => (ended, open) = (ended + 1, open + 1),
+                SwarmEvent::OutgoingConnectionError { .. } => ended += 1,
+                SwarmEvent::ConnectionClosed { .. } => open -= 1,
+                _ => {}
+            }
+        }
+        open
     }
 
     pub(crate) fn service_address(&self) -> ServiceAddress {

@@ -142,7 +142,23 @@ async fn a_restarted_rendition_replaces_what_came_of_it() {
 
 #[tokio::test]
 async fn a_slow_reader_stops_the_writer_and_loses_nothing() {
-    let orchestrator = node_with(|config| config.timeouts.message = LONG).await;
+    let unread = unread_bytes("/ip4/127.0.0.1/udp/0/quic-v1").await;
+    assert!(unread <= 2 * 1024 * 1024, "{unread} bytes without a reader");
+}
+
+#[tokio::test]
+async fn a_slow_reader_stops_the_writer_over_tcp_before_sockets_are_full() {
+    let unread = unread_bytes("/ip4/127.0.0.1/tcp/0").await;
+    assert!(unread <= 1024 * 1024, "{unread} bytes without a reader");
+}
+
+/// Bytes that a writer gets rid of before a reader that does not read stops it; all of them are read then.
+async fn unread_bytes(listen: &str) -> usize {
+    let orchestrator = node_with(|config| {
+        config.timeouts.message = LONG;
+        config.listen = vec![listen.parse().unwrap()];
+    })
+    .await;
     let mut segments = orchestrator.serve_segments(4).unwrap();
     let broadcaster = client_of(&orchestrator).await;
     let header = SegmentHeader { source_len: 32 * 1024 * 1024, ..header(&source()) };
@@ -170,9 +186,10 @@ async fn a_slow_reader_stops_the_writer_and_loses_nothing() {
         for _ in 0..total {
             exchange.download.next().await.unwrap().unwrap();
         }
-        exchange
+        (exchange, before * chunk.len())
     };
-    let (_exchange, _reply) = timeout(LONG, async { tokio::join!(buying, serving) }).await.unwrap();
+    let ((_exchange, unread), _reply) = timeout(LONG, async { tokio::join!(buying, serving) }).await.unwrap();
+    unread
 }
 
 #[tokio::test]
