@@ -7,18 +7,18 @@ use std::time::{Duration, Instant};
 use alloy_primitives::U256;
 use bytes::{Bytes, BytesMut};
 use framemill_network::{
-    Ladder, MAX_AHEAD_BYTES, NetworkError, PPM, ProtocolError, RenditionClaim, RenditionEnd, Retry,
-    SegmentDownload, SegmentEvent, SegmentExchange, SegmentHeader, SourceWriter, WireCode,
+    Ladder, LadderEntry, MAX_AHEAD_BYTES, NetworkError, PPM, ProtocolError, RenditionClaim, RenditionEnd,
+    Retry, SegmentDownload, SegmentEvent, SegmentExchange, SegmentHeader, SourceWriter, WireCode,
 };
 use probabilistic_ticket::{Sender, SenderSession, TicketBatch, Wei, WorkOutcome};
 use tokio_util::sync::CancellationToken;
 
 use crate::audit;
-use crate::check::{Delivered, Finding, LazySource, Passed, check};
+use crate::check::{Delivered, Later, LazySource, Passed, check};
 use crate::core::plan::Setback;
 use crate::core::scoreboard::Severity;
 use crate::event::{AttemptOutcome, Events, Timeline};
-use crate::failure::{Blame, Failure};
+use crate::failure::Failure;
 use crate::sampling::OpenEpoch;
 use crate::service::Shared;
 use crate::sessions::{Session, Slot, Terms, Tickets, decode_params};
@@ -98,6 +98,8 @@ pub(crate) struct Trace {
     pub(crate) delivered: Option<Delivered>,
     /// When it was.
     pub(crate) delivered_at: Option<Instant>,
+    /// What of it is still to be looked at.
+    pub(crate) later: Option<Later>,
 }
 
 impl Attempt {
@@ -164,18 +166,10 @@ impl Attempt {
                 self.value(&passed, trace);
                 let result = (&*self.ladder, &delivered);
                 audit::consider(&self.shared, &self.events, session, segment, result, passed.seed);
+                trace.later = passed.later;
                 Ok(Delivered { tier: Some(passed.tier), ..delivered })
             }
-            Ok(Err(Finding::Rejected { reason, reports, accused, draw })) => {
-                let failure = Failure::rejected(reason);
-                Err(Failure { reports, accused, draw, ..failure })
-            }
-            Ok(Err(Finding::Unjudgeable(reason))) => {
-                let outcome = AttemptOutcome::Failed { code: "source".into(), reason };
-                let mut failure = Failure::new(outcome, Setback::Excluded, None);
-                failure.blames_source = Some(Blame::Ourselves);
-                Err(failure)
-            }
+            Ok(Err(finding)) => Err(finding.into()),
         }
     }
 
@@ -354,7 +348,7 @@ impl Attempt {
             Ok::<_, NetworkError>(millis_since(arrived))
         };
         tokio::pin!(upload);
-        let mut collector = Collector::new(self.ladder.len());
+        let mut collector = Collector::new(&self.ladder, self.segment.duration_90k);
         let mut upload_error: Option<NetworkError> = None;
         let reason_wait = tokio::time::sleep(REASON_WAIT);
         tokio::pin!(reason_wait);
@@ -421,45 +415,71 @@ impl Attempt {
 
 /// Puts the renditions together. Bytes per rendition are bounded by the network against the ladder's bit rates.
 struct Collector {
-    parts: Vec<BytesMut>,
-    ends: Vec<Option<RenditionEnd>>,
+    parts: Vec<Part>,
+}
+
+/// A rendition on its way in.
+struct Part {
+    /// Room that is made for it with its first bytes.
+    expected: usize,
+    data: BytesMut,
+    end: Option<RenditionEnd>,
 }
 
 impl Collector {
-    fn new(count: usize) -> Self {
-        Self { parts: vec![BytesMut::new(); count], ends: vec![None; count] }
+    /// For the renditions of so many ticks of 90 kHz.
+    fn new(ladder: &Ladder, duration_90k: u64) -> Self {
+        let part = |entry: &LadderEntry| Part {
+            expected: entry.usual_bytes(duration_90k),
+            data: BytesMut::new(),
+            end: None,
+        };
+        Self { parts: ladder.iter().map(part).collect() }
     }
 
     /// The whole delivery once the receipt is there, which the network lets through only after every end.
     fn take(&mut self, event: SegmentEvent) -> Option<Delivered> {
         match event {
             SegmentEvent::Chunk(chunk) => {
-                if let Some(part) = self.parts.get_mut(chunk.index as usize) {
-                    part.extend_from_slice(&chunk.data);
-                }
+                self.with(chunk.index, |part| part.add(&chunk.data));
                 None
             }
             SegmentEvent::Restart { index } => {
                 // Another transcoder took over: its bytes differ from the first.
-                if let Some(part) = self.parts.get_mut(index as usize) {
-                    part.clear();
-                    self.ends[index as usize] = None;
-                }
+                self.with(index, Part::restart);
                 None
             }
             SegmentEvent::End(end) => {
-                if let Some(slot) = self.ends.get_mut(end.index as usize) {
-                    *slot = Some(end);
-                }
+                self.with(end.index, |part| part.end = Some(end));
                 None
             }
             SegmentEvent::Receipt(receipt) => {
-                let claims: Vec<RenditionClaim> =
-                    self.ends.iter().flatten().map(RenditionEnd::claim).collect();
-                let renditions = self.parts.drain(..).map(BytesMut::freeze).collect();
+                let claims = self.parts.iter().filter_map(|part| part.end.as_ref());
+                let claims: Vec<RenditionClaim> = claims.map(RenditionEnd::claim).collect();
+                let renditions = self.parts.drain(..).map(|part| part.data.freeze()).collect();
                 Some(Delivered { renditions, claims, receipt, tier: None })
             }
         }
+    }
+
+    fn with(&mut self, index: u32, change: impl FnOnce(&mut Part)) {
+        if let Some(part) = self.parts.get_mut(index as usize) {
+            change(part);
+        }
+    }
+}
+
+impl Part {
+    fn restart(&mut self) {
+        self.data.clear();
+        self.end = None;
+    }
+
+    fn add(&mut self, chunk: &[u8]) {
+        if self.data.capacity() == 0 {
+            self.data.reserve(self.expected);
+        }
+        self.data.extend_from_slice(chunk);
     }
 }
 

@@ -18,6 +18,7 @@ use framemill_verification::{
 use futures::future::join_all;
 
 use crate::claims;
+use crate::cores::Turn;
 use crate::queue::Place;
 use crate::sampling::{OpenEpoch, Waiting};
 use crate::service::Shared;
@@ -61,6 +62,39 @@ pub(crate) struct Passed {
     pub(crate) parts: Vec<(u64, u32)>,
     /// The result's own seed, for what else is drawn.
     pub(crate) seed: [u8; 32],
+    /// What was drawn beyond that and is still to be looked at.
+    pub(crate) later: Option<Later>,
+}
+
+/// A look at whole pictures that publication does not wait for.
+pub(crate) struct Later {
+    judging: Arc<Judging>,
+    place: Place,
+}
+
+impl Later {
+    /// Looks as deep as was drawn.
+    pub(crate) async fn look(
+        self,
+        shared: &Arc<Shared>,
+        ladder: &Ladder,
+        delivered: &Delivered,
+    ) -> Result<(), Finding> {
+        let case = Case { shared, ladder, delivered, place: &self.place };
+        let judged = self.judging.look(&case, Turn::Later).await.map_err(Finding::Unjudgeable)?;
+        self.judging.conclude(shared, judged).map(|_| ())
+    }
+}
+
+/// What a judgement came to: reports on all renditions, and the first fault.
+type Judged = (Vec<Report>, Option<Fault>);
+
+/// What a judgement works with.
+struct Case<'a> {
+    shared: &'a Arc<Shared>,
+    ladder: &'a Ladder,
+    delivered: &'a Delivered,
+    place: &'a Place,
 }
 
 /// What the checks came to when they did not pass.
@@ -80,8 +114,7 @@ pub(crate) enum Finding {
     Unjudgeable(String),
 }
 
-/// Checks receipt and renditions. Decoding runs on blocking threads, as many as [`Shared::verify_slots`] allows, for as many
-/// results as [`Shared::queue`] has room for.
+/// Checks receipt and renditions. Decoding runs on [`Shared::cores`], for as many results as [`Shared::queue`] has room for.
 pub(crate) async fn check(
     shared: &Arc<Shared>,
     session: &Session,
@@ -120,25 +153,32 @@ pub(crate) async fn check(
         policy: OnceLock::new(),
         escalated: AtomicBool::new(false),
     });
-    let outcome = judging.judge(shared, ladder, delivered).await;
+    let place = judging.enter(shared, ladder.len()).await;
+    let case = Case { shared, ladder, delivered, place: &place };
+    let outcome = judging.judge(&case).await;
     shared.metrics.verify_seconds.observe(started.elapsed().as_secs_f64());
-    let (reports, fault) = outcome.map_err(Finding::Unjudgeable)?;
-    let tier = reports.iter().map(|report| report.tier).max().unwrap_or(Tier::Structure);
-    shared.metrics.judged(tier);
-    match fault {
-        Some((accused, reason)) => {
-            let (accused, draw) = (Some(accused), judging.draw());
-            Err(Finding::Rejected { reason, reports, accused, draw })
-        }
-        None => {
-            shared.sampling.passed(&session.account, &reports);
-            Ok(Passed {
-                tier,
-                parts: parts(session, ladder, &reports, &delivered.claims),
-                seed: judging.seed(),
-            })
-        }
-    }
+    let (reports, later) = match outcome.map_err(Finding::Unjudgeable)? {
+        Outcome::Whole(judged) => (judging.conclude(shared, judged)?, None),
+        Outcome::InPart(reports) => (reports, Some(Later { judging: Arc::clone(&judging), place })),
+    };
+    Ok(Passed {
+        tier: depth(&reports),
+        parts: parts(session, ladder, &reports, &delivered.claims),
+        seed: judging.seed(),
+        later,
+    })
+}
+
+fn depth(reports: &[Report]) -> Tier {
+    reports.iter().map(|report| report.tier).max().unwrap_or(Tier::Structure)
+}
+
+/// How far a judgement came before publication.
+enum Outcome {
+    /// As deep as was drawn.
+    Whole(Judged),
+    /// First frames, which are above doubt; the rest is looked at later.
+    InPart(Vec<Report>),
 }
 
 /// A result in judgement.
@@ -158,26 +198,67 @@ struct Judging {
 /// Index of a rendition at fault, and what is wrong with it.
 type Fault = (u32, String);
 
+/// How deep to look.
+#[derive(Clone, Copy)]
+enum Look {
+    AsDrawn,
+    FirstFrames,
+}
+
 impl Judging {
-    /// Looks as deep as is drawn; reports on all renditions, and the first fault.
-    async fn judge(
-        self: &Arc<Self>,
-        shared: &Arc<Shared>,
-        ladder: &Ladder,
-        delivered: &Delivered,
-    ) -> Result<(Vec<Report>, Option<Fault>), String> {
-        let place = self.enter(shared, ladder.len()).await;
-        let mut reports = self.reports(shared, ladder, delivered, &place).await?;
+    /// Looks as deep as is drawn, or at first frames only where the rest can be left for later.
+    async fn judge(self: &Arc<Self>, case: &Case<'_>) -> Result<Outcome, String> {
+        if self.can_wait() {
+            let reports = self.reports(case, Look::FirstFrames, Turn::Now).await?;
+            let escalate_permille = case.shared.sampling.escalate_permille();
+            let fault = first_fault(case.ladder, &reports, &case.delivered.claims);
+            if fault.is_none() && !is_in_doubt(&reports, escalate_permille) {
+                return Ok(Outcome::InPart(reports));
+            }
+        }
+        self.look(case, Turn::Now).await.map(Outcome::Whole)
+    }
+
+    /// Looks as deep as is drawn.
+    async fn look(self: &Arc<Self>, case: &Case<'_>, turn: Turn) -> Result<Judged, String> {
+        let Case { shared, ladder, delivered, .. } = *case;
+        let mut reports = self.reports(case, Look::AsDrawn, turn).await?;
         if is_in_doubt(&reports, shared.sampling.escalate_permille()) {
             shared.metrics.escalated.inc();
             self.escalated.store(true, Ordering::Release);
-            reports = self.reports(shared, ladder, delivered, &place).await?;
+            reports = self.reports(case, Look::AsDrawn, turn).await?;
         }
         let mut fault = first_fault(ladder, &reports, &delivered.claims);
         if fault.is_none() && self.policy().draws_claim_check(&self.seed()) {
-            fault = claims::first_false(shared, ladder, delivered).await?;
+            fault = claims::first_false(shared, ladder, delivered, turn).await?;
         }
         Ok((reports, fault))
+    }
+
+    /// Counts a judgement, and puts on record what it showed. Returns the reports on a result that passed.
+    fn conclude(&self, shared: &Shared, (reports, fault): Judged) -> Result<Vec<Report>, Finding> {
+        shared.metrics.judged(depth(&reports));
+        match fault {
+            Some((accused, reason)) => {
+                let (accused, draw) = (Some(accused), self.draw());
+                Err(Finding::Rejected { reason, reports, accused, draw })
+            }
+            None => {
+                shared.sampling.passed(&self.result.orchestrator, &reports);
+                Ok(reports)
+            }
+        }
+    }
+
+    /// Whether publication need not wait for all that is drawn.
+    fn can_wait(&self) -> bool {
+        match self.policy.get() {
+            Some(policy) => self.epoch.leaves_for_later(&self.result, policy),
+            None => match self.epoch.decide_later(self.result, self.allowed) {
+                Some(policy) => self.policy.set(policy).is_ok(),
+                None => false,
+            },
+        }
     }
 
     /// Takes room in the queue for pictures. A result at adaptive rates whose picture is not drawn passes beside it: it waits for
@@ -202,16 +283,16 @@ impl Judging {
 
     async fn reports(
         self: &Arc<Self>,
-        shared: &Arc<Shared>,
-        ladder: &Ladder,
-        delivered: &Delivered,
-        place: &Place,
+        case: &Case<'_>,
+        look: Look,
+        turn: Turn,
     ) -> Result<Vec<Report>, String> {
+        let Case { shared, ladder, delivered, place } = *case;
         let renditions = delivered.renditions.iter().zip(hashes(delivered));
         let judged = join_all(ladder.iter().zip(renditions).map(|(entry, (rendition, sha256))| {
             // All of them wait before the first one starts, so that the load it sees is the same every time.
             let waiting = matches!(place, Place::Queued { .. }).then(|| shared.sampling.wait());
-            self.report(shared, waiting, (rendition.clone(), sha256), entry.clone())
+            self.report(shared, waiting, (rendition.clone(), sha256), (entry.clone(), look, turn))
         }))
         .await;
         judged.into_iter().collect()
@@ -222,20 +303,18 @@ impl Judging {
         shared: &Arc<Shared>,
         waiting: Option<Waiting>,
         rendition: (Bytes, B256),
-        entry: LadderEntry,
+        (entry, look, turn): (LadderEntry, Look, Turn),
     ) -> Result<Report, String> {
-        let _core = match &waiting {
-            Some(_) => {
-                shared.verify_slots.acquire().await.map_err(|_| "the broadcaster has ended".to_owned())?
-            }
+        let core = match &waiting {
+            Some(_) => shared.cores.take(turn).await,
             None => shared.queue.express().await,
         };
         drop(waiting);
         let judging = Arc::clone(self);
-        match tokio::task::spawn_blocking(move || judging.verify(&rendition, &entry)).await {
-            Ok(Ok(report)) => Ok(report),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("verification ended without a verdict; this is a defect, see the log".to_owned()),
+        match core.run(move || judging.verify(&rendition, &entry, look)).await {
+            Some(Ok(report)) => Ok(report),
+            Some(Err(error)) => Err(error.to_string()),
+            None => Err("verification ended without a verdict; this is a defect, see the log".to_owned()),
         }
     }
 
@@ -244,8 +323,13 @@ impl Judging {
         &self,
         (rendition, sha256): &(Bytes, B256),
         entry: &LadderEntry,
+        look: Look,
     ) -> Result<Report, VerifyError> {
-        verify_hashed(self.source.get()?, (rendition, *sha256), entry, &self.policy(), &self.seed())
+        let policy = match look {
+            Look::AsDrawn => self.policy(),
+            Look::FirstFrames => Policy::FIRST_FRAMES,
+        };
+        verify_hashed(self.source.get()?, (rendition, *sha256), entry, &policy, &self.seed())
     }
 
     /// The rates in force.

@@ -7,6 +7,7 @@ use framemill_network::{Ladder, RenditionClaim};
 use framemill_verification::{ClaimReport, check_claim};
 
 use crate::check::Delivered;
+use crate::cores::Turn;
 use crate::service::Shared;
 
 /// Whether every rendition comes with the commitment that the quote promised.
@@ -32,18 +33,17 @@ pub(crate) async fn first_false(
     shared: &Arc<Shared>,
     ladder: &Ladder,
     delivered: &Delivered,
+    turn: Turn,
 ) -> Result<Option<(u32, String)>, String> {
     let claimed = ladder.iter().zip(&delivered.claims).zip(&delivered.renditions);
     for ((entry, claim), rendition) in claimed.filter(|((_, claim), _)| !claim.feature_root.is_zero()) {
-        let _slot =
-            shared.verify_slots.acquire().await.map_err(|_| "the broadcaster has ended".to_owned())?;
         let (claim, rendition) = (*claim, rendition.clone());
-        let checking =
-            tokio::task::spawn_blocking(move || check_claim(&rendition, &claim, &MediaLimits::segment()));
-        let report = match checking.await {
-            Ok(Ok(report)) => report,
-            Ok(Err(error)) => return Err(error.to_string()),
-            Err(_) => return Err("a claim check ended without a verdict; see the log".to_owned()),
+        let core = shared.cores.take(turn).await;
+        let check = move || check_claim(&rendition, &claim, &MediaLimits::segment());
+        let report = match core.run(check).await {
+            Some(Ok(report)) => report,
+            Some(Err(error)) => return Err(error.to_string()),
+            None => return Err("a claim check ended without a verdict; see the log".to_owned()),
         };
         let reason = reason(&report);
         let result = if reason.is_none() { "true" } else { "false" };

@@ -121,6 +121,9 @@ impl Default for BroadcasterConfig {
 /// seconds last, half of the usual deadline.
 const QUEUED_PER_CORE: usize = 24;
 
+/// A cheat that is looked at whole one time in ten gets nine results published before it is caught; looked at afterwards, ten.
+const LATER_BELOW_PPM: u32 = 100_000;
+
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
@@ -132,6 +135,10 @@ pub struct SamplingConfig {
     pub attention: AttentionConfig,
     /// Renditions that may wait for a core before rates are lowered; well below [`BroadcasterConfig::verify_queue`].
     pub max_waiting: usize,
+    /// Where at most this share of an orchestrator's results is looked at whole, in millionths, such a look protects nobody from
+    /// the one result it is drawn for, but tells who cheats: the segment is published once its first frames have passed, and
+    /// the rest is looked at afterwards. Zero has publication wait for every look.
+    pub later_below_ppm: u32,
     /// Where the secret, the record of draws and the attention on orchestrators are kept. `None` keeps them in memory: every
     /// start looks at everybody in full, and past draws cannot be shown.
     pub folder: Option<PathBuf>,
@@ -140,7 +147,12 @@ pub struct SamplingConfig {
 impl Default for SamplingConfig {
     fn default() -> Self {
         // A segment is some three renditions: about three whole results for each core.
-        Self { attention: AttentionConfig::default(), max_waiting: cores() * 8, folder: None }
+        Self {
+            attention: AttentionConfig::default(),
+            max_waiting: cores() * 8,
+            later_below_ppm: LATER_BELOW_PPM,
+            folder: None,
+        }
     }
 }
 

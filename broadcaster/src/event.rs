@@ -67,6 +67,15 @@ pub enum StreamEvent {
         /// For how long.
         millis: u64,
     },
+    /// A published result was looked at whole afterwards, and is wrong. Its orchestrator bears what a rejected result costs it.
+    FoundWrong {
+        /// Sequence of the segment.
+        sequence: u64,
+        /// Account of the orchestrator.
+        orchestrator: Address,
+        /// The first check that failed.
+        reason: String,
+    },
     /// A rendition was held against a second encode. Of consequence for who gets work, never for a verdict.
     Audit(AuditReport),
     /// A secret seed decides from now on how deep results are looked at.
@@ -329,7 +338,7 @@ pub struct Totals {
     pub lost: u64,
     /// Renditions published; every one passed the checks before, as deep as the stream's policy had it drawn.
     pub renditions: u64,
-    /// Complete results that failed a check.
+    /// Complete results that failed a check, before or after publication.
     pub rejected: u64,
     /// Attempts that did not deliver and were followed by one at another orchestrator.
     pub failovers: u64,

@@ -7,6 +7,7 @@ use framemill_verification::evidence::Draw;
 use probabilistic_ticket::{LedgerError, SenderError, Wei};
 
 use crate::attempt::millis_since;
+use crate::check::Finding;
 use crate::core::plan::Setback;
 use crate::core::scoreboard::Severity;
 use crate::event::AttemptOutcome;
@@ -148,6 +149,21 @@ impl Failure {
             _ => {}
         }
         failure
+    }
+}
+
+impl From<Finding> for Failure {
+    fn from(finding: Finding) -> Self {
+        match finding {
+            Finding::Rejected { reason, reports, accused, draw } => {
+                Self { reports, accused, draw, ..Self::rejected(reason) }
+            }
+            Finding::Unjudgeable(reason) => {
+                let outcome = AttemptOutcome::Failed { code: "source".into(), reason };
+                let failure = Self::new(outcome, Setback::Excluded, None);
+                Self { blames_source: Some(Blame::Ourselves), ..failure }
+            }
+        }
     }
 }
 

@@ -38,6 +38,7 @@ mod check;
 mod claims;
 mod config;
 pub mod core;
+mod cores;
 mod directory;
 mod error;
 mod event;

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::attempt::{Attempt, Signal, Trace, millis_since};
 use crate::bundles;
-use crate::check::{Delivered, LazySource, hashes};
+use crate::check::{Delivered, Later, LazySource, hashes};
 use crate::config::StreamConfig;
 use crate::core::hedge::HedgeBudget;
 use crate::core::plan::SegmentPlan;
@@ -58,10 +58,10 @@ pub(crate) struct Market {
     pub(crate) events: Events,
     pub(crate) hedges: Mutex<HedgeBudget>,
     spare: Mutex<Spare<OrchestratorId>>,
-    /// Attempts that another outpaced, on their way to their end.
-    outpaced: TaskTracker,
-    /// What they came to.
-    outpaced_totals: Mutex<Totals>,
+    /// What goes on beside the stream: attempts that another outpaced, and looks that publication does not wait for.
+    beside: TaskTracker,
+    /// What it came to.
+    beside_totals: Mutex<Totals>,
 }
 
 /// What is asked of an attempt.
@@ -71,6 +71,14 @@ pub(crate) struct Order<'a> {
     pub(crate) arrived: Instant,
     pub(crate) budget: Duration,
     pub(crate) deadline: Instant,
+}
+
+/// What an orchestrator did on a segment.
+pub(crate) struct Work<'a> {
+    pub(crate) session: &'a Arc<Session>,
+    pub(crate) segment: &'a Segment,
+    /// What came back, once all of it had.
+    pub(crate) delivered: Option<&'a Delivered>,
 }
 
 impl Market {
@@ -98,8 +106,8 @@ impl Market {
         Self {
             hedges: Mutex::new(HedgeBudget::new(shared.config.hedging)),
             spare: Mutex::new(Spare::new(now)),
-            outpaced: TaskTracker::new(),
-            outpaced_totals: Mutex::default(),
+            beside: TaskTracker::new(),
+            beside_totals: Mutex::default(),
             shared,
             config,
             ladder: Arc::new(ladder),
@@ -109,12 +117,12 @@ impl Market {
         }
     }
 
-    /// Waits for attempts that were outpaced and ends the sessions. Returns what those attempts came to.
+    /// Waits for what goes on beside the stream and ends the sessions. Returns what it came to.
     pub(crate) async fn close(&self) -> Totals {
-        self.outpaced.close();
-        self.outpaced.wait().await;
+        self.beside.close();
+        self.beside.wait().await;
         self.sessions.close().await;
-        lock(&self.outpaced_totals).clone()
+        lock(&self.beside_totals).clone()
     }
 
     /// Buys the renditions of one segment. Ends by the segment's deadline.
@@ -227,8 +235,8 @@ impl Market {
     }
 
     /// Draws the consequences of a failed attempt for its orchestrator.
-    pub(crate) fn hold_against(&self, attempt: &Attempt, trace: &Trace, failure: &mut Failure) {
-        let (session, segment) = (&attempt.session, &attempt.segment);
+    pub(crate) fn hold_against(&self, work: &Work<'_>, failure: &mut Failure) {
+        let Work { session, segment, delivered } = *work;
         if failure.drop_session {
             self.sessions.forget(session);
         }
@@ -239,7 +247,7 @@ impl Market {
                 stream = %self.config.name, sequence = segment.sequence, orchestrator = %session.account, %reason,
                 "result rejected"
             );
-            if let Some(delivered) = &trace.delivered {
+            if let Some(delivered) = delivered {
                 bundles::keep(&self.shared, session, &self.ladder, segment, delivered, failure);
                 self.shared.evidence.keep(Evidence {
                     stream: self.config.name.clone(),
@@ -265,23 +273,63 @@ impl Market {
     /// Lets an attempt that another outpaced come to its end, beside the stream.
     pub(crate) fn see_off(self: &Arc<Self>, ending: impl Future<Output = Ended> + Send + 'static) {
         let market = Arc::clone(self);
-        self.outpaced.spawn(async move { market.lost_race(ending.await) });
+        self.beside.spawn(async move { market.lost_race(ending.await) });
+    }
+
+    /// Looks at what publication did not wait for. Wrong is wrong afterwards, too: only what was published stays so.
+    pub(crate) fn look_later(self: &Arc<Self>, attempt: Attempt, delivered: Delivered, later: Later) {
+        let market = Arc::clone(self);
+        // Its place among what may be out at the orchestrator is free again.
+        let Attempt { session, segment, .. } = attempt;
+        self.beside.spawn(async move {
+            let looked = tokio::select! {
+                looked = later.look(&market.shared, &market.ladder, &delivered) => looked,
+                () = market.shared.cancel.cancelled() => return,
+            };
+            let Err(finding) = looked else { return };
+            let mut failure = Failure::from(finding);
+            market.found_wrong(
+                &Work { session: &session, segment: &segment, delivered: Some(&delivered) },
+                &mut failure,
+            );
+        });
+    }
+
+    /// Tells of a published result that a later look found wrong, or could not end.
+    fn found_wrong(&self, work: &Work<'_>, failure: &mut Failure) {
+        let (sequence, orchestrator) = (work.segment.sequence, work.session.account);
+        let AttemptOutcome::Rejected { reason } = &failure.outcome else {
+            let reason = failure.outcome.summary();
+            tracing::debug!(stream = %self.config.name, sequence, %reason, "look after publication came to no end");
+            return;
+        };
+        let reason = reason.clone();
+        self.shared.metrics.published_wrong.inc();
+        lock(&self.beside_totals).rejected += 1;
+        self.hold_against(work, failure);
+        self.events.send(StreamEvent::FoundWrong { sequence, orchestrator, reason });
     }
 
     /// Books an attempt that another outpaced. What it had delivered was judged: wrong is wrong in second place, too.
-    fn lost_race(&self, ended: Ended) {
+    fn lost_race(self: &Arc<Self>, ended: Ended) {
         let outcome = self.outpaced_outcome(&ended);
         let Ended { attempt, trace, result } = ended;
         if let Some(outcome) = outcome {
             let report = self.report(&attempt, &trace, outcome);
             self.shared.metrics.outpaced_tickets.inc_by(trace.tickets);
-            lock(&self.outpaced_totals).add_outpaced(&report);
+            lock(&self.beside_totals).add_outpaced(&report);
             self.shared.count(|totals| totals.add_outpaced(&report));
         }
-        if let Err(mut failure) = result {
-            self.hold_against(&attempt, &trace, &mut failure);
-            let rejected = matches!(failure.outcome, AttemptOutcome::Rejected { .. });
-            lock(&self.outpaced_totals).rejected += u64::from(rejected);
+        match (result, trace.later) {
+            (Ok(delivered), Some(later)) => self.look_later(attempt, delivered, later),
+            (Ok(_), None) => {}
+            (Err(mut failure), _) => {
+                let delivered = trace.delivered.as_ref();
+                let work = Work { session: &attempt.session, segment: &attempt.segment, delivered };
+                self.hold_against(&work, &mut failure);
+                let rejected = matches!(failure.outcome, AttemptOutcome::Rejected { .. });
+                lock(&self.beside_totals).rejected += u64::from(rejected);
+            }
         }
     }
 

@@ -32,6 +32,7 @@ pub(crate) struct Metrics {
     pub(crate) downgraded: IntCounter,
     pub(crate) shed: IntCounter,
     pub(crate) escalated: IntCounter,
+    pub(crate) published_wrong: IntCounter,
     pub(crate) claims: IntCounterVec,
     pub(crate) suspicions: IntCounterVec,
     pub(crate) sampling_share: Gauge,
@@ -79,6 +80,10 @@ impl Metrics {
                 "escalated_total",
                 "Results compared whole because their first frame came near a bound.",
             )?,
+            published_wrong: counter(
+                "published_wrong_total",
+                "Published results that a look afterwards found wrong.",
+            )?,
             claims: counters("claim_checks_total", "Claims compared with their renditions.", "result")?,
             suspicions: counters(
                 "suspicions_total",
@@ -110,7 +115,7 @@ impl Metrics {
         })
     }
 
-    fn collectors(&self) -> [Box<dyn Collector>; 24] {
+    fn collectors(&self) -> [Box<dyn Collector>; 25] {
         [
             Box::new(self.streams.clone()),
             Box::new(self.segments.clone()),
@@ -129,6 +134,7 @@ impl Metrics {
             Box::new(self.downgraded.clone()),
             Box::new(self.shed.clone()),
             Box::new(self.escalated.clone()),
+            Box::new(self.published_wrong.clone()),
             Box::new(self.claims.clone()),
             Box::new(self.suspicions.clone()),
             Box::new(self.sampling_share.clone()),

@@ -16,7 +16,7 @@ use crate::directory::{Orchestrator, OrchestratorId};
 use crate::error::SegmentError;
 use crate::event::{AttemptOutcome, AttemptReport, HedgeWinner};
 use crate::failure::{Blame, Failure};
-use crate::market::{Bought, Market, Order, Purchase};
+use crate::market::{Bought, Market, Order, Purchase, Work};
 use crate::service::lock;
 use crate::sessions::Session;
 use crate::stream::Segment;
@@ -250,9 +250,17 @@ impl Buyer {
         }
         let Ended { attempt, trace, result } = ended;
         match result {
-            Ok(delivered) => Ok(Some(Purchase { session: Arc::clone(&attempt.session), delivered })),
+            Ok(delivered) => {
+                let session = Arc::clone(&attempt.session);
+                if let Some(later) = trace.later {
+                    market.look_later(attempt, delivered.clone(), later);
+                }
+                Ok(Some(Purchase { session, delivered }))
+            }
             Err(mut failure) => {
-                market.hold_against(&attempt, &trace, &mut failure);
+                let delivered = trace.delivered.as_ref();
+                let work = Work { session: &attempt.session, segment: &attempt.segment, delivered };
+                market.hold_against(&work, &mut failure);
                 self.set_back(&attempt.session.id(), &failure).map(|()| None)
             }
         }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::cores::Core;
 
 /// The queue before the cores that judge renditions.
 pub(crate) struct VerifyQueue {
@@ -10,7 +12,7 @@ pub(crate) struct VerifyQueue {
     capacity: u32,
     /// Cores for results of which the structure alone is looked at because there was no room: a few milliseconds each, which
     /// wait for no picture.
-    express: Semaphore,
+    express: Arc<Semaphore>,
 }
 
 /// Where a result is judged.
@@ -28,7 +30,7 @@ impl VerifyQueue {
         Self {
             room: Arc::new(Semaphore::new(capacity as usize)),
             capacity,
-            express: Semaphore::new(cores.min(Semaphore::MAX_PERMITS)),
+            express: Arc::new(Semaphore::new(cores.min(Semaphore::MAX_PERMITS))),
         }
     }
 
@@ -47,8 +49,9 @@ impl VerifyQueue {
     }
 
     /// A core for a result beside the queue.
-    pub(crate) async fn express(&self) -> SemaphorePermit<'_> {
-        self.express.acquire().await.expect("the semaphore is never closed")
+    pub(crate) async fn express(&self) -> Core {
+        let permit = Arc::clone(&self.express).acquire_owned().await;
+        Core::now(permit.expect("the semaphore is never closed"))
     }
 }
 

@@ -22,6 +22,7 @@ use crate::audit::AUDITS_AT_ONCE;
 use crate::config::{BroadcasterConfig, StreamConfig};
 use crate::core::hedge::Strain;
 use crate::core::scoreboard::{Delivery, Performance, Severity, Standing};
+use crate::cores::Cores;
 use crate::directory::{Directory, Orchestrator, OrchestratorId};
 use crate::error::{BroadcasterError, StreamError};
 use crate::event::{Events, StreamEvent, Totals};
@@ -120,7 +121,7 @@ impl BroadcasterBuilder {
             rounds: RoundClock::default(),
             memory: Arc::new(Memory::open(self.config.suspension, self.config.memory.as_deref())),
             strain: Mutex::default(),
-            verify_slots: Semaphore::new(self.config.verify_parallelism),
+            cores: Cores::new(self.config.verify_parallelism),
             audit_slots: Arc::new(Semaphore::new(AUDITS_AT_ONCE)),
             queue: VerifyQueue::new(self.config.verify_queue, self.config.verify_parallelism),
             evidence: EvidenceLog::new(self.config.max_evidence),
@@ -241,7 +242,7 @@ pub(crate) struct Shared {
     pub(crate) domain: SigningDomain,
     pub(crate) directory: Directory,
     pub(crate) rounds: RoundClock,
-    pub(crate) verify_slots: Semaphore,
+    pub(crate) cores: Cores,
     pub(crate) audit_slots: Arc<Semaphore>,
     pub(crate) queue: VerifyQueue,
     pub(crate) sampling: Arc<Sampling>,

@@ -129,6 +129,7 @@ fn settings(config: &Config) -> anyhow::Result<BroadcasterConfig> {
     };
     let sampling = SamplingConfig {
         attention: AttentionConfig { floor, ..AttentionConfig::default() },
+        later_below_ppm: config.broadcaster.later_below_ppm,
         folder: Some(config.data_dir().join("sampling")),
         ..SamplingConfig::default()
     };

@@ -6,7 +6,7 @@
 //! A rendition's bytes are kept until its end, because it is checked before it is vouched for.
 
 use bytes::{Bytes, BytesMut};
-use framemill_network::{Ladder, RenditionClaim};
+use framemill_network::{Ladder, LadderEntry, RenditionClaim};
 use thiserror::Error;
 
 /// What is wrong with a transcoder's output. Its segment is given to another one.
@@ -37,6 +37,8 @@ pub(crate) struct Made {
 struct Rendition {
     /// Whether the client holds bytes of it that no end has followed yet.
     forwarded: bool,
+    /// Room that is made for it with its first bytes.
+    expected: usize,
     bytes: BytesMut,
     made: Option<Made>,
 }
@@ -51,9 +53,13 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    /// Nothing delivered yet.
-    pub(crate) fn new(ladder: Ladder) -> Self {
-        let renditions = ladder.iter().map(|_| Rendition::default()).collect();
+    /// Nothing delivered yet of a segment of `duration_90k` ticks of 90 kHz.
+    pub(crate) fn new(ladder: Ladder, duration_90k: u64) -> Self {
+        let rendition = |entry: &LadderEntry| Rendition {
+            expected: entry.usual_bytes(duration_90k),
+            ..Rendition::default()
+        };
+        let renditions = ladder.iter().map(rendition).collect();
         Self { ladder, renditions, attempt: Vec::new() }
     }
 
@@ -81,6 +87,9 @@ impl Relay {
     /// Takes bytes of the attempt's rendition `index`; returns the index to forward them under.
     pub(crate) fn chunk(&mut self, index: u32, data: &Bytes) -> Result<u32, Fault> {
         let (index, rendition) = self.rendition(index)?;
+        if rendition.bytes.capacity() == 0 {
+            rendition.bytes.reserve(rendition.expected);
+        }
         rendition.bytes.extend_from_slice(data);
         rendition.forwarded = true;
         Ok(index)
@@ -131,7 +140,7 @@ impl Relay {
 #[cfg(test)]
 mod tests {
     use alloy_primitives::B256;
-    use framemill_network::{Codec, FrameRate, LadderEntry, PPM};
+    use framemill_network::{Codec, FrameRate, PPM};
 
     use super::*;
 
@@ -141,7 +150,7 @@ mod tests {
         let entries = (0..rungs)
             .map(|n| LadderEntry::from_height(100 + 2 * n, FrameRate::SOURCE, 100_000, Codec::H264))
             .collect();
-        Relay::new(Ladder::new(entries).unwrap())
+        Relay::new(Ladder::new(entries).unwrap(), 180_000)
     }
 
     fn made(index: u32) -> Made {

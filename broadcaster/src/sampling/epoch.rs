@@ -129,6 +129,23 @@ impl OpenEpoch {
         Some(self.draw(result, self.lowered(&result, minimum, load)))
     }
 
+    /// The same on arrival, for a result of which more is drawn than publication has to wait for.
+    pub(crate) fn decide_later(&self, result: DrawnResult, allowed: Duration) -> Option<Policy> {
+        let Verification::Adaptive { minimum } = self.verification else { return None };
+        let load = self.sampling.started(Duration::ZERO, allowed);
+        let rates = self.lowered(&result, minimum, load);
+        self.leaves_for_later(&result, &rates.2).then(|| self.draw(result, rates))
+    }
+
+    /// Whether so few are looked at whole at these rates that it protects no single segment, and this one is to be looked at
+    /// deeper than at its first frames. Fixed rates say what is published: with them publication waits.
+    pub(crate) fn leaves_for_later(&self, result: &DrawnResult, policy: &Policy) -> bool {
+        let adaptive = matches!(self.verification, Verification::Adaptive { .. });
+        let seed = self.seed_for(result);
+        let deep = || policy.draw(&seed) == Tier::Whole || policy.draws_claim_check(&seed);
+        adaptive && policy.whole_ppm <= self.sampling.later_below_ppm() && deep()
+    }
+
     /// Whether nothing of a result is decoded at these rates.
     pub(crate) fn leaves_unseen(&self, result: &DrawnResult, policy: &Policy) -> bool {
         let seed = self.seed_for(result);

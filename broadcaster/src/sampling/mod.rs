@@ -36,6 +36,7 @@ pub(crate) struct Sampling {
     book: Mutex<AttentionBook<Address>>,
     governor: Mutex<Governor>,
     waiting: AtomicUsize,
+    later_below_ppm: u32,
     secret: Secret,
     record: Option<RecordSender>,
     /// Something suspicious is not saved yet.
@@ -68,6 +69,7 @@ impl Sampling {
             book: Mutex::new(AttentionBook::new(config.attention, known)),
             governor: Mutex::new(Governor::new(config.max_waiting, Instant::now())),
             waiting: AtomicUsize::new(0),
+            later_below_ppm: config.later_below_ppm,
             secret,
             record,
             suspicious: Notify::new(),
@@ -96,6 +98,11 @@ impl Sampling {
     /// The rates that the record of `who` asks for.
     pub(crate) fn rates(&self, who: &Address) -> Policy {
         lock(&self.book).rates(who, unix_ms() / 1000)
+    }
+
+    /// Rates of whole looks up to which publication does not wait for them.
+    pub(crate) fn later_below_ppm(&self) -> u32 {
+        self.later_below_ppm
     }
 
     /// From how many thousandths of a bound on a whole result is compared.

@@ -33,7 +33,8 @@ fn adaptive(name: &str) -> StreamConfig {
 }
 
 fn roomy(attention: AttentionConfig, folder: Option<&Path>) -> SamplingConfig {
-    SamplingConfig { attention, max_waiting: 100, folder: folder.map(Path::to_owned) }
+    let folder = folder.map(Path::to_owned);
+    SamplingConfig { attention, max_waiting: 100, folder, ..SamplingConfig::default() }
 }
 
 async fn rig(peer: &Arc<Peer>, sampling: SamplingConfig, registry: &Registry) -> Rig {
@@ -111,6 +112,59 @@ async fn a_wrong_picture_that_nobody_looks_at_is_caught_once_there_is_suspicion(
     assert!(!push(&stream, source.next().unwrap()).await);
     assert_eq!(stream.finish().await.totals.rejected, 1);
     assert_eq!(metric(&registry, "suspicions_total", "wrong"), 1.0);
+}
+
+/// Looks at every result whole, and has publication wait for none of them.
+fn afterwards() -> SamplingConfig {
+    let attention = AttentionConfig { floor: Policy::FULL, ..hasty() };
+    SamplingConfig { later_below_ppm: PPM, ..roomy(attention, None) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_that_publication_does_not_wait_for_counts_all_the_same() {
+    let (peer, registry) = (Peer::start(Act::Honest).await, Registry::new());
+    let rig = rig(&peer, afterwards(), &registry).await;
+    let (summary, events) = rig.run(adaptive("cam"), 2).await;
+    assert_eq!((summary.totals.published, summary.totals.rejected), (2, 0));
+    assert_eq!(looked_at(&registry), [0, 0, 2]);
+    let published = events.iter().filter_map(|event| match event {
+        StreamEvent::Segment(report) => report.tier,
+        _ => None,
+    });
+    assert_eq!(published.collect::<Vec<_>>(), [1, 1], "what was seen by then is what is told");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_found_after_publication_is_held_against_its_orchestrator() {
+    let (peer, registry) = (Peer::start(Act::FalseFeatures).await, Registry::new());
+    let config = BroadcasterConfig {
+        orchestrators: vec![(peer.account, peer.service()).into()],
+        commitments: true,
+        sampling: afterwards(),
+        ..BroadcasterConfig::default()
+    };
+    let rig = Rig::with(&[], |builder| builder.config(config).registry(registry.clone())).await;
+    let (summary, events) = rig.run(adaptive("cam"), 1).await;
+    assert_eq!((summary.totals.published, summary.totals.rejected), (1, 1), "its first frames are right");
+    assert_eq!(metric(&registry, "published_wrong_total", ""), 1.0);
+    assert_eq!(metric(&registry, "suspicions_total", "wrong"), 1.0);
+    assert_eq!(metric(&registry, "suspended_orchestrators", ""), 1.0);
+    let evidence = rig.broadcaster.evidence();
+    let found = events.iter().find_map(|event| match event {
+        StreamEvent::FoundWrong { orchestrator, reason, .. } => Some((*orchestrator, reason.clone())),
+        _ => None,
+    });
+    assert_eq!(found, Some((peer.account, evidence[0].reason.clone())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_frame_that_is_wrong_is_never_published_to_be_looked_at_later() {
+    let (peer, registry) = (Peer::start(Act::WrongContent).await, Registry::new());
+    let rig = rig(&peer, afterwards(), &registry).await;
+    let stream = rig.broadcaster.stream(adaptive("cam")).unwrap();
+    assert!(!push(&stream, silent_segments(1).remove(0)).await);
+    assert_eq!(stream.finish().await.totals.rejected, 1);
+    assert_eq!(metric(&registry, "published_wrong_total", ""), 0.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

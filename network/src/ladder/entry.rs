@@ -148,6 +148,9 @@ pub struct LadderEntry {
     pub profile: Profile,
 }
 
+/// Most that [`LadderEntry::usual_bytes`] says.
+const MOST_USUAL_BYTES: u64 = 2 * 1024 * 1024;
+
 impl LadderEntry {
     /// A rung of a given height that keeps the aspect ratio, named after its height and rate (`720p`, `480p30`).
     pub fn from_height(height: u32, fps: FrameRate, bitrate: u32, codec: Codec) -> Self {
@@ -189,6 +192,13 @@ impl LadderEntry {
     /// [`LadderEntry::expected_frames`] times [`LadderEntry::pixels_per_frame`], saturating.
     pub fn expected_pixels(&self, frames: u32, duration_90k: u64) -> u64 {
         self.expected_frames(frames, duration_90k).saturating_mul(self.pixels_per_frame())
+    }
+
+    /// Bytes that this rendition of a segment of `duration_90k` ticks of 90 kHz has, about: its bit rate, and a sixth of that for
+    /// container and sound. At most 2 MiB: for making room before the bytes are there, whatever was promised.
+    pub fn usual_bytes(&self, duration_90k: u64) -> usize {
+        let video = u64::from(self.bitrate).saturating_mul(duration_90k) / (8 * 90_000);
+        video.saturating_add(video / 6).min(MOST_USUAL_BYTES) as usize
     }
 
     pub(super) fn default_name(&self) -> String {

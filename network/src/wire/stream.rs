@@ -13,14 +13,15 @@ use tokio::io::AsyncReadExt as _;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
 
-use super::MAX_SMALL_MESSAGE;
 use super::frame::{self, MAX_PREFIX, Split};
 use super::message::{ReplyFrame, WireMessage};
+use super::{MAX_CHUNK_MESSAGE, MAX_SMALL_MESSAGE};
 use crate::error::{NetworkError, ProtocolError};
 use crate::wire_error::WireError;
 
-/// The buffer grows by at most this much ahead of what has arrived, whatever length was announced.
-const READ_STEP: usize = 16 * 1024;
+/// The buffer grows by at most this much ahead of what has arrived, whatever length was announced: a whole chunk, so that its bytes
+/// are not moved again while they arrive.
+const READ_STEP: usize = MAX_CHUNK_MESSAGE;
 
 /// How long to wait for the reason of a peer that ended a stream: it has been sent before the end, or never.
 const REASON_WAIT: Duration = Duration::from_secs(2);

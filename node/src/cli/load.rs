@@ -39,6 +39,9 @@ pub struct LoadArgs {
     /// Orchestrators in the market, each with an echo
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=16))]
     pub orchestrators: u8,
+    /// Measures with orchestrators that the broadcaster has no record of, and therefore looks at in full
+    #[arg(long, conflicts_with = "at")]
+    pub strangers: bool,
     /// Plays at a broadcaster that runs already, at HOST:PORT of its `broadcaster.ingest`, and starts nothing; its
     /// orchestrators need echoes of the same media
     #[arg(long, value_name = "HOST:PORT")]

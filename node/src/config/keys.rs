@@ -279,6 +279,12 @@ pub const KEYS: &[Key] = &[
         "of a million results, how many have one rendition encoded again and compared; that changes who gets work, and nothing else",
     ),
     key(
+        "broadcaster.later_below_ppm",
+        Kind::Int(0, 1_000_000),
+        "100000",
+        "where at most so many of a million results are looked at whole, a segment is published once its first frames have passed, and the look at the whole follows; 0 has publication wait for every look",
+    ),
+    key(
         "broadcaster.hedge_ppm",
         Kind::Int(0, 1_000_000),
         "50000",

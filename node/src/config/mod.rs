@@ -118,6 +118,7 @@ pub struct Broadcaster {
     pub commitments: bool,
     pub claim_checks_ppm: u32,
     pub quality_audits_ppm: u32,
+    pub later_below_ppm: u32,
     pub hedge_ppm: u32,
     pub verify_cores: usize,
     pub verify_queue: usize,

@@ -326,7 +326,7 @@ impl Work<'_> {
         let (pictures, limits) = ((source.clone(), pixels), self.media_limits());
         let original = Original::new(self.shared, terms, pictures, limits).await?;
         let _ahead = original.decode_ahead(self.shared, terms);
-        let mut relay = Relay::new(self.admitted.terms.ladder.clone());
+        let mut relay = Relay::new(terms.ladder.clone(), self.header.duration_90k);
         while relay.missing() > 0 {
             let worker = self.admitted.slot.assign()?;
             match self.attempt(&worker, (&source, &original), &pts, &mut relay, reply).await {

@@ -18,6 +18,7 @@ async fn load(folder: &TempDir) -> anyhow::Result<Value> {
         .args([
             "load",
             "--json",
+            "--strangers",
             "--size",
             "320x180",
             "--segments",

@@ -1,6 +1,7 @@
 //! `framemill load`: plays many streams at a broadcaster whose transcoders are echoes of prepared renditions, and says what it
 //! sustains and where it breaks. Everything but the encode is real (docs/load.md).
 
+mod acquaint;
 mod echo;
 mod error;
 mod exchange;
@@ -66,6 +67,11 @@ async fn curve(args: &LoadArgs, prepared: &Prepared, media: &std::path::Path) ->
         Some(_) => None,
         None => Some(Stage::set(args, prepared, media).await?),
     };
+    if let Some(stage) = stage.as_ref().filter(|_| !args.strangers) {
+        println!("load: letting the broadcaster get to know its orchestrators");
+        let looks = acquaint::acquaint(stage, prepared).await?;
+        println!("load: it has looked at {looks} of their results whole");
+    }
     let mut report = Report {
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         segments: prepared.segments.len(),
