@@ -74,6 +74,7 @@ pub use evidence::Evidence;
 pub use ingest::auth::{AuthDenied, AuthGrant, AuthRequest, AuthWebhook, PushAuth};
 pub use ingest::push::{PushConfig, PushIngest};
 pub use ingest::reader::Pace;
+pub use ingest::rtmp::{RtmpConfig, RtmpIngest};
 pub use serve::hls_router;
 pub use service::{Broadcaster, BroadcasterBuilder, OrchestratorView};
 pub use store::{ObjectStorage, Store};

@@ -1,7 +1,8 @@
-//! Ways in: a reader of a file or live stream, and HTTP push.
+//! Ways in: a reader of a file or live stream, HTTP push, and RTMP.
 
 pub(crate) mod auth;
 mod multipart;
 pub(crate) mod push;
 pub(crate) mod reader;
+pub(crate) mod rtmp;
 mod upload;

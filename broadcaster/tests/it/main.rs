@@ -9,6 +9,7 @@ mod hedging;
 mod payment;
 mod push;
 mod quality;
+mod rtmp;
 mod sampling;
 mod stated;
 mod support;

@@ -5,9 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::Context as _;
 use axum::Router;
-use framemill_broadcaster::{AuthWebhook, PushAuth, PushConfig, PushIngest, hls_router};
+use framemill_broadcaster::{
+    AuthWebhook, PushAuth, PushConfig, PushIngest, RtmpConfig, RtmpIngest, hls_router,
+};
 use futures::StreamExt as _;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
@@ -30,8 +35,9 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
         Some(url) => Some(Arc::new(AuthWebhook::new(url)?) as Arc<dyn PushAuth>),
         None => None,
     };
-    let ingest = PushIngest::new(buyer.broadcaster.clone(), settings, auth);
     let stop = CancellationToken::new();
+    let rtmp = publishers(config, &buyer, auth.clone(), stop.clone()).await?;
+    let ingest = PushIngest::new(buyer.broadcaster.clone(), settings, auth);
     let routes = Router::new().merge(ingest.router()).nest("/hls", hls_router(buyer.broadcaster.store()));
     let server = http::serve(&config.broadcaster.ingest, routes, stop.clone()).await?;
     tracing::info!(address = %server.address, "taking segments at /live/<stream>/<number>.ts, serving playlists at /hls");
@@ -43,9 +49,33 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
     ingest.finish().await;
     stop.cancel();
     server.stopped().await;
+    if let Some(rtmp) = rtmp {
+        rtmp.await?;
+    }
     buyer.close().await;
     runtime.stop().await;
     Ok(())
+}
+
+/// Takes streams over RTMP, where that is configured.
+async fn publishers(
+    config: &Config,
+    buyer: &Buyer,
+    auth: Option<Arc<dyn PushAuth>>,
+    stop: CancellationToken,
+) -> anyhow::Result<Option<JoinHandle<()>>> {
+    let address = &config.broadcaster.rtmp;
+    if address.is_empty() {
+        return Ok(None);
+    }
+    let listener = TcpListener::bind(address).await;
+    let listener = listener.with_context(|| {
+        format!("cannot listen for rtmp on {address}: set broadcaster.rtmp to an address of this machine and a free port")
+    })?;
+    tracing::info!(address = %listener.local_addr()?, "taking streams at rtmp://<address>/live/<key>");
+    let settings = RtmpConfig { stream: buyer::stream_config(config, "rtmp")?, ..RtmpConfig::default() };
+    let ingest = RtmpIngest::new(buyer.broadcaster.clone(), settings, auth);
+    Ok(Some(tokio::spawn(ingest.serve(listener, stop))))
 }
 
 /// Keeps readiness and dashboard up to date, for as long as it is polled.

@@ -187,6 +187,12 @@ pub const KEYS: &[Key] = &[
         "where segments are pushed to and playlists are served",
     ),
     key(
+        "broadcaster.rtmp",
+        Kind::Text,
+        "",
+        "where streams are published to by RTMP, as 127.0.0.1:1935; empty: nowhere",
+    ),
+    key(
         "broadcaster.auth_url",
         Kind::Text,
         "",
