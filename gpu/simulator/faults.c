@@ -33,7 +33,7 @@ static int find_in_file(const char *text, const char *key, int64_t *value)
 
 static void read_control(char text[MAX_CONTROL])
 {
-    const char *path = getenv("FRAMEMILL_SIM_CONTROL");
+    const char *path = getenv("NVSIM_CONTROL");
     text[0] = 0;
     int file = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     if (file < 0)
@@ -45,7 +45,7 @@ static void read_control(char text[MAX_CONTROL])
 
 static int find_in_environment(const char *key, int64_t *value)
 {
-    char name[MAX_NAME + 32] = "FRAMEMILL_SIM_";
+    char name[MAX_NAME + 32] = "NVSIM_";
     size_t at = strlen(name);
     for (; *key && at + 1 < sizeof name; key++)
         name[at++] = *key == '.' ? '_' : (char)toupper((unsigned char)*key);
@@ -79,6 +79,21 @@ int sim_lost(int device)
     return sim_switch("lost", device, 0) != 0;
 }
 
+void sim_trace(const char *what, int device)
+{
+    char line[MAX_NAME];
+    const char *path = getenv("NVSIM_TRACE");
+    // A pipe that nobody reads must not stop the driver.
+    int file = path ? open(path, O_WRONLY | O_APPEND | O_NONBLOCK | O_CLOEXEC) : -1;
+    if (file < 0)
+        return;
+    int length = snprintf(line, sizeof line, "%s %d\n", what, device);
+    if (write(file, line, (size_t)length) != length) {
+        // Whoever reads is behind or gone, and misses a line.
+    }
+    close(file);
+}
+
 static pthread_mutex_t counters = PTHREAD_MUTEX_INITIALIZER;
 static int64_t frames[2][MAX_DEVICES];
 static int64_t memory_used[MAX_DEVICES];
@@ -103,6 +118,7 @@ int sim_frame(const char *engine, int device)
     if (device < 0 || device >= MAX_DEVICES)
         return 1;
     int64_t before = count_frame(engine, device);
+    sim_trace(engine, device);
     int64_t delay = engine_switch(engine, "delay_us", device, 0);
     if (delay > 0)
         usleep((useconds_t)delay);

@@ -4,8 +4,8 @@
 
 #include <stdint.h>
 
-// The value of a switch on a device: of `name.device`, else of `name`, in the control file (FRAMEMILL_SIM_CONTROL), else in
-// the environment (FRAMEMILL_SIM_NAME); `otherwise` where nobody set it. Read anew at every call, so that a test can change
+// The value of a switch on a device: of `name.device`, else of `name`, in the control file (NVSIM_CONTROL), else in
+// the environment (NVSIM_NAME); `otherwise` where nobody set it. Read anew at every call, so that a test can change
 // it while a process runs.
 int64_t sim_switch(const char *name, int device, int64_t otherwise);
 
@@ -24,6 +24,9 @@ int sim_context_device(const void *context);
 // Counts one more frame of an engine ("encode", "decode") on a device and does what the switches ask: waits NAME_delay_us,
 // never returns from NAME_hang_after frames on while that switch stands. Nonzero when NAME_error_after frames are past.
 int sim_frame(const char *engine, int device);
+
+// Tells who reads the file or pipe that NVSIM_TRACE names what happens: a line of what and the device.
+void sim_trace(const char *what, int device);
 
 // Device memory: host memory that counts against the device's. Null when it is used up.
 void *sim_allocate(int device, uint64_t bytes);

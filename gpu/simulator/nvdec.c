@@ -155,9 +155,8 @@ static void store_plane(uint8_t *to, size_t pitch, const AVFrame *from, int plan
     }
 }
 
-static void store_picture(const struct decoder *decoder, uint8_t *surface)
+static void store_picture(const struct decoder *decoder, const AVFrame *from, uint8_t *surface)
 {
-    const AVFrame *from = decoder->current;
     size_t width = decoder->info.ulTargetWidth, height = decoder->info.ulTargetHeight;
     width = (size_t)from->width < width ? (size_t)from->width : width;
     height = (size_t)from->height < height ? (size_t)from->height : height;
@@ -201,12 +200,17 @@ CUresult CUDAAPI cuvidDecodePicture(CUvideodecoder handle, CUVIDPICPARAMS *pictu
         return CUDA_ERROR_UNKNOWN;
     if (picture->CurrPicIdx < 0 || (unsigned)picture->CurrPicIdx >= decoder->info.ulNumDecodeSurfaces)
         return (CUresult)INVALID_VALUE;
+    // A picture of the parser's is decoded already.
+    if (picture->nNumSlices == 0) {
+        store_picture(decoder, (const AVFrame *)picture->pBitstreamData, decoder->surfaces[picture->CurrPicIdx]);
+        return CUDA_SUCCESS;
+    }
     CUresult status = fill_packet(decoder, picture);
     if (status != CUDA_SUCCESS)
         return status;
     decode(decoder, picture->second_field);
     if (decoder->current->buf[0])
-        store_picture(decoder, decoder->surfaces[picture->CurrPicIdx]);
+        store_picture(decoder, decoder->current, decoder->surfaces[picture->CurrPicIdx]);
     return CUDA_SUCCESS;
 }
 
@@ -284,8 +288,7 @@ CUresult CUDAAPI cuvidCtxUnlock(CUvideoctxlock lock, unsigned flags)
     return CUDA_SUCCESS;
 }
 
-// The driver's own parser and file reader (h264_cuvid and the like use the parser) are not here: FFmpeg's hwaccel, which the
-// engine uses, parses by itself.
+// The driver's reader of files is not here; its parser is in parser.c.
 #define REFUSED(name) \
     CUresult name(void) { return (CUresult)NOT_SUPPORTED; }
 REFUSED(cuvidMapVideoFrame)
@@ -297,6 +300,3 @@ REFUSED(cuvidSetVideoSourceState)
 REFUSED(cuvidGetVideoSourceState)
 REFUSED(cuvidGetSourceVideoFormat)
 REFUSED(cuvidGetSourceAudioFormat)
-REFUSED(cuvidCreateVideoParser)
-REFUSED(cuvidParseVideoData)
-REFUSED(cuvidDestroyVideoParser)

@@ -80,6 +80,7 @@ static NVENCSTATUS open_session(NV_ENC_OPEN_ENCODE_SESSION_EX_PARAMS *params, vo
     }
     session->device = device;
     *encoder = session;
+    sim_trace("open", device);
     return NV_ENC_SUCCESS;
 }
 
@@ -477,6 +478,7 @@ static NVENCSTATUS destroy(void *encoder)
     avcodec_free_context(&session->encoder);
     av_frame_free(&session->frame);
     give_back_session(session->device);
+    sim_trace("close", session->device);
     free(session);
     return NV_ENC_SUCCESS;
 }
