@@ -73,7 +73,10 @@ async fn a_file_goes_through_verification_and_out_as_hls() {
     let arguments = ["transcode", &input, &folder, "--local", "--ladder", "180:300k,144:200k", "--json"];
     let output = run(&rig, &arguments);
     assert!(output.status.success(), "{}", stderr(&output));
-    assert!(out.join("master.m3u8").exists());
+    let summary: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    assert_eq!(summary["published"], 3, "{summary}");
+    assert_eq!(summary["lost"], 0, "{summary}");
+    assert!(out.join(summary["master_playlist"].as_str().unwrap()).exists(), "{summary}");
     assert!(rig.count("encode 0").await >= 2 * 180, "the card made them");
 }
 
