@@ -60,11 +60,16 @@ pub enum Gpus {
 }
 
 impl Gpus {
-    fn has(&self, gpu: u32) -> bool {
-        match self {
-            Self::All => true,
-            Self::Only(list) => list.contains(&gpu),
-        }
+    /// Those to try, each once: of the list also the ones that are not there, so that somebody says so.
+    fn among(&self, present: impl Iterator<Item = u32>) -> Vec<u32> {
+        let mut gpus = match self {
+            Self::All => present.collect(),
+            Self::Only(list) => list.clone(),
+        };
+        gpus.retain(|&gpu| gpu < MAX_GPUS);
+        gpus.sort_unstable();
+        gpus.dedup();
+        gpus
     }
 }
 
@@ -135,6 +140,12 @@ impl Offer {
         Ok(Self { engine, measurement })
     }
 
+    /// Of a card the second run counts: the sessions that the first one opens stay open for a stream's segments.
+    async fn of_card(engine: Arc<dyn Engine>) -> Result<Self, TranscodeError> {
+        measure(engine.as_ref()).await?;
+        Self::of(engine).await
+    }
+
     /// What to offer on the strength of the measurement.
     pub fn capacity(&self) -> Capacity {
         self.measurement.capacity(self.engine.capabilities().max_sessions)
@@ -191,7 +202,7 @@ async fn cards(config: &EngineConfig) -> (Vec<Offer>, Vec<(u32, String)>) {
     let (mut works, mut unused) = (Vec::new(), Vec::new());
     for (gpu, engine) in wanted.into_iter().zip(started) {
         let offer = match engine {
-            Ok(engine) => Offer::of(Arc::new(engine)).await,
+            Ok(engine) => Offer::of_card(Arc::new(engine)).await,
             Err(error) => Err(error),
         };
         match offer {
@@ -213,8 +224,7 @@ fn wanted(config: &EngineConfig) -> Result<(Vec<u32>, WorkerProgram), String> {
         return Err(blocker);
     }
     let worker = config.worker.clone().ok_or("this program starts no processes for gpus")?;
-    let all = found.devices.iter().map(|device| device.ordinal).filter(|&gpu| gpu < MAX_GPUS);
-    let wanted: Vec<u32> = all.filter(|&gpu| config.gpus.has(gpu)).collect();
+    let wanted = config.gpus.among(found.devices.iter().map(|device| device.ordinal));
     if wanted.is_empty() {
         return Err(format!(
             "none of the {} gpus of this machine is in transcoder.gpus",
@@ -274,6 +284,13 @@ mod tests {
         let config = EngineConfig { choice: EngineChoice::Nvidia, ..EngineConfig::default() };
         let refused = choose_engines(config).await;
         assert!(matches!(refused, Err(ChooseError::Nvidia { reason }) if !reason.is_empty()));
+    }
+
+    #[test]
+    fn a_card_that_is_asked_for_is_tried_once_whether_it_is_there_or_not() {
+        assert_eq!(Gpus::All.among([0, 1].into_iter()), [0, 1]);
+        assert_eq!(Gpus::Only(vec![3, 0, 3]).among([0, 1].into_iter()), [0, 3]);
+        assert_eq!(Gpus::Only(vec![99]).among([0].into_iter()), [0_u32; 0]);
     }
 
     #[test]

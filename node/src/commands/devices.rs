@@ -1,6 +1,6 @@
 //! `framemill devices`: what this machine can transcode with, measured.
 
-use framemill_gpu::{Device, list_devices};
+use framemill_gpu::{Device, Inventory, list_devices};
 use framemill_transcoder::{Engine, Offer};
 use serde_json::{Value, json};
 
@@ -88,8 +88,16 @@ fn gpus(unused: &[(u32, String)]) -> Value {
         "nvenc": found.video.nvenc.map(|version| version.to_string()),
         "nvdec": found.video.nvdec,
         "devices": devices,
+        "missing": missing(&found, unused),
         "reason": found.video.blocker(),
     })
+}
+
+/// Cards that were asked for and are not there.
+fn missing(found: &Inventory, unused: &[(u32, String)]) -> Vec<Value> {
+    let absent = |gpu: u32| found.devices.iter().all(|device| device.ordinal != gpu);
+    let absent = unused.iter().filter(|(gpu, _)| absent(*gpu));
+    absent.map(|(gpu, reason)| json!({ "ordinal": gpu, "unused_because": reason })).collect()
 }
 
 fn show_gpus(gpus: &Value) {
@@ -110,5 +118,8 @@ fn show_gpus(gpus: &Value) {
         if device["unused_because"].is_string() {
             println!("  not used: {}", text(&device["unused_because"]));
         }
+    }
+    for missing in gpus["missing"].as_array().into_iter().flatten() {
+        println!("gpu {}: not there: {}", missing["ordinal"], text(&missing["unused_because"]));
     }
 }

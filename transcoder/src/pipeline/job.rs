@@ -105,9 +105,12 @@ fn broadcast<P>(roots: &[SyncSender<Feed<P>>], feed: impl Fn() -> Feed<P>) -> Re
     roots.iter().try_for_each(|root| root.send(feed()).map_err(|_| TranscodeError::Cancelled))
 }
 
+/// A rung and where its pictures come from.
+type FedRung<'a, B> = (Rung<'a, B>, Receiver<Feed<<B as Backend>::Picture>>);
+
 /// The threads of a job and how they hang together.
 struct Wiring<'a, B: Backend> {
-    rungs: Vec<(Rung<'a, B>, Receiver<Feed<B::Picture>>)>,
+    rungs: Vec<FedRung<'a, B>>,
     /// What the decoder feeds.
     roots: Vec<SyncSender<Feed<B::Picture>>>,
 }

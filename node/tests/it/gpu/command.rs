@@ -39,6 +39,9 @@ async fn the_settings_choose_among_cards() {
     let Some(rig) = Rig::new("devices=2") else { return };
     assert_eq!(names(&devices(&rig, &["--set", "transcoder.gpus=1"])), ["nvidia1"]);
     assert_eq!(names(&devices(&rig, &["--set", "transcoder.engine=software"])), ["software"]);
+    let shown = devices(&rig, &["--set", "transcoder.gpus=0,3"]);
+    assert_eq!(names(&shown), ["nvidia0"]);
+    assert_eq!(shown["gpus"]["missing"][0]["ordinal"], 3, "{shown}");
 }
 
 #[tokio::test]
