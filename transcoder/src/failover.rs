@@ -195,8 +195,8 @@ mod tests {
     async fn transcode(engines: Vec<Arc<dyn Engine>>) -> Result<Vec<String>, TranscodeError> {
         let mut engines = engines.into_iter();
         let failover = Failover::new(engines.next().expect("one at least"), engines.collect());
-        let ladder = r#"[{"name":"a","width":640,"height":360,"bitrate":1},
-            {"name":"b","width":320,"height":180,"bitrate":1},{"name":"c","width":160,"height":90,"bitrate":1}]"#;
+        let ladder = r#"[{"name":"a","width":640,"height":360,"bitrate":100000},
+            {"name":"b","width":320,"height":180,"bitrate":100000},{"name":"c","width":160,"height":90,"bitrate":100000}]"#;
         let job = Job {
             session: SessionId::repeat_byte(1),
             sequence: 0,

@@ -50,9 +50,9 @@ mod tests {
     #[test]
     fn more_and_larger_rungs_take_more() {
         let small: Ladder =
-            r#"[{"name":"a","width":640,"height":360,"bitrate":1}]"#.parse().expect("a ladder");
+            r#"[{"name":"a","width":640,"height":360,"bitrate":100000}]"#.parse().expect("a ladder");
         let large: Ladder =
-            r#"[{"name":"a","width":640,"height":360,"bitrate":1},{"name":"b","width":3840,"height":2160,"bitrate":1}]"#
+            r#"[{"name":"a","width":640,"height":360,"bitrate":100000},{"name":"b","width":3840,"height":2160,"bitrate":100000}]"#
                 .parse()
                 .expect("a ladder");
         assert!(memory_of(&large) > 2 * memory_of(&small));

@@ -311,7 +311,7 @@ mod tests {
             job: 7,
             session: SessionId::repeat_byte(3),
             sequence: 9,
-            ladder: r#"[{"name":"a","width":640,"height":360,"bitrate":1}]"#.parse().expect("a ladder"),
+            ladder: r#"[{"name":"a","width":640,"height":360,"bitrate":100000}]"#.parse().expect("a ladder"),
             millis: 4_000,
             source_bytes: 1 << 27,
         };

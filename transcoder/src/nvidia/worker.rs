@@ -266,7 +266,7 @@ mod tests {
     use crate::{RenditionSummary, SessionId, TranscodeError};
 
     fn head(job: u64, source_bytes: u64) -> JobHead {
-        let ladder = r#"[{"name":"a","width":640,"height":360,"bitrate":1}]"#.parse().expect("a ladder");
+        let ladder = r#"[{"name":"a","width":640,"height":360,"bitrate":100000}]"#.parse().expect("a ladder");
         JobHead { job, session: SessionId::ZERO, sequence: 1, ladder, millis: 60_000, source_bytes }
     }
 
