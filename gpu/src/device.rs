@@ -3,6 +3,7 @@
 use std::fmt;
 
 use cudarc::driver::{
+    CudaContext,
     result::{self, DriverError},
     sys::{self, CUdevice_attribute_enum as Attribute},
 };
@@ -68,6 +69,27 @@ pub fn list_devices() -> Result<Inventory, GpuError> {
     }
     let devices = (0..count.min(MAX_DEVICES)).map(describe).collect::<Result<_, _>>()?;
     Ok(Inventory { driver: driver_version()?, video: VideoEngines::find(), devices })
+}
+
+/// Memory of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// Bytes that nobody has taken.
+    pub unused: u64,
+    /// Bytes there are.
+    pub total: u64,
+}
+
+/// Asks how much of a device's memory is free, which takes a context on it: for the process that works on the device.
+///
+/// # Errors
+/// Why there is no such device, or what the driver says.
+pub fn device_memory(ordinal: u32) -> Result<Memory, GpuError> {
+    list_devices()?;
+    let context = CudaContext::new(ordinal as usize).map_err(|e| refused("cuDevicePrimaryCtxRetain", e))?;
+    context.bind_to_thread().map_err(|e| refused("cuCtxSetCurrent", e))?;
+    let (unused, total) = result::mem_get_info().map_err(|e| refused("cuMemGetInfo", e))?;
+    Ok(Memory { unused: unused as u64, total: total as u64 })
 }
 
 fn describe(ordinal: i32) -> Result<Device, GpuError> {

@@ -13,6 +13,6 @@ mod error;
 pub mod lattice;
 mod library;
 
-pub use device::{Device, Inventory, Version, list_devices};
+pub use device::{Device, Inventory, Memory, Version, device_memory, list_devices};
 pub use error::GpuError;
 pub use library::VideoEngines;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use ffmpeg_next::codec::packet::Ref as _;
-use ffmpeg_next::ffi;
+use ffmpeg_next::ffi::{self, AVCodecContext};
 use ffmpeg_next::frame::Video;
 use ffmpeg_next::{Dictionary, codec};
 
@@ -12,7 +12,8 @@ use crate::codec::VideoCodec;
 use crate::context::CodecContext;
 use crate::demux::Demuxer;
 use crate::error::{Limit, MediaError};
-use crate::frame::Frame;
+use crate::frame::{Frame, Picture};
+use crate::gpu::{GpuDevice, GpuFrame};
 use crate::limits::{MediaLimits, check};
 use crate::packet::{Packet, StreamParameters, TICK_BASE};
 use crate::probe::Probe;
@@ -41,12 +42,12 @@ const MAX_FAILURES_IN_A_ROW: u32 = 256;
 /// packets without one get a place between their neighbours.
 ///
 /// Damaged sources may repeat timestamps: check that they rise before you encode.
-pub struct Decoder {
+pub struct Decoder<P = Frame> {
     context: CodecContext,
     limits: MediaLimits,
     strict: bool,
-    ready: VecDeque<Frame>,
-    gap: GapFiller,
+    ready: VecDeque<P>,
+    gap: GapFiller<P>,
     packets: u64,
     errors: u64,
     frames: u64,
@@ -64,7 +65,10 @@ impl Decoder {
         config: &DecoderConfig,
         limits: &MediaLimits,
     ) -> Result<Self, MediaError> {
-        Self::open(parameters, config, limits, ffi::FF_COMPLIANCE_NORMAL)
+        Self::open(parameters, config, limits, |context| {
+            context.strict_std_compliance = ffi::FF_COMPLIANCE_NORMAL;
+            Ok(())
+        })
     }
 
     /// A decoder for packets of [`Packet::of_unit`], of a stream that nobody has probed: its headers stand before its
@@ -80,14 +84,41 @@ impl Decoder {
         limits: &MediaLimits,
     ) -> Result<Self, MediaError> {
         let parameters = StreamParameters::unprobed(codec)?;
-        Self::open(&parameters, config, limits, ffi::FF_COMPLIANCE_STRICT)
+        Self::open(&parameters, config, limits, |context| {
+            context.strict_std_compliance = ffi::FF_COMPLIANCE_STRICT;
+            Ok(())
+        })
     }
+}
 
+impl Decoder<GpuFrame> {
+    /// A decoder that runs on a device and leaves its frames there. FFmpeg reads the headers, so damage to them is found as on the
+    /// CPU; damage inside of slices is concealed by the device without a word.
+    ///
+    /// Every failure that may be the device's own, and every stream that it does not decode, is [`MediaError::Device`]: another
+    /// decoder may do better.
+    ///
+    /// # Errors
+    ///
+    /// As [`Decoder::new`].
+    pub fn on_gpu(
+        parameters: &StreamParameters,
+        config: &DecoderConfig,
+        limits: &MediaLimits,
+        device: &GpuDevice,
+    ) -> Result<Self, MediaError> {
+        // Threads of FFmpeg's would only stand in line before the one device.
+        let config = DecoderConfig { threads: 1, ..config.clone() };
+        Self::open(parameters, &config, limits, |context| device.attach(context))
+    }
+}
+
+impl<P: Picture> Decoder<P> {
     fn open(
         parameters: &StreamParameters,
         config: &DecoderConfig,
         limits: &MediaLimits,
-        compliance: i32,
+        prepare: impl FnOnce(&mut AVCodecContext) -> Result<(), MediaError>,
     ) -> Result<Self, MediaError> {
         sys::init();
         let id = parameters.get().codec_id;
@@ -104,13 +135,13 @@ impl Decoder {
         let raw = context.get_mut();
         raw.pkt_timebase = TICK_BASE;
         raw.thread_count = i32::try_from(config.threads).unwrap_or(0);
-        raw.strict_std_compliance = compliance;
         raw.max_pixels = limits.padded_pixels_per_frame();
         // Frames that lean on missing references are handed out too, marked corrupt: a segment must not lose frames.
         raw.flags |= ffi::AV_CODEC_FLAG_OUTPUT_CORRUPT as i32;
         if config.strict {
             raw.err_recognition |= ffi::AV_EF_EXPLODE;
         }
+        prepare(raw)?;
         sys::check("open a decoder", context.open(Dictionary::new()))?;
         Ok(Self {
             context,
@@ -156,7 +187,7 @@ impl Decoder {
     /// # Errors
     ///
     /// As [`Decoder::send`].
-    pub fn receive(&mut self) -> Result<Option<Frame>, MediaError> {
+    pub fn receive(&mut self) -> Result<Option<P>, MediaError> {
         if self.ready.is_empty() {
             self.collect()?;
         }
@@ -173,12 +204,12 @@ impl Decoder {
             // SAFETY: the context is an open decoder; the packet is null or alive for this call.
             let status = unsafe { ffi::avcodec_send_packet(self.context.get_mut(), packet) };
             if !sys::is_again(status) {
-                return if status < 0 && status != ffi::AVERROR_EOF { self.failed() } else { Ok(()) };
+                return if status < 0 && status != ffi::AVERROR_EOF { self.failed(status) } else { Ok(()) };
             }
             // Full: its frames make room.
             self.collect()?;
         }
-        self.failed()
+        self.failed(ffi::AVERROR_INVALIDDATA)
     }
 
     /// Moves every frame that is done into `ready`.
@@ -195,7 +226,7 @@ impl Decoder {
             }
             if status < 0 {
                 failures += 1;
-                self.failed()?;
+                self.failed(status)?;
                 continue;
             }
             failures = 0;
@@ -211,15 +242,18 @@ impl Decoder {
         self.pixels = self.pixels.saturating_add(u64::from(video.width()) * u64::from(video.height()));
         check(Limit::TotalPixels, self.pixels, self.limits.total_pixels)?;
         let pts = video.pts();
-        match Frame::new(video, pts) {
+        match P::wrap(video, pts) {
             Some(frame) => self.ready.extend(self.gap.push(frame)),
-            None => self.failed()?,
+            None => self.failed(ffi::AVERROR_PATCHWELCOME)?,
         }
         Ok(())
     }
 
-    fn failed(&mut self) -> Result<(), MediaError> {
+    fn failed(&mut self, status: i32) -> Result<(), MediaError> {
         self.errors += 1;
+        if GpuDevice::is_to_blame(self.context.get(), status) {
+            return Err(sys::device_failure("decode", status));
+        }
         if self.strict {
             return Err(MediaError::Decode { errors: self.errors, packets: self.packets });
         }
@@ -228,19 +262,24 @@ impl Decoder {
 }
 
 /// Gives frames without a timestamp a place between their neighbours. Works in presentation order.
-#[derive(Default)]
-struct GapFiller {
-    waiting: Vec<Frame>,
+struct GapFiller<P> {
+    waiting: Vec<P>,
     last: Option<Ticks>,
     step: Ticks,
+}
+
+impl<P> Default for GapFiller<P> {
+    fn default() -> Self {
+        Self { waiting: Vec::new(), last: None, step: 0 }
+    }
 }
 
 /// Frames without a timestamp that wait for one with it. A source that never gives one is handed out as it is.
 const MAX_WAITING: usize = 64;
 
-impl GapFiller {
+impl<P: Picture> GapFiller<P> {
     /// Takes the next frame and returns those whose times are now known.
-    fn push(&mut self, frame: Frame) -> Vec<Frame> {
+    fn push(&mut self, frame: P) -> Vec<P> {
         let Some(pts) = frame.pts() else {
             self.waiting.push(frame);
             return if self.waiting.len() >= MAX_WAITING { self.finish() } else { Vec::new() };
@@ -251,10 +290,10 @@ impl GapFiller {
             None => pts.saturating_sub(self.step.max(1).saturating_mul(count + 1)),
         };
         let distance = pts.saturating_sub(first);
-        let mut frames: Vec<Frame> = std::mem::take(&mut self.waiting)
+        let mut frames: Vec<P> = std::mem::take(&mut self.waiting)
             .into_iter()
             .zip(1..)
-            .map(|(frame, place)| frame.with_pts(first + distance / (count + 1) * place))
+            .map(|(frame, place)| frame.at(first + distance / (count + 1) * place))
             .collect();
         if self.last.is_some() && distance > 0 {
             self.step = distance / (count + 1);
@@ -265,14 +304,14 @@ impl GapFiller {
     }
 
     /// What waits, placed after the last known time.
-    fn finish(&mut self) -> Vec<Frame> {
+    fn finish(&mut self) -> Vec<P> {
         let waiting = std::mem::take(&mut self.waiting);
         let (Some(last), step) = (self.last, self.step.max(1)) else { return waiting };
         self.last = Some(last.saturating_add(step.saturating_mul(waiting.len() as Ticks)));
         waiting
             .into_iter()
             .zip(1..)
-            .map(|(frame, place)| frame.with_pts(last.saturating_add(step * place)))
+            .map(|(frame, place)| frame.at(last.saturating_add(step * place)))
             .collect()
     }
 }

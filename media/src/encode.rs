@@ -1,6 +1,7 @@
 //! Packets out of pictures.
 
 use std::collections::VecDeque;
+use std::marker::PhantomData;
 use std::ptr;
 
 use ffmpeg_next::ffi::{self, AVCodecContext, AVRational};
@@ -10,7 +11,8 @@ use crate::codec::{H264Profile, PixelFormat, VideoCodec};
 use crate::color::ColorInfo;
 use crate::context::CodecContext;
 use crate::error::MediaError;
-use crate::frame::Frame;
+use crate::frame::{Frame, Picture};
+use crate::gpu::GpuFrame;
 use crate::packet::{Packet, StreamParameters, TICK_BASE};
 use crate::sys;
 use crate::time::{Rational, Ticks};
@@ -36,7 +38,7 @@ const MAX_BITRATE: u64 = 1_000_000_000;
 /// How an [`Encoder`] works.
 #[derive(Clone, Debug)]
 pub struct EncoderConfig {
-    /// H.264 (libx264) or HEVC (libx265).
+    /// H.264 or HEVC; AV1 on a GPU whose driver has it.
     pub codec: VideoCodec,
     /// Width of the frames that will come.
     pub width: u32,
@@ -54,7 +56,7 @@ pub struct EncoderConfig {
     pub gop: u32,
     /// Profile of H.264; `None` leaves it to the encoder.
     pub profile: Option<H264Profile>,
-    /// x264's preset name (`ultrafast` to `placebo`); x265 has the same.
+    /// x264's preset name (`ultrafast` to `placebo`); x265 has the same, and video engines of GPUs have one for each.
     pub preset: &'static str,
     /// B-frames in a row; `None` leaves it to the preset.
     pub b_frames: Option<u32>,
@@ -105,13 +107,14 @@ impl EncoderConfig {
 
 /// Encodes frames. The first is an IDR frame, groups are closed, packets carry the exact timestamps of their frames;
 /// with B-frames the first decoding times lie before the first presentation time and may be negative.
-pub struct Encoder {
+pub struct Encoder<P = Frame> {
     context: CodecContext,
     parameters: StreamParameters,
     size: (u32, u32),
     frame_duration: Ticks,
     last_pts: Option<Ticks>,
     ready: VecDeque<Packet>,
+    pictures: PhantomData<fn(&P)>,
 }
 
 impl Encoder {
@@ -131,13 +134,58 @@ impl Encoder {
         })?;
         let mut context = CodecContext::new(codec);
         config.apply(context.get_mut());
-        if context.open(config.private_options()) < 0 {
+        if context.open(config.software_options()) < 0 {
             return Err(MediaError::InvalidSetting {
                 setting: "encoder configuration",
                 value: format!("{config:?}"),
                 hint: "check size, frame rate, bitrate, preset and profile",
             });
         }
+        Self::opened(context, config)
+    }
+}
+
+impl Encoder<GpuFrame> {
+    /// Opens an encoder session on the device where `first` lies, for frames like it. It has no B-frames: each packet's times are
+    /// the same.
+    ///
+    /// # Errors
+    ///
+    /// [`MediaError::UnsupportedCodec`] when FFmpeg was built without it, [`MediaError::Device`] when the device gives no session
+    /// or does not take these settings.
+    pub fn on_gpu(config: &EncoderConfig, first: &GpuFrame) -> Result<Self, MediaError> {
+        sys::init();
+        config.check()?;
+        let codec = gpu_encoder_name(&config.codec).and_then(codec::encoder::find_by_name);
+        let codec = codec.ok_or_else(|| MediaError::UnsupportedCodec {
+            codec: config.codec.to_string(),
+            used: "encoded on a gpu by this ffmpeg",
+        })?;
+        let mut context = CodecContext::new(codec);
+        let raw = context.get_mut();
+        config.apply(raw);
+        raw.max_b_frames = 0;
+        first.attach(raw)?;
+        sys::complaints();
+        let status = context.open(config.gpu_options());
+        if status < 0 {
+            return Err(sys::device_failure("open an encoder session", status));
+        }
+        Self::opened(context, config)
+    }
+
+    /// Makes a flushed encoder ready for another run of frames with the session it has. Force the first of them to be an IDR frame
+    /// by [`Encoder::send_key`].
+    pub fn restart(&mut self) {
+        // SAFETY: the context is an open encoder that can be flushed: all of NVENC's are.
+        unsafe { ffi::avcodec_flush_buffers(self.context.get_mut()) };
+        self.last_pts = None;
+        self.ready.clear();
+    }
+}
+
+impl<P: Picture> Encoder<P> {
+    fn opened(context: CodecContext, config: &EncoderConfig) -> Result<Self, MediaError> {
         let parameters = StreamParameters::filled("describe the encoded stream", |destination| {
             // SAFETY: the context is open; the destination is fresh and exclusively ours.
             unsafe { ffi::avcodec_parameters_from_context(destination, context.get()) }
@@ -149,6 +197,7 @@ impl Encoder {
             frame_duration: config.frame_rate.frame_duration(),
             last_pts: None,
             ready: VecDeque::new(),
+            pictures: PhantomData,
         })
     }
 
@@ -157,25 +206,33 @@ impl Encoder {
         &self.parameters
     }
 
-    /// Hands over one frame: YUV 4:2:0 8-bit, of the configured size, later than the one before.
+    /// Hands over one frame: YUV 4:2:0 8-bit, of the configured size, where the encoder runs, later than the one before.
     ///
     /// # Errors
     ///
     /// [`MediaError::InvalidSetting`] for a frame of another shape, [`MediaError::Timestamps`] for one without a time
     /// or not later than the one before.
-    pub fn send(&mut self, frame: &Frame) -> Result<(), MediaError> {
+    pub fn send(&mut self, frame: &P) -> Result<(), MediaError> {
         self.submit(frame, picture::Type::None)
     }
 
     /// As [`Encoder::send`], and makes the frame an IDR frame.
-    pub fn send_key(&mut self, frame: &Frame) -> Result<(), MediaError> {
+    pub fn send_key(&mut self, frame: &P) -> Result<(), MediaError> {
         self.submit(frame, picture::Type::I)
     }
 
     /// Says that no frame follows; the packets still held come out of [`Encoder::receive`].
     pub fn flush(&mut self) -> Result<(), MediaError> {
         let status = self.context.send_frame(ptr::null());
-        sys::check("finish encoding", status).map(|_| ())
+        self.check("finish encoding", status)
+    }
+
+    /// The error of a status, in the device's words where the encoder runs on one.
+    fn check(&self, operation: &'static str, status: i32) -> Result<(), MediaError> {
+        if status < 0 && !self.context.get().hw_frames_ctx.is_null() {
+            return Err(sys::device_failure(operation, status));
+        }
+        sys::check(operation, status).map(|_| ())
     }
 
     /// The next packet in decoding order, or `None` when the encoder wants a frame or, after [`Encoder::flush`], is empty.
@@ -183,7 +240,7 @@ impl Encoder {
         if let Some(packet) = self.ready.pop_front() {
             return Ok(Some(packet));
         }
-        let Some(raw) = self.context.receive_packet()? else { return Ok(None) };
+        let Some(raw) = self.take_packet()? else { return Ok(None) };
         let mut packet = Packet::new(raw, 0, TICK_BASE);
         if packet.duration() == 0 {
             packet.set_duration(self.frame_duration);
@@ -191,31 +248,40 @@ impl Encoder {
         Ok(Some(packet))
     }
 
-    fn submit(&mut self, frame: &Frame, kind: picture::Type) -> Result<(), MediaError> {
+    fn take_packet(&mut self) -> Result<Option<codec::packet::Packet>, MediaError> {
+        match self.context.receive_packet() {
+            Err(MediaError::Ffmpeg { .. }) if !self.context.get().hw_frames_ctx.is_null() => {
+                Err(sys::device_failure("encode a frame", ffi::AVERROR_EXTERNAL))
+            }
+            taken => taken,
+        }
+    }
+
+    fn submit(&mut self, frame: &P, kind: picture::Type) -> Result<(), MediaError> {
         self.check_frame(frame)?;
-        let mut video = frame.to_ffmpeg()?;
+        let mut video = frame.reference()?;
         video.set_kind(kind);
         // SAFETY: the pointer is used while `video` is alive.
         let raw = unsafe { video.as_ptr() };
         let mut status = self.context.send_frame(raw);
         if sys::is_again(status) {
             // Full: its packets make room.
-            while let Some(packet) = self.context.receive_packet()? {
+            while let Some(packet) = self.take_packet()? {
                 self.ready.push_back(Packet::new(packet, 0, TICK_BASE));
             }
             status = self.context.send_frame(raw);
         }
-        sys::check("encode a frame", status)?;
+        self.check("encode a frame", status)?;
         self.last_pts = frame.pts();
         Ok(())
     }
 
-    fn check_frame(&self, frame: &Frame) -> Result<(), MediaError> {
-        if (frame.width(), frame.height()) != self.size || frame.format() != PixelFormat::YUV420P {
+    fn check_frame(&self, frame: &P) -> Result<(), MediaError> {
+        if (frame.width(), frame.height()) != self.size || !frame.is_encodable() {
             return Err(MediaError::InvalidSetting {
                 setting: "frame to encode",
                 value: format!("{frame:?}"),
-                hint: "scale it to yuv420p of the encoder's size first",
+                hint: "scale it to 4:2:0 of 8 bit and the encoder's size first",
             });
         }
         let timestamps = |reason: String| MediaError::Timestamps { stream: 0, reason };
@@ -234,6 +300,28 @@ const fn encoder_name(codec: &VideoCodec) -> Option<&'static str> {
         VideoCodec::Hevc => Some("libx265"),
         // SVT-AV1 writes to standard error past FFmpeg's log and never returns from closing an encoder without frames.
         VideoCodec::Av1 | VideoCodec::Vp9 | VideoCodec::Other(_) => None,
+    }
+}
+
+/// FFmpeg's name of NVIDIA's encoder for a codec.
+const fn gpu_encoder_name(codec: &VideoCodec) -> Option<&'static str> {
+    match codec {
+        VideoCodec::H264 => Some("h264_nvenc"),
+        VideoCodec::Hevc => Some("hevc_nvenc"),
+        VideoCodec::Av1 => Some("av1_nvenc"),
+        VideoCodec::Vp9 | VideoCodec::Other(_) => None,
+    }
+}
+
+/// NVENC's preset that stands where an x264 preset does: from p1, fastest, to p7.
+fn gpu_preset(preset: &str) -> &'static str {
+    match preset {
+        "ultrafast" => "p1",
+        "superfast" => "p2",
+        "veryfast" => "p4",
+        "faster" | "fast" => "p5",
+        "medium" => "p6",
+        _ => "p7",
     }
 }
 
@@ -295,8 +383,22 @@ impl EncoderConfig {
         }
     }
 
+    /// Options of an encoder on a GPU.
+    fn gpu_options(&self) -> Dictionary<'static> {
+        let mut options = Dictionary::new();
+        options.set("preset", gpu_preset(self.preset));
+        options.set("tune", if self.zero_latency { "ull" } else { "hq" });
+        options.set("rc", "vbr");
+        options.set("forced-idr", "1");
+        options.set("rc-lookahead", "0");
+        if let (VideoCodec::H264, Some(profile)) = (&self.codec, self.profile) {
+            options.set("profile", profile.name());
+        }
+        options
+    }
+
     /// Options of the one encoder.
-    fn private_options(&self) -> Dictionary<'static> {
+    fn software_options(&self) -> Dictionary<'static> {
         let mut options = Dictionary::new();
         match self.codec {
             VideoCodec::H264 => self.h264_options(&mut options),
@@ -329,5 +431,33 @@ impl EncoderConfig {
     fn x265_parameters(&self) -> String {
         let pools = if self.threads > 0 { format!(":pools={}", self.threads) } else { String::new() };
         format!("log-level=none:open-gop=0:repeat-headers={}{pools}", u8::from(!self.global_header))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(config: &EncoderConfig) -> Vec<(String, String)> {
+        config.gpu_options().iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+    }
+
+    #[test]
+    fn a_gpu_gets_the_presets_and_profiles_of_the_ladder() {
+        let base = EncoderConfig::h264(1280, 720, 3_000_000, Rational::new(30, 1));
+        let has = |config: &EncoderConfig, key: &str, value: &str| {
+            options(config).contains(&(key.to_owned(), value.to_owned()))
+        };
+        assert!(has(&base, "preset", "p4") && has(&base, "tune", "hq") && has(&base, "forced-idr", "1"));
+        let main = EncoderConfig { profile: Some(H264Profile::Main), preset: "medium", ..base.clone() };
+        assert!(has(&main, "profile", "main") && has(&main, "preset", "p6"));
+        let hevc = EncoderConfig { codec: VideoCodec::Hevc, ..main };
+        assert!(options(&hevc).iter().all(|(key, _)| key != "profile"), "profiles are those of H.264");
+    }
+
+    #[test]
+    fn every_preset_has_one_on_a_gpu_in_the_same_order() {
+        let ranks: Vec<_> = PRESETS.iter().map(|preset| gpu_preset(preset)).collect();
+        assert!(ranks.is_sorted(), "{ranks:?}");
     }
 }

@@ -83,6 +83,14 @@ pub enum MediaError {
     /// The wall-clock deadline of the limits has passed.
     #[error("the deadline for this work has passed; send less or allow more time")]
     DeadlineExceeded,
+    /// A video engine of a GPU cannot do this, or fails.
+    #[error("the gpu could not {operation}: {reason}; use another engine")]
+    Device {
+        /// What was tried.
+        operation: &'static str,
+        /// What FFmpeg and the driver said.
+        reason: String,
+    },
     /// FFmpeg refused an operation for a reason that has no variant of its own.
     #[error("ffmpeg could not {operation}: {reason}")]
     Ffmpeg {
@@ -110,6 +118,7 @@ impl MediaError {
             Self::Source { .. } => "source",
             Self::Cancelled => "cancelled",
             Self::DeadlineExceeded => "deadline_exceeded",
+            Self::Device { .. } => "device",
             Self::Ffmpeg { .. } => "ffmpeg",
         }
     }

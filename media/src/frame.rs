@@ -13,6 +13,89 @@ use crate::limits::MediaLimits;
 use crate::sys;
 use crate::time::Ticks;
 
+/// A decoded picture, wherever it lies: what decoders make and encoders take.
+pub trait Picture: sealed::Wrap + Clone + Send + fmt::Debug + 'static {
+    /// Width in pixels.
+    fn width(&self) -> u32;
+    /// Height in pixels.
+    fn height(&self) -> u32;
+    /// Presentation time.
+    fn pts(&self) -> Option<Ticks>;
+    /// Whether the decoder had to conceal damage, as far as it tells.
+    fn is_corrupt(&self) -> bool;
+    /// Range, matrix, primaries and transfer.
+    fn color(&self) -> ColorInfo;
+}
+
+/// What only this crate does with pictures.
+pub(crate) mod sealed {
+    use super::*;
+
+    pub trait Wrap: Sized {
+        /// Takes over a picture of a decoder; `None` when it lies elsewhere.
+        fn wrap(video: Video, pts: Option<Ticks>) -> Option<Self>;
+        /// The same picture at another time.
+        fn at(self, pts: Ticks) -> Self;
+        /// A second reference for FFmpeg, with nothing of the source's coding on it.
+        fn reference(&self) -> Result<Video, MediaError>;
+        /// Whether encoders take it as it is.
+        fn is_encodable(&self) -> bool;
+    }
+}
+
+/// A second reference to the pixels of a picture, at this time.
+pub(crate) fn reference(raw: &AVFrame, pts: Option<Ticks>) -> Result<Video, MediaError> {
+    let mut copy = Video::empty();
+    // SAFETY: the pointer is used for the next call only.
+    let destination = unsafe { copy.as_mut_ptr() };
+    // SAFETY: the destination is empty and ours, the source alive and its buffers reference-counted.
+    let status = unsafe { ffi::av_frame_ref(destination, raw) };
+    sys::check("reference a frame", status)?;
+    copy.set_pts(pts);
+    copy.set_kind(ffmpeg_next::picture::Type::None);
+    Ok(copy)
+}
+
+impl sealed::Wrap for Frame {
+    fn wrap(video: Video, pts: Option<Ticks>) -> Option<Self> {
+        Self::new(video, pts)
+    }
+
+    fn at(self, pts: Ticks) -> Self {
+        self.with_pts(pts)
+    }
+
+    fn reference(&self) -> Result<Video, MediaError> {
+        reference(self.raw(), self.pts)
+    }
+
+    fn is_encodable(&self) -> bool {
+        self.format == PixelFormat::YUV420P
+    }
+}
+
+impl Picture for Frame {
+    fn width(&self) -> u32 {
+        Self::width(self)
+    }
+
+    fn height(&self) -> u32 {
+        Self::height(self)
+    }
+
+    fn pts(&self) -> Option<Ticks> {
+        Self::pts(self)
+    }
+
+    fn is_corrupt(&self) -> bool {
+        Self::is_corrupt(self)
+    }
+
+    fn color(&self) -> ColorInfo {
+        Self::color(self)
+    }
+}
+
 /// A decoded picture in main memory. Reference-counted and immutable: clones share the pixels and may go to other
 /// threads.
 #[derive(Clone)]
@@ -190,19 +273,6 @@ impl Frame {
         let pointer = unsafe { self.inner.as_ptr() };
         // SAFETY: `Video` holds an allocated AVFrame until it is dropped; nothing writes to it while it is shared.
         unsafe { &*pointer }
-    }
-
-    /// A second reference to the pixels for FFmpeg, with nothing of the source's coding on it.
-    pub(crate) fn to_ffmpeg(&self) -> Result<Video, MediaError> {
-        let mut copy = Video::empty();
-        // SAFETY: the pointer is used for the next call only.
-        let destination = unsafe { copy.as_mut_ptr() };
-        // SAFETY: the destination is empty and ours, the source alive and its buffers reference-counted.
-        let status = unsafe { ffi::av_frame_ref(destination, self.raw()) };
-        sys::check("reference a frame", status)?;
-        copy.set_pts(self.pts);
-        copy.set_kind(ffmpeg_next::picture::Type::None);
-        Ok(copy)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Process-wide state of FFmpeg and its status codes.
 
+use std::cell::RefCell;
 use std::ffi::{c_char, c_int, c_void};
 use std::sync::Once;
 
@@ -32,6 +33,27 @@ pub fn use_plain_instructions() {
 /// The error of a negative FFmpeg status.
 pub(crate) fn check(operation: &'static str, status: c_int) -> Result<c_int, MediaError> {
     if status < 0 { Err(failure(operation, status)) } else { Ok(status) }
+}
+
+/// Lines of FFmpeg's log that are kept for [`complaints`]: the cause and what it led to.
+const MAX_COMPLAINTS: usize = 4;
+
+thread_local! {
+    /// What FFmpeg reported as an error on this thread since it was last asked.
+    static COMPLAINTS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What FFmpeg reported as errors on this thread since the last call, first things first. For failures of a device, of which the
+/// status alone says little; empty where FFmpeg's log cannot be read.
+pub(crate) fn complaints() -> String {
+    COMPLAINTS.with_borrow_mut(std::mem::take).join("; ")
+}
+
+/// The error of a device that failed with this status; its driver's words stand in FFmpeg's log.
+pub(crate) fn device_failure(operation: &'static str, status: c_int) -> MediaError {
+    let told = complaints();
+    let reason = if told.is_empty() { ffmpeg_next::Error::from(status).to_string() } else { told };
+    MediaError::Device { operation, reason }
 }
 
 /// The error that stands for a negative FFmpeg status.
@@ -67,7 +89,8 @@ unsafe extern "C" fn forward_log(
 ) {
     /// Longer lines are cut.
     const LINE: usize = 512;
-    if level > ffi::AV_LOG_WARNING || !tracing::enabled!(target: "ffmpeg", tracing::Level::DEBUG) {
+    let logged = level <= ffi::AV_LOG_WARNING && tracing::enabled!(target: "ffmpeg", tracing::Level::DEBUG);
+    if level > ffi::AV_LOG_ERROR && !logged {
         return;
     }
     let mut line = [0u8; LINE];
@@ -86,5 +109,27 @@ unsafe extern "C" fn forward_log(
         )
     };
     let text = String::from_utf8_lossy(line.split(|byte| *byte == 0).next().unwrap_or_default());
-    tracing::debug!(target: "ffmpeg", message = text.trim_end());
+    if logged {
+        tracing::debug!(target: "ffmpeg", message = text.trim_end());
+    }
+    if level <= ffi::AV_LOG_ERROR {
+        complain(text.trim_end());
+    }
+}
+
+/// Keeps a line for [`complaints`]. The first lines say most; a thread that ends keeps none.
+#[cfg(target_arch = "x86_64")]
+fn complain(line: &str) {
+    // A thread that ends has no place for it any more.
+    let _ = COMPLAINTS.try_with(|kept| match kept.try_borrow_mut() {
+        Ok(mut kept) if kept.len() < MAX_COMPLAINTS && !line.is_empty() => kept.push(without_source(line)),
+        _ => {}
+    });
+}
+
+/// The line without FFmpeg's `[h264_nvenc @ 0x55d0...] ` in front.
+#[cfg(target_arch = "x86_64")]
+fn without_source(line: &str) -> String {
+    let text = line.strip_prefix('[').and_then(|rest| rest.split_once("] "));
+    text.map_or(line, |(_, text)| text).trim_end_matches('.').to_owned()
 }

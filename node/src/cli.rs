@@ -99,6 +99,9 @@ pub enum Command {
     /// Play many streams at a broadcaster whose transcoders are echoes, and say what it sustains
     #[command(hide = true)]
     Load(LoadArgs),
+    /// Work on one card for the transcoder that started this, on standard input and output
+    #[command(hide = true)]
+    GpuWorker(GpuWorkerArgs),
 }
 
 /// `framemill demo`
@@ -146,6 +149,14 @@ pub struct TranscoderArgs {
     /// Return well-formed renditions of the wrong picture from this segment on (what the demo's cheat does)
     #[arg(long, hide = true, value_name = "SEQUENCE")]
     pub cheat_from: Option<u64>,
+}
+
+/// `framemill gpu-worker`
+#[derive(Debug, Clone, Copy, Args)]
+pub struct GpuWorkerArgs {
+    /// Index of the card
+    #[arg(long, value_name = "INDEX")]
+    pub device: u32,
 }
 
 /// `framemill transcode`

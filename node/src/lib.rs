@@ -68,6 +68,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     match &cli.command {
         Command::Verify(args) => return Ok(commands::verify::run(args)),
         Command::Audit(args) => return commands::audit::run(args),
+        Command::GpuWorker(args) => return commands::gpu_worker::run(*args).map(|()| ExitCode::SUCCESS),
         Command::Dispute(command) if !command.is_before_the_court() => {
             return Ok(commands::dispute::run(command));
         }
@@ -111,7 +112,7 @@ async fn role(config: &Config, cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Load(args) => commands::load::run(config, args).await,
         Command::Devices(output) => commands::devices::run(config, *output).await,
         Command::Tickets(command) => return commands::tickets::run(config, command).await,
-        Command::Verify(_) | Command::Audit(_) | Command::Config(_) => {
+        Command::Verify(_) | Command::Audit(_) | Command::Config(_) | Command::GpuWorker(_) => {
             unreachable!("these ended before a runtime was needed")
         }
     }

@@ -9,7 +9,7 @@ use std::{
 
 use thiserror::Error;
 
-use crate::{Capacity, SessionId};
+use crate::{Capacity, Room, SessionId};
 
 /// How long a session keeps its reservation after its last segment. Longer than any pause between the segments of a
 /// live stream, short enough that the capacity of a stream that went away is soon for sale again.
@@ -42,6 +42,36 @@ pub enum Refusal {
         /// Most sessions the engine takes.
         limit: usize,
     },
+    /// The device has not as many encoder sessions.
+    #[error(
+        "busy: session needs {asked} encoder sessions, {reserved} of the device's {limit} are taken; retry later or elsewhere"
+    )]
+    Encoders {
+        /// Encoder sessions the session would need.
+        asked: u32,
+        /// Encoder sessions already promised to others.
+        reserved: u32,
+        /// Encoder sessions of the device.
+        limit: u32,
+    },
+    /// The device has not as much memory.
+    #[error(
+        "busy: session needs {asked} bytes of device memory, {reserved} of {limit} are taken; retry later or elsewhere"
+    )]
+    DeviceMemory {
+        /// Bytes the session would need.
+        asked: u64,
+        /// Bytes already promised to others.
+        reserved: u64,
+        /// Bytes of the device.
+        limit: u64,
+    },
+    /// The engine does not work for now.
+    #[error("busy: the engine {engine} does not work for now; retry later or elsewhere")]
+    Down {
+        /// Name of the engine.
+        engine: &'static str,
+    },
     /// The source segments in flight fill the memory that is set aside for them.
     #[error(
         "busy: source segments would take {asked} bytes of memory, the limit is {limit}; retry later or elsewhere"
@@ -62,9 +92,37 @@ pub enum Refusal {
     },
 }
 
+/// What a session takes of an engine while it is open.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Demand {
+    /// Output pixels per second.
+    pub pixels_per_second: u64,
+    /// Encoder sessions: one for each rung.
+    pub encoders: u32,
+    /// Bytes of device memory.
+    pub memory_bytes: u64,
+}
+
+impl From<u64> for Demand {
+    /// Of an engine that has nothing to count but pixels per second.
+    fn from(pixels_per_second: u64) -> Self {
+        Self { pixels_per_second, ..Self::default() }
+    }
+}
+
+impl Demand {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            pixels_per_second: self.pixels_per_second.saturating_add(other.pixels_per_second),
+            encoders: self.encoders.saturating_add(other.encoders),
+            memory_bytes: self.memory_bytes.saturating_add(other.memory_bytes),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Reservation {
-    pixels_per_second: u64,
+    demand: Demand,
     in_flight: usize,
     last_used: Instant,
     /// Whoever could send more of it is gone.
@@ -75,20 +133,33 @@ struct Reservation {
 #[derive(Debug)]
 pub struct Admission {
     capacity: Capacity,
+    room: Room,
     sessions: HashMap<SessionId, Reservation>,
 }
 
 impl Admission {
     /// An engine with nothing reserved.
     pub fn new(capacity: Capacity) -> Self {
-        Self { capacity, sessions: HashMap::new() }
+        Self { capacity, room: Room::default(), sessions: HashMap::new() }
     }
 
-    /// Takes a job of `session` that needs `pixels_per_second` of output while it plays, or says why not.
+    /// The same on a device that has this much room.
+    #[must_use]
+    pub fn with_room(self, room: Room) -> Self {
+        Self { room, ..self }
+    }
+
+    /// Takes a job of `session` that needs this much while it plays (pixels per second, or a whole [`Demand`]), or says why not.
     ///
     /// A session that is alone is taken whatever its size: it can make nobody else late, and its sender has its own
     /// deadline. Every other session must fit beside what is reserved.
-    pub fn admit(&mut self, now: Instant, session: SessionId, pixels_per_second: u64) -> Result<(), Refusal> {
+    pub fn admit(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        demand: impl Into<Demand>,
+    ) -> Result<(), Refusal> {
+        let demand = demand.into();
         self.expire(now);
         let held = self.sessions.get(&session);
         if let Some(held) = held.filter(|held| held.in_flight >= JOBS_PER_SESSION) {
@@ -98,25 +169,38 @@ impl Admission {
         if held.is_none() && self.sessions.len() >= limit {
             return Err(Refusal::Sessions { open: self.sessions.len(), limit });
         }
-        let reserved = self.reserved_without(&session);
-        let fits = reserved.saturating_add(pixels_per_second) <= self.capacity.pixels_per_second;
-        if reserved > 0 && !fits {
-            return Err(Refusal::Pixels {
-                asked: pixels_per_second,
-                reserved,
-                limit: self.capacity.pixels_per_second,
-            });
-        }
+        self.fits(self.reserved_without(&session), demand)?;
         let entry = self.sessions.entry(session).or_insert(Reservation {
-            pixels_per_second,
+            demand,
             in_flight: 0,
             last_used: now,
             orphaned: false,
         });
-        entry.pixels_per_second = pixels_per_second;
+        entry.demand = demand;
         entry.orphaned = false;
         entry.in_flight += 1;
         entry.last_used = now;
+        Ok(())
+    }
+
+    /// Whether a demand fits beside what others hold.
+    fn fits(&self, others: Demand, asked: Demand) -> Result<(), Refusal> {
+        if others == Demand::default() {
+            return Ok(());
+        }
+        let sum = others.plus(asked);
+        let limit = self.capacity.pixels_per_second;
+        if others.pixels_per_second > 0 && sum.pixels_per_second > limit {
+            let reserved = others.pixels_per_second;
+            return Err(Refusal::Pixels { asked: asked.pixels_per_second, reserved, limit });
+        }
+        if let Some(limit) = self.room.encoders.filter(|&limit| sum.encoders > limit) {
+            return Err(Refusal::Encoders { asked: asked.encoders, reserved: others.encoders, limit });
+        }
+        if let Some(limit) = self.room.memory_bytes.filter(|&limit| sum.memory_bytes > limit) {
+            let (asked, reserved) = (asked.memory_bytes, others.memory_bytes);
+            return Err(Refusal::DeviceMemory { asked, reserved, limit });
+        }
         Ok(())
     }
 
@@ -154,7 +238,7 @@ impl Admission {
 
     /// Output pixels per second promised to open sessions.
     pub fn reserved(&self) -> u64 {
-        self.sessions.values().fold(0, |sum, held| sum.saturating_add(held.pixels_per_second))
+        self.sessions.values().fold(0, |sum, held| sum.saturating_add(held.demand.pixels_per_second))
     }
 
     /// Sessions that hold a reservation.
@@ -172,9 +256,10 @@ impl Admission {
         self.sessions.values().map(|held| held.in_flight).sum()
     }
 
-    fn reserved_without(&self, session: &SessionId) -> u64 {
-        let own = self.sessions.get(session).map_or(0, |held| held.pixels_per_second);
-        self.reserved().saturating_sub(own)
+    /// What all sessions but this one hold.
+    fn reserved_without(&self, session: &SessionId) -> Demand {
+        let others = self.sessions.iter().filter(|(held, _)| *held != session);
+        others.fold(Demand::default(), |sum, (_, held)| sum.plus(held.demand))
     }
 }
 
@@ -200,6 +285,22 @@ mod tests {
         let refusal = Refusal::Pixels { asked: 40, reserved: 70, limit: 100 };
         assert_eq!(admission.admit(now, B, 40), Err(refusal));
         assert_eq!(admission.admit(now, B, 30), Ok(()));
+    }
+
+    #[test]
+    fn counts_encoder_sessions_and_memory_of_the_device() {
+        let now = Instant::now();
+        let room = Room { encoders: Some(5), memory_bytes: Some(1_000) };
+        let mut admission = Admission::new(CAPACITY).with_room(room);
+        let rungs = |encoders| Demand { pixels_per_second: 1, encoders, memory_bytes: 100 };
+        assert_eq!(admission.admit(now, A, rungs(3)), Ok(()));
+        let refusal = Refusal::Encoders { asked: 3, reserved: 3, limit: 5 };
+        assert_eq!(admission.admit(now, B, rungs(3)), Err(refusal));
+        let heavy = Demand { memory_bytes: 901, ..rungs(1) };
+        let refusal = Refusal::DeviceMemory { asked: 901, reserved: 100, limit: 1_000 };
+        assert_eq!(admission.admit(now, B, heavy), Err(refusal));
+        assert_eq!(admission.admit(now, B, rungs(2)), Ok(()));
+        assert_eq!(admission.admit(now, A, rungs(3)), Ok(()), "a session is not counted against itself");
     }
 
     #[test]

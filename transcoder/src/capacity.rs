@@ -26,7 +26,7 @@ const SMALLEST_SESSION: u64 = 426 * 240 * 30;
 pub(crate) const MOST_SESSIONS: u32 = 128;
 
 /// Session of the measuring jobs; no quote has it.
-const MEASURE_SESSION: SessionId = SessionId::ZERO;
+pub(crate) const MEASURE_SESSION: SessionId = SessionId::ZERO;
 
 /// What an engine offers to sessions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -77,10 +77,19 @@ pub struct Capabilities {
     pub max_sessions: Option<u32>,
 }
 
+/// What a device has room for; `None` where it sets no bound.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Encoder sessions at once: each rung of each session takes one.
+    pub encoders: Option<u32>,
+    /// Bytes of device memory.
+    pub memory_bytes: Option<u64>,
+}
+
 /// Something that turns a source segment into a ladder of renditions.
 ///
-/// [`SoftwareEngine`](crate::SoftwareEngine) is the implementation on the CPU. One on NVDEC and NVENC has to meet the
-/// same contract:
+/// [`SoftwareEngine`](crate::SoftwareEngine) is the implementation on the CPU, [`NvidiaEngine`](crate::NvidiaEngine) the one on
+/// NVDEC and NVENC, and [`Failover`](crate::Failover) puts several in a row. Each meets the same contract:
 ///
 /// * [`transcode`](Self::transcode) returns at once; work happens on the engine's own threads or processes.
 /// * Renditions stream out while they are encoded, each as MPEG-TS that begins with an IDR frame, keeps the source's
@@ -95,6 +104,16 @@ pub trait Engine: Send + Sync + fmt::Debug {
 
     /// What the engine can do.
     fn capabilities(&self) -> &Capabilities;
+
+    /// What the device has room for, apart from speed.
+    fn room(&self) -> Room {
+        Room::default()
+    }
+
+    /// Whether the engine works now. One that does not keeps what it has promised, by other engines, and is promised nothing new.
+    fn is_up(&self) -> bool {
+        true
+    }
 
     /// Starts a job. Everything that goes wrong comes as the stream's last item.
     fn transcode(&self, job: Job) -> Renditions;
@@ -122,6 +141,26 @@ impl RenditionSink {
     /// [`TranscodeError::Cancelled`] when nobody receives any more.
     pub fn send(&self, event: RenditionEvent) -> Result<(), TranscodeError> {
         self.messages.blocking_send(Message::Event(event)).map_err(|_| TranscodeError::Cancelled)
+    }
+
+    /// As [`send`](Self::send), on the async executor.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub(crate) async fn deliver(&self, event: RenditionEvent) -> Result<(), TranscodeError> {
+        self.messages.send(Message::Event(event)).await.map_err(|_| TranscodeError::Cancelled)
+    }
+
+    /// As [`finish`](Self::finish), on the async executor.
+    pub(crate) async fn conclude(self, outcome: Result<(), TranscodeError>) {
+        let last = outcome.map_or_else(Message::Failed, |()| Message::Done);
+        // Nobody listens any more after a cancellation, which is no news then.
+        let _ = self.messages.send(last).await;
+    }
+
+    /// Waits until nobody receives any more.
+    pub(crate) async fn abandoned(&self) {
+        self.messages.closed().await;
     }
 
     /// Ends the job. A job whose last sink is dropped without this counts as one whose engine died.

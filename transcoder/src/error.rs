@@ -63,6 +63,52 @@ pub enum TranscodeError {
         /// Most the engine tolerates.
         limit: usize,
     },
+    /// The source is no video this market can sell, as the process that looked at it said.
+    #[error("{reason}")]
+    SourceRefused {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A device failed on good media, or has no room.
+    #[error("gpu {gpu} failed: {reason}")]
+    Gpu {
+        /// Index of the device.
+        gpu: u32,
+        /// What FFmpeg and the driver said.
+        reason: String,
+    },
+    /// The process that works on a device died.
+    #[error("the process of gpu {gpu} died while it worked on the segment; it is started again")]
+    WorkerDied {
+        /// Index of the device.
+        gpu: u32,
+    },
+    /// The process that works on a device made no progress and was killed.
+    #[error("gpu {gpu} made no progress for {} ms; its process was killed and is started again", waited.as_millis())]
+    Stalled {
+        /// Index of the device.
+        gpu: u32,
+        /// How long nothing happened.
+        waited: Duration,
+    },
+    /// A device will not be done in time.
+    #[error("gpu {gpu} had decoded {frames} of {of} frames after half of the time; lower max_sessions")]
+    TooSlow {
+        /// Index of the device.
+        gpu: u32,
+        /// Frames that were decoded.
+        frames: u64,
+        /// Frames of the segment.
+        of: u64,
+    },
+    /// A device is not usable for now.
+    #[error("gpu {gpu} is not usable for now: {reason}")]
+    GpuDown {
+        /// Index of the device.
+        gpu: u32,
+        /// Why not.
+        reason: String,
+    },
     /// The operating system gave no thread.
     #[error("no thread could be started: {reason}; lower max_sessions or raise the process limit")]
     NoThread {
@@ -75,22 +121,36 @@ impl TranscodeError {
     /// A stable, short code for logs, metrics and wire messages.
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::BadMedia(_) | Self::SizeChanged { .. } => "bad_media",
+            Self::BadMedia(_) | Self::SizeChanged { .. } | Self::SourceRefused { .. } => "bad_media",
             Self::Unsupported { .. } => "unsupported",
             Self::Busy(_) => "busy",
             Self::DeadlineExceeded => "deadline",
             Self::Cancelled => "cancelled",
             Self::Engine(_) | Self::EngineDied { .. } | Self::NoThread { .. } => "internal",
-            Self::EngineStuck { .. } => "stuck",
+            Self::EngineStuck { .. } | Self::Stalled { .. } => "stuck",
+            Self::Gpu { .. } | Self::WorkerDied { .. } | Self::TooSlow { .. } | Self::GpuDown { .. } => "gpu",
         }
     }
 
     /// When it may be worth asking this transcoder again.
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Busy(_) => Some(Duration::from_secs(1)),
+            Self::Busy(_) | Self::GpuDown { .. } => Some(Duration::from_secs(1)),
             _ => None,
         }
+    }
+
+    /// Whether another engine may do what this one could not: everything but the source's fault, a passed deadline and a receiver
+    /// that went away.
+    pub const fn is_for_another_engine(&self) -> bool {
+        !matches!(
+            self,
+            Self::BadMedia(_)
+                | Self::SizeChanged { .. }
+                | Self::SourceRefused { .. }
+                | Self::DeadlineExceeded
+                | Self::Cancelled
+        )
     }
 }
 

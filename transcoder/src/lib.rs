@@ -1,8 +1,8 @@
 //! The miner's worker: encode engines behind one interface, and the daemon that offers them to an orchestrator.
 //!
 //! [`Engine`] is what encodes: submit a [`Job`], get a stream of [`RenditionEvent`]s. [`SoftwareEngine`] is the one on the
-//! CPU; an NVIDIA engine will be another implementation of the same contract, chosen by [`choose_engines`] from what
-//! `framemill_gpu::list_devices` finds.
+//! CPU, [`NvidiaEngine`] the one on a card's video engines, in a process of its own for each card ([`work_on_gpu`]);
+//! [`Failover`] puts others behind one. [`choose_engines`] makes them of what `framemill_gpu::list_devices` finds.
 //!
 //! [`measure_capacity`] times an engine; [`Admission`] counts what is promised against that. [`Daemon`] connects outward to an
 //! orchestrator, offers the engines, serves its jobs and comes back when the connection breaks. It ends when its
@@ -15,19 +15,24 @@ mod choose;
 mod daemon;
 mod engine;
 mod error;
+mod failover;
 mod metrics;
+mod nvidia;
+mod pipeline;
 mod software;
 
-pub use admission::{Admission, JOBS_PER_SESSION, Refusal, SESSION_IDLE};
+pub use admission::{Admission, Demand, JOBS_PER_SESSION, Refusal, SESSION_IDLE};
 pub use capacity::{Capacity, Measurement, measure, measure_capacity};
-pub use choose::{ChooseError, EngineChoice, EngineConfig, choose_engines};
+pub use choose::{ChooseError, Chosen, EngineChoice, EngineConfig, Gpus, Offer, choose_engines};
 pub use daemon::{Daemon, DaemonConfig, DaemonError, DaemonHandle, DaemonState};
 pub use engine::{
     CHUNK_BYTES, Capabilities, Engine, Job, Rendition, RenditionEvent, RenditionSink, RenditionSummary,
-    Renditions,
+    Renditions, Room,
 };
 pub use error::TranscodeError;
+pub use failover::Failover;
 pub use metrics::Metrics;
+pub use nvidia::{NvidiaConfig, NvidiaEngine, WorkerError, WorkerProgram, work_on_gpu};
 pub use software::{Preset, SoftwareConfig, SoftwareEngine};
 
 /// A name for a paying session: the id of the quote it pays by.

@@ -8,6 +8,7 @@ pub(crate) mod devices;
 pub(crate) mod devnet;
 pub(crate) mod dispute;
 pub(crate) mod governance;
+pub(crate) mod gpu_worker;
 pub(crate) mod load;
 pub(crate) mod orchestrator;
 pub(crate) mod stake;

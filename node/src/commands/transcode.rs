@@ -88,8 +88,9 @@ async fn locally(
     let orchestrator = Orchestrator::start(OrchestratorConfig::default(), deps).await?;
     let service = selling.service_address().context("a loopback node listens")?;
     let working = Network::start(NetworkConfig::loopback()).await?;
-    let engines = super::transcoder::engines(config, &TranscoderArgs::default())?;
-    let daemon = Daemon::measured(DaemonConfig::new(service.clone(), token, "local"), engines).await?;
+    let chosen = super::transcoder::engines(config, &TranscoderArgs::default()).await?;
+    let offers = super::transcoder::offers(chosen);
+    let daemon = Daemon::offering(DaemonConfig::new(service.clone(), token, "local"), offers)?;
     let daemon = daemon.start(working.clone())?;
     daemon.state().wait_for(|state| *state == framemill_transcoder::DaemonState::Serving).await?;
 

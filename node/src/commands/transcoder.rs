@@ -5,8 +5,8 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use framemill_network::{ServiceAddress, WorkToken};
 use framemill_transcoder::{
-    Daemon, DaemonConfig, DaemonError, DaemonState, Engine, EngineConfig, Metrics, SoftwareConfig,
-    choose_engines,
+    Capacity, Chosen, Daemon, DaemonConfig, DaemonState, Engine, EngineConfig, Metrics, Offer,
+    SoftwareConfig, choose_engines,
 };
 
 use crate::{
@@ -19,8 +19,7 @@ use crate::{
 
 /// Runs the daemon until it is asked to stop.
 pub(crate) async fn run(config: &Config, args: &TranscoderArgs) -> anyhow::Result<()> {
-    let engines = engines(config, args)?;
-    let make = async move |offer| Daemon::measured(offer, engines).await;
+    let make = async |offer| Ok(Daemon::offering(offer, offers(engines(config, args).await?))?);
     serve(config, &format!("Transcoder {}", config.transcoder.name), make).await
 }
 
@@ -28,7 +27,7 @@ pub(crate) async fn run(config: &Config, args: &TranscoderArgs) -> anyhow::Resul
 pub(crate) async fn serve(
     config: &Config,
     title: &str,
-    make: impl AsyncFnOnce(DaemonConfig) -> Result<Daemon, DaemonError>,
+    make: impl AsyncFnOnce(DaemonConfig) -> anyhow::Result<Daemon>,
 ) -> anyhow::Result<()> {
     let offer = offer(&config.transcoder)?;
     let runtime = Runtime::start(config, title).await?;
@@ -80,16 +79,30 @@ fn offer(settings: &crate::config::Transcoder) -> anyhow::Result<DaemonConfig> {
     })
 }
 
-/// The engines of this machine as the configuration wants them.
-pub(crate) fn engines(config: &Config, args: &TranscoderArgs) -> anyhow::Result<Vec<Arc<dyn Engine>>> {
-    let threads = u32::try_from(config.transcoder.threads).context("transcoder.threads")?;
-    let software = SoftwareConfig { threads, ..SoftwareConfig::default() };
-    let engines = choose_engines(EngineConfig { software, ..EngineConfig::default() })?;
-    Ok(match args.cheat_from {
-        None => engines,
-        Some(from) => engines
-            .into_iter()
-            .map(|engine| Arc::new(CheatingEngine::new(engine, from)) as Arc<dyn Engine>)
-            .collect(),
+/// The engines of this machine as the configuration wants them, measured.
+pub(crate) async fn engines(config: &Config, args: &TranscoderArgs) -> anyhow::Result<Chosen> {
+    let settings = &config.transcoder;
+    let threads = u32::try_from(settings.threads).context("transcoder.threads")?;
+    let mut chosen = choose_engines(EngineConfig {
+        choice: settings.engine,
+        software: SoftwareConfig { threads, ..SoftwareConfig::default() },
+        gpus: settings.gpus.clone(),
+        worker: Some(super::gpu_worker::program()?),
     })
+    .await?;
+    if let Some(from) = args.cheat_from {
+        for offer in &mut chosen.offers {
+            offer.engine = Arc::new(CheatingEngine::new(Arc::clone(&offer.engine), from));
+        }
+    }
+    Ok(chosen)
+}
+
+/// What a daemon offers of them.
+pub(crate) fn offers(chosen: Chosen) -> Vec<(Arc<dyn Engine>, Capacity)> {
+    let offer = |offer: Offer| {
+        let capacity = offer.capacity();
+        (offer.engine, capacity)
+    };
+    chosen.offers.into_iter().map(offer).collect()
 }

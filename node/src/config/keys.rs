@@ -19,6 +19,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// [`SQLITE`], or the address of a PostgreSQL database without its password.
     Ledger,
+    /// `all`, or a list of indices of cards.
+    Gpus,
 }
 
 /// The ledger that is a file of one process.
@@ -437,8 +439,15 @@ pub const KEYS: &[Key] = &[
         "transcoder.max_sessions",
         Kind::Int(1, 128),
         "128",
-        "most sessions offered; the measured speed may allow fewer",
+        "most sessions offered by each engine; measured speed and the device may allow fewer",
     ),
+    key(
+        "transcoder.engine",
+        Kind::Choice(&["auto", "software", "nvidia"]),
+        "\"auto\"",
+        "auto: cards, with the CPU behind them for what they fail at, or the CPU alone; nvidia: cards and nothing else",
+    ),
+    key("transcoder.gpus", Kind::Gpus, "\"all\"", "cards to use, by index, as in [0, 1]; all: every one"),
 ];
 
 /// The key at a dotted path.

@@ -164,6 +164,8 @@ pub struct Transcoder {
     pub name: String,
     pub threads: usize,
     pub max_sessions: usize,
+    pub engine: framemill_transcoder::EngineChoice,
+    pub gpus: framemill_transcoder::Gpus,
 }
 
 fn decimal<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<U256, D::Error> {

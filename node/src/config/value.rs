@@ -20,7 +20,7 @@ pub(super) fn from_text(text: &str, kind: Kind) -> Result<Value, String> {
             let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
             Value::Array(parts.map(|part| Value::String(part.to_owned())).collect())
         }
-        Kind::Text | Kind::Path | Kind::Wei | Kind::Choice(_) | Kind::Ledger => {
+        Kind::Text | Kind::Path | Kind::Wei | Kind::Choice(_) | Kind::Ledger | Kind::Gpus => {
             Value::String(text.to_owned())
         }
     };
@@ -50,6 +50,9 @@ pub(super) fn normalize(value: Value, kind: Kind, folder: Option<&Path>) -> Resu
             Ok(Value::String(word))
         }
         (Kind::Ledger, Value::String(text)) => ledger(text),
+        (Kind::Gpus, Value::String(text)) if text == "all" => Ok(Value::String(text)),
+        (Kind::Gpus, Value::String(text)) => gpus(text.trim_matches(['[', ']']).split(',')),
+        (Kind::Gpus, Value::Array(items)) => gpus(items.iter().map(ToString::to_string)),
         (Kind::Choice(words), value) => Err(format!("{value} is not one of {}", words.join(", "))),
         (kind, value) => Err(format!("{value} is a {}, expected {}", value.type_str(), expected(kind))),
     }
@@ -69,6 +72,15 @@ fn ledger(text: String) -> Result<Value, String> {
     }
 }
 
+/// A list of indices of cards.
+fn gpus(items: impl Iterator<Item = impl AsRef<str>>) -> Result<Value, String> {
+    let index = |item: &str| match item.trim().parse::<u8>() {
+        Ok(index) => Ok(Value::Integer(index.into())),
+        Err(_) => Err(format!("{item} is not the index of a card; give \"all\" or a list as in [0, 1]")),
+    };
+    items.map(|item| index(item.as_ref())).collect::<Result<_, _>>().map(Value::Array)
+}
+
 fn is_wei(text: &str) -> bool {
     text.parse::<alloy_primitives::U256>().is_ok() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
@@ -81,6 +93,7 @@ fn expected(kind: Kind) -> &'static str {
         Kind::Int(..) => "a whole number",
         Kind::Wei => "a whole number of wei",
         Kind::List => "a list of texts",
+        Kind::Gpus => "\"all\" or a list of indices",
     }
 }
 

@@ -7,7 +7,7 @@ use framemill_media::{
     Demuxer, Encoder, EncoderConfig, Frame, MediaError, MediaLimits, Muxer, OutputFormat, Packet, VideoTrack,
     segment_info,
 };
-use framemill_transcoder::{Capabilities, Engine, Job, RenditionSink, Renditions, TranscodeError};
+use framemill_transcoder::{Capabilities, Engine, Job, RenditionSink, Renditions, Room, TranscodeError};
 use futures::StreamExt as _;
 use tokio::runtime::Handle;
 
@@ -37,6 +37,14 @@ impl Engine for CheatingEngine {
 
     fn capabilities(&self) -> &Capabilities {
         self.honest.capabilities()
+    }
+
+    fn room(&self) -> Room {
+        self.honest.room()
+    }
+
+    fn is_up(&self) -> bool {
+        self.honest.is_up()
     }
 
     fn transcode(&self, job: Job) -> Renditions {

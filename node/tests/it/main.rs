@@ -6,6 +6,7 @@ mod audit;
 mod config;
 mod court;
 mod dispute;
+mod gpu;
 mod market;
 mod stake;
 mod tickets;

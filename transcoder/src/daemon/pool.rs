@@ -6,7 +6,8 @@ use framemill_network::{JobHeader, WorkCapacity};
 
 use super::total;
 use crate::{
-    Admission, Capacity, Engine, Metrics, Refusal, SessionId, TranscodeError, software::media_codec,
+    Admission, Capacity, Demand, Engine, Metrics, Refusal, SessionId, TranscodeError, nvidia::memory_of,
+    pipeline::media_codec,
 };
 
 /// Bytes of source segments that may be in memory at once: some fifty segments of a rich 4K stream. The orchestrator says
@@ -40,7 +41,10 @@ impl Pool {
         if let Some(metrics) = &metrics {
             offers.iter().for_each(|(engine, capacity)| metrics.offered(engine.name(), *capacity));
         }
-        let slot = |(engine, capacity)| Slot { engine, admission: Admission::new(capacity) };
+        let slot = |(engine, capacity): (Arc<dyn Engine>, Capacity)| {
+            let admission = Admission::new(capacity).with_room(engine.room());
+            Slot { engine, admission }
+        };
         Self { slots: offers.into_iter().map(slot).collect(), source_bytes: 0, metrics }
     }
 
@@ -65,13 +69,16 @@ impl Pool {
         if source_bytes > MAX_SOURCE_BYTES {
             return Err(Refusal::Memory { asked: source_bytes, limit: MAX_SOURCE_BYTES }.into());
         }
-        let rate = pixels_per_second(header);
+        let demand = demand(header);
+        let mut refusal = unsupported(header);
         let mut able: Vec<usize> =
             (0..self.slots.len()).filter(|&slot| self.can_encode(slot, header)).collect();
+        able.retain(|&slot| {
+            self.slots[slot].takes(&header.session).map_err(|down| refusal = down.into()).is_ok()
+        });
         able.sort_by_key(|&slot| self.slots[slot].load(&header.session));
-        let mut refusal = unsupported(header);
         for slot in able {
-            match self.slots[slot].admission.admit(now, header.session, rate) {
+            match self.slots[slot].admission.admit(now, header.session, demand) {
                 Ok(()) => {
                     self.source_bytes = source_bytes;
                     self.report(slot);
@@ -112,6 +119,15 @@ impl Pool {
 }
 
 impl Slot {
+    /// Whether jobs of a session may go here. An engine that is down keeps its sessions, for which others stand in, and gets no new
+    /// ones.
+    fn takes(&self, session: &SessionId) -> Result<(), Refusal> {
+        if self.engine.is_up() || self.admission.holds(session) {
+            return Ok(());
+        }
+        Err(Refusal::Down { engine: self.engine.name() })
+    }
+
     /// Orders engines: the session's own first, then by the thousandths of capacity that are promised.
     fn load(&self, session: &SessionId) -> (bool, u64) {
         let capacity = self.admission.capacity().pixels_per_second.max(1);
@@ -126,6 +142,15 @@ fn pixels_per_second(header: &JobHeader) -> u64 {
     u64::try_from(rate).unwrap_or(u64::MAX)
 }
 
+/// What the job's session takes of an engine while its segments play.
+fn demand(header: &JobHeader) -> Demand {
+    Demand {
+        pixels_per_second: pixels_per_second(header),
+        encoders: u32::try_from(header.ladder.len()).unwrap_or(u32::MAX),
+        memory_bytes: memory_of(&header.ladder),
+    }
+}
+
 fn unsupported(header: &JobHeader) -> TranscodeError {
     let names: Vec<_> = header.ladder.iter().map(|entry| entry.name.as_str()).collect();
     let reason = "no engine of this transcoder encodes these codecs; ask for h264".to_owned();
@@ -134,12 +159,15 @@ fn unsupported(header: &JobHeader) -> TranscodeError {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{
+        sync::atomic::{AtomicBool, Ordering},
+        time::Duration,
+    };
 
     use framemill_network::Ladder;
 
     use super::*;
-    use crate::SoftwareEngine;
+    use crate::{Capabilities, Job, Renditions, SoftwareEngine};
 
     const CAPACITY: Capacity = Capacity { pixels_per_second: 50_000_000, max_sessions: 8 };
 
@@ -182,6 +210,40 @@ mod tests {
         assert_eq!(slot(&mut pool, 2), Some(1));
         assert_eq!(slot(&mut pool, 1), Some(0));
         assert_eq!(slot(&mut pool, 3), None);
+    }
+
+    /// An engine that can be switched off, and does no work.
+    #[derive(Debug)]
+    struct Switched(SoftwareEngine, AtomicBool);
+
+    impl Engine for Switched {
+        fn name(&self) -> &'static str {
+            "switched"
+        }
+
+        fn capabilities(&self) -> &Capabilities {
+            self.0.capabilities()
+        }
+
+        fn is_up(&self) -> bool {
+            self.1.load(Ordering::Relaxed)
+        }
+
+        fn transcode(&self, job: Job) -> Renditions {
+            self.0.transcode(job)
+        }
+    }
+
+    #[test]
+    fn an_engine_that_is_down_keeps_its_sessions_and_gets_no_new_ones() {
+        let engine = Arc::new(Switched(SoftwareEngine::default(), AtomicBool::new(true)));
+        let mut pool = Pool::new(vec![(Arc::clone(&engine) as Arc<dyn Engine>, CAPACITY)], None);
+        assert_eq!(slot(&mut pool, 1), Some(0));
+        engine.1.store(false, Ordering::Relaxed);
+        assert_eq!(slot(&mut pool, 1), Some(0));
+        let refused = pool.admit(Instant::now(), &header(2, 1)).map(drop);
+        let down = TranscodeError::Busy(Refusal::Down { engine: "switched" });
+        assert_eq!(refused, Err(down));
     }
 
     #[test]

@@ -96,11 +96,20 @@ fn gone(error: NetworkError) -> TranscodeError {
 /// What the orchestrator hears of a failed job.
 pub(crate) fn wire(error: &TranscodeError) -> WireError {
     let code = match error {
-        TranscodeError::BadMedia(_) | TranscodeError::SizeChanged { .. } => WireCode::BadMedia,
+        TranscodeError::BadMedia(_)
+        | TranscodeError::SizeChanged { .. }
+        | TranscodeError::SourceRefused { .. } => WireCode::BadMedia,
         TranscodeError::Unsupported { .. } => WireCode::Unsupported,
-        TranscodeError::Busy(_) | TranscodeError::EngineStuck { .. } => WireCode::Busy,
+        TranscodeError::Busy(_) | TranscodeError::EngineStuck { .. } | TranscodeError::GpuDown { .. } => {
+            WireCode::Busy
+        }
         TranscodeError::DeadlineExceeded => WireCode::DeadlineExceeded,
-        TranscodeError::Engine(_) | TranscodeError::EngineDied { .. } => WireCode::TranscoderFailed,
+        TranscodeError::Engine(_)
+        | TranscodeError::EngineDied { .. }
+        | TranscodeError::Gpu { .. }
+        | TranscodeError::WorkerDied { .. }
+        | TranscodeError::TooSlow { .. }
+        | TranscodeError::Stalled { .. } => WireCode::TranscoderFailed,
         _ => WireCode::Internal,
     };
     WireError::new(code, error.to_string()).with_retry_after(error.retry_after().unwrap_or_default())

@@ -1,36 +1,23 @@
-//! The engine on the CPU: one decode, scaling in a cascade, encoders in parallel, output while it is encoded.
+//! The engine on the CPU.
 
-mod job;
-mod plan;
-mod rung;
-mod source;
+use std::{sync::Arc, thread, time::Instant};
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    thread,
-    time::{Duration, Instant},
+use framemill_media::{
+    Decoder, Encoder, EncoderConfig, Frame, MediaError, MediaLimits, Rational, Scaler, ScalerConfig,
+    VideoCodec,
 };
-
-use framemill_media::{Encoder, EncoderConfig, MediaLimits, Muxer, OutputFormat, Rational, VideoCodec};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use rung::media_codec;
-
-use crate::{Capabilities, Engine, Job, Renditions, TranscodeError};
+use crate::{
+    Capabilities, Engine, Job, Renditions, TranscodeError,
+    pipeline::{Backend, MAX_HANGING, Running, Source, Work, can_be_carried, check_ladder},
+};
 
 /// Name of the engine.
 const NAME: &str = "software";
 
-/// How long after its deadline a job counts as hanging: cancellation is looked at once per frame, so a live one is gone.
-const HANG_GRACE: Duration = Duration::from_secs(10);
-
-/// Jobs that may hang before the engine takes no more. A thread inside a codec cannot be ended from outside, so each one
-/// keeps its memory until the process ends.
-const MAX_HANGING: usize = 4;
+/// Decoder threads beyond which more only cost memory for live sizes.
+const MAX_DECODER_THREADS: u32 = 8;
 
 /// Speed against compression of the software encoders, in x264's terms.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,26 +104,11 @@ impl SoftwareEngine {
 
     /// Jobs whose threads are alive, those that hang past their deadline included.
     pub fn jobs(&self) -> usize {
-        self.running.lock().len()
+        self.running.count()
     }
 
     fn check(&self, job: &Job) -> Result<(), TranscodeError> {
-        for entry in &job.ladder {
-            let unsupported =
-                |reason: String| TranscodeError::Unsupported { rendition: entry.name.clone(), reason };
-            if !entry.is_concrete() {
-                let size = format!("{}x{}", entry.width, entry.height);
-                return Err(unsupported(format!(
-                    "size {size} is not two even sides; resolve the ladder first"
-                )));
-            }
-            if !self.capabilities.codecs.contains(&media_codec(entry.codec)) {
-                return Err(unsupported(format!(
-                    "codec {} cannot be encoded here; ask for h264",
-                    entry.codec
-                )));
-            }
-        }
+        check_ladder(&job.ladder, &self.capabilities)?;
         let stuck = self.running.hanging(Instant::now());
         if stuck >= MAX_HANGING {
             return Err(TranscodeError::EngineStuck { engine: NAME, stuck, limit: MAX_HANGING });
@@ -166,11 +138,12 @@ impl Engine for SoftwareEngine {
         }
         let (sink, renditions, cancel) = Renditions::channel(NAME, job.deadline);
         let limits = self.limits.clone().with_deadline(job.deadline).with_cancel(cancel);
-        let work = job::Work { threads: self.threads, preset: self.preset, limits };
+        let (threads, preset) = (self.threads, self.preset);
         let running = Running::enter(&self.running, job.deadline);
         let body = move || {
             let _running = running;
-            let outcome = work.run(job, &sink);
+            let backend = Cpu { threads };
+            let outcome = Work { backend: &backend, threads, preset, limits }.run(job, &sink);
             sink.finish(outcome);
         };
         match thread::Builder::new().name("transcode".to_owned()).spawn(body) {
@@ -180,39 +153,39 @@ impl Engine for SoftwareEngine {
     }
 }
 
-/// Deadlines of the jobs whose threads are alive.
-#[derive(Debug, Default)]
-struct Running {
-    next: AtomicU64,
-    deadlines: Mutex<HashMap<u64, Instant>>,
+/// Everything in main memory, by libavcodec and swscale.
+struct Cpu {
+    threads: u32,
 }
 
-impl Running {
-    fn enter(running: &Arc<Self>, deadline: Instant) -> RunningJob {
-        let id = running.next.fetch_add(1, Ordering::Relaxed);
-        running.lock().insert(id, deadline);
-        RunningJob { id, running: Arc::clone(running) }
+impl Backend for Cpu {
+    const NAME: &'static str = NAME;
+    const KEEPS_ENCODERS: bool = false;
+    type Picture = Frame;
+    type Scaler = Scaler;
+
+    fn decoder(&self, source: &Source, _: &MediaLimits) -> Result<Decoder, TranscodeError> {
+        source.decoder((self.threads / 2).clamp(1, MAX_DECODER_THREADS))
     }
 
-    fn hanging(&self, now: Instant) -> usize {
-        self.lock().values().filter(|&&deadline| now.saturating_duration_since(deadline) > HANG_GRACE).count()
+    fn scaler(
+        &self,
+        _: u32,
+        (width, height): (u32, u32),
+        limits: &MediaLimits,
+    ) -> Result<Scaler, MediaError> {
+        Scaler::new(ScalerConfig::yuv420p(width, height), limits)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Instant>> {
-        // The map is whole after every operation, whatever thread panicked.
-        self.deadlines.lock().unwrap_or_else(PoisonError::into_inner)
+    fn scale(scaler: &mut Scaler, picture: &Frame) -> Result<Frame, MediaError> {
+        scaler.scale(picture)
     }
-}
 
-struct RunningJob {
-    id: u64,
-    running: Arc<Running>,
-}
-
-impl Drop for RunningJob {
-    fn drop(&mut self) {
-        self.running.lock().remove(&self.id);
+    fn encoder(&self, _: u32, config: &EncoderConfig, _: &Frame) -> Result<Encoder, MediaError> {
+        Encoder::new(config)
     }
+
+    fn keep(&self, _: u32, _: Scaler, _: Encoder) {}
 }
 
 fn machine_threads() -> u32 {
@@ -225,25 +198,5 @@ fn can_produce(codec: &VideoCodec) -> bool {
         codec: codec.clone(),
         ..EncoderConfig::h264(128, 128, 100_000, Rational::new(30, 1))
     };
-    let Ok(encoder) = Encoder::new(&config) else { return false };
-    let mut builder = Muxer::builder(OutputFormat::MpegTs);
-    builder.add_stream(encoder.parameters()).is_ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn counts_jobs_that_hang_and_forgets_those_that_end() {
-        let running = Arc::new(Running::default());
-        let now = Instant::now();
-        let hanging = Running::enter(&running, now);
-        let _live = Running::enter(&running, now + HANG_GRACE * 2);
-        let later = now + HANG_GRACE + Duration::from_millis(1);
-        assert_eq!(running.hanging(now), 0);
-        assert_eq!(running.hanging(later), 1);
-        drop(hanging);
-        assert_eq!(running.hanging(later), 0);
-    }
+    Encoder::new(&config).is_ok_and(|encoder| can_be_carried(&encoder))
 }

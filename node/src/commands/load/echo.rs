@@ -32,7 +32,7 @@ pub(super) async fn run(config: &Config, args: &EchoArgs) -> anyhow::Result<()> 
     let engine = EchoEngine::new(Prepared::load(&args.media)?, Duration::from_millis(args.echo_ms));
     let make = async move |offer: DaemonConfig| {
         let offer = DaemonConfig { max_sessions: CAPACITY.max_sessions, name: NAME.to_owned(), ..offer };
-        Daemon::offering(offer, vec![(Arc::new(engine) as Arc<dyn Engine>, CAPACITY)])
+        Ok(Daemon::offering(offer, vec![(Arc::new(engine) as Arc<dyn Engine>, CAPACITY)])?)
     };
     transcoder::serve(config, "Load test echo: encodes nothing", make).await
 }

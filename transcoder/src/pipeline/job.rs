@@ -5,11 +5,11 @@ use std::{
     thread::{self, ScopedJoinHandle},
 };
 
-use framemill_media::{Decoder, Frame, MediaError, MediaLimits};
+use framemill_media::{Decoder, MediaError, MediaLimits, Picture};
 use framemill_network::ladder::Ladder;
 
 use super::{
-    NAME,
+    Backend,
     plan::{Origin, RungPlan, plan},
     rung::{Feed, Rung, Shape, Shared, untimed},
     source::Source,
@@ -20,24 +20,27 @@ use crate::{Job, RenditionSink, RenditionSummary, TranscodeError};
 /// some 12 MB.
 const FRAMES_IN_FLIGHT: usize = 4;
 
-/// Decoder threads beyond which more only cost memory for live sizes.
-const MAX_DECODER_THREADS: u32 = 8;
-
 /// What a job needs from its engine.
-pub(super) struct Work {
-    pub(super) threads: u32,
-    pub(super) preset: &'static str,
-    pub(super) limits: MediaLimits,
+pub(crate) struct Work<'b, B> {
+    /// What decodes, scales and encodes.
+    pub(crate) backend: &'b B,
+    /// Threads of the encoders together.
+    pub(crate) threads: u32,
+    /// Speed against compression, in x264's terms.
+    pub(crate) preset: &'static str,
+    /// Bounds of the one job.
+    pub(crate) limits: MediaLimits,
 }
 
 type Handle<'scope> = ScopedJoinHandle<'scope, Result<RenditionSummary, TranscodeError>>;
 
-impl Work {
+impl<B: Backend> Work<'_, B> {
     /// Transcodes the whole job.
-    pub(super) fn run(&self, job: Job, sink: &RenditionSink) -> Result<(), TranscodeError> {
+    pub(crate) fn run(&self, job: Job, sink: &RenditionSink) -> Result<(), TranscodeError> {
         let source = Source::read(job.source, &self.limits)?;
-        let decoder = source.decoder((self.threads / 2).clamp(1, MAX_DECODER_THREADS))?;
+        let decoder = self.backend.decoder(&source, &self.limits)?;
         let shared = Shared {
+            backend: self.backend,
             audio: source.audio.clone(),
             timing: source.timing,
             shape: Shape {
@@ -58,23 +61,64 @@ impl Work {
                 let handle = builder.spawn_scoped(scope, move || rung.run(&feed));
                 handles.push(handle.map_err(|error| TranscodeError::NoThread { reason: error.to_string() })?);
             }
-            let decoded = decode(&source, decoder, &self.limits, roots);
-            outcome(decoded, handles)
+            let decoded = self.decode(&source, decoder, roots);
+            outcome(B::NAME, decoded, handles)
         })
+    }
+
+    /// Decodes everything and feeds it to the roots of the cascade. Returning closes the channels.
+    fn decode(
+        &self,
+        source: &Source,
+        mut decoder: Decoder<B::Picture>,
+        roots: Vec<SyncSender<Feed<B::Picture>>>,
+    ) -> Result<(), TranscodeError> {
+        let mut check = FrameCheck { size: (source.video.width, source.video.height), frames: 0 };
+        for packet in &source.packets {
+            self.limits.check_time()?;
+            decoder.send(packet)?;
+            self.hand_on(&mut decoder, &mut check, &roots)?;
+        }
+        decoder.flush()?;
+        self.hand_on(&mut decoder, &mut check, &roots)?;
+        check.complete(source.timing.frames)?;
+        broadcast(&roots, || Feed::End)
+    }
+
+    fn hand_on(
+        &self,
+        decoder: &mut Decoder<B::Picture>,
+        check: &mut FrameCheck,
+        roots: &[SyncSender<Feed<B::Picture>>],
+    ) -> Result<(), TranscodeError> {
+        while let Some(frame) = decoder.receive()? {
+            check.frame(&frame)?;
+            self.backend.decoded();
+            broadcast(roots, || Feed::Frame(frame.clone()))?;
+        }
+        Ok(())
     }
 }
 
+/// Hands a picture, or the end, to everything that the decoder feeds.
+fn broadcast<P>(roots: &[SyncSender<Feed<P>>], feed: impl Fn() -> Feed<P>) -> Result<(), TranscodeError> {
+    roots.iter().try_for_each(|root| root.send(feed()).map_err(|_| TranscodeError::Cancelled))
+}
+
+/// A rung and where its pictures come from.
+type FedRung<'a, B> = (Rung<'a, B>, Receiver<Feed<<B as Backend>::Picture>>);
+
 /// The threads of a job and how they hang together.
-struct Wiring<'a> {
-    rungs: Vec<(Rung<'a>, Receiver<Feed>)>,
+struct Wiring<'a, B: Backend> {
+    rungs: Vec<FedRung<'a, B>>,
     /// What the decoder feeds.
-    roots: Vec<SyncSender<Feed>>,
+    roots: Vec<SyncSender<Feed<B::Picture>>>,
 }
 
 /// Makes the rungs and the channels between them.
-fn wire<'a>(ladder: &'a Ladder, plan: &[RungPlan], shared: &'a Shared) -> Wiring<'a> {
+fn wire<'a, B: Backend>(ladder: &'a Ladder, plan: &[RungPlan], shared: &'a Shared<'a, B>) -> Wiring<'a, B> {
     let (senders, feeds): (Vec<_>, Vec<_>) = plan.iter().map(|_| sync_channel(FRAMES_IN_FLIGHT)).unzip();
-    let fed_by = |origin: Origin| -> Vec<SyncSender<Feed>> {
+    let fed_by = |origin: Origin| -> Vec<SyncSender<Feed<B::Picture>>> {
         let fed = plan.iter().zip(&senders).filter(|(rung, _)| rung.origin == origin);
         fed.map(|(_, sender)| sender.clone()).collect()
     };
@@ -93,41 +137,6 @@ fn wire<'a>(ladder: &'a Ladder, plan: &[RungPlan], shared: &'a Shared) -> Wiring
     Wiring { rungs, roots: fed_by(Origin::Source) }
 }
 
-/// Decodes everything and feeds it to the roots of the cascade. Returning closes the channels.
-fn decode(
-    source: &Source,
-    mut decoder: Decoder,
-    limits: &MediaLimits,
-    roots: Vec<SyncSender<Feed>>,
-) -> Result<(), TranscodeError> {
-    let mut check = FrameCheck { size: (source.video.width, source.video.height), frames: 0 };
-    for packet in &source.packets {
-        limits.check_time()?;
-        decoder.send(packet)?;
-        hand_on(&mut decoder, &mut check, &roots)?;
-    }
-    decoder.flush()?;
-    hand_on(&mut decoder, &mut check, &roots)?;
-    check.complete(source.timing.frames)?;
-    broadcast(&roots, || Feed::End)
-}
-
-fn hand_on(
-    decoder: &mut Decoder,
-    check: &mut FrameCheck,
-    roots: &[SyncSender<Feed>],
-) -> Result<(), TranscodeError> {
-    while let Some(frame) = decoder.receive()? {
-        check.frame(&frame)?;
-        broadcast(roots, || Feed::Frame(frame.clone()))?;
-    }
-    Ok(())
-}
-
-fn broadcast(roots: &[SyncSender<Feed>], feed: impl Fn() -> Feed) -> Result<(), TranscodeError> {
-    roots.iter().try_for_each(|root| root.send(feed()).map_err(|_| TranscodeError::Cancelled))
-}
-
 /// What must hold for the decoded source, so that a rendition of it can be sold.
 struct FrameCheck {
     size: (u32, u32),
@@ -135,7 +144,7 @@ struct FrameCheck {
 }
 
 impl FrameCheck {
-    fn frame(&mut self, frame: &Frame) -> Result<(), TranscodeError> {
+    fn frame(&mut self, frame: &impl Picture) -> Result<(), TranscodeError> {
         self.frames += 1;
         let size = (frame.width(), frame.height());
         if size != self.size {
@@ -162,10 +171,14 @@ fn damaged(errors: u64, packets: u64) -> TranscodeError {
 }
 
 /// The one error that caused the others, if any: a thread that fails makes its neighbours see a closed channel.
-fn outcome(decoded: Result<(), TranscodeError>, handles: Vec<Handle<'_>>) -> Result<(), TranscodeError> {
+fn outcome(
+    engine: &'static str,
+    decoded: Result<(), TranscodeError>,
+    handles: Vec<Handle<'_>>,
+) -> Result<(), TranscodeError> {
     let mut outcome = decoded;
     for handle in handles {
-        let rung = handle.join().unwrap_or(Err(TranscodeError::EngineDied { engine: NAME }));
+        let rung = handle.join().unwrap_or(Err(TranscodeError::EngineDied { engine }));
         let consequence = matches!(outcome, Ok(()) | Err(TranscodeError::Cancelled));
         if let (Err(error), true) = (rung, consequence) {
             outcome = Err(error);

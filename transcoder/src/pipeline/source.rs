@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use framemill_media::{
-    Decoder, DecoderConfig, Demuxer, MediaError, MediaLimits, Packet, Rational, StreamParameters,
-    TICKS_PER_SECOND, Ticks, VideoInfo, repair_timestamps,
+    Decoder, DecoderConfig, Demuxer, GpuDevice, GpuFrame, MediaError, MediaLimits, Packet, Rational,
+    StreamParameters, TICKS_PER_SECOND, Ticks, VideoInfo, repair_timestamps,
 };
 
 use crate::TranscodeError;
@@ -59,6 +59,17 @@ impl Source {
     /// A decoder that fails on the first damaged packet.
     pub(crate) fn decoder(&self, threads: u32) -> Result<Decoder, TranscodeError> {
         Ok(self.demuxer.decoder(&DecoderConfig { threads, strict: true })?)
+    }
+
+    /// As [`Source::decoder`], on a device.
+    pub(crate) fn decoder_on(
+        &self,
+        device: &GpuDevice,
+        limits: &MediaLimits,
+    ) -> Result<Decoder<GpuFrame>, TranscodeError> {
+        let parameters = self.demuxer.parameters(self.video.stream).ok_or(MediaError::NoVideo)?;
+        let config = DecoderConfig { threads: 1, strict: true };
+        Ok(Decoder::on_gpu(&parameters, &config, limits, device)?)
     }
 }
 

@@ -7,23 +7,27 @@ use std::sync::{
 
 use bytes::{Bytes, BytesMut};
 use framemill_media::{
-    Encoder, EncoderConfig, Frame, H264Profile, MediaError, MediaLimits, Muxer, OutputFormat, Packet,
-    Rational, Scaler, ScalerConfig, Ticks, VideoCodec,
+    Encoder, EncoderConfig, H264Profile, MediaError, MediaLimits, Muxer, OutputFormat, Packet, Picture,
+    Rational, Ticks, VideoCodec,
 };
 use framemill_network::ladder::{Codec, FrameGate, Gop, LadderEntry, Profile};
 
-use super::source::{AudioTrack, Timing};
+use super::{
+    Backend,
+    source::{AudioTrack, Timing},
+};
 use crate::{CHUNK_BYTES, RenditionEvent, RenditionSink, RenditionSummary, TranscodeError};
 
 /// What travels from a decoder or a larger rung to a rung. A channel that closes before [`Feed::End`] was aborted, and
 /// nothing may be made of the frames so far.
-pub(crate) enum Feed {
-    Frame(Frame),
+pub(crate) enum Feed<P> {
+    Frame(P),
     End,
 }
 
 /// What every rung of a job shares.
-pub(crate) struct Shared {
+pub(crate) struct Shared<'b, B> {
+    pub(crate) backend: &'b B,
     pub(crate) audio: Arc<[AudioTrack]>,
     pub(crate) timing: Timing,
     /// Shape of a source pixel and size of the source's picture.
@@ -42,23 +46,24 @@ pub(crate) struct Shape {
 }
 
 /// One rung at work.
-pub(crate) struct Rung<'a> {
+pub(crate) struct Rung<'a, B: Backend> {
     pub(crate) index: u32,
     pub(crate) entry: &'a LadderEntry,
     pub(crate) threads: u32,
-    pub(crate) shared: &'a Shared,
+    pub(crate) shared: &'a Shared<'a, B>,
     /// Rungs that take this one's scaled frames.
-    pub(crate) children: Vec<SyncSender<Feed>>,
+    pub(crate) children: Vec<SyncSender<Feed<B::Picture>>>,
 }
 
-impl Rung<'_> {
+impl<B: Backend> Rung<'_, B> {
     /// Makes the whole rendition.
-    pub(crate) fn run(self, feed: &Receiver<Feed>) -> Result<RenditionSummary, TranscodeError> {
+    pub(crate) fn run(self, feed: &Receiver<Feed<B::Picture>>) -> Result<RenditionSummary, TranscodeError> {
         let limits = &self.shared.limits;
         let mut gate = FrameGate::new(self.entry.fps);
+        let backend = self.shared.backend;
         let mut scaler =
-            Scaler::new(ScalerConfig::yuv420p(self.entry.width, self.entry.height), limits).map_err(ours)?;
-        let mut output: Option<Output<'_>> = None;
+            backend.scaler(self.index, (self.entry.width, self.entry.height), limits).map_err(ours)?;
+        let mut output: Option<Output<'_, B::Picture>> = None;
         loop {
             limits.check_time()?;
             let frame = match feed.recv() {
@@ -70,7 +75,7 @@ impl Rung<'_> {
             if !gate.keep(pts) {
                 continue;
             }
-            let scaled = scaler.scale(&frame).map_err(ours)?;
+            let scaled = B::scale(&mut scaler, &frame).map_err(ours)?;
             drop(frame);
             for child in &self.children {
                 child.send(Feed::Frame(scaled.clone())).map_err(|_| TranscodeError::Cancelled)?;
@@ -80,15 +85,20 @@ impl Rung<'_> {
                 None => output.insert(self.open(&scaled)?),
             };
             output.encode(&scaled)?;
+            backend.encoded();
         }
         for child in &self.children {
             child.send(Feed::End).map_err(|_| TranscodeError::Cancelled)?;
         }
-        output.ok_or(MediaError::NoFrames)?.finish(self.entry.pixels_per_frame())
+        let output = output.ok_or(MediaError::NoFrames)?;
+        let (summary, encoder) = output.finish(self.entry.pixels_per_frame())?;
+        backend.keep(self.index, scaler, encoder);
+        Ok(summary)
     }
 
-    fn open(&self, first: &Frame) -> Result<Output<'_>, TranscodeError> {
-        let encoder = Encoder::new(&self.encoder_config(first)).map_err(ours)?;
+    fn open(&self, first: &B::Picture) -> Result<Output<'_, B::Picture>, TranscodeError> {
+        let config = self.encoder_config(first);
+        let encoder = self.shared.backend.encoder(self.index, &config, first).map_err(ours)?;
         let mut builder = Muxer::builder(OutputFormat::MpegTs);
         let video = builder.add_stream(encoder.parameters()).map_err(ours)?;
         let mut audio = Vec::with_capacity(self.shared.audio.len());
@@ -108,13 +118,15 @@ impl Rung<'_> {
         })
     }
 
-    fn encoder_config(&self, first: &Frame) -> EncoderConfig {
+    fn encoder_config(&self, first: &B::Picture) -> EncoderConfig {
         let timing = self.shared.timing;
         let frame_rate = lower_rate(timing.rate, self.entry);
+        // An encoder that stays open has to suit the longest segment that may come.
+        let frames = if B::KEEPS_ENCODERS { self.shared.limits.frames } else { timing.frames };
         EncoderConfig {
             codec: media_codec(self.entry.codec),
             variable_frame_rate: timing.variable,
-            gop: gop(self.entry.gop, frame_rate, timing.frames),
+            gop: gop(self.entry.gop, frame_rate, frames),
             profile: profile(self.entry.profile),
             preset: self.shared.preset,
             threads: self.threads,
@@ -126,9 +138,9 @@ impl Rung<'_> {
 }
 
 /// The encoding and muxing half of a rung; exists from the first frame on.
-struct Output<'a> {
+struct Output<'a, P> {
     index: u32,
-    encoder: Encoder,
+    encoder: Encoder<P>,
     muxer: Muxer,
     video: usize,
     audio: Vec<AudioCursor<'a>>,
@@ -154,14 +166,16 @@ impl<'a> AudioCursor<'a> {
     }
 }
 
-impl Output<'_> {
-    fn encode(&mut self, frame: &Frame) -> Result<(), TranscodeError> {
-        self.encoder.send(frame).map_err(ours)?;
+impl<P: Picture> Output<'_, P> {
+    fn encode(&mut self, frame: &P) -> Result<(), TranscodeError> {
+        // Said of the first frame because an encoder that was kept does not know that it is one.
+        let sent = if self.frames == 0 { self.encoder.send_key(frame) } else { self.encoder.send(frame) };
+        sent.map_err(ours)?;
         self.frames += 1;
         self.drain_encoder()
     }
 
-    fn finish(mut self, pixels_per_frame: u64) -> Result<RenditionSummary, TranscodeError> {
+    fn finish(mut self, pixels_per_frame: u64) -> Result<(RenditionSummary, Encoder<P>), TranscodeError> {
         self.encoder.flush().map_err(ours)?;
         self.drain_encoder()?;
         self.write_audio(Ticks::MAX)?;
@@ -172,7 +186,7 @@ impl Output<'_> {
         let pixels = self.frames.saturating_mul(pixels_per_frame);
         let summary = RenditionSummary { frames: self.frames, pixels, bytes: self.bytes };
         self.sink.send(RenditionEvent::End { index: self.index, summary })?;
-        Ok(summary)
+        Ok((summary, self.encoder))
     }
 
     fn drain_encoder(&mut self) -> Result<(), TranscodeError> {
