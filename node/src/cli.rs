@@ -1,5 +1,6 @@
 //! The command line.
 
+mod bench;
 mod dispute;
 mod governance;
 mod load;
@@ -14,6 +15,7 @@ pub use dispute::{
     ReportArgs, ServeArgs, SettleArgs, StatusArgs,
 };
 pub use governance::{BallotArg, GovernanceCommand, ProposalArgs, ProposeArgs, VoteArgs};
+pub use bench::BenchArgs;
 pub use load::{EchoArgs, LoadArgs, LoadPart};
 pub use stake::{
     BondArgs, EstimateArgs, HistoryArgs, LockArgs, MoveArgs, RebondArgs, ShowArgs, SignArgs, StakeCommand,
@@ -93,6 +95,8 @@ pub enum Command {
     Governance(GovernanceCommand),
     /// What this machine can transcode with
     Devices(JsonArgs),
+    /// How many live streams this machine transcodes, tried out; suggests settings
+    Bench(BenchArgs),
     /// Check or show the effective configuration
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -111,6 +111,7 @@ async fn role(config: &Config, cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Dispute(command) => commands::court::run(config, command).await,
         Command::Load(args) => commands::load::run(config, args).await,
         Command::Devices(output) => commands::devices::run(config, *output).await,
+        Command::Bench(args) => commands::bench::run(config, args).await,
         Command::Tickets(command) => return commands::tickets::run(config, command).await,
         Command::Verify(_) | Command::Audit(_) | Command::Config(_) | Command::GpuWorker(_) => {
             unreachable!("these ended before a runtime was needed")

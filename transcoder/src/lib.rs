@@ -20,6 +20,7 @@ mod metrics;
 mod nvidia;
 mod pipeline;
 mod software;
+mod trial;
 
 pub use admission::{Admission, Demand, JOBS_PER_SESSION, Refusal, SESSION_IDLE};
 pub use capacity::{Capacity, Measurement, measure, measure_capacity};
@@ -34,6 +35,7 @@ pub use failover::Failover;
 pub use metrics::Metrics;
 pub use nvidia::{NvidiaConfig, NvidiaEngine, WorkerError, WorkerProgram, work_on_gpu};
 pub use software::{Preset, SoftwareConfig, SoftwareEngine};
+pub use trial::{Paced, Sustained, TrialClip, TrialError, most_streams, pace, sustain};
 
 /// A name for a paying session: the id of the quote it pays by.
 pub type SessionId = alloy_primitives::B256;

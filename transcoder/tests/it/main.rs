@@ -5,3 +5,4 @@ mod hostile;
 mod joins;
 mod ladder;
 mod support;
+mod trial;
