@@ -10,12 +10,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use bench::BenchArgs;
 pub use dispute::{
     AccuseArgs, BundleArgs, DisputeArgs, DisputeBuildArgs, DisputeCommand, DisputesArgs, FaultArg,
     ReportArgs, ServeArgs, SettleArgs, StatusArgs,
 };
 pub use governance::{BallotArg, GovernanceCommand, ProposalArgs, ProposeArgs, VoteArgs};
-pub use bench::BenchArgs;
 pub use load::{EchoArgs, LoadArgs, LoadPart};
 pub use stake::{
     BondArgs, EstimateArgs, HistoryArgs, LockArgs, MoveArgs, RebondArgs, ShowArgs, SignArgs, StakeCommand,

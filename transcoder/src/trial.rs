@@ -84,7 +84,10 @@ impl TrialClip {
         seconds: u32,
         ladder: &Ladder,
     ) -> Result<Self, TrialError> {
-        let data = generate_clip(&ClipSpec::new(width, height, Rational::new(fps, 1), seconds), &MediaLimits::default())?;
+        let data = generate_clip(
+            &ClipSpec::new(width, height, Rational::new(fps, 1), seconds),
+            &MediaLimits::default(),
+        )?;
         Self::from_bytes(data, ladder)
     }
 
@@ -190,7 +193,7 @@ pub async fn sustain(
                     }
                 }
             }
-            Ok(pixels)
+            Ok::<_, TranscodeError>(pixels)
         });
     }
     let mut pixels = 0_u64;

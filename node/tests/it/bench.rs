@@ -11,7 +11,8 @@ fn bench_tries_out_streams_and_suggests_settings_that_are_a_configuration() {
     let clip = folder.path().join("clip.ts");
     let spec = ClipSpec::new(160, 90, Rational::new(10, 1), 4);
     std::fs::write(&clip, generate_clip(&spec, &MediaLimits::default()).unwrap()).unwrap();
-    let arguments = ["bench", "--json", "--seconds", "1", "--most", "2", "--ladder", "90:100k,72:60k", "--input"];
+    let arguments =
+        ["bench", "--json", "--seconds", "1", "--most", "2", "--ladder", "90:100k,72:60k", "--input"];
     let output = run(&[&arguments[..], &[clip.to_str().unwrap()]].concat());
     assert!(output.status.success(), "{}", stderr(&output));
     let told: Value = serde_json::from_slice(&output.stdout).unwrap();

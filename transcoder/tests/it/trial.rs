@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use framemill_network::Ladder;
 use framemill_transcoder::{
-    Capabilities, Engine, Job, Renditions, SoftwareConfig, SoftwareEngine, TrialClip, TrialError, most_streams,
-    pace, sustain,
+    Capabilities, Engine, Job, Renditions, SoftwareConfig, SoftwareEngine, TrialClip, TrialError,
+    most_streams, pace, sustain,
 };
 
 use crate::support::synthetic;
 
 fn clip() -> TrialClip {
-    let ladder: Ladder = "90:100k,72:60k".parse().unwrap();
-    TrialClip::from_bytes(synthetic(160, 90, 10, 4), &ladder).unwrap()
+    let ladder: Ladder = "90:100k,72:60k".parse().expect("a ladder");
+    TrialClip::from_bytes(synthetic(160, 90, 10, 4), &ladder).expect("a clip")
 }
 
 fn engine() -> Arc<dyn Engine> {
@@ -50,7 +50,7 @@ async fn an_engine_that_keeps_up_is_offered_more_streams() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_made_without_a_pause_is_counted_in_pixels() {
     let (engine, clip) = (engine(), clip());
-    let sustained = sustain(&engine, &clip, 2, Duration::from_millis(1)).await.unwrap();
+    let sustained = sustain(&engine, &clip, 2, Duration::from_millis(1)).await.expect("an engine that works");
     // Each of both lanes makes the first segment at least: two seconds of both rungs.
     assert!(sustained.pixels >= 2 * 2 * clip.pixels_per_second(), "{sustained:?}");
 }

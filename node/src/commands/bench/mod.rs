@@ -48,7 +48,10 @@ pub(crate) async fn run(config: &Config, args: &BenchArgs) -> anyhow::Result<()>
     let chosen = super::transcoder::engines(config, &TranscoderArgs::default()).await?;
     if !args.json {
         let source = clip.source();
-        println!("streams of {}x{} at {} frames a second, made into {}", source.width, source.height, source.fps, args.ladder);
+        println!(
+            "streams of {}x{} at {} frames a second, made into {}",
+            source.width, source.height, source.fps, args.ladder
+        );
     }
     let mut trials = Vec::new();
     for offer in &chosen.offers {
@@ -114,7 +117,9 @@ impl Trial {
         }
         match self.watts.as_slice() {
             [] => println!("  power: not told by this machine"),
-            watts => watts.iter().for_each(|of| println!("  power while busy: {} {:.0} W", of.what, of.watts)),
+            watts => {
+                watts.iter().for_each(|of| println!("  power while busy: {} {:.0} W", of.what, of.watts))
+            }
         }
     }
 }
@@ -123,7 +128,8 @@ impl Trial {
 fn settings(trials: &[Trial]) -> String {
     let most = trials.iter().map(|trial| trial.streams).max().unwrap_or(0);
     if most == 0 {
-        return "# no engine keeps up with one such stream: offer a smaller ladder, or a faster preset\n".to_owned();
+        return "# no engine keeps up with one such stream: offer a smaller ladder, or a faster preset\n"
+            .to_owned();
     }
     let engines: Vec<_> = trials.iter().map(|trial| format!("{} {}", trial.engine, trial.streams)).collect();
     format!("# live streams by engine: {}\n[transcoder]\nmax_sessions = {most}\n", engines.join(", "))

@@ -60,7 +60,7 @@ fn counters(folder: &Path) -> Vec<Counter> {
     let counter = |folder: PathBuf| {
         let name = fs::read_to_string(folder.join("name")).ok()?.trim().to_owned();
         let microjoules = read(&folder, "energy_uj")?;
-        name.starts_with("package").then(|| Counter { name, folder, microjoules })
+        name.starts_with("package").then_some(Counter { name, folder, microjoules })
     };
     entries.filter_map(|entry| counter(entry.path())).collect()
 }
@@ -74,7 +74,8 @@ impl Counter {
         let now = read(&self.folder, "energy_uj")?;
         // The counter starts anew at a value that it tells.
         let range = read(&self.folder, "max_energy_range_uj").unwrap_or(0);
-        let spent = now.checked_sub(self.microjoules).or_else(|| (now + range).checked_sub(self.microjoules))?;
+        let spent =
+            now.checked_sub(self.microjoules).or_else(|| (now + range).checked_sub(self.microjoules))?;
         let watts = spent as f64 / 1e6 / elapsed.as_secs_f64().max(0.001);
         Some(Watts { what: format!("cpu {}", self.name), watts })
     }
@@ -85,7 +86,10 @@ async fn cards() -> Vec<Watts> {
     let mut tool = Command::new("nvidia-smi");
     tool.args(["--query-gpu=index,power.draw", "--format=csv,noheader,nounits"]).kill_on_drop(true);
     let told = timeout(PATIENCE, tool.output()).await;
-    told.ok().and_then(Result::ok).map(|told| parse(&String::from_utf8_lossy(&told.stdout))).unwrap_or_default()
+    told.ok()
+        .and_then(Result::ok)
+        .map(|told| parse(&String::from_utf8_lossy(&told.stdout)))
+        .unwrap_or_default()
 }
 
 fn parse(told: &str) -> Vec<Watts> {
