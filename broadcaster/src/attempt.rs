@@ -14,10 +14,10 @@ use probabilistic_ticket::{Sender, SenderSession, TicketBatch, Wei, WorkOutcome}
 use tokio_util::sync::CancellationToken;
 
 use crate::audit;
-use crate::check::{Delivered, Finding, LazySource, Passed, check};
+use crate::check::{Delivered, Finding, LazySource, Passed, check, verdicts};
 use crate::core::plan::Setback;
 use crate::core::scoreboard::Severity;
-use crate::event::{AttemptOutcome, Events, Timeline};
+use crate::event::{AttemptOutcome, Events, RenditionVerdict, Timeline};
 use crate::failure::{Blame, Failure};
 use crate::sampling::OpenEpoch;
 use crate::service::Shared;
@@ -98,6 +98,8 @@ pub(crate) struct Trace {
     pub(crate) delivered: Option<Delivered>,
     /// When it was.
     pub(crate) delivered_at: Option<Instant>,
+    /// What the checks found of each rendition.
+    pub(crate) verdicts: Vec<RenditionVerdict>,
 }
 
 impl Attempt {
@@ -161,12 +163,15 @@ impl Attempt {
             Err(_) => Err(Failure::unchecked()),
             Ok(Ok(passed)) => {
                 trace.timeline.verified_ms = Some(self.elapsed());
+                trace.verdicts = verdicts(&self.ladder, &passed.reports, None);
                 self.value(&passed, trace);
                 let result = (&*self.ladder, &delivered);
                 audit::consider(&self.shared, &self.events, session, segment, result, passed.seed);
                 Ok(Delivered { tier: Some(passed.tier), ..delivered })
             }
             Ok(Err(Finding::Rejected { reason, reports, accused, draw })) => {
+                trace.timeline.verified_ms = Some(self.elapsed());
+                trace.verdicts = verdicts(&self.ladder, &reports, accused.zip(Some(reason.as_str())));
                 let failure = Failure::rejected(reason);
                 Err(Failure { reports, accused, draw, ..failure })
             }
