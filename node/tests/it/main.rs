@@ -5,6 +5,7 @@
 mod audit;
 mod config;
 mod court;
+mod dashboard;
 mod dispute;
 mod market;
 mod stake;
