@@ -7,7 +7,7 @@ INPUT ?=
 ARGS ?=
 FORGE := .tools/bin/forge
 
-.PHONY: help setup demo test crash check bench bench-load attack-suite determinism kernels fuzz fmt abi
+.PHONY: help setup demo test crash check bench bench-load attack-suite determinism kernels fuzz fmt abi dashboard
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,7 +26,7 @@ crash: ## 200 kills of the process that pays, is paid and redeems, on both store
 	scripts/setup build postgres
 	PROBABILISTIC_TICKET_KILLS=100 cargo test --locked --package probabilistic-ticket --test it -- --nocapture killed_at_random_moments
 
-check: ## format, lints, documentation, licences; of the contracts ABI, storage layout, code size, gas, static analysis
+check: ## format, lints, documentation, licences, the page's bundle; of the contracts ABI, layout, code size, gas, static analysis
 	scripts/setup build check
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
@@ -35,6 +35,7 @@ check: ## format, lints, documentation, licences; of the contracts ABI, storage 
 	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --document-private-items --locked
 	cargo deny --all-features --log-level error check licenses bans sources
 	scripts/advisories
+	scripts/dashboard --check
 	cd contracts && ../$(FORGE) fmt --check && ../$(FORGE) build --offline
 	contracts/tools/export-abi --check
 	contracts/tools/layout --check
@@ -74,6 +75,10 @@ abi: ## rebuild the committed contract ABIs, storage layouts and code sizes
 	cd contracts && ../$(FORGE) build --offline
 	contracts/tools/export-abi
 	contracts/tools/layout
+
+dashboard: ## rebuild the committed bundle of the page that nodes serve
+	scripts/setup dashboard
+	scripts/dashboard
 
 setup: ## install everything the other targets need
 	scripts/setup

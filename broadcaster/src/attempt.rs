@@ -14,10 +14,10 @@ use probabilistic_ticket::{Sender, SenderSession, TicketBatch, Wei, WorkOutcome}
 use tokio_util::sync::CancellationToken;
 
 use crate::audit;
-use crate::check::{Delivered, Later, LazySource, Passed, check};
+use crate::check::{Delivered, Finding, Later, LazySource, Passed, check, verdicts};
 use crate::core::plan::Setback;
 use crate::core::scoreboard::Severity;
-use crate::event::{AttemptOutcome, Events, Timeline};
+use crate::event::{AttemptOutcome, Events, RenditionVerdict, Timeline};
 use crate::failure::Failure;
 use crate::sampling::OpenEpoch;
 use crate::service::Shared;
@@ -100,6 +100,8 @@ pub(crate) struct Trace {
     pub(crate) delivered_at: Option<Instant>,
     /// What of it is still to be looked at.
     pub(crate) later: Option<Later>,
+    /// What the checks found of each rendition.
+    pub(crate) verdicts: Vec<RenditionVerdict>,
 }
 
 impl Attempt {
@@ -163,13 +165,20 @@ impl Attempt {
             Err(_) => Err(Failure::unchecked()),
             Ok(Ok(passed)) => {
                 trace.timeline.verified_ms = Some(self.elapsed());
+                trace.verdicts = verdicts(&self.ladder, &passed.reports, None);
                 self.value(&passed, trace);
                 let result = (&*self.ladder, &delivered);
                 audit::consider(&self.shared, &self.events, session, segment, result, passed.seed);
                 trace.later = passed.later;
                 Ok(Delivered { tier: Some(passed.tier), ..delivered })
             }
-            Ok(Err(finding)) => Err(finding.into()),
+            Ok(Err(finding)) => {
+                if let Finding::Rejected { reason, reports, accused, .. } = &finding {
+                    trace.timeline.verified_ms = Some(self.elapsed());
+                    trace.verdicts = verdicts(&self.ladder, reports, accused.zip(Some(reason.as_str())));
+                }
+                Err(finding.into())
+            }
         }
     }
 

@@ -12,13 +12,14 @@ use framemill_verification::evidence::Draw;
 use framemill_verification::policy::attention::is_in_doubt;
 use framemill_verification::policy::draw::DrawnResult;
 use framemill_verification::{
-    Delivery, Policy, Report, SourceReference, Tier, VerifyError, pixels_match, price_share_ppm,
+    Check, Delivery, Policy, Report, SourceReference, Tier, VerifyError, pixels_match, price_share_ppm,
     quality_match, verify_hashed, verify_receipt,
 };
 use futures::future::join_all;
 
 use crate::claims;
 use crate::cores::Turn;
+use crate::event::RenditionVerdict;
 use crate::queue::Place;
 use crate::sampling::{OpenEpoch, Waiting};
 use crate::service::Shared;
@@ -58,6 +59,8 @@ pub(crate) struct Delivered {
 pub(crate) struct Passed {
     /// How deep they looked.
     pub(crate) tier: Tier,
+    /// On each rendition.
+    pub(crate) reports: Vec<Report>,
     /// Pixels of each rendition, and the millionths of their price that its quality is paid with.
     pub(crate) parts: Vec<(u64, u32)>,
     /// The result's own seed, for what else is drawn.
@@ -164,6 +167,7 @@ pub(crate) async fn check(
     Ok(Passed {
         tier: depth(&reports),
         parts: parts(session, ladder, &reports, &delivered.claims),
+        reports,
         seed: judging.seed(),
         later,
     })
@@ -357,12 +361,15 @@ fn first_fault(ladder: &Ladder, reports: &[Report], claims: &[RenditionClaim]) -
     ladder.iter().zip(reports).zip(claims).find_map(|((entry, report), claim)| {
         let name = &entry.name;
         if let Some(check) = report.failures().next() {
-            let reason = format!("{name}: {} is {}, bound {}", check.name, check.value, check.bound);
-            return Some((claim.index, reason));
+            return Some((claim.index, format!("{name}: {}", told(check))));
         }
         let wrong = pixels_match(report, claim).and_then(|()| quality_match(report, claim));
         wrong.err().map(|error| (claim.index, format!("{name}: {error}")))
     })
+}
+
+fn told(check: &Check) -> String {
+    format!("{} is {}, bound {}", check.name, check.value, check.bound)
 }
 
 /// What each rendition is paid for: pixels, and the share of their price by the quality that was declared.
@@ -378,6 +385,28 @@ fn parts(
         (claim.pixels, price_share_ppm(terms, claim.psnr_centi_db, bits, entry))
     };
     ladder.iter().zip(reports).zip(claims).map(part).collect()
+}
+
+/// What was found of each rendition that was judged; `fault` is of the one that it names.
+pub(crate) fn verdicts(
+    ladder: &Ladder,
+    reports: &[Report],
+    fault: Option<(u32, &str)>,
+) -> Vec<RenditionVerdict> {
+    let verdict = |(index, (entry, report)): (usize, (&LadderEntry, &Report))| {
+        let own = report.failures().next().map(told);
+        let named =
+            fault.filter(|(accused, _)| *accused as usize == index).map(|(_, reason)| reason.to_owned());
+        RenditionVerdict {
+            name: entry.name.clone(),
+            width: entry.width,
+            height: entry.height,
+            tier: report.tier as u8,
+            psnr_centi_db: (report.quality.frames > 0).then_some(report.quality.psnr_centi_db),
+            fault: own.or(named),
+        }
+    };
+    ladder.iter().zip(reports).enumerate().map(verdict).collect()
 }
 
 /// SHA-256 of each rendition received.

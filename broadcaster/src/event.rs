@@ -2,7 +2,7 @@
 
 use alloy_primitives::{Address, B256, U256};
 use bytes::Bytes;
-use framemill_network::LadderEntry;
+use framemill_network::{LadderEntry, PricePerPixel};
 use framemill_verification::policy::draw::{Epoch, Seed};
 use futures::stream::{Stream, StreamExt};
 use serde::Serialize;
@@ -215,6 +215,23 @@ impl AttemptOutcome {
     }
 }
 
+/// What verification found of one rendition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RenditionVerdict {
+    /// Name of the rendition.
+    pub name: String,
+    /// What was asked for, in pixels.
+    pub width: u32,
+    /// Likewise.
+    pub height: u32,
+    /// How deep the checks looked: 0 receipt and structure, 1 the first frame, too, 2 every frame.
+    pub tier: u8,
+    /// Its luma PSNR against the source, in hundredths of a decibel, where frames were compared.
+    pub psnr_centi_db: Option<u32>,
+    /// The first check that failed; `None` when it passed.
+    pub fault: Option<String>,
+}
+
 /// One attempt on one segment.
 #[derive(Debug, Clone, Serialize)]
 pub struct AttemptReport {
@@ -227,6 +244,10 @@ pub struct AttemptReport {
     pub result: AttemptOutcome,
     /// When it reached which stage.
     pub timeline: Timeline,
+    /// What the orchestrator had quoted.
+    pub price: PricePerPixel,
+    /// What was found of each rendition, in ladder order; empty where it did not come to that.
+    pub renditions: Vec<RenditionVerdict>,
     /// Tickets sent with it.
     pub tickets: u32,
     /// Their expected value in wei.

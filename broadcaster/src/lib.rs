@@ -67,15 +67,16 @@ pub use config::{
 pub use directory::{Orchestrator, OrchestratorId};
 pub use error::{BroadcasterError, SegmentError, StoreError, StreamError};
 pub use event::{
-    AttemptOutcome, AttemptReport, HedgeWinner, RenditionResult, SegmentOutcome, SegmentReport,
-    SegmentResult, StreamEvent, StreamSummary, Timeline, Totals,
+    AttemptOutcome, AttemptReport, HedgeWinner, RenditionResult, RenditionVerdict, SegmentOutcome,
+    SegmentReport, SegmentResult, StreamEvent, StreamSummary, Timeline, Totals,
 };
 pub use evidence::Evidence;
 pub use ingest::auth::{AuthDenied, AuthGrant, AuthRequest, AuthWebhook, PushAuth};
 pub use ingest::push::{PushConfig, PushIngest};
 pub use ingest::reader::Pace;
 pub use ingest::rtmp::{RtmpConfig, RtmpIngest};
-pub use serve::hls_router;
+pub use publish::LIVE_MASTER;
+pub use serve::{hls_object, hls_router};
 pub use service::{Broadcaster, BroadcasterBuilder, OrchestratorView};
 pub use store::{ObjectStorage, Store};
 pub use stream::{PendingSegment, StreamHandle, source_of};

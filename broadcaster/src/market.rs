@@ -227,6 +227,8 @@ impl Market {
             orchestrator: attempt.session.account,
             result,
             timeline: trace.timeline,
+            price: attempt.session.quote.price,
+            renditions: trace.verdicts.clone(),
             tickets: u32::try_from(trace.tickets).unwrap_or(u32::MAX),
             expected_value: trace.expected_value,
         };

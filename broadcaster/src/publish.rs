@@ -17,8 +17,8 @@ use crate::store::Store;
 const LIVE_PLAYLIST: &str = "index.m3u8";
 /// File of a rendition's playlist of the whole stream.
 const VOD_PLAYLIST: &str = "vod.m3u8";
-/// Master playlist of [`LIVE_PLAYLIST`]s.
-const LIVE_MASTER: &str = "master.m3u8";
+/// File of a stream's master playlist, in its folder of the store, while the stream runs.
+pub const LIVE_MASTER: &str = "master.m3u8";
 /// Master playlist of [`VOD_PLAYLIST`]s.
 const VOD_MASTER: &str = "vod.m3u8";
 /// Extension of segment files.

@@ -19,9 +19,14 @@ pub fn hls_router(store: Arc<dyn Store>) -> Router {
 }
 
 async fn object(State(store): State<Arc<dyn Store>>, Path(path): Path<String>) -> Response {
+    hls_object(&*store, &path).await
+}
+
+/// One published playlist or segment, or 404: what [`hls_router`] answers, for a router of your own.
+pub async fn hls_object(store: &dyn Store, path: &str) -> Response {
     // Only what players ask for: the store may hold more than published files.
-    let Some((content_type, cache)) = media_type(&path) else { return StatusCode::NOT_FOUND.into_response() };
-    match store.get(&path).await {
+    let Some((content_type, cache)) = media_type(path) else { return StatusCode::NOT_FOUND.into_response() };
+    match store.get(path).await {
         Ok(Some(data)) => {
             ([(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, cache)], data).into_response()
         }

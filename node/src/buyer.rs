@@ -18,6 +18,7 @@ use prometheus::Registry;
 use crate::{
     chain,
     config::Config,
+    dashboard::Views,
     keystore,
     ledger::{Books, Side},
     runtime,
@@ -69,6 +70,14 @@ impl Buyer {
         }
         let broadcaster = builder.build().await?;
         Ok(Self { broadcaster, chain, network, ledger })
+    }
+
+    /// Lets a dashboard look at what is published and at the chain.
+    pub(crate) fn show(&self, views: &Views) {
+        views.show_store(self.broadcaster.store());
+        if let Some(chain) = &self.chain {
+            views.show_chain(chain.clone());
+        }
     }
 
     /// Ends all streams, then the network and the books.

@@ -119,6 +119,17 @@ impl Place {
         }
     }
 
+    /// The books that a role keeps on one side.
+    ///
+    /// # Errors
+    /// The address cannot be used.
+    pub(crate) fn of(config: &Config, side: Side) -> anyhow::Result<Self> {
+        Ok(match address(config, &config.ledger)? {
+            None => Self::File(config.data_dir().join(side.file())),
+            Some(address) => Self::Database(Box::new(address)),
+        })
+    }
+
     fn database(config: &Config, text: &str) -> anyhow::Result<Vec<Self>> {
         Ok(address(config, text)?.map(Box::new).map(Self::Database).into_iter().collect())
     }

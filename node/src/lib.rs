@@ -11,6 +11,7 @@ pub mod cli;
 mod colleagues;
 mod commands;
 pub mod config;
+pub mod dashboard;
 pub mod demo;
 pub mod devnet;
 mod feed;

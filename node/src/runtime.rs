@@ -17,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     board::Board,
     config::Config,
-    http::{self, Readiness, Server, Shown},
+    dashboard::{Role, Shown, Views, guard::Hosts},
+    http::{self, Readiness, Server},
 };
 
 /// The parts that all roles share.
@@ -29,6 +30,8 @@ pub struct Runtime {
     pub readiness: Readiness,
     /// The dashboard's content.
     pub board: Board,
+    /// What else the dashboard may look at.
+    pub views: Views,
     stop: CancellationToken,
     server: Server,
 }
@@ -38,15 +41,13 @@ impl Runtime {
     ///
     /// # Errors
     /// `http.listen` cannot be listened on.
-    pub async fn start(config: &Config, title: &str) -> anyhow::Result<Self> {
-        let metrics = Registry::new();
-        let readiness = Readiness::starting();
-        let board = Board::new(title);
+    pub async fn start(config: &Config, role: Role, title: &str) -> anyhow::Result<Self> {
         let stop = CancellationToken::new();
-        let shown = Shown { metrics: metrics.clone(), readiness: readiness.clone(), board: board.clone() };
-        let server = http::serve(&config.http.listen, http::router(shown), stop.clone()).await?;
+        let shown = Shown::new(role, title, stop.clone());
+        let Shown { metrics, readiness, board, views, .. } = shown.clone();
+        let server = http::serve_node(&config.http.listen, shown, Hosts::new(&config.http.hosts)).await?;
         tracing::info!(address = %server.address, "serving metrics, health and dashboard");
-        Ok(Self { metrics, readiness, board, stop, server })
+        Ok(Self { metrics, readiness, board, views, stop, server })
     }
 
     /// Where the dashboard is.

@@ -1,9 +1,6 @@
 //! `framemill broadcaster`: ingest, buy, verify, publish.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use axum::Router;
@@ -19,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     buyer::{self, Buyer},
     config::Config,
+    dashboard::Role,
     feed, http,
     runtime::{self, Runtime},
 };
@@ -28,8 +26,9 @@ const READINESS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs the broadcaster until it is asked to stop.
 pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
-    let runtime = Runtime::start(config, "Framemill broadcaster").await?;
+    let runtime = Runtime::start(config, Role::Broadcaster, "Framemill broadcaster").await?;
     let buyer = Buyer::open(config, &config.broadcaster.output, &runtime.metrics).await?;
+    buyer.show(&runtime.views);
     let settings = PushConfig { stream: buyer::stream_config(config, "push")?, ..PushConfig::default() };
     let auth = match &config.broadcaster.auth_url {
         Some(url) => Some(Arc::new(AuthWebhook::new(url)?) as Arc<dyn PushAuth>),
@@ -45,6 +44,7 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
     tokio::select! {
         stopped = runtime::asked_to_stop() => stopped?,
         () = look_after(&runtime, &buyer) => {}
+        never = feed::keep_market_drawn(&runtime.board, &buyer.broadcaster) => match never {},
     }
     ingest.finish().await;
     stop.cancel();
@@ -80,14 +80,13 @@ async fn publishers(
 
 /// Keeps readiness and dashboard up to date, for as long as it is polled.
 async fn look_after(runtime: &Runtime, buyer: &Buyer) {
-    let begun = Instant::now();
     let mut events = buyer.broadcaster.events();
     let mut clock = interval(READINESS_INTERVAL);
     loop {
         tokio::select! {
             _ = clock.tick() => runtime.readiness.set(buyer.broadcaster.not_ready().into_iter().collect()),
             Some((stream, event)) = events.next() => {
-                feed::draw(&runtime.board, &stream, &event, feed::millis(begun.elapsed()));
+                feed::draw(&runtime.board, &stream, &event, feed::now_ms());
             }
         }
     }

@@ -15,12 +15,13 @@ use probabilistic_ticket::{Domain, EthKey, RecipientConfig, RedeemPolicy, Wei};
 use tokio::{sync::broadcast::error::RecvError, time::interval};
 
 use crate::{
-    board::Board,
+    board::{Board, JobRow, words},
     buyer::PRICED_PIXELS,
     chain, colleagues,
     config::Config,
-    keystore,
-    ledger::{Books, Side},
+    dashboard::Role,
+    feed, keystore,
+    ledger::{Books, Place, Side},
     runtime::{self, Runtime},
 };
 
@@ -33,7 +34,7 @@ const READINESS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs the orchestrator until it is asked to stop.
 pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
-    let runtime = Runtime::start(config, "Framemill orchestrator").await?;
+    let runtime = Runtime::start(config, Role::Orchestrator, "Framemill orchestrator").await?;
     runtime::make_private_folder(&config.data_dir())?;
     let key = keystore::open(config)?;
     let client = chain::connect_service(config, key.clone()).await?;
@@ -49,6 +50,10 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
         Some(_) => Some(Books::open(config, Side::Recipient).await?),
         None => None,
     };
+    if let Some(client) = &client {
+        runtime.views.show_chain(client.clone());
+        runtime.views.show_books(Place::of(config, Side::Recipient)?, Some(key.address()));
+    }
     let feed = client
         .as_ref()
         .map(|client| ChainFeed::start(Follower::new(client.clone(), Start::Now), FeedConfig::default()));
@@ -215,22 +220,33 @@ async fn look_after(runtime: &Runtime, handle: &OrchestratorHandle) {
 }
 
 fn draw(board: &Board, event: &OrchestratorEvent) {
-    let name = match event {
-        OrchestratorEvent::TranscoderConnected { .. } => "transcoders joined",
-        OrchestratorEvent::TranscoderLeft { .. } => "transcoders left",
-        OrchestratorEvent::SegmentDone { .. } => "segments delivered",
-        OrchestratorEvent::SegmentFailed { .. } => "segments failed",
-        OrchestratorEvent::TicketsWon { .. } => "tickets won",
-        OrchestratorEvent::RedemptionPaid { .. } => "tickets redeemed",
-        _ => return,
-    };
-    let more = match event {
-        OrchestratorEvent::TicketsWon { tickets } => *tickets,
-        OrchestratorEvent::RedemptionPaid { tickets, .. } => *tickets as u64,
-        _ => 1,
-    };
-    board.draw(|picture| {
-        let count = picture.totals.get(name).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
-        picture.totals.insert(name, (count + more).to_string());
+    let now_ms = feed::now_ms();
+    board.draw(|picture| match event {
+        OrchestratorEvent::TranscoderConnected { peer, name, pixels_per_second } => {
+            let row = picture.transcoder(&peer.to_string());
+            row.name = words(name);
+            row.pixels_per_second = *pixels_per_second;
+            (row.connected, row.since_ms) = (true, now_ms);
+        }
+        OrchestratorEvent::TranscoderLeft { peer } => {
+            let row = picture.transcoder(&peer.to_string());
+            (row.connected, row.since_ms) = (false, now_ms);
+        }
+        OrchestratorEvent::SegmentDone { session, sequence, pixels, earned } => picture.job(JobRow {
+            session: session.to_string(),
+            sequence: *sequence,
+            at_ms: now_ms,
+            pixels: *pixels,
+            earned_wei: earned.0,
+            ..JobRow::default()
+        }),
+        OrchestratorEvent::SegmentFailed { session, sequence, code } => picture.job(JobRow {
+            session: session.to_string(),
+            sequence: *sequence,
+            at_ms: now_ms,
+            code,
+            ..JobRow::default()
+        }),
+        _ => {}
     });
 }

@@ -162,7 +162,7 @@ fn winner(found: &Winner) -> Line {
     ]
 }
 
-fn dead(reason: DeadReason) -> &'static str {
+pub(crate) fn dead(reason: DeadReason) -> &'static str {
     match reason {
         DeadReason::Expired => "expired",
         DeadReason::Poisoned => "poisoned",

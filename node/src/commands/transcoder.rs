@@ -12,6 +12,7 @@ use framemill_transcoder::{
 use crate::{
     cli::TranscoderArgs,
     config::Config,
+    dashboard::Role,
     demo::CheatingEngine,
     keystore,
     runtime::{self, Runtime},
@@ -30,7 +31,7 @@ pub(crate) async fn serve(
     make: impl AsyncFnOnce(DaemonConfig) -> anyhow::Result<Daemon>,
 ) -> anyhow::Result<()> {
     let offer = offer(&config.transcoder)?;
-    let runtime = Runtime::start(config, title).await?;
+    let runtime = Runtime::start(config, Role::Transcoder, title).await?;
     let network = runtime::network(config, &[]).await?;
     let daemon = make(offer).await?.with_metrics(Metrics::register(&runtime.metrics)?);
     let handle = daemon.start(network.clone())?;

@@ -183,6 +183,12 @@ pub const KEYS: &[Key] = &[
         "where metrics, health and the dashboard are served; port 0 picks a free one",
     ),
     key(
+        "http.hosts",
+        Kind::List,
+        "[]",
+        "names with a dot under which browsers may call the dashboard, as behind a reverse proxy; addresses and names of this network always may",
+    ),
+    key(
         "broadcaster.ingest",
         Kind::Text,
         "\"127.0.0.1:8935\"",

@@ -95,6 +95,7 @@ pub struct Network {
 #[allow(missing_docs, reason = "KEYS holds the one description of each setting")]
 pub struct Http {
     pub listen: String,
+    pub hosts: Vec<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -23,7 +23,9 @@ use crate::{
     buyer::{self, Buyer},
     cli::DemoArgs,
     config::{Config, Sources},
+    dashboard::Role,
     devnet::{self, ETHER, Market, Member, Plan},
+    feed,
     process::{Launcher, Process},
     runtime::Runtime,
 };
@@ -156,10 +158,11 @@ impl Stage {
         let binary = std::env::current_exe().context("cannot find this program's own file")?;
         let launcher = Launcher::new(binary, dir.join("logs"))?;
         let (orchestrators, transcoders) = start(&launcher, &market, programme.segments / 4).await?;
-        let runtime = Runtime::start(config, "Framemill demo").await?;
+        let runtime = Runtime::start(config, Role::Broadcaster, "Framemill demo").await?;
         println!("dashboard: {}", runtime.dashboard());
         let own = Sources { file: Some(market.broadcaster.config.clone()), ..Sources::default() }.load()?;
         let buyer = Buyer::open(&own, &dir.join("hls"), &runtime.metrics).await?;
+        buyer.show(&runtime.views);
         anyhow::ensure!(
             buyer.broadcaster.wait_for_orchestrators(ORCHESTRATORS, Duration::from_secs(20)).await,
             "the chain's registry does not list {ORCHESTRATORS} active orchestrators"
@@ -208,7 +211,10 @@ impl Stage {
             }
             anyhow::Ok(())
         };
-        let ((pushed, summary), watched) = tokio::join!(player, watching);
+        let ((pushed, summary), watched) = tokio::select! {
+            done = async { tokio::join!(player, watching) } => done,
+            never = feed::keep_market_drawn(&self.runtime.board, &self.buyer.broadcaster) => match never {},
+        };
         watched?;
         pushed.with_context(|| format!("{} cannot be played to its end", input.display()))?;
         let mut report = watch.into_report();
@@ -253,7 +259,8 @@ impl Stage {
     async fn take_stock(&mut self, report: &mut Report) -> anyhow::Result<()> {
         let client = self.buyer.chain.clone().context("the demo's broadcaster has a chain")?;
         let payer = self.market.broadcaster.address;
-        let picture = self.runtime.board.snapshot();
+        feed::draw_market(&self.runtime.board, &self.buyer.broadcaster);
+        let rows = self.runtime.board.snapshot().orchestrators;
         for process in self.orchestrators.iter_mut().filter_map(Option::take) {
             process.stop().await;
         }
@@ -265,11 +272,10 @@ impl Stage {
             report.tickets.won += winners.len() as u64;
             report.tickets.redeemed += winners.iter().filter(|winner| winner.is_paid()).count() as u64;
             let fees_wei = client.pending_fees(member.address).await?;
-            let row = picture.orchestrators.get(&member.address.to_string());
+            let address = member.address.to_string();
+            let row = rows.iter().find(|row| row.address == address);
             let segments = row.map_or(0, |row| row.segments);
-            self.runtime.board.draw(|picture| {
-                picture.orchestrator(&member.address.to_string()).fees_wei = Some(fees_wei.to_string());
-            });
+            self.runtime.board.draw(|picture| picture.orchestrator(&address).fees_wei = Some(fees_wei));
             report.orchestrators.push(Seller {
                 address: member.address,
                 segments,

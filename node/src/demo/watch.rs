@@ -54,7 +54,7 @@ impl Watch {
     ) -> Option<Address> {
         while let Some(event) = events.next().await {
             let elapsed = feed::millis(self.begun.elapsed());
-            feed::draw(&self.board, self.stream, &event, elapsed);
+            feed::draw(&self.board, self.stream, &event, feed::now_ms());
             match event {
                 StreamEvent::Segment(segment) => {
                     self.show(&segment, elapsed);

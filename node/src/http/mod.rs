@@ -1,56 +1,59 @@
 //! The node's own web server: metrics, health, and the dashboard.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, RwLock},
-};
+mod patient;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
-    Json, Router,
+    Router,
     extract::State,
-    http::{HeaderValue, StatusCode, header},
-    response::{Html, IntoResponse, Response},
+    http::{StatusCode, header},
+    middleware::{from_fn_with_state, map_response},
+    response::IntoResponse,
     routing::get,
+    serve::Listener,
 };
-use prometheus::{Encoder as _, Registry, TextEncoder};
-use tokio::{net::TcpListener, task::JoinHandle};
+use prometheus::{Encoder as _, TextEncoder};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::board::Board;
+use crate::dashboard::{
+    self, Shown,
+    guard::{Hosts, guard},
+};
+use patient::Patient;
 
-/// Scripts and styles come from this page alone, so a name that a peer chose can never run.
-const CONTENT_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'";
+/// A page that reads nothing for so long is gone, whatever its connection says.
+const WRITE_LIMIT: Duration = Duration::from_secs(30);
 
 /// Why a node cannot work at the moment; empty when it can.
-#[derive(Debug, Clone, Default)]
-pub struct Readiness(Arc<RwLock<Vec<String>>>);
+#[derive(Debug, Clone)]
+pub struct Readiness(Arc<watch::Sender<Vec<String>>>);
 
 impl Readiness {
     /// A node that is not ready yet for one reason.
     pub fn starting() -> Self {
-        Self(Arc::new(RwLock::new(vec!["starting".to_owned()])))
+        Self(Arc::new(watch::Sender::new(vec!["starting".to_owned()])))
     }
 
     /// Replaces the reasons.
     pub fn set(&self, reasons: Vec<String>) {
-        *self.0.write().expect("no holder of this lock panics") = reasons;
+        self.0.send_if_modified(|known| {
+            let news = *known != reasons;
+            *known = reasons;
+            news
+        });
     }
 
     /// The reasons at this moment.
     pub fn reasons(&self) -> Vec<String> {
-        self.0.read().expect("no holder of this lock panics").clone()
+        self.0.borrow().clone()
     }
-}
 
-/// What the server shows.
-#[derive(Debug, Clone)]
-pub struct Shown {
-    /// Source of `/metrics`.
-    pub metrics: Registry,
-    /// Source of `/readyz`.
-    pub readiness: Readiness,
-    /// Source of the dashboard.
-    pub board: Board,
+    /// Follows the reasons.
+    pub fn changes(&self) -> watch::Receiver<Vec<String>> {
+        self.0.subscribe()
+    }
 }
 
 /// A running server; it stops when its token is cancelled.
@@ -75,9 +78,28 @@ impl Server {
 /// # Errors
 /// The address cannot be listened on.
 pub async fn serve(listen: &str, router: Router, stop: CancellationToken) -> anyhow::Result<Server> {
-    let listener = TcpListener::bind(listen)
+    run(bind(listen).await?, router, stop)
+}
+
+/// Starts to serve what every role has, to browsers that may call this server by one of `hosts`.
+///
+/// # Errors
+/// The address cannot be listened on.
+pub async fn serve_node(listen: &str, shown: Shown, hosts: Hosts) -> anyhow::Result<Server> {
+    let stop = shown.stop.clone();
+    run(Patient { inner: bind(listen).await?, limit: WRITE_LIMIT }, router(shown, hosts), stop)
+}
+
+async fn bind(listen: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(listen)
         .await
-        .map_err(|error| anyhow::anyhow!("cannot listen on {listen}: {error}; choose another address"))?;
+        .map_err(|error| anyhow::anyhow!("cannot listen on {listen}: {error}; choose another address"))
+}
+
+fn run<L>(listener: L, router: Router, stop: CancellationToken) -> anyhow::Result<Server>
+where
+    L: Listener<Addr = SocketAddr>,
+{
     let address = listener.local_addr()?;
     let task = tokio::spawn(async move {
         let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
@@ -88,29 +110,18 @@ pub async fn serve(listen: &str, router: Router, stop: CancellationToken) -> any
     Ok(Server { address, task })
 }
 
-/// The pages every role has.
-pub fn router(shown: Shown) -> Router {
-    Router::new()
-        .route("/", get(|| async { Html(include_str!("../dashboard/index.html")) }))
-        .route("/dashboard.js", get(|| asset("text/javascript", include_str!("../dashboard/dashboard.js"))))
-        .route("/dashboard.css", get(|| asset("text/css", include_str!("../dashboard/dashboard.css"))))
-        .route("/api/board", get(|State(shown): State<Shown>| async move { Json(shown.board.snapshot()) }))
+/// What every role has. Health is told to whoever asks; the rest is behind the guard.
+pub fn router(shown: Shown, hosts: Hosts) -> Router {
+    let guarded = dashboard::router()
         .route("/metrics", get(metrics))
+        .fallback(|| async { (StatusCode::NOT_FOUND, "there is nothing here\n") })
+        .layer(from_fn_with_state(hosts, guard));
+    Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .layer(axum::middleware::map_response(guard))
+        .layer(map_response(dashboard::guard::protect))
+        .merge(guarded)
         .with_state(shown)
-}
-
-async fn guard(mut response: Response) -> Response {
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_POLICY));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
-}
-
-async fn asset(kind: &'static str, text: &'static str) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, kind)], text)
 }
 
 async fn metrics(State(shown): State<Shown>) -> Result<impl IntoResponse, (StatusCode, String)> {

@@ -6,6 +6,7 @@ mod audit;
 mod bench;
 mod config;
 mod court;
+mod dashboard;
 mod dispute;
 mod gpu;
 mod market;

@@ -3,6 +3,7 @@
 mod browser;
 mod clips;
 mod court;
+mod dashboard;
 mod demo;
 mod impostors;
 mod kill_and_restart;

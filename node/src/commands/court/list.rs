@@ -75,6 +75,20 @@ pub(super) async fn one(config: &Config, args: StatusArgs) -> anyhow::Result<()>
     Ok(())
 }
 
+/// Of a dispute before the court, its latest jury and what happens next, in words.
+pub(crate) async fn outlook(
+    client: &ChainClient,
+    calendar: &Calendar,
+    dispute: &Dispute,
+) -> anyhow::Result<(Option<Jury>, String)> {
+    let height = client.block_number().await?;
+    let (appeal_end, jury) = tokio::try_join!(client.appeal_end(dispute.id), client.jury(dispute.jury))?;
+    let is_void = client.is_void(dispute.jury).await?;
+    let stand = Stand { dispute, appeal_end, jury: jury.as_ref(), is_void, height };
+    let next = stand.next(|blocks| calendar.blocks(blocks));
+    Ok((jury, next))
+}
+
 /// Where a dispute stands in a block.
 struct Stand<'a> {
     dispute: &'a Dispute,

@@ -1,7 +1,7 @@
 //! `framemill dispute` where it needs the chain: accusing, appealing, moving disputes on, being paid.
 
 mod accuse;
-mod list;
+pub(crate) mod list;
 mod serve;
 
 use alloy_primitives::{Address, U256};
@@ -174,7 +174,7 @@ async fn existing(client: &ChainClient, id: u64) -> anyhow::Result<Dispute> {
     found.with_context(|| format!("there is no dispute {id}; `framemill dispute list` names those there are"))
 }
 
-fn verdict_name(verdict: Verdict) -> &'static str {
+pub(crate) fn verdict_name(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Guilty => "guilty",
         Verdict::NotGuilty => "not guilty",
@@ -182,7 +182,7 @@ fn verdict_name(verdict: Verdict) -> &'static str {
     }
 }
 
-fn fault_name(fault: Fault) -> &'static str {
+pub(crate) fn fault_name(fault: Fault) -> &'static str {
     match fault {
         Fault::Equivocation => "two receipts for one segment",
         Fault::ReceiptPixels => "pixels that contradict its claims",
@@ -193,7 +193,7 @@ fn fault_name(fault: Fault) -> &'static str {
     }
 }
 
-fn status_name(status: DisputeStatus) -> &'static str {
+pub(crate) fn status_name(status: DisputeStatus) -> &'static str {
     match status {
         DisputeStatus::Judging => "before its jury",
         DisputeStatus::Decided => "decided",

@@ -58,15 +58,17 @@ pub(super) async fn run(config: &Config, args: &EstimateArgs) -> anyhow::Result<
 }
 
 /// What an amount would have got.
-struct Yield {
-    tokens: U256,
-    wei: U256,
+pub(crate) struct Yield {
+    /// New tokens, in base units.
+    pub(crate) tokens: U256,
+    /// Fees.
+    pub(crate) wei: U256,
 }
 
 impl Yield {
     /// New tokens of a round are shared by all active stake, so the amount would have thinned all of it; fees are what
     /// they were, and the amount would have thinned its own pool.
-    fn of(amount: U256, record: &OrchestratorRecord, earned: &Earned, total: U256) -> Self {
+    pub(crate) fn of(amount: U256, record: &OrchestratorRecord, earned: &Earned, total: U256) -> Self {
         let part = |sum: U256, of: U256| sum.saturating_mul(amount).checked_div(of).unwrap_or_default();
         let undiluted = part(delegators_rewards(earned, record), record.stake);
         let tokens =
@@ -74,7 +76,8 @@ impl Yield {
         Self { tokens, wei: part(delegators_fees(earned, record), record.stake.saturating_add(amount)) }
     }
 
-    fn yearly_ppm(&self, amount: U256, rounds: u64, calendar: &Calendar) -> Option<u64> {
+    /// New tokens in a year at this pace, in parts per million of the amount; `None` where the pace is not known.
+    pub(crate) fn yearly_ppm(&self, amount: U256, rounds: u64, calendar: &Calendar) -> Option<u64> {
         let yearly = self.tokens.saturating_mul(U256::from(calendar.rounds_a_year()?));
         let ppm =
             yearly.saturating_mul(U256::from(ONE)).checked_div(amount.saturating_mul(U256::from(rounds)))?;

@@ -47,7 +47,8 @@ pub(super) async fn run(config: &Config, args: HistoryArgs) -> anyhow::Result<()
     Ok(())
 }
 
-struct Row<'a> {
+/// One orchestrator with what it earned lately.
+pub(crate) struct Row<'a> {
     record: &'a OrchestratorRecord,
     missed: u64,
     /// Faults for which the court took stake.
@@ -56,7 +57,7 @@ struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    fn new(record: &'a OrchestratorRecord, member: Membership, history: &History) -> Self {
+    pub(crate) fn new(record: &'a OrchestratorRecord, member: Membership, history: &History) -> Self {
         let earned = history.earned.get(&record.address);
         let missed = member.missed(history, earned);
         let lost = history.convictions.get(&record.address).copied().unwrap_or_default();
@@ -88,7 +89,8 @@ impl<'a> Row<'a> {
         )
     }
 
-    fn json(&self) -> Value {
+    /// For programs.
+    pub(crate) fn json(&self) -> Value {
         json!({
             "address": self.record.address,
             "stake": self.record.stake.to_string(),

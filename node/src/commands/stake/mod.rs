@@ -1,9 +1,9 @@
 //! `framemill stake`: what stakers see and do.
 
 mod act;
-mod estimate;
-mod list;
-mod show;
+pub(crate) mod estimate;
+pub(crate) mod list;
+pub(crate) mod show;
 
 use alloy_primitives::{Address, U256};
 use anyhow::Context as _;
@@ -22,8 +22,9 @@ pub(crate) async fn run(config: &Config, command: &StakeCommand) -> anyhow::Resu
 }
 
 /// How amounts of one token are read and shown.
+#[derive(Debug)]
 pub(crate) struct Token {
-    symbol: String,
+    pub(crate) symbol: String,
 }
 
 impl Token {
@@ -73,12 +74,16 @@ fn parse_percent(text: &str) -> anyhow::Result<u32> {
 }
 
 /// When rounds begin, in words.
+#[derive(Debug)]
 pub(crate) struct Calendar {
-    current: u64,
+    /// The round that runs.
+    pub(crate) current: u64,
     /// Blocks of the current round that are left.
-    left: u64,
-    length: u64,
-    block_ms: Option<u64>,
+    pub(crate) left: u64,
+    /// Blocks of a round.
+    pub(crate) length: u64,
+    /// Milliseconds between blocks; none on a chain that just began.
+    pub(crate) block_ms: Option<u64>,
 }
 
 impl Calendar {
