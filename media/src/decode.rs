@@ -18,6 +18,7 @@ use crate::packet::{Packet, StreamParameters, TICK_BASE};
 use crate::probe::Probe;
 use crate::sys;
 use crate::time::Ticks;
+use crate::turn::Turner;
 
 /// How to decode.
 #[derive(Clone, Debug)]
@@ -37,7 +38,7 @@ impl Default for DecoderConfig {
 /// Failures in a row after which a decoder is given up: more than the frames any codec holds back.
 const MAX_FAILURES_IN_A_ROW: u32 = 256;
 
-/// Decodes one video stream. Frames come in presentation order with the exact timestamps of their packets; frames of
+/// Decodes one video stream. Frames come upright and in presentation order with the exact timestamps of their packets; frames of
 /// packets without one get a place between their neighbours.
 ///
 /// Damaged sources may repeat timestamps: check that they rise before you encode.
@@ -46,6 +47,7 @@ pub struct Decoder {
     limits: MediaLimits,
     strict: bool,
     ready: VecDeque<Frame>,
+    turner: Option<Turner>,
     gap: GapFiller,
     packets: u64,
     errors: u64,
@@ -117,6 +119,7 @@ impl Decoder {
             limits: limits.clone(),
             strict: config.strict,
             ready: VecDeque::new(),
+            turner: Turner::new(parameters.rotation(), limits),
             gap: GapFiller::default(),
             packets: 0,
             errors: 0,
@@ -212,10 +215,20 @@ impl Decoder {
         check(Limit::TotalPixels, self.pixels, self.limits.total_pixels)?;
         let pts = video.pts();
         match Frame::new(video, pts) {
-            Some(frame) => self.ready.extend(self.gap.push(frame)),
+            Some(frame) => {
+                let frame = self.upright(frame)?;
+                self.ready.extend(self.gap.push(frame));
+            }
             None => self.failed()?,
         }
         Ok(())
+    }
+
+    fn upright(&mut self, frame: Frame) -> Result<Frame, MediaError> {
+        match &mut self.turner {
+            Some(turner) => turner.turn(&frame),
+            None => Ok(frame),
+        }
     }
 
     fn failed(&mut self) -> Result<(), MediaError> {

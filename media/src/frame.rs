@@ -246,6 +246,25 @@ fn plane_size(format: PixelFormat, index: usize, width: u32, height: u32) -> (us
     (usize::try_from(row_bytes).unwrap_or(0), rows)
 }
 
+/// The rows of one plane of a picture that nobody else refers to, and their stride. `None` when there is no such plane.
+pub(crate) fn plane_mut(
+    frame: &mut AVFrame,
+    format: PixelFormat,
+    index: usize,
+) -> Option<(&mut [u8], usize)> {
+    let side = |side: i32| u32::try_from(side).unwrap_or(0);
+    let (row_bytes, rows) = plane_size(format, index, side(frame.width), side(frame.height));
+    let stride = usize::try_from(*frame.linesize.get(index)?).ok()?;
+    let start = *frame.data.get(index)?;
+    if start.is_null() || rows == 0 || row_bytes > stride {
+        return None;
+    }
+    let length = stride * (rows - 1) + row_bytes;
+    // SAFETY: FFmpeg's buffer holds `rows` rows at `stride` from `start`, the last at least `row_bytes` long, and is
+    // borrowed exclusively with the frame.
+    Some((unsafe { std::slice::from_raw_parts_mut(start, length) }, stride))
+}
+
 /// A picture with pixels of its own, not yet written.
 fn allocate(format: PixelFormat, width: u32, height: u32) -> Result<Video, MediaError> {
     /// Wide enough for every SIMD kernel of FFmpeg.
