@@ -5,7 +5,7 @@ use std::{
     thread::{self, ScopedJoinHandle},
 };
 
-use framemill_media::{Decoder, Frame, MediaError, MediaLimits};
+use framemill_media::{Decoder, Frame, MediaError, MediaLimits, Ticks};
 use framemill_network::ladder::Ladder;
 
 use super::{
@@ -100,7 +100,7 @@ fn decode(
     limits: &MediaLimits,
     roots: Vec<SyncSender<Feed>>,
 ) -> Result<(), TranscodeError> {
-    let mut check = FrameCheck { size: (source.video.width, source.video.height), frames: 0 };
+    let mut check = FrameCheck { size: (source.video.width, source.video.height), frames: 0, last: None };
     for packet in &source.packets {
         limits.check_time()?;
         decoder.send(packet)?;
@@ -132,6 +132,7 @@ fn broadcast(roots: &[SyncSender<Feed>], feed: impl Fn() -> Feed) -> Result<(), 
 struct FrameCheck {
     size: (u32, u32),
     frames: u64,
+    last: Option<Ticks>,
 }
 
 impl FrameCheck {
@@ -144,7 +145,18 @@ impl FrameCheck {
         if frame.is_corrupt() {
             return Err(damaged(1, self.frames));
         }
-        frame.pts().map(drop).ok_or_else(untimed)
+        self.rises(frame.pts().ok_or_else(untimed)?)
+    }
+
+    /// Two pictures cannot be shown at once, nor one before what was shown already.
+    fn rises(&mut self, pts: Ticks) -> Result<(), TranscodeError> {
+        match self.last.replace(pts) {
+            Some(last) if pts <= last => {
+                let reason = format!("a picture at {pts} follows one at {last}");
+                Err(MediaError::Timestamps { stream: 0, reason }.into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Every picture of the container has to come out: a rendition that lacks some would not be one of this source.

@@ -2,6 +2,8 @@
 
 mod daemon;
 mod hostile;
+mod inputs;
 mod joins;
 mod ladder;
+mod long_run;
 mod support;
