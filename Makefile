@@ -7,7 +7,7 @@ INPUT ?=
 ARGS ?=
 FORGE := .tools/bin/forge
 
-.PHONY: help setup demo test crash check bench bench-load attack-suite determinism kernels fuzz fmt abi dashboard
+.PHONY: help setup demo test crash check bench bench-load attack-suite long-run determinism kernels fuzz fmt abi dashboard
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,10 @@ bench-load: ## streams that one broadcaster sustains here, where it breaks and w
 attack-suite: ## what verification catches and refuses, beside known metrics; ARGS="--every 4 --rungs 360 --peers" (long)
 	scripts/setup build media
 	cargo run --release --locked --package framemill-verification --example attack_suite -- $(ARGS)
+
+long-run: ## hours of a stream at fast forward through one software engine; ARGS=HOURS (long)
+	scripts/setup build
+	cargo run --release --locked --package framemill-transcoder --example long_run -- $(ARGS)
 
 determinism: ## the same features and reports of 100,000 fuzzed frames in every way, 64-bit ARM emulated; ARGS=FRAMES (long)
 	scripts/setup build browser

@@ -233,7 +233,7 @@ pub struct StreamConfig {
     pub segment_duration: Duration,
     /// How deep results are checked before they are published.
     pub verification: Verification,
-    /// Publish the source as another rendition, named `source`.
+    /// Publish the source as another rendition, named `source`, where it is MPEG-TS.
     pub publish_source: bool,
 }
 

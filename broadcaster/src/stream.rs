@@ -7,7 +7,8 @@ use std::time::Duration;
 use alloy_primitives::B256;
 use bytes::Bytes;
 use framemill_media::{
-    Container, MediaError, MediaLimits, SegmentInfo, Segmenter, SegmenterConfig, SourceSegment, segment_info,
+    AudioCodec, Container, MediaError, MediaLimits, SegmentInfo, Segmenter, SegmenterConfig, SourceSegment,
+    segment_info,
 };
 use framemill_network::{FrameRate, Ladder, SourceVideo};
 use framemill_verification::plain_video;
@@ -63,7 +64,7 @@ impl Segment {
         inspected.unwrap_or(Err(MediaError::Cancelled.into()))
     }
 
-    /// Checks a whole segment; one in another container than MPEG-TS is re-muxed. Blocks on the length of the data.
+    /// Checks a whole segment; one in another container than MPEG-TS, or with sound that renditions cannot carry, is cut anew. Blocks on the length of the data.
     fn inspect(sequence: u64, data: Bytes) -> Result<Self, StreamError> {
         let limits = MediaLimits::segment();
         let info = match plain_video(&data, &limits) {
@@ -77,7 +78,8 @@ impl Segment {
             None => segment_info(&data, &limits)?,
         };
         info.require_video()?;
-        if info.container != Container::MpegTs {
+        let foreign = info.audio.iter().any(|track| matches!(track.codec, AudioCodec::Other(_)));
+        if info.container != Container::MpegTs || foreign {
             return Self::remux(sequence, data, &limits);
         }
         let start = info.start().unwrap_or(0);
@@ -85,7 +87,7 @@ impl Segment {
         Self::new(sequence, data, start, duration, info)
     }
 
-    /// The whole input as one MPEG-TS segment.
+    /// The whole input as one segment of the kind that the [`Segmenter`] makes.
     fn remux(sequence: u64, data: Bytes, limits: &MediaLimits) -> Result<Self, StreamError> {
         let config = SegmenterConfig {
             target: limits.duration,
@@ -223,7 +225,7 @@ impl StreamHandle {
         self.take(Segment::from_source(segment)?).await
     }
 
-    /// Takes the bytes of one whole segment, MPEG-TS or a container that can be re-muxed to it; they are inspected first.
+    /// Takes the bytes of one whole segment, in any container that is read; they are inspected first, and cut anew unless they are MPEG-TS.
     /// Otherwise like [`StreamHandle::push`].
     ///
     /// # Errors
@@ -456,7 +458,8 @@ impl Worker {
             .zip(&delivered.renditions)
             .map(|(entry, data)| Piece { name: entry.name.clone(), data: data.clone() })
             .collect();
-        if self.config.publish_source {
+        // Playlists name transport streams: another container's bytes would not play under one.
+        if self.config.publish_source && segment.info.container == Container::MpegTs {
             pieces.push(Piece { name: SOURCE_NAME.to_owned(), data: segment.data.clone() });
         }
         if !self.publisher.has_variants() {

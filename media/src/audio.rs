@@ -1,4 +1,4 @@
-//! AAC out of samples, for synthetic clips.
+//! AAC out of samples.
 
 use std::collections::VecDeque;
 use std::ptr;
@@ -22,7 +22,6 @@ pub(crate) struct AacEncoder {
     context: CodecContext,
     parameters: StreamParameters,
     layout: ChannelLayout,
-    samples: i64,
     ready: VecDeque<Packet>,
 }
 
@@ -57,27 +56,35 @@ impl AacEncoder {
             unsafe { ffi::avcodec_parameters_from_context(destination, context.get()) }
         })?;
         let layout = ChannelLayout::default(count);
-        Ok(Self { context, parameters, layout, samples: 0, ready: VecDeque::new() })
+        Ok(Self { context, parameters, layout, ready: VecDeque::new() })
     }
 
     pub(crate) fn parameters(&self) -> &StreamParameters {
         &self.parameters
     }
 
-    /// Encodes one frame of samples; `sample` gives the value of each by its number since the start.
-    pub(crate) fn push(&mut self, sample: impl Fn(i64) -> f32) -> Result<(), MediaError> {
-        let size = self.context.get().frame_size;
-        let length = usize::try_from(size).unwrap_or(0);
-        let mut frame = Audio::new(Sample::F32(Type::Planar), length, self.layout);
-        for plane in 0..frame.planes() {
-            for (target, number) in frame.plane_mut::<f32>(plane).iter_mut().zip(self.samples..) {
-                *target = sample(number);
-            }
+    /// Samples of one frame, per channel.
+    pub(crate) fn frame_samples(&self) -> usize {
+        usize::try_from(self.context.get().frame_size).unwrap_or(0)
+    }
+
+    /// Samples by which the first packet lies before the first frame: the encoder primes itself.
+    pub(crate) fn padding(&self) -> i64 {
+        i64::from(self.context.get().initial_padding)
+    }
+
+    /// Encodes one frame of samples that is heard from sample `start` on; `fill` writes those of one channel.
+    pub(crate) fn push(
+        &mut self,
+        start: i64,
+        mut fill: impl FnMut(usize, &mut [f32]),
+    ) -> Result<(), MediaError> {
+        let mut frame = Audio::new(Sample::F32(Type::Planar), self.frame_samples(), self.layout);
+        for channel in 0..frame.planes() {
+            fill(channel, frame.plane_mut::<f32>(channel));
         }
-        // The encoder starts one frame early to prime itself; placed so, its first packet lies at zero.
-        frame.set_pts(Some(self.samples + i64::from(self.context.get().initial_padding)));
+        frame.set_pts(Some(start));
         frame.set_rate(u32::try_from(self.context.get().sample_rate).unwrap_or(0));
-        self.samples += i64::from(size);
         // SAFETY: the pointer is used while `frame` is alive.
         let raw = unsafe { frame.as_ptr() };
         sys::check("encode audio", self.context.send_frame(raw))?;

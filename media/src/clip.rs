@@ -144,6 +144,7 @@ struct Sound {
     encoder: AacEncoder,
     format: ClipAudio,
     tracks: Vec<usize>,
+    samples: i64,
     end: Ticks,
 }
 
@@ -199,18 +200,29 @@ impl Sound {
         let tracks = (0..format.tracks)
             .map(|_| builder.add_stream(encoder.parameters()))
             .collect::<Result<_, MediaError>>()?;
-        Ok(Self { encoder, format, tracks, end: start })
+        Ok(Self { encoder, format, tracks, samples: 0, end: start })
     }
 
     fn add_until(&mut self, end: Ticks, start: Ticks, muxer: &mut Muxer) -> Result<(), MediaError> {
         let rate = self.format.sample_rate;
         while self.end < end {
-            self.encoder.push(|number| tone(number, rate))?;
+            self.push_frame(rate)?;
             // At least one tick, so that the loop ends whatever the encoder does.
             self.end = self.end.saturating_add(1);
             self.write(start, muxer)?;
         }
         Ok(())
+    }
+
+    fn push_frame(&mut self, rate: u32) -> Result<(), MediaError> {
+        let first = self.samples;
+        self.samples += self.encoder.frame_samples() as i64;
+        // Placed so, the packet in which the encoder primes itself lies at zero.
+        self.encoder.push(first + self.encoder.padding(), |_, channel| {
+            for (sample, number) in channel.iter_mut().zip(first..) {
+                *sample = tone(number, rate);
+            }
+        })
     }
 
     fn write(&mut self, start: Ticks, muxer: &mut Muxer) -> Result<(), MediaError> {

@@ -119,6 +119,8 @@ pub enum AudioCodec {
     Mp2,
     /// Dolby AC-3.
     Ac3,
+    /// Dolby Digital Plus.
+    Eac3,
     /// Opus.
     Opus,
     /// Anything else, by FFmpeg's name.
@@ -132,6 +134,7 @@ impl AudioCodec {
             AVCodecID::AV_CODEC_ID_MP3 => Self::Mp3,
             AVCodecID::AV_CODEC_ID_MP2 => Self::Mp2,
             AVCodecID::AV_CODEC_ID_AC3 => Self::Ac3,
+            AVCodecID::AV_CODEC_ID_EAC3 => Self::Eac3,
             AVCodecID::AV_CODEC_ID_OPUS => Self::Opus,
             other => Self::Other(codec_name(other)),
         }
@@ -144,6 +147,7 @@ impl AudioCodec {
             Self::Mp3 => "mp3",
             Self::Mp2 => "mp2",
             Self::Ac3 => "ac3",
+            Self::Eac3 => "eac3",
             Self::Opus => "opus",
             Self::Other(name) => name,
         }
@@ -247,6 +251,17 @@ impl PixelFormat {
     pub(crate) fn has_byte_planes(self) -> bool {
         const NO: u64 = (AV_PIX_FMT_FLAG_BITSTREAM | AV_PIX_FMT_FLAG_HWACCEL | AV_PIX_FMT_FLAG_PAL) as u64;
         self.descriptor().is_some_and(|descriptor| descriptor.flags & NO == 0)
+    }
+
+    /// Whether each component has a plane of its own with one or two bytes per sample.
+    pub(crate) fn is_planar(self) -> bool {
+        let components = self.descriptor().map_or(0, |descriptor| usize::from(descriptor.nb_components));
+        self.has_byte_planes() && self.planes() == components && matches!(self.sample_bytes(), 1 | 2)
+    }
+
+    /// Bytes from one luma sample to the next.
+    pub(crate) fn sample_bytes(self) -> usize {
+        self.descriptor().map_or(0, |descriptor| usize::try_from(descriptor.comp[0].step).unwrap_or(0))
     }
 
     /// Whether there is a plane for transparency.

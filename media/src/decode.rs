@@ -19,6 +19,7 @@ use crate::packet::{Packet, StreamParameters, TICK_BASE};
 use crate::probe::Probe;
 use crate::sys;
 use crate::time::Ticks;
+use crate::turn::Turner;
 
 /// How to decode.
 #[derive(Clone, Debug)]
@@ -38,7 +39,7 @@ impl Default for DecoderConfig {
 /// Failures in a row after which a decoder is given up: more than the frames any codec holds back.
 const MAX_FAILURES_IN_A_ROW: u32 = 256;
 
-/// Decodes one video stream. Frames come in presentation order with the exact timestamps of their packets; frames of
+/// Decodes one video stream. Frames come upright and in presentation order with the exact timestamps of their packets; frames of
 /// packets without one get a place between their neighbours.
 ///
 /// Damaged sources may repeat timestamps: check that they rise before you encode.
@@ -47,6 +48,7 @@ pub struct Decoder<P = Frame> {
     limits: MediaLimits,
     strict: bool,
     ready: VecDeque<P>,
+    turner: Option<Turner>,
     gap: GapFiller<P>,
     packets: u64,
     errors: u64,
@@ -148,6 +150,7 @@ impl<P: Picture> Decoder<P> {
             limits: limits.clone(),
             strict: config.strict,
             ready: VecDeque::new(),
+            turner: Turner::new(parameters.rotation(), limits),
             gap: GapFiller::default(),
             packets: 0,
             errors: 0,
@@ -243,10 +246,20 @@ impl<P: Picture> Decoder<P> {
         check(Limit::TotalPixels, self.pixels, self.limits.total_pixels)?;
         let pts = video.pts();
         match P::wrap(video, pts) {
-            Some(frame) => self.ready.extend(self.gap.push(frame)),
+            Some(frame) => {
+                let frame = self.upright(frame)?;
+                self.ready.extend(self.gap.push(frame));
+            }
             None => self.failed(ffi::AVERROR_PATCHWELCOME)?,
         }
         Ok(())
+    }
+
+    fn upright(&mut self, frame: P) -> Result<P, MediaError> {
+        match &mut self.turner {
+            Some(turner) => frame.upright(turner),
+            None => Ok(frame),
+        }
     }
 
     fn failed(&mut self, status: i32) -> Result<(), MediaError> {

@@ -47,12 +47,15 @@ struct Lane {
 /// What was read so far, against the limits.
 #[derive(Default)]
 struct Budget {
+    packets: u64,
     frames: u64,
     range: Option<(Ticks, Ticks)>,
 }
 
 impl Budget {
     fn spend(&mut self, packet: &Packet, is_video: bool, limits: &MediaLimits) -> Result<(), MediaError> {
+        self.packets += 1;
+        check(Limit::Packets, self.packets, limits.packets)?;
         if is_video {
             self.frames += 1;
             check(Limit::Frames, self.frames, limits.frames)?;
@@ -109,7 +112,8 @@ impl Demuxer {
             .map(|(index, stream)| {
                 probe.carries(index).then(|| {
                     Ok(Lane {
-                        parameters: StreamParameters::copy_of(parameters(stream))?,
+                        parameters: StreamParameters::copy_of(parameters(stream))?
+                            .turned(probe.rotation_of(index)),
                         time_base: stream.time_base,
                         wraps: stream.pts_wrap_bits == TS_CLOCK_BITS,
                     })
@@ -130,6 +134,11 @@ impl Demuxer {
     /// are not read.
     pub fn parameters(&self, index: usize) -> Option<StreamParameters> {
         Some(self.lanes.get(index)?.as_ref()?.parameters.clone())
+    }
+
+    /// What the input may ask of this machine.
+    pub(crate) fn limits(&self) -> &MediaLimits {
+        &self.limits
     }
 
     /// A decoder for the video stream.

@@ -70,18 +70,22 @@ fn best_video(input: &Input) -> Option<usize> {
 
 fn video_info(stream: &AVStream, limits: &MediaLimits) -> Result<VideoInfo, MediaError> {
     let coded = parameters(stream);
-    let width = u32::try_from(coded.width).unwrap_or(0);
-    let height = u32::try_from(coded.height).unwrap_or(0);
+    let rotation = rotation(stream);
+    let lies = rotation % 180 == 90;
+    let (width, height) = upright(lies, coded.width, coded.height);
+    let (width, height) = (u32::try_from(width).unwrap_or(0), u32::try_from(height).unwrap_or(0));
     limits.check_frame_size(width, height)?;
     let pixel_format = PixelFormat::from_raw(coded.format);
-    let aspect = Rational::from_signed(coded.sample_aspect_ratio.num, coded.sample_aspect_ratio.den);
+    let aspect = coded.sample_aspect_ratio;
+    let (num, den) = upright(lies, aspect.num, aspect.den);
+    let aspect = Rational::from_signed(num, den);
     Ok(VideoInfo {
         stream: usize::try_from(stream.index).unwrap_or(0),
         codec: VideoCodec::from_id(coded.codec_id),
         profile: profile_name(coded),
         width,
         height,
-        rotation: rotation(stream),
+        rotation,
         pixel_format,
         bit_depth: pixel_format.map(PixelFormat::bit_depth).filter(|&depth| depth > 0).unwrap_or(8),
         frame_rate: Rational::from_signed(stream.avg_frame_rate.num, stream.avg_frame_rate.den),
@@ -92,6 +96,11 @@ fn video_info(stream: &AVStream, limits: &MediaLimits) -> Result<VideoInfo, Medi
         reorder_delay: u32::try_from(coded.video_delay).unwrap_or(0),
         start: ticks(stream.start_time, stream.time_base),
     })
+}
+
+/// Horizontal and vertical of a picture that may lie on its side, as it is shown.
+fn upright<T>(lies: bool, horizontal: T, vertical: T) -> (T, T) {
+    if lies { (vertical, horizontal) } else { (horizontal, vertical) }
 }
 
 fn profile_name(coded: &AVCodecParameters) -> Option<String> {

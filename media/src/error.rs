@@ -152,12 +152,16 @@ pub enum Limit {
     FrameSide,
     /// Frames of one input.
     Frames,
+    /// Packets of one input.
+    Packets,
     /// Pixels of all frames together.
     TotalPixels,
     /// Duration in 90 kHz ticks.
     Duration,
     /// Streams of one container.
     Streams,
+    /// Samples that the index of a container claims.
+    Samples,
     /// Bytes of one segment.
     SegmentBytes,
     /// Duration of one segment in 90 kHz ticks: the source has no keyframe for too long.
@@ -171,9 +175,11 @@ impl fmt::Display for Limit {
             Self::PixelsPerFrame => "number of pixels per frame",
             Self::FrameSide => "frame width or height",
             Self::Frames => "number of frames",
+            Self::Packets => "number of packets",
             Self::TotalPixels => "number of pixels of all frames",
             Self::Duration => "duration in 90 kHz ticks",
             Self::Streams => "number of streams",
+            Self::Samples => "number of samples in the index",
             Self::SegmentBytes => "segment size in bytes (no keyframe for too long)",
             Self::SegmentDuration => "segment duration in 90 kHz ticks (no keyframe for too long)",
         })

@@ -12,6 +12,7 @@ use crate::error::MediaError;
 use crate::limits::MediaLimits;
 use crate::sys;
 use crate::time::Ticks;
+use crate::turn::Turner;
 
 /// A decoded picture, wherever it lies: what decoders make and encoders take.
 pub trait Picture: sealed::Wrap + Clone + Send + fmt::Debug + 'static {
@@ -36,6 +37,8 @@ pub(crate) mod sealed {
         fn wrap(video: Video, pts: Option<Ticks>) -> Option<Self>;
         /// The same picture at another time.
         fn at(self, pts: Ticks) -> Self;
+        /// The picture as it is to be seen.
+        fn upright(self, turner: &mut Turner) -> Result<Self, MediaError>;
         /// A second reference for FFmpeg, with nothing of the source's coding on it.
         fn reference(&self) -> Result<Video, MediaError>;
         /// Whether encoders take it as it is.
@@ -63,6 +66,10 @@ impl sealed::Wrap for Frame {
 
     fn at(self, pts: Ticks) -> Self {
         self.with_pts(pts)
+    }
+
+    fn upright(self, turner: &mut Turner) -> Result<Self, MediaError> {
+        turner.turn(&self)
     }
 
     fn reference(&self) -> Result<Video, MediaError> {
@@ -314,6 +321,25 @@ fn plane_size(format: PixelFormat, index: usize, width: u32, height: u32) -> (us
     let shift = if is_chroma { format.chroma_shift().1 } else { 0 };
     let rows = (height as usize).div_ceil(1 << shift);
     (usize::try_from(row_bytes).unwrap_or(0), rows)
+}
+
+/// The rows of one plane of a picture that nobody else refers to, and their stride. `None` when there is no such plane.
+pub(crate) fn plane_mut(
+    frame: &mut AVFrame,
+    format: PixelFormat,
+    index: usize,
+) -> Option<(&mut [u8], usize)> {
+    let side = |side: i32| u32::try_from(side).unwrap_or(0);
+    let (row_bytes, rows) = plane_size(format, index, side(frame.width), side(frame.height));
+    let stride = usize::try_from(*frame.linesize.get(index)?).ok()?;
+    let start = *frame.data.get(index)?;
+    if start.is_null() || rows == 0 || row_bytes > stride {
+        return None;
+    }
+    let length = stride * (rows - 1) + row_bytes;
+    // SAFETY: FFmpeg's buffer holds `rows` rows at `stride` from `start`, the last at least `row_bytes` long, and is
+    // borrowed exclusively with the frame.
+    Some((unsafe { std::slice::from_raw_parts_mut(start, length) }, stride))
 }
 
 /// A picture with pixels of its own, not yet written.

@@ -18,6 +18,7 @@ use crate::limits::MediaLimits;
 use crate::packet::TICK_BASE;
 use crate::sys;
 use crate::time::Ticks;
+use crate::turn::Turner;
 
 /// Decoded pictures that may wait between the decoder and the scalers, beyond those that the codec itself refers to.
 const WAITING_PICTURES: i32 = 8;
@@ -218,6 +219,11 @@ impl Wrap for GpuFrame {
     fn at(mut self, pts: Ticks) -> Self {
         self.pts = Some(pts);
         self
+    }
+
+    /// Nothing here turns pictures on a device.
+    fn upright(self, _: &mut Turner) -> Result<Self, MediaError> {
+        Err(sys::device_failure("turn a picture", ffmpeg_next::ffi::AVERROR_PATCHWELCOME))
     }
 
     fn reference(&self) -> Result<Video, MediaError> {

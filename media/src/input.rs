@@ -9,6 +9,7 @@ use ffmpeg_next::ffi::{self, AVDictionary, AVFormatContext, AVStream};
 use ffmpeg_next::format::context::{Input, StreamIo};
 
 use crate::avio::{Failure, GuardedReader};
+use crate::claims::check_claims;
 use crate::codec::Container;
 use crate::error::MediaError;
 use crate::limits::MediaLimits;
@@ -17,7 +18,8 @@ use crate::sys;
 
 /// Decoders that may run while the streams are being described.
 const CODEC_WHITELIST: &str = "h264,hevc,vp9,libdav1d,libaom-av1,av1,aac,aac_latm,mp3,mp3float,mp2,mp2float,ac3,\
-                               eac3,opus,libopus,vorbis,flac";
+                               eac3,opus,libopus,vorbis,flac,alac,s302m,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,\
+                               pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_mulaw,pcm_alaw";
 
 /// An open input and where its reader leaves its last words.
 pub(crate) struct OpenInput {
@@ -46,6 +48,9 @@ pub(crate) fn open_seekable(
     limits.check_time()?;
     let head = read_head(&mut reader)?;
     let container = sniff(&head)?;
+    if container == Container::Mp4 {
+        check_claims(&mut reader, limits)?;
+    }
     reader.rewind().map_err(source_error)?;
     let (reader, failure) = GuardedReader::new(reader, limits);
     open(StreamIo::from_read_seek(reader), container, failure, limits)

@@ -52,9 +52,9 @@ impl SegmentInfo {
 pub struct VideoTrack {
     /// The codec.
     pub codec: VideoCodec,
-    /// Width of the coded picture.
+    /// Width of the upright picture.
     pub width: u32,
-    /// Height of the coded picture.
+    /// Height of the upright picture.
     pub height: u32,
     /// Presentation times of all frames, in rising order, unwrapped.
     pub pts: Vec<Ticks>,

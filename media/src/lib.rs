@@ -27,10 +27,12 @@
 mod annexb;
 mod audio;
 mod avio;
+mod claims;
 mod clip;
 mod codec;
 mod color;
 mod context;
+mod convert;
 mod cut;
 mod decode;
 mod demux;
@@ -52,6 +54,7 @@ mod segment;
 mod sniff;
 mod sys;
 pub mod time;
+mod turn;
 
 pub use avio::{PushHandle, PushReader, push_source};
 pub use clip::{ClipAudio, ClipSpec, Pattern, generate_clip};

@@ -41,6 +41,8 @@ pub struct MediaLimits {
     pub frame_side: u32,
     /// Video frames of the input.
     pub frames: u64,
+    /// Packets of all streams: each takes some hundred bytes, however little it carries.
+    pub packets: u64,
     /// Pixels of all decoded frames together.
     pub total_pixels: u64,
     /// Time from the first timestamp to the last.
@@ -69,6 +71,7 @@ impl Default for MediaLimits {
             pixels_per_frame: PIXELS_8K,
             frame_side: FRAME_SIDE,
             frames: u64::MAX,
+            packets: u64::MAX,
             total_pixels: u64::MAX,
             duration: Ticks::MAX,
             streams: 32,
@@ -85,9 +88,12 @@ impl MediaLimits {
     pub fn segment() -> Self {
         const SECONDS: u64 = 30;
         const FRAMES: u64 = SECONDS * 120;
+        /// Twenty tracks of the shortest packets that codecs make, 2.5 ms.
+        const PACKETS: u64 = SECONDS * 400 * 20;
         Self {
             input_bytes: 128 << 20,
             frames: FRAMES,
+            packets: PACKETS,
             total_pixels: FRAMES * 3840 * 2160,
             duration: SECONDS as Ticks * TICKS_PER_SECOND,
             ..Self::default()

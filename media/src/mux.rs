@@ -6,7 +6,7 @@ use std::ptr;
 use bytes::Bytes;
 use ffmpeg_next::Dictionary;
 use ffmpeg_next::codec::packet::Mut as _;
-use ffmpeg_next::ffi::{self, AVFormatContext, AVRational};
+use ffmpeg_next::ffi::{self, AVFormatContext, AVPacketSideDataType, AVRational, AVStream};
 use ffmpeg_next::format::context::{Output, StreamIo};
 
 use crate::avio::Sink;
@@ -64,7 +64,7 @@ impl MuxerBuilder {
 }
 
 /// Whether players and FFmpeg know how the codec goes into the container.
-fn can_carry(format: OutputFormat, parameters: &StreamParameters) -> bool {
+pub(crate) fn can_carry(format: OutputFormat, parameters: &StreamParameters) -> bool {
     let id = parameters.get().codec_id;
     match (format, parameters.is_video()) {
         (OutputFormat::MpegTs, true) => {
@@ -78,7 +78,7 @@ fn can_carry(format: OutputFormat, parameters: &StreamParameters) -> bool {
 /// Writes packets into a container in memory.
 ///
 /// Timestamps go into the container as they are (MPEG-TS: modulo 2^33); nothing is shifted, so segments that different
-/// machines made from neighbours of one stream join. In MPEG-TS every packet gets a PES packet of its own, so audio
+/// machines made from neighbours of one stream join. The turn of a picture goes into MP4 only. In MPEG-TS every packet gets a PES packet of its own, so audio
 /// timestamps survive exactly as well, and the program clock equals the decoding time.
 pub struct Muxer {
     output: Output,
@@ -215,6 +215,24 @@ fn add_stream(output: &mut Output, parameters: &StreamParameters) -> Result<(), 
     let copied = unsafe { &mut *stream.codecpar };
     // The tag of the source's container means nothing in this one.
     copied.codec_tag = 0;
+    turn(stream, parameters.rotation())
+}
+
+/// Says by how many degrees clockwise a player turns the picture. MPEG-TS has no place for it.
+fn turn(stream: &mut AVStream, rotation: u16) -> Result<(), MediaError> {
+    if rotation == 0 {
+        return Ok(());
+    }
+    const MATRIX_BYTES: usize = 9 * size_of::<i32>();
+    // SAFETY: the stream is ours and its header not written yet.
+    let matrix = unsafe {
+        ffi::av_stream_new_side_data(stream, AVPacketSideDataType::AV_PKT_DATA_DISPLAYMATRIX, MATRIX_BYTES)
+    };
+    if matrix.is_null() {
+        return Err(sys::failure("turn a stream", ffi::AVERROR(ffi::ENOMEM)));
+    }
+    // SAFETY: FFmpeg's allocation holds the nine integers of a matrix and is aligned for them.
+    unsafe { ffi::av_display_rotation_set(matrix.cast(), f64::from(rotation)) };
     Ok(())
 }
 
@@ -227,7 +245,8 @@ fn header_options(format: OutputFormat) -> Dictionary<'static> {
             options.set("pes_payload_size", "0");
         }
         OutputFormat::FragmentedMp4 => {
-            options.set("movflags", "+frag_keyframe+empty_moov+delay_moov+default_base_moof");
+            // A discontinuous first fragment carries its time in ticks; an edit list would round it to milliseconds.
+            options.set("movflags", "+frag_keyframe+empty_moov+delay_moov+default_base_moof+frag_discont");
         }
     }
     options

@@ -104,6 +104,19 @@ impl Packet {
         self.duration = duration;
     }
 
+    /// The same packet as one of another stream.
+    #[must_use]
+    pub(crate) fn of_stream(self, stream: usize) -> Self {
+        Self { stream, ..self }
+    }
+
+    /// The same packet with both times moved.
+    #[must_use]
+    pub(crate) fn shifted(&self, by: Ticks) -> Self {
+        let moved = |time: Option<Ticks>| time.map(|time| time.saturating_add(by));
+        Self { pts: moved(self.pts), dts: moved(self.dts), ..self.clone() }
+    }
+
     /// The same packet with other bytes.
     pub(crate) fn with_data(&self, data: &[u8]) -> Self {
         let mut inner = codec::packet::Packet::copy(data);
@@ -151,6 +164,7 @@ impl fmt::Debug for Packet {
 #[derive(Clone)]
 pub struct StreamParameters {
     inner: Arc<OwnedParameters>,
+    rotation: u16,
 }
 
 struct OwnedParameters(codec::Parameters);
@@ -168,7 +182,7 @@ impl StreamParameters {
         // SAFETY: the pointer stays owned by `parameters` and is only used during the next call.
         let destination = unsafe { parameters.as_mut_ptr() };
         sys::check(operation, fill(destination))?;
-        Ok(Self { inner: Arc::new(OwnedParameters(parameters)) })
+        Ok(Self { inner: Arc::new(OwnedParameters(parameters)), rotation: 0 })
     }
 
     /// Those of a video stream of which nothing but the codec is known.
@@ -207,6 +221,17 @@ impl StreamParameters {
             }
             _ => &[],
         }
+    }
+
+    /// The same stream, turned clockwise by so many degrees before it is shown.
+    #[must_use]
+    pub(crate) fn turned(self, rotation: u16) -> Self {
+        Self { rotation, ..self }
+    }
+
+    /// Degrees by which the decoded picture is turned clockwise before it is shown: 0, 90, 180 or 270.
+    pub(crate) fn rotation(&self) -> u16 {
+        self.rotation
     }
 
     /// Whether this is a video stream.

@@ -52,6 +52,11 @@ impl Probe {
         self.video.as_ref().is_some_and(|video| video.stream == index)
             || self.audio.iter().any(|audio| audio.stream == index)
     }
+
+    /// The turn of stream `index`.
+    pub(crate) fn rotation_of(&self, index: usize) -> u16 {
+        self.video.as_ref().filter(|video| video.stream == index).map_or(0, |video| video.rotation)
+    }
 }
 
 /// A video stream.
@@ -63,11 +68,11 @@ pub struct VideoInfo {
     pub codec: VideoCodec,
     /// FFmpeg's name of the profile, where known.
     pub profile: Option<String>,
-    /// Width of the coded picture.
+    /// Width of the upright picture: what a decoder hands out.
     pub width: u32,
-    /// Height of the coded picture.
+    /// Height of the upright picture.
     pub height: u32,
-    /// Clockwise turn in degrees (0, 90, 180 or 270) that a player applies before it shows the picture.
+    /// Clockwise turn in degrees (0, 90, 180 or 270) from the coded picture to the upright one.
     pub rotation: u16,
     /// How decoded pixels lie in memory, where known.
     pub pixel_format: Option<PixelFormat>,
@@ -77,7 +82,7 @@ pub struct VideoInfo {
     pub frame_rate: Rational,
     /// The lowest rate on whose grid all timestamps lie, by FFmpeg's guess; zero when not known.
     pub base_frame_rate: Rational,
-    /// Shape of a pixel; `1/1` for square ones.
+    /// Shape of a pixel of the upright picture; `1/1` for square ones.
     pub sample_aspect: Rational,
     /// What the numbers of a pixel mean.
     pub color: ColorInfo,
@@ -87,13 +92,6 @@ pub struct VideoInfo {
     pub reorder_delay: u32,
     /// First presentation time, where known.
     pub start: Option<Ticks>,
-}
-
-impl VideoInfo {
-    /// Width and height as shown: after rotation.
-    pub const fn display_size(&self) -> (u32, u32) {
-        if self.rotation % 180 == 90 { (self.height, self.width) } else { (self.width, self.height) }
-    }
 }
 
 /// An audio stream.

@@ -37,7 +37,7 @@ impl ScaleFilter {
 }
 
 /// What a [`Scaler`] makes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScalerConfig {
     /// Width of the result.
     pub width: u32,
@@ -86,6 +86,11 @@ impl Scaler {
     /// What it makes.
     pub fn config(&self) -> &ScalerConfig {
         &self.config
+    }
+
+    /// Whether it makes just this.
+    pub(crate) fn makes(&self, config: &ScalerConfig) -> bool {
+        self.config == *config
     }
 
     /// The frame in the wanted size and format; a frame that already fits is returned as it is, sharing its pixels.

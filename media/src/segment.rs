@@ -6,17 +6,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::annexb::with_parameter_sets;
-use crate::codec::{Container, OutputFormat};
+use crate::codec::{Container, OutputFormat, VideoCodec};
+use crate::convert::AudioConverter;
 use crate::cut::{Cut, Cutter, Lead};
 use crate::demux::Demuxer;
 use crate::error::MediaError;
 use crate::inspect::{AudioTrack, SegmentInfo, VideoTrack};
 use crate::limits::MediaLimits;
-use crate::mux::{Muxer, MuxerBuilder};
-use crate::packet::Packet;
-use crate::probe::Probe;
+use crate::mux::{Muxer, MuxerBuilder, can_carry};
+use crate::packet::{Packet, StreamParameters};
+use crate::probe::{AudioInfo, Probe, VideoInfo};
 use crate::repair::repair_timestamps;
-use crate::time::{TICKS_PER_SECOND, Ticks};
+use crate::time::{TICKS_PER_SECOND, Ticks, WRAP};
 
 /// How to cut a stream.
 #[derive(Clone, Debug)]
@@ -58,12 +59,13 @@ impl SegmenterConfig {
     }
 }
 
-/// One segment of a stream: a complete MPEG-TS file.
+/// One segment of a stream: a complete file.
 #[derive(Clone, Debug)]
 pub struct SourceSegment {
     /// Its number in the stream.
     pub sequence: u64,
-    /// MPEG-TS. Video starts with a keyframe; codecs and timestamps are those of the source, the latter modulo 2^33.
+    /// MPEG-TS, or fragmented MP4 where the video is VP9 or AV1 or has to be turned, for which MPEG-TS has no place. Video
+    /// starts with a keyframe; codecs and timestamps are those of the source, the latter modulo 2^33.
     pub data: Bytes,
     /// Presentation time of the first video frame (of the first audio packet where there is no video), unwrapped.
     pub start_pts: Ticks,
@@ -82,7 +84,10 @@ impl SourceSegment {
     }
 }
 
-/// Cuts a stream of any supported container into MPEG-TS segments, without re-encoding.
+/// Cuts a stream of any supported container into segments, without re-encoding: see [`SourceSegment::data`].
+///
+/// Audio that cannot be carried, such as PCM or Vorbis, is the exception: it becomes AAC, encoded in one run over the whole
+/// stream, so that segments join without a click.
 ///
 /// A segment starts with a keyframe and ends before the first keyframe at or after the wanted duration. Audio goes with
 /// the segment during which it is heard, bit for bit. Where the clock of the source jumps by more than ten seconds the
@@ -92,9 +97,46 @@ pub struct Segmenter {
     demuxer: Demuxer,
     probe: Arc<Probe>,
     cutter: Cutter,
-    lanes: Vec<usize>,
+    format: OutputFormat,
+    lanes: Vec<Lane>,
     sequence: u64,
     state: State,
+}
+
+/// A stream that goes into the segments; video is the first.
+struct Lane {
+    stream: usize,
+    parameters: StreamParameters,
+    /// What is heard; `None` of video.
+    audio: Option<AudioInfo>,
+    converter: Option<AudioConverter>,
+}
+
+impl Lane {
+    fn of_video(demuxer: &Demuxer, video: &VideoInfo) -> Result<Self, MediaError> {
+        let parameters = demuxer.parameters(video.stream).ok_or(MediaError::NoVideo)?;
+        Ok(Self { stream: video.stream, parameters, audio: None, converter: None })
+    }
+
+    fn of_audio(demuxer: &Demuxer, audio: &AudioInfo, format: OutputFormat) -> Result<Self, MediaError> {
+        let stream = audio.stream;
+        let parameters = demuxer.parameters(stream).ok_or(MediaError::NoAudio)?;
+        if can_carry(format, &parameters) {
+            return Ok(Self { stream, parameters, audio: Some(audio.clone()), converter: None });
+        }
+        let converter = AudioConverter::new(audio, &parameters, demuxer.limits())?;
+        let (audio, parameters) = (Some(converter.info().clone()), converter.parameters().clone());
+        Ok(Self { stream, parameters, audio, converter: Some(converter) })
+    }
+}
+
+/// What segments of such a stream travel in.
+fn format_for(video: Option<&VideoInfo>) -> OutputFormat {
+    match video {
+        Some(video) if video.rotation != 0 => OutputFormat::FragmentedMp4,
+        Some(VideoInfo { codec: VideoCodec::Vp9 | VideoCodec::Av1, .. }) => OutputFormat::FragmentedMp4,
+        _ => OutputFormat::MpegTs,
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -109,7 +151,7 @@ impl Segmenter {
     ///
     /// # Errors
     ///
-    /// As [`Demuxer::from_reader`]; [`MediaError::UnsupportedCodec`] when MPEG-TS cannot carry one of the codecs;
+    /// As [`Demuxer::from_reader`]; [`MediaError::UnsupportedCodec`] for a codec that is neither carried nor converted;
     /// [`MediaError::NoFrames`] when video is announced of which nothing comes.
     pub fn open(
         reader: impl Read + Send + 'static,
@@ -153,18 +195,18 @@ impl Segmenter {
             Err(MediaError::NoVideo) if !config.require_video => None,
             Err(error) => return Err(error),
         };
-        let lanes: Vec<usize> = video
-            .map(|video| video.stream)
-            .into_iter()
-            .chain(probe.audio.iter().map(|audio| audio.stream))
-            .collect();
-        let (&lead, rest) = lanes.split_first().ok_or(MediaError::NoFrames)?;
+        let format = format_for(video);
+        let heard = probe.audio.iter().map(|audio| Lane::of_audio(&demuxer, audio, format));
+        let seen = video.map(|video| Lane::of_video(&demuxer, video));
+        let lanes: Vec<Lane> = seen.into_iter().chain(heard).collect::<Result<_, _>>()?;
+        let mut streams = lanes.iter().map(|lane| lane.stream);
+        let lead = streams.next().ok_or(MediaError::NoFrames)?;
         let lead = Lead { stream: lead, codec: video.map(|video| video.codec.clone()) };
         let sequence = config.first_sequence;
-        let cutter = Cutter::new(config, lead, rest.iter().copied());
-        let segmenter = Self { demuxer, probe, cutter, lanes, sequence, state: State::Reading };
+        let cutter = Cutter::new(config, lead, streams);
+        let segmenter = Self { demuxer, probe, cutter, format, lanes, sequence, state: State::Reading };
         // Says now, not at the first segment, that a codec does not fit.
-        segmenter.builder(segmenter.lanes.iter().copied())?;
+        segmenter.builder(segmenter.lanes.iter())?;
         Ok(segmenter)
     }
 
@@ -204,8 +246,9 @@ impl Segmenter {
                 };
             }
             match self.demuxer.next_packet()? {
-                Some(packet) => self.cutter.push(packet)?,
+                Some(packet) => self.take(packet)?,
                 None => {
+                    self.finish_conversion()?;
                     self.cutter.finish();
                     self.state = State::Draining;
                 }
@@ -213,7 +256,31 @@ impl Segmenter {
         }
     }
 
-    /// Writes the packets of one segment into a transport stream of its own.
+    /// Hands a packet to the cutter, or what its converter makes of it.
+    fn take(&mut self, packet: Packet) -> Result<(), MediaError> {
+        let stream = packet.stream();
+        let lane = self.lanes.iter_mut().find(|lane| lane.stream == stream);
+        let Some(converter) = lane.and_then(|lane| lane.converter.as_mut()) else {
+            return self.cutter.push(packet);
+        };
+        converter.push(&packet)?;
+        while let Some(made) = converter.receive() {
+            self.cutter.push(made)?;
+        }
+        Ok(())
+    }
+
+    fn finish_conversion(&mut self) -> Result<(), MediaError> {
+        for converter in self.lanes.iter_mut().filter_map(|lane| lane.converter.as_mut()) {
+            converter.finish()?;
+            while let Some(made) = converter.receive() {
+                self.cutter.push(made)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the packets of one segment into a file of its own.
     fn build(&mut self, cut: Cut) -> Result<SourceSegment, MediaError> {
         let Cut { lead, rest, end } = cut;
         let mut lanes: Vec<Vec<Packet>> = std::iter::once(lead).chain(rest).collect();
@@ -222,8 +289,8 @@ impl Segmenter {
         }
         let video = self.probe.video.as_ref();
         if let (Some(video), Some(first)) = (video, lanes[0].first_mut()) {
-            let parameters = self.demuxer.parameters(video.stream).ok_or(MediaError::NoVideo)?;
-            if let Some(complete) = with_parameter_sets(first, &video.codec, parameters.extradata()) {
+            let extradata = self.lanes[0].parameters.extradata();
+            if let Some(complete) = with_parameter_sets(first, &video.codec, extradata) {
                 *first = complete;
             }
         }
@@ -236,10 +303,10 @@ impl Segmenter {
         Ok(SourceSegment { sequence, data, start_pts, duration, info, probe: Arc::clone(&self.probe) })
     }
 
-    fn builder(&self, streams: impl Iterator<Item = usize>) -> Result<MuxerBuilder, MediaError> {
-        let mut builder = Muxer::builder(OutputFormat::MpegTs);
-        for stream in streams {
-            builder.add_stream(&self.demuxer.parameters(stream).ok_or(MediaError::NoFrames)?)?;
+    fn builder<'a>(&self, lanes: impl Iterator<Item = &'a Lane>) -> Result<MuxerBuilder, MediaError> {
+        let mut builder = Muxer::builder(self.format);
+        for lane in lanes {
+            builder.add_stream(&lane.parameters)?;
         }
         Ok(builder)
     }
@@ -247,36 +314,44 @@ impl Segmenter {
     /// All packets in decoding order. A stream that is silent in this segment is not announced in it.
     fn mux(&self, lanes: &[Vec<Packet>]) -> Result<Bytes, MediaError> {
         let present = || self.lanes.iter().zip(lanes).filter(|(_, packets)| !packets.is_empty());
-        let mut muxer = self.builder(present().map(|(&stream, _)| stream))?.start()?;
+        let mut muxer = self.builder(present().map(|(lane, _)| lane))?.start()?;
+        let shift = match self.format {
+            OutputFormat::MpegTs => 0,
+            OutputFormat::FragmentedMp4 => onto_the_clock(lanes),
+        };
         let mut packets: Vec<(usize, &Packet)> = present()
             .enumerate()
             .flat_map(|(output, (_, packets))| packets.iter().map(move |packet| (output, packet)))
             .collect();
         packets.sort_by_key(|(_, packet)| packet.dts());
         for (output, packet) in packets {
-            muxer.write(output, packet)?;
+            match shift {
+                0 => muxer.write(output, packet)?,
+                shift => muxer.write(output, &packet.shifted(shift))?,
+            }
         }
         muxer.finish()
     }
 
     fn info_of(&self, lanes: &[Vec<Packet>], bytes: usize) -> SegmentInfo {
-        let (video, audio) = match &self.probe.video {
-            Some(video) => (VideoTrack::of(video, &lanes[0]), &lanes[1..]),
-            None => (None, lanes),
-        };
+        let heard = |(lane, packets): (&Lane, &Vec<Packet>)| AudioTrack::of(lane.audio.as_ref()?, packets);
         SegmentInfo {
-            container: Container::MpegTs,
-            video,
-            audio: self
-                .probe
-                .audio
-                .iter()
-                .zip(audio)
-                .filter_map(|(info, lane)| AudioTrack::of(info, lane))
-                .collect(),
+            container: match self.format {
+                OutputFormat::MpegTs => Container::MpegTs,
+                OutputFormat::FragmentedMp4 => Container::Mp4,
+            },
+            video: self.probe.video.as_ref().and_then(|video| VideoTrack::of(video, lanes.first()?)),
+            audio: self.lanes.iter().zip(lanes).filter_map(heard).collect(),
             bytes: bytes as u64,
         }
     }
+}
+
+/// By how much times are moved so that a container without a wrapping clock says the same as one with it: its times begin
+/// between 0 and 2^33, and none is negative, for which MP4 has no place.
+fn onto_the_clock(lanes: &[Vec<Packet>]) -> Ticks {
+    let first = lanes.iter().flatten().filter_map(Packet::pts).min().unwrap_or(0);
+    first.rem_euclid(WRAP).saturating_sub(first)
 }
 
 impl Iterator for Segmenter {

@@ -5,7 +5,9 @@ use std::sync::OnceLock;
 use alloy_primitives::B256;
 use bytes::Bytes;
 use framemill_media::time::wrapped_difference;
-use framemill_media::{Demuxer, MediaError, MediaLimits, Packet};
+use framemill_media::{
+    Container, Demuxer, MediaError, MediaLimits, Muxer, OutputFormat, Packet, repair_timestamps,
+};
 
 use crate::outline::sha256;
 use crate::rules::structure::AUDIO_SLACK;
@@ -41,7 +43,7 @@ impl Sound {
 
     /// Of any other segment.
     pub(crate) fn of_packets(data: &Bytes, limits: &MediaLimits) -> Result<Self, MediaError> {
-        let packets = read(data, limits)?;
+        let packets = read_source(data, limits)?;
         Ok(Self {
             data: data.clone(),
             limits: limits.clone(),
@@ -89,7 +91,7 @@ impl Sound {
         {
             return Ok(0);
         }
-        let source = self.packets.get_or_init(|| read(&self.data, &self.limits));
+        let source = self.packets.get_or_init(|| read_source(&self.data, &self.limits));
         let source = source.as_ref().map_err(Clone::clone)?;
         let read = match read(rendition, limits) {
             Ok(read) => read,
@@ -131,6 +133,46 @@ fn same_stream(source: &Elementary, shown: &Elementary) -> bool {
 
 fn near(a: i64, b: i64) -> bool {
     wrapped_difference(a, b).abs() <= AUDIO_SLACK
+}
+
+/// The sound of a source as a rendition has to carry it: other containers frame the packets of some codecs in another way.
+fn read_source(data: &Bytes, limits: &MediaLimits) -> Result<Tracks, MediaError> {
+    match in_transport_stream(data, limits)? {
+        Some(framed) => read(&framed, limits),
+        None => read(data, limits),
+    }
+}
+
+/// The sound alone in a transport stream; `None` where it is in one already, or where there is none.
+fn in_transport_stream(data: &Bytes, limits: &MediaLimits) -> Result<Option<Bytes>, MediaError> {
+    let mut demuxer = Demuxer::from_bytes(data.clone(), limits)?;
+    if demuxer.probe().container == Container::MpegTs {
+        return Ok(None);
+    }
+    let mut tracks: Vec<(usize, Vec<Packet>)> =
+        demuxer.probe().audio.iter().map(|audio| (audio.stream, Vec::new())).collect();
+    while let Some(packet) = demuxer.next_packet()? {
+        if let Some((_, track)) = tracks.iter_mut().find(|(stream, _)| *stream == packet.stream()) {
+            track.push(packet);
+        }
+    }
+    tracks.retain(|(_, packets)| !packets.is_empty());
+    if tracks.is_empty() {
+        return Ok(None);
+    }
+    let mut builder = Muxer::builder(OutputFormat::MpegTs);
+    let mut written = Vec::new();
+    for (stream, packets) in &mut tracks {
+        repair_timestamps(packets)?;
+        let output = builder.add_stream(&demuxer.parameters(*stream).ok_or(MediaError::NoAudio)?)?;
+        written.extend(packets.iter().map(|packet| (output, packet)));
+    }
+    written.sort_by_key(|(_, packet)| packet.dts());
+    let mut muxer = builder.start()?;
+    for (output, packet) in written {
+        muxer.write(output, packet)?;
+    }
+    muxer.finish().map(Some)
 }
 
 fn read(data: &Bytes, limits: &MediaLimits) -> Result<Tracks, MediaError> {

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use framemill_media::{
-    ClipSpec, DecoderConfig, Limit, MediaError, MediaLimits, OutputFormat, VideoReader, generate_clip, probe,
-    segment_info,
+    ClipSpec, DecoderConfig, Limit, MediaError, MediaLimits, OutputFormat, Segmenter, SegmenterConfig,
+    VideoReader, generate_clip, probe, segment_info,
 };
 use proptest::prelude::*;
 
@@ -109,6 +109,15 @@ fn frames_beyond_their_number_are_refused() {
     let limits = MediaLimits { frames: 50, ..MediaLimits::default() };
     let error = segment_info(&synthetic(|_| {}), &limits).unwrap_err();
     assert_eq!(limit_of(error), Limit::Frames);
+}
+
+#[test]
+fn packets_beyond_their_number_are_refused() {
+    let limits = MediaLimits { packets: 50, ..MediaLimits::default() };
+    assert_eq!(limit_of(segment_info(&synthetic(|_| {}), &limits).unwrap_err()), Limit::Packets);
+    let cut = Segmenter::from_bytes(synthetic(|_| {}), SegmenterConfig::default(), &limits).unwrap();
+    let error = cut.collect::<Result<Vec<_>, _>>().unwrap_err();
+    assert_eq!(limit_of(error), Limit::Packets);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{
     thread::{self, ScopedJoinHandle},
 };
 
-use framemill_media::{Decoder, MediaError, MediaLimits, Picture};
+use framemill_media::{Decoder, MediaError, MediaLimits, Picture, Ticks};
 use framemill_network::ladder::Ladder;
 
 use super::{
@@ -73,7 +73,7 @@ impl<B: Backend> Work<'_, B> {
         mut decoder: Decoder<B::Picture>,
         roots: Vec<SyncSender<Feed<B::Picture>>>,
     ) -> Result<(), TranscodeError> {
-        let mut check = FrameCheck { size: (source.video.width, source.video.height), frames: 0 };
+        let mut check = FrameCheck { size: (source.video.width, source.video.height), frames: 0, last: None };
         for packet in &source.packets {
             self.limits.check_time()?;
             decoder.send(packet)?;
@@ -141,6 +141,7 @@ fn wire<'a, B: Backend>(ladder: &'a Ladder, plan: &[RungPlan], shared: &'a Share
 struct FrameCheck {
     size: (u32, u32),
     frames: u64,
+    last: Option<Ticks>,
 }
 
 impl FrameCheck {
@@ -153,7 +154,18 @@ impl FrameCheck {
         if frame.is_corrupt() {
             return Err(damaged(1, self.frames));
         }
-        frame.pts().map(drop).ok_or_else(untimed)
+        self.rises(frame.pts().ok_or_else(untimed)?)
+    }
+
+    /// Two pictures cannot be shown at once, nor one before what was shown already.
+    fn rises(&mut self, pts: Ticks) -> Result<(), TranscodeError> {
+        match self.last.replace(pts) {
+            Some(last) if pts <= last => {
+                let reason = format!("a picture at {pts} follows one at {last}");
+                Err(MediaError::Timestamps { stream: 0, reason }.into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Every picture of the container has to come out: a rendition that lacks some would not be one of this source.

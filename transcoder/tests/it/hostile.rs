@@ -101,6 +101,13 @@ async fn refuses_a_picture_that_changes_its_size() {
 }
 
 #[tokio::test]
+async fn refuses_pictures_that_are_shown_twice() {
+    let second = synthetic(320, 180, 30, 1);
+    let error = refusal(&[second.clone(), second].concat().into()).await;
+    assert!(matches!(error, TranscodeError::BadMedia(MediaError::Timestamps { .. })), "{error}");
+}
+
+#[tokio::test]
 async fn refuses_more_than_its_budget() {
     let limits = MediaLimits { frames: 10, ..MediaLimits::segment() };
     let engine = SoftwareEngine::new(SoftwareConfig { limits, ..SoftwareConfig::default() });

@@ -2,7 +2,9 @@
 
 mod daemon;
 mod hostile;
+mod inputs;
 mod joins;
 mod ladder;
+mod long_run;
 mod support;
 mod trial;

@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -42,13 +42,30 @@ pub(crate) fn clip_of(spec: &ClipSpec) -> Bytes {
 pub(crate) fn ffmpeg_clip(arguments: &[&str]) -> Option<Bytes> {
     let folder = tempfile::tempdir().expect("a folder for temporary files");
     let path = folder.path().join("clip.ts");
-    let run = Command::new("ffmpeg").args(["-v", "error", "-f", "lavfi"]).args(arguments).arg(&path).status();
-    let Ok(status) = run else {
+    ffmpeg(&[&["-f", "lavfi"], arguments].concat(), &path)?;
+    Some(std::fs::read(path).expect("ffmpeg wrote the clip").into())
+}
+
+/// Runs the `ffmpeg` command line; `None` where it is not installed.
+pub(crate) fn ffmpeg(arguments: &[&str], output: &Path) -> Option<()> {
+    let mut command = Command::new("ffmpeg");
+    // SVT-AV1 writes past FFmpeg's log.
+    command.args(["-v", "error", "-y"]).args(arguments).arg(output).stderr(Stdio::piped());
+    let Ok(run) = command.output() else {
         eprintln!("skipped: no ffmpeg command line");
         return None;
     };
-    assert!(status.success(), "ffmpeg {arguments:?} failed");
-    Some(std::fs::read(path).expect("ffmpeg wrote the clip").into())
+    assert!(run.status.success(), "ffmpeg {arguments:?}: {}", String::from_utf8_lossy(&run.stderr));
+    Some(())
+}
+
+/// What a tool of FFmpeg prints.
+pub(crate) fn told(program: &str, arguments: &[&str], input: &Path, rest: &[&str]) -> Vec<u8> {
+    let mut command = Command::new(program);
+    command.args(["-v", "error"]).args(arguments).arg("-i").arg(input).args(rest);
+    let run = command.output().expect("ffmpeg's tools come together");
+    assert!(run.status.success(), "{program} {}: {}", input.display(), String::from_utf8_lossy(&run.stderr));
+    run.stdout
 }
 
 /// The source cut into MPEG-TS segments of about two seconds.
@@ -104,8 +121,13 @@ pub(crate) fn packets(data: &Bytes) -> (Vec<Packet>, Vec<Vec<Packet>>) {
     (video, audio)
 }
 
-/// Time and bytes of every audio packet.
+/// Time and bytes of every audio packet, without the headers that MPEG-TS wants in front of AAC.
 pub(crate) fn sound(data: &Bytes) -> Vec<Vec<(Ticks, Vec<u8>)>> {
-    let tag = |packet: &Packet| (packet.pts().expect("a timed packet"), packet.data().to_vec());
+    const ADTS_HEADER: usize = 7;
+    let payload = |packet: &Packet| match packet.data() {
+        [0xff, second, ..] if second & 0xf6 == 0xf0 => packet.data()[ADTS_HEADER..].to_vec(),
+        data => data.to_vec(),
+    };
+    let tag = |packet: &Packet| (packet.pts().expect("a timed packet"), payload(packet));
     packets(data).1.iter().map(|track| track.iter().map(tag).collect()).collect()
 }

@@ -1,0 +1,452 @@
+//! Every kind of input: cut as a broadcaster cuts it, transcoded, and held against what FFmpeg's own tools say of the input.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use framemill_media::time::wrapped_difference;
+use framemill_network::ladder::FrameGate;
+
+use crate::{ladder::check, support::*};
+
+/// One kind of input and what its first rendition is to be.
+struct Input {
+    name: &'static str,
+    /// Ending of the file, which chooses the container.
+    container: &'static str,
+    /// Everything of the `ffmpeg` command line that makes it but the output.
+    arguments: &'static str,
+    ladder: &'static str,
+    /// Width and height of the first rendition.
+    size: (u32, u32),
+    /// Range, matrix, transfer and primaries as ffprobe names them.
+    color: [&'static str; 4],
+    /// Shape of a pixel.
+    aspect: &'static str,
+    /// Codecs of the audio tracks.
+    audio: &'static [&'static str],
+}
+
+const UNTAGGED: [&str; 4] = ["unknown"; 4];
+/// How most inputs differ from this one.
+const PLAIN: Input = Input {
+    name: "",
+    container: "ts",
+    arguments: "",
+    ladder: "72:100k",
+    size: (128, 72),
+    color: UNTAGGED,
+    aspect: "1:1",
+    audio: &[],
+};
+
+/// Three seconds of a picture; a tone; a keyframe each second.
+macro_rules! made {
+    ($picture:literal, $rest:literal) => {
+        concat!("-f lavfi -i testsrc2=", $picture, ":d=3 -f lavfi -i sine=r=48000:d=3 ", $rest)
+    };
+}
+
+const CONTAINERS: &[Input] = &[
+    Input {
+        name: "h264 with aac in mpeg-ts",
+        arguments: made!("s=320x180:r=30", "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 30 -c:a aac"),
+        audio: &["aac"],
+        ..PLAIN
+    },
+    Input {
+        name: "h264 with aac in flv",
+        container: "flv",
+        arguments: made!("s=320x180:r=30", "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 30 -c:a aac"),
+        audio: &["aac"],
+        ..PLAIN
+    },
+    Input {
+        name: "h264 with aac in fragmented mp4",
+        container: "mp4",
+        arguments: made!(
+            "s=320x180:r=24000/1001",
+            "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 24 -c:a aac -movflags frag_keyframe+empty_moov"
+        ),
+        audio: &["aac"],
+        ..PLAIN
+    },
+];
+
+const CODECS: &[Input] = &[
+    Input {
+        name: "hevc in mp4",
+        container: "mp4",
+        arguments: made!(
+            "s=320x180:r=30",
+            "-c:v libx265 -preset ultrafast -x265-params log-level=none:keyint=30:open-gop=0 -pix_fmt yuv420p -an"
+        ),
+        ..PLAIN
+    },
+    Input {
+        name: "hevc, ten bit, 4:2:2, in mpeg-ts",
+        arguments: made!(
+            "s=320x180:r=30",
+            "-c:v libx265 -preset ultrafast -x265-params log-level=none:keyint=30:open-gop=0 -pix_fmt yuv422p10le -an"
+        ),
+        ..PLAIN
+    },
+];
+
+const SHAPES: &[Input] = &[
+    Input {
+        name: "h264 4:2:2",
+        arguments: made!("s=320x180:r=30", "-c:v libx264 -preset ultrafast -pix_fmt yuv422p -g 30 -an"),
+        ..PLAIN
+    },
+    Input {
+        name: "h264 4:4:4 of an odd size",
+        arguments: made!("s=319x181:r=30", "-c:v libx264 -preset ultrafast -pix_fmt yuv444p -g 30 -an"),
+        ..PLAIN
+    },
+    Input {
+        name: "portrait",
+        arguments: made!("s=180x320:r=30", "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 30 -an"),
+        ladder: "128:100k",
+        size: (72, 128),
+        ..PLAIN
+    },
+    Input {
+        name: "both sides given: the picture is fitted in",
+        arguments: made!("s=320x240:r=30", "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 30 -an"),
+        ladder: r#"[{"name":"box","width":128,"height":72,"bitrate":100000}]"#,
+        size: (96, 72),
+        ..PLAIN
+    },
+];
+
+const LADDERS: &[Input] = &[
+    Input {
+        name: "width alone given",
+        arguments: made!("s=320x240:r=30", "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 30 -an"),
+        ladder: r#"[{"name":"wide","width":160,"bitrate":100000,"profile":"baseline","gop":"0.5"}]"#,
+        size: (160, 120),
+        ..PLAIN
+    },
+    Input {
+        name: "a usual preset",
+        arguments: made!("s=320x180:r=30", "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 30 -an"),
+        ladder: "P144p30fps16x9",
+        size: (256, 144),
+        ..PLAIN
+    },
+    Input {
+        name: "60 to 30 frames per second",
+        arguments: made!("s=320x180:r=60", "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 60 -an"),
+        ladder: "72p30:100k",
+        ..PLAIN
+    },
+    Input {
+        name: "60 to 30000/1001 frames per second",
+        arguments: made!("s=320x180:r=60", "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 60 -an"),
+        ladder: r#"[{"name":"ntsc","height":72,"bitrate":100000,"fps":"30000/1001"}]"#,
+        ..PLAIN
+    },
+    Input {
+        name: "variable frame rate",
+        arguments: made!(
+            "s=320x180:r=60",
+            "-vf select='mod(n\\,3)-mod(n\\,7)' -fps_mode vfr -c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 30 -an"
+        ),
+        ..PLAIN
+    },
+];
+
+const COLOURS: &[Input] = &[
+    Input {
+        name: "full range",
+        arguments: made!(
+            "s=320x180:r=30",
+            "-vf scale=out_range=pc -c:v libx264 -preset ultrafast -pix_fmt yuv420p -color_range pc -g 30 -an"
+        ),
+        color: ["pc", "unknown", "unknown", "unknown"],
+        ..PLAIN
+    },
+    Input {
+        name: "colours of ultra-high definition in ten bit",
+        arguments: made!(
+            "s=320x180:r=30",
+            "-c:v libx264 -preset ultrafast -pix_fmt yuv420p10le -g 30 -an -color_range tv -colorspace bt2020nc -color_trc smpte2084 \
+             -color_primaries bt2020"
+        ),
+        color: ["tv", "bt2020nc", "smpte2084", "bt2020"],
+        ..PLAIN
+    },
+    Input {
+        name: "colours of high definition",
+        arguments: made!(
+            "s=320x180:r=30",
+            "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 30 -an -color_range tv -colorspace bt709 -color_trc bt709 \
+             -color_primaries bt709"
+        ),
+        color: ["tv", "bt709", "bt709", "bt709"],
+        ..PLAIN
+    },
+];
+
+const SOUNDS: &[Input] = &[
+    Input {
+        name: "pcm in quicktime",
+        container: "mov",
+        arguments: made!(
+            "s=320x180:r=30",
+            "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 30 -c:a pcm_s16le -ac 2"
+        ),
+        audio: &["aac"],
+        ..PLAIN
+    },
+    Input {
+        name: "three tracks, one of which no rendition carries",
+        container: "mkv",
+        arguments: made!(
+            "s=320x180:r=30",
+            "-map 0 -map 1 -map 1 -map 1 -c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 30 -c:a:0 aac -c:a:1 pcm_s24le -ar:a:1 96000 \
+             -c:a:2 libmp3lame"
+        ),
+        audio: &["aac", "aac", "mp3"],
+        ..PLAIN
+    },
+    Input {
+        name: "ac-3 of six channels",
+        arguments: made!(
+            "s=320x180:r=30",
+            "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 30 -c:a ac3 -ac 6"
+        ),
+        audio: &["ac3"],
+        ..PLAIN
+    },
+    Input {
+        name: "enhanced ac-3",
+        arguments: made!("s=320x180:r=30", "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 30 -c:a eac3"),
+        audio: &["eac3"],
+        ..PLAIN
+    },
+    Input {
+        name: "opus in mpeg-ts",
+        arguments: made!(
+            "s=320x180:r=30",
+            "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 30 -c:a libopus"
+        ),
+        audio: &["opus"],
+        ..PLAIN
+    },
+    Input {
+        name: "mp3 in flv",
+        container: "flv",
+        arguments: made!(
+            "s=320x180:r=30",
+            "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 30 -c:a libmp3lame -ar 44100"
+        ),
+        audio: &["mp3"],
+        ..PLAIN
+    },
+];
+
+/// The input as a file, and its folder.
+fn make(input: &Input, folder: &Path) -> Option<PathBuf> {
+    let path = folder.join("input").with_extension(input.container);
+    let arguments: Vec<&str> = input.arguments.split_whitespace().collect();
+    ffmpeg(&arguments, &path)?;
+    Some(path)
+}
+
+/// Presentation times of the video in ticks, as ffprobe reads them, rising.
+fn times_by_ffprobe(path: &Path) -> Vec<i64> {
+    let wanted = ["-select_streams", "v:0", "-show_entries", "packet=pts_time", "-of", "csv=p=0"];
+    let text = String::from_utf8(told("ffprobe", &wanted, path, &[])).expect("numbers");
+    let seconds = text.lines().filter_map(|line| line.trim_end_matches(',').parse::<f64>().ok());
+    let mut times: Vec<i64> = seconds.map(|time| (time * 90_000.0).round() as i64).collect();
+    times.sort_unstable();
+    times
+}
+
+/// What ffprobe says of a stream.
+fn stream_by_ffprobe(path: &Path, stream: &str, entries: &str) -> Vec<String> {
+    let entries = format!("stream={entries}");
+    let wanted = ["-select_streams", stream, "-show_entries", &entries, "-of", "default=nw=1"];
+    let text = String::from_utf8(told("ffprobe", &wanted, path, &[])).expect("text");
+    let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    // Of a transport stream it tells everything twice: of the program's streams and of the file's.
+    let (first, again) = lines.split_at(lines.len() / 2);
+    if path.extension().is_some_and(|ending| ending == "ts") && first == again {
+        return first.to_vec();
+    }
+    lines
+}
+
+/// The first picture, small and grey, upright.
+fn thumbnail(path: &Path) -> Vec<u8> {
+    let wanted = ["-frames:v", "1", "-vf", "scale=8:8:flags=area,format=gray", "-f", "rawvideo", "-"];
+    told("ffmpeg", &[], path, &wanted)
+}
+
+fn assert_like(shown: &[u8], wanted: &[u8], name: &str) {
+    assert_eq!(shown.len(), 64, "{name}");
+    let difference: u32 = shown.iter().zip(wanted).map(|(a, b)| u32::from(a.abs_diff(*b))).sum();
+    assert!(difference < 64 * 8, "{name} shows another picture: {shown:?} for {wanted:?}");
+}
+
+fn assert_tagged(input: &Input, rendition: &Path) {
+    let found = stream_by_ffprobe(rendition, "v:0", "color_range,color_space,color_transfer,color_primaries");
+    let [range, matrix, transfer, primaries] = input.color;
+    let wanted = [
+        format!("color_range={range}"),
+        format!("color_space={matrix}"),
+        format!("color_transfer={transfer}"),
+        format!("color_primaries={primaries}"),
+    ];
+    assert_eq!(found, wanted, "{}", input.name);
+    let shape = stream_by_ffprobe(rendition, "v:0", "sample_aspect_ratio,pix_fmt");
+    let full = if range == "pc" { "yuvj420p" } else { "yuv420p" };
+    assert!(shape.contains(&format!("pix_fmt={full}")), "{}: {shape:?}", input.name);
+    // Square pixels may go without saying.
+    let unsaid = input.aspect == "1:1" && shape.iter().any(|line| line.ends_with("=N/A"));
+    assert!(
+        unsaid || shape.contains(&format!("sample_aspect_ratio={}", input.aspect)),
+        "{}: {shape:?}",
+        input.name
+    );
+}
+
+async fn check_input(input: &Input) {
+    let folder = tempfile::tempdir().expect("a folder for temporary files");
+    let Some(path) = make(input, folder.path()) else { return };
+    let source: Bytes = std::fs::read(&path).expect("ffmpeg wrote it").into();
+    let mut expected = times_by_ffprobe(&path).into_iter().peekable();
+    let (mut joined, mut found) = (Vec::new(), Vec::new());
+    let mut wanted = Vec::new();
+    for segment in segments(source) {
+        let ladder = ladder_for(&segment, input.ladder);
+        let entry = ladder.entries()[0].clone();
+        assert_eq!((entry.width, entry.height), input.size, "{}", input.name);
+        let rendition = check(&segment, ladder).await.swap_remove(0);
+        let mut gate = FrameGate::new(entry.fps);
+        wanted.extend(expected.by_ref().take(times(&segment).len()).filter(|&pts| gate.keep(pts)));
+        found.extend(times(&rendition));
+        joined.extend_from_slice(&rendition);
+    }
+    assert_eq!(expected.next(), None, "{} lost pictures", input.name);
+    assert_eq!(found.len(), wanted.len(), "{}", input.name);
+    let close = |(found, wanted): (&i64, &i64)| wrapped_difference(*found, *wanted).abs() <= 1;
+    assert!(found.iter().zip(&wanted).all(close), "{}: {found:?} for {wanted:?}", input.name);
+
+    let rendition = folder.path().join("rendition.ts");
+    std::fs::write(&rendition, joined).expect("room for a clip");
+    assert_tagged(input, &rendition);
+    let codecs: Vec<_> = input.audio.iter().map(|codec| format!("codec_name={codec}")).collect();
+    assert_eq!(stream_by_ffprobe(&rendition, "a", "codec_name"), codecs, "{}", input.name);
+    assert_like(&thumbnail(&rendition), &thumbnail(&path), input.name);
+}
+
+/// Goes through all of them, so that the report names each that fails.
+async fn check_all(inputs: &'static [Input]) {
+    let mut failed = Vec::new();
+    for input in inputs {
+        if let Err(error) = tokio::spawn(check_input(input)).await {
+            failed.push(format!("{}: {error}", input.name));
+        }
+    }
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+#[tokio::test]
+async fn every_container_is_taken() {
+    check_all(CONTAINERS).await;
+}
+
+#[tokio::test]
+async fn every_codec_is_taken() {
+    check_all(CODECS).await;
+}
+
+#[tokio::test]
+async fn every_shape_of_picture_is_taken() {
+    check_all(SHAPES).await;
+}
+
+#[tokio::test]
+async fn every_field_of_a_ladder_is_followed() {
+    check_all(LADDERS).await;
+}
+
+#[tokio::test]
+async fn what_the_numbers_of_a_pixel_mean_is_carried() {
+    check_all(COLOURS).await;
+}
+
+#[tokio::test]
+async fn sound_is_carried_or_becomes_aac() {
+    check_all(SOUNDS).await;
+}
+
+/// A clip whose container says that it was filmed with the camera on its side or its head.
+async fn check_turned(degrees: &str, size: (u32, u32), ladder: &str) {
+    let folder = tempfile::tempdir().expect("a folder for temporary files");
+    let (flat, turned) = (folder.path().join("flat.mp4"), folder.path().join("turned.mp4"));
+    let picture = made!("s=320x180:r=30", "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 30 -c:a aac");
+    let arguments: Vec<_> = picture.split_whitespace().collect();
+    let Some(()) = ffmpeg(&arguments, &flat) else { return };
+    let rotate = format!("rotate={degrees}");
+    let flat = flat.to_str().expect("a plain path");
+    ffmpeg(&["-i", flat, "-c", "copy", "-metadata:s:v", &rotate], &turned).expect("it was there before");
+    let source: Bytes = std::fs::read(&turned).expect("ffmpeg wrote it").into();
+    let mut joined = Vec::new();
+    for segment in segments(source) {
+        let resolved = ladder_for(&segment, ladder);
+        assert_eq!((resolved.entries()[0].width, resolved.entries()[0].height), size, "{degrees}");
+        joined.extend_from_slice(&check(&segment, resolved).await[0]);
+    }
+    let rendition = folder.path().join("rendition.ts");
+    std::fs::write(&rendition, joined).expect("room for a clip");
+    assert_like(&thumbnail(&rendition), &thumbnail(&turned), degrees);
+}
+
+#[tokio::test]
+async fn pictures_filmed_on_their_side_come_out_upright() {
+    check_turned("90", (72, 128), "128:100k").await;
+    check_turned("180", (128, 72), "72:100k").await;
+    check_turned("270", (72, 128), "128:100k").await;
+}
+
+/// Samples of the first audio track at 48 kHz, one channel, and when the first is heard.
+fn samples(path: &Path) -> (f64, Vec<f64>) {
+    let start = stream_by_ffprobe(path, "a:0", "start_time").swap_remove(0);
+    let start = start.trim_start_matches("start_time=").parse().expect("a time");
+    let raw = told("ffmpeg", &[], path, &["-map", "0:a:0", "-ac", "1", "-ar", "48000", "-f", "s16le", "-"]);
+    let sample = |pair: &[u8]| f64::from(i16::from_le_bytes([pair[0], pair[1]]));
+    (start, raw.chunks_exact(2).map(sample).collect())
+}
+
+/// Audio that is encoded on the way must be heard when it was, and join without a click where segments do.
+#[tokio::test]
+async fn sound_that_becomes_aac_is_heard_at_its_time_and_joins_without_a_click() {
+    let folder = tempfile::tempdir().expect("a folder for temporary files");
+    let path = folder.path().join("input.mov");
+    let arguments = "-f lavfi -i testsrc2=s=128x72:r=30:d=9 -f lavfi -i \
+                     aevalsrc=0.3*sin(2*PI*t*440):s=48000:d=9 -c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 30 -c:a pcm_s16le";
+    let arguments: Vec<&str> = arguments.split_whitespace().collect();
+    let Some(()) = ffmpeg(&arguments, &path) else { return };
+    let source: Bytes = std::fs::read(&path).expect("ffmpeg wrote it").into();
+    let mut joined = Vec::new();
+    for segment in segments(source) {
+        let renditions = transcode(&segment, ladder_for(&segment, "36:20k")).await.expect("renditions");
+        joined.extend_from_slice(&renditions[0].data);
+    }
+    let rendition = folder.path().join("rendition.ts");
+    std::fs::write(&rendition, joined).expect("room for a clip");
+    let ((original_start, original), (start, made)) = (samples(&path), samples(&rendition));
+    let shift = ((start - original_start) * 48_000.0).round() as isize;
+    assert!(shift.abs() < 48, "the sound starts {shift} samples late");
+    assert!(made.len() >= original.len(), "{} of {} samples", made.len(), original.len());
+    // The first frame lacks its neighbour.
+    let errors = original.iter().enumerate().skip(2_048).take(original.len() - 4_096);
+    let worst = errors
+        .map(|(place, sample)| (made[place.saturating_add_signed(-shift)] - sample).abs())
+        .fold(0.0, f64::max);
+    // Of a tone of 9,830 the encoder misses 900; a click or a slip of three samples would miss more.
+    assert!(worst < 1_500.0, "samples differ by up to {worst}");
+}
