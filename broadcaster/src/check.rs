@@ -162,7 +162,9 @@ pub(crate) async fn check(
     shared.metrics.verify_seconds.observe(started.elapsed().as_secs_f64());
     let (reports, later) = match outcome.map_err(Finding::Unjudgeable)? {
         Outcome::Whole(judged) => (judging.conclude(shared, judged)?, None),
-        Outcome::InPart(reports) => (reports, Some(Later { judging: Arc::clone(&judging), place })),
+        Outcome::InPart(reports, room) => {
+            (reports, Some(Later { judging: Arc::clone(&judging), place: room }))
+        }
     };
     Ok(Passed {
         tier: depth(&reports),
@@ -181,8 +183,8 @@ fn depth(reports: &[Report]) -> Tier {
 enum Outcome {
     /// As deep as was drawn.
     Whole(Judged),
-    /// First frames, which are above doubt; the rest is looked at later.
-    InPart(Vec<Report>),
+    /// First frames, which are above doubt; the rest is looked at later, in this place.
+    InPart(Vec<Report>, Place),
 }
 
 /// A result in judgement.
@@ -212,12 +214,12 @@ enum Look {
 impl Judging {
     /// Looks as deep as is drawn, or at first frames only where the rest can be left for later.
     async fn judge(self: &Arc<Self>, case: &Case<'_>) -> Result<Outcome, String> {
-        if self.can_wait() {
+        if let Some(room) = self.room_for_later(case) {
             let reports = self.reports(case, Look::FirstFrames, Turn::Now).await?;
             let escalate_permille = case.shared.sampling.escalate_permille();
             let fault = first_fault(case.ladder, &reports, &case.delivered.claims);
             if fault.is_none() && !is_in_doubt(&reports, escalate_permille) {
-                return Ok(Outcome::InPart(reports));
+                return Ok(Outcome::InPart(reports, room));
             }
         }
         self.look(case, Turn::Now).await.map(Outcome::Whole)
@@ -252,6 +254,11 @@ impl Judging {
                 Ok(reports)
             }
         }
+    }
+
+    /// A place among what is looked at later, where publication need not wait for all that is drawn.
+    fn room_for_later(&self, case: &Case<'_>) -> Option<Place> {
+        self.can_wait().then(|| case.shared.queue.try_later(case.ladder.len())).flatten()
     }
 
     /// Whether publication need not wait for all that is drawn.

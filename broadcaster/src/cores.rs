@@ -56,15 +56,21 @@ impl Core {
     pub(crate) async fn run<T: Send + 'static>(self, job: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         match self.turn {
             Turn::Now => {
-                let job = move || (self, job()).1;
-                tokio::task::spawn_blocking(job).await.ok()
+                let work = move || {
+                    let made = job();
+                    drop(self);
+                    made
+                };
+                tokio::task::spawn_blocking(work).await.ok()
             }
             Turn::Later => {
                 let (sender, done) = oneshot::channel();
                 let work = move || {
                     give_way();
+                    let made = job();
+                    drop(self);
                     // Nobody waiting any more is fine: the broadcaster has ended.
-                    let _ = sender.send((self, job()).1);
+                    let _ = sender.send(made);
                 };
                 // A thread of its own: one that has given way cannot take its priority back.
                 std::thread::Builder::new().name("look-later".to_owned()).spawn(work).ok()?;

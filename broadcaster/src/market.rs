@@ -58,9 +58,11 @@ pub(crate) struct Market {
     pub(crate) events: Events,
     pub(crate) hedges: Mutex<HedgeBudget>,
     spare: Mutex<Spare<OrchestratorId>>,
-    /// What goes on beside the stream: attempts that another outpaced, and looks that publication does not wait for.
-    beside: TaskTracker,
-    /// What it came to.
+    /// Attempts that another outpaced, on their way to their end.
+    outpaced: TaskTracker,
+    /// Looks that publication does not wait for.
+    looks: TaskTracker,
+    /// What both came to.
     beside_totals: Mutex<Totals>,
 }
 
@@ -106,7 +108,8 @@ impl Market {
         Self {
             hedges: Mutex::new(HedgeBudget::new(shared.config.hedging)),
             spare: Mutex::new(Spare::new(now)),
-            beside: TaskTracker::new(),
+            outpaced: TaskTracker::new(),
+            looks: TaskTracker::new(),
             beside_totals: Mutex::default(),
             shared,
             config,
@@ -117,11 +120,22 @@ impl Market {
         }
     }
 
-    /// Waits for what goes on beside the stream and ends the sessions. Returns what it came to.
-    pub(crate) async fn close(&self) -> Totals {
-        self.beside.close();
-        self.beside.wait().await;
+    /// Waits for attempts that were outpaced and ends the sessions.
+    pub(crate) async fn close(&self) {
+        self.outpaced.close();
+        self.outpaced.wait().await;
         self.sessions.close().await;
+    }
+
+    /// Waits for the looks at what was published, and returns what went on beside the stream came to.
+    pub(crate) async fn looked(&self) -> Totals {
+        self.looks.close();
+        self.looks.wait().await;
+        self.beside()
+    }
+
+    /// What went on beside the stream has come to so far.
+    pub(crate) fn beside(&self) -> Totals {
         lock(&self.beside_totals).clone()
     }
 
@@ -275,7 +289,7 @@ impl Market {
     /// Lets an attempt that another outpaced come to its end, beside the stream.
     pub(crate) fn see_off(self: &Arc<Self>, ending: impl Future<Output = Ended> + Send + 'static) {
         let market = Arc::clone(self);
-        self.beside.spawn(async move { market.lost_race(ending.await) });
+        self.outpaced.spawn(async move { market.lost_race(ending.await) });
     }
 
     /// Looks at what publication did not wait for. Wrong is wrong afterwards, too: only what was published stays so.
@@ -283,7 +297,7 @@ impl Market {
         let market = Arc::clone(self);
         // Its place among what may be out at the orchestrator is free again.
         let Attempt { session, segment, .. } = attempt;
-        self.beside.spawn(async move {
+        self.looks.spawn(async move {
             let looked = tokio::select! {
                 looked = later.look(&market.shared, &market.ladder, &delivered) => looked,
                 () = market.shared.cancel.cancelled() => return,
@@ -302,7 +316,8 @@ impl Market {
         let (sequence, orchestrator) = (work.segment.sequence, work.session.account);
         let AttemptOutcome::Rejected { reason } = &failure.outcome else {
             let reason = failure.outcome.summary();
-            tracing::debug!(stream = %self.config.name, sequence, %reason, "look after publication came to no end");
+            tracing::warn!(stream = %self.config.name, sequence, %reason, "look after publication came to no end");
+            self.shared.metrics.looks_unended.inc();
             return;
         };
         let reason = reason.clone();

@@ -33,6 +33,7 @@ pub(crate) struct Metrics {
     pub(crate) shed: IntCounter,
     pub(crate) escalated: IntCounter,
     pub(crate) published_wrong: IntCounter,
+    pub(crate) looks_unended: IntCounter,
     pub(crate) claims: IntCounterVec,
     pub(crate) suspicions: IntCounterVec,
     pub(crate) sampling_share: Gauge,
@@ -84,6 +85,10 @@ impl Metrics {
                 "published_wrong_total",
                 "Published results that a look afterwards found wrong.",
             )?,
+            looks_unended: counter(
+                "looks_unended_total",
+                "Looks at published results that came to no end; the log says why.",
+            )?,
             claims: counters("claim_checks_total", "Claims compared with their renditions.", "result")?,
             suspicions: counters(
                 "suspicions_total",
@@ -115,7 +120,7 @@ impl Metrics {
         })
     }
 
-    fn collectors(&self) -> [Box<dyn Collector>; 25] {
+    fn collectors(&self) -> [Box<dyn Collector>; 26] {
         [
             Box::new(self.streams.clone()),
             Box::new(self.segments.clone()),
@@ -135,6 +140,7 @@ impl Metrics {
             Box::new(self.shed.clone()),
             Box::new(self.escalated.clone()),
             Box::new(self.published_wrong.clone()),
+            Box::new(self.looks_unended.clone()),
             Box::new(self.claims.clone()),
             Box::new(self.suspicions.clone()),
             Box::new(self.sampling_share.clone()),

@@ -9,9 +9,10 @@ use crate::cores::Core;
 /// The queue before the cores that judge renditions.
 pub(crate) struct VerifyQueue {
     room: Arc<Semaphore>,
+    /// Room for as many that publication does not wait for.
+    later: Arc<Semaphore>,
     capacity: u32,
-    /// Cores for results of which the structure alone is looked at because there was no room: a few milliseconds each, which
-    /// wait for no picture.
+    /// Cores for results of which the structure alone is looked at: a few milliseconds each, which wait for no picture.
     express: Arc<Semaphore>,
 }
 
@@ -29,6 +30,7 @@ impl VerifyQueue {
         let capacity = u32::try_from(capacity.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
         Self {
             room: Arc::new(Semaphore::new(capacity as usize)),
+            later: Arc::new(Semaphore::new(capacity as usize)),
             capacity,
             express: Arc::new(Semaphore::new(cores.min(Semaphore::MAX_PERMITS))),
         }
@@ -38,6 +40,14 @@ impl VerifyQueue {
     pub(crate) fn try_enter(&self, renditions: usize) -> Option<Place> {
         let count = u32::try_from(renditions).ok()?;
         let room = Arc::clone(&self.room).try_acquire_many_owned(count).ok()?;
+        Some(Place::Queued { _room: room })
+    }
+
+    /// Room of their own for renditions that publication does not wait for, where there is some: what it does wait for finds as much
+    /// as ever however long these take.
+    pub(crate) fn try_later(&self, renditions: usize) -> Option<Place> {
+        let count = u32::try_from(renditions).ok()?;
+        let room = Arc::clone(&self.later).try_acquire_many_owned(count).ok()?;
         Some(Place::Queued { _room: room })
     }
 
@@ -81,6 +91,16 @@ mod tests {
         assert!(queue.try_enter(1).is_none(), "nobody passes who waits");
         drop(first);
         assert!(waiting.now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn what_publication_does_not_wait_for_takes_no_room_from_what_it_does() {
+        let queue = VerifyQueue::new(3, 1);
+        let later = queue.try_later(3).unwrap();
+        assert!(queue.try_later(1).is_none());
+        assert!(queue.try_enter(3).is_some());
+        drop(later);
+        assert!(queue.try_later(3).is_some());
     }
 
     #[tokio::test]

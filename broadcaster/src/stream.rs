@@ -388,12 +388,20 @@ impl Worker {
             }
         }
         drop(running);
-        if let Some(market) = market {
-            self.totals.add_outpaced_of(&market.close().await);
+        if let Some(market) = &market {
+            market.close().await;
         }
-        let summary = self.end().await;
+        let master_playlist = self.end_playlists().await;
+        // The name is free: looks at what was published may still take a while.
         drop(registered);
-        summary
+        if let Some(market) = market {
+            let looked = tokio::select! {
+                looked = market.looked() => looked,
+                () = cancel.cancelled() => market.beside(),
+            };
+            self.totals.add_outpaced_of(&looked);
+        }
+        self.end(master_playlist)
     }
 
     fn market(&self, first: &Job) -> Market {
@@ -525,11 +533,15 @@ impl Worker {
         metrics.rendition_bytes.inc_by(report.rendition_bytes);
     }
 
-    async fn end(mut self) -> StreamSummary {
-        let master_playlist = self.publisher.finish().await.unwrap_or_else(|error| {
+    /// The path of the master playlist, once the playlists say that nothing follows.
+    async fn end_playlists(&mut self) -> String {
+        self.publisher.finish().await.unwrap_or_else(|error| {
             tracing::error!(stream = %self.config.name, %error, "playlists could not be ended; check the store");
             String::new()
-        });
+        })
+    }
+
+    fn end(self, master_playlist: String) -> StreamSummary {
         let summary = StreamSummary {
             stream: self.config.name.clone(),
             totals: self.totals,

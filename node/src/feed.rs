@@ -7,7 +7,7 @@ use std::{
 
 use framemill_broadcaster::{
     AttemptOutcome, AttemptReport, Broadcaster, HedgeWinner, OrchestratorId, OrchestratorView, SegmentReport,
-    StreamEvent, StreamSummary, core::scoreboard,
+    StreamEvent, StreamSummary, Timeline, core::scoreboard,
 };
 use framemill_network::PPM;
 
@@ -50,6 +50,18 @@ fn draw_on(picture: &mut Picture, stream: &str, event: &StreamEvent, now_ms: u64
                 audit.rendition
             );
             picture.orchestrator(&audit.orchestrator.to_string()).note = words(&note);
+        }
+        StreamEvent::FoundWrong { sequence, orchestrator, reason } => {
+            let who = orchestrator.to_string();
+            picture.stream(stream, now_ms).rejected += 1;
+            picture.orchestrator(&who).rejected += 1;
+            picture.segment(stream, *sequence).add(AttemptRow {
+                orchestrator: who,
+                outcome: "rejected",
+                reason: words(&format!("found after it was published: {reason}")),
+                timeline: Timeline::default(),
+                verdicts: Vec::new(),
+            });
         }
         StreamEvent::Ended(summary) => draw_end(picture, stream, summary, now_ms),
         _ => {}
@@ -204,7 +216,6 @@ fn ppm(ratio: f64) -> u64 {
 #[cfg(test)]
 mod tests {
     use alloy_primitives::{Address, U256};
-    use framemill_broadcaster::Timeline;
     use framemill_network::PricePerPixel;
 
     use super::*;
@@ -237,6 +248,23 @@ mod tests {
         let orchestrator = &picture.orchestrators[0];
         assert_eq!((orchestrator.rejected, orchestrator.failed), (1, 1));
         assert_eq!(orchestrator.price.map(|price| price.wei()), Some(U256::from(7)));
+    }
+
+    #[test]
+    fn what_is_found_wrong_after_its_publication_counts_as_rejected() {
+        let board = Board::new("test");
+        draw(&board, "cam", &attempt(3, AttemptOutcome::Delivered), 0);
+        let found = StreamEvent::FoundWrong {
+            sequence: 3,
+            orchestrator: Address::repeat_byte(1),
+            reason: "frozen".to_owned(),
+        };
+        draw(&board, "cam", &found, 1);
+        let picture = board.snapshot();
+        assert_eq!((picture.streams[0].rejected, picture.orchestrators[0].rejected), (1, 1));
+        let attempts = &picture.segments[0].attempts;
+        assert_eq!((attempts.len(), attempts[1].outcome), (2, "rejected"));
+        assert!(attempts[1].reason.ends_with("frozen"), "{}", attempts[1].reason);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::io::{Read, Seek};
 use std::time::Duration;
 
 use framemill_media::{CancelFlag, MediaError, MediaLimits, Segmenter, SegmenterConfig, SourceSegment};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::error::StreamError;
@@ -48,7 +48,13 @@ pub(crate) async fn pump(stream: &StreamHandle, open: Open, pace: Pace) -> Resul
     let limits = MediaLimits::default().with_cancel(stop.0.clone());
     // One segment waits while the stream is full: reading further ahead would only cost memory.
     let (sender, mut segments) = mpsc::channel(1);
-    let reading = tokio::task::spawn_blocking(move || read(open, config, &limits, &sender));
+    let (told, reading) = oneshot::channel();
+    // A live source keeps its thread for as long as it lasts: the shared ones would run out.
+    let work = move || {
+        // Nobody listens any more when the pump was dropped.
+        let _ = told.send(read(open, config, &limits, &sender));
+    };
+    std::thread::Builder::new().name("ingest".to_owned()).spawn(work).map_err(|_| MediaError::Cancelled)?;
 
     let mut clock: Option<(Instant, i64)> = None;
     let mut count = 0;

@@ -197,9 +197,9 @@ async fn who_speaks_no_rtmp_or_says_nothing_is_hung_up_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_beyond_the_bound_are_hung_up_on_and_those_that_leave_make_room() {
+async fn greetings_beyond_the_bound_are_hung_up_on_and_those_that_leave_make_room() {
     let peer = Peer::start(Act::Honest).await;
-    let ingest = Ingest::with(&peer, None, |config| config.max_connections = 1).await;
+    let ingest = Ingest::with(&peer, None, |config| config.max_greetings = 1).await;
     let hello = [&[3][..], &[1; 1536]].concat();
     let mut first = TcpStream::connect(ingest.address).await.unwrap();
     first.write_all(&hello).await.unwrap();

@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{sync::watch, time::sleep_until};
+use tokio::{
+    sync::watch,
+    time::{sleep_until, timeout},
+};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
@@ -28,6 +31,9 @@ const LEAST_PATIENCE: Duration = Duration::from_millis(250);
 
 /// Part of the time to a job's deadline that may pass without progress. The rest is for another engine.
 const PATIENCE_PART: u32 = 4;
+
+/// Time for a killed process to leave the system.
+const GONE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Part of the free device memory that is promised to sessions, in percent: estimates err, and others use the card too.
 const MEMORY_PERCENT: u64 = 80;
@@ -157,7 +163,7 @@ impl Engine for NvidiaEngine {
         let (sink, renditions, _) = Renditions::channel(name, job.deadline);
         let remaining = job.deadline.saturating_duration_since(Instant::now());
         let patience = (remaining / PATIENCE_PART).min(self.patience).max(LEAST_PATIENCE);
-        let work = JobAtWork { link, gpu: self.gpu, patience };
+        let work = JobAtWork { link, gpu: self.gpu, patience, usual: self.patience };
         tokio::spawn(async move {
             let outcome = work.run(job, &sink).await;
             sink.conclude(outcome).await;
@@ -170,7 +176,10 @@ impl Engine for NvidiaEngine {
 struct JobAtWork {
     link: Arc<Link>,
     gpu: u32,
+    /// With this job: less where its deadline leaves less.
     patience: Duration,
+    /// With the process.
+    usual: Duration,
 }
 
 /// Cancels the job in the process unless that has ended it.
@@ -187,6 +196,8 @@ impl Drop for Ending<'_> {
 struct Pace {
     /// When there was a sign of it last.
     beat: Instant,
+    /// Whoever takes the renditions is waited for.
+    delivering: bool,
     /// Frames that are decoded, and frames there are.
     frames: (u64, u64),
 }
@@ -196,7 +207,7 @@ struct Pulse(Mutex<Pace>);
 
 impl Pulse {
     fn new() -> Self {
-        Self(Mutex::new(Pace { beat: Instant::now(), frames: (0, 0) }))
+        Self(Mutex::new(Pace { beat: Instant::now(), delivering: false, frames: (0, 0) }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Pace> {
@@ -206,6 +217,18 @@ impl Pulse {
 
     fn beat(&self) {
         self.lock().beat = Instant::now();
+    }
+
+    /// Delivers, which is not the device's time however long it takes.
+    async fn delivering(
+        &self,
+        delivery: impl Future<Output = Result<(), TranscodeError>>,
+    ) -> Result<(), TranscodeError> {
+        self.lock().delivering = true;
+        let delivered = delivery.await;
+        let mut pace = self.lock();
+        (pace.delivering, pace.beat) = (false, Instant::now());
+        delivered
     }
 
     /// Returns when half of the time has passed and not half of the frames are decoded: how many are, of how many. The other half of
@@ -221,8 +244,10 @@ impl Pulse {
     /// Returns when it has not beaten for so long.
     async fn stopped(&self, patience: Duration) {
         loop {
-            let until = self.lock().beat + patience;
-            if until <= Instant::now() {
+            let now = Instant::now();
+            let pace = *self.lock();
+            let until = if pace.delivering { now } else { pace.beat } + patience;
+            if until <= now {
                 return;
             }
             sleep_until(until.into()).await;
@@ -231,7 +256,8 @@ impl Pulse {
 }
 
 impl JobAtWork {
-    /// Sees a job through. A job without progress costs the process its life: nothing else ends a hung driver.
+    /// Sees a job through. A job without progress for the usual time costs the process its life: nothing else ends a hung driver. One
+    /// that has less time is only given up, and costs it that where nothing is heard of any other either.
     async fn run(&self, job: Job, sink: &RenditionSink) -> Result<(), TranscodeError> {
         let pulse = Pulse::new();
         let deadline = job.deadline;
@@ -243,10 +269,10 @@ impl JobAtWork {
                 pulse.beat();
                 match event {
                     FromWorker::Chunk { index, data, .. } => {
-                        sink.deliver(RenditionEvent::Chunk { index, data }).await?;
+                        pulse.delivering(sink.deliver(RenditionEvent::Chunk { index, data })).await?;
                     }
                     FromWorker::End { index, summary, .. } => {
-                        sink.deliver(RenditionEvent::End { index, summary }).await?;
+                        pulse.delivering(sink.deliver(RenditionEvent::End { index, summary })).await?;
                     }
                     FromWorker::Done { .. } => return Ok(()),
                     FromWorker::Failed { failure, .. } => return Err(failure.of_gpu(self.gpu)),
@@ -269,7 +295,10 @@ impl JobAtWork {
             () = sink.abandoned() => Err(TranscodeError::Cancelled),
             (frames, of) = pulse.too_slow(deadline) => Err(TranscodeError::TooSlow { gpu: self.gpu, frames, of }),
             () = pulse.stopped(self.patience) => {
-                self.link.kill();
+                match self.usual.saturating_sub(self.patience) {
+                    Duration::ZERO => self.link.kill(),
+                    rest => self.link.kill_if_silent(rest),
+                }
                 Err(TranscodeError::Stalled { gpu: self.gpu, waited: self.patience })
             }
         }
@@ -307,6 +336,12 @@ async fn supervise(config: NvidiaConfig, mut link: Arc<Link>, state: watch::Send
         }
         state.send_replace(State::Down("its process died and is being started again".to_owned()));
         warn!(gpu, "gpu's process ended; starting it again");
+        while timeout(GONE_PATIENCE, link.gone()).await.is_err() {
+            let reason =
+                "its process hangs in the driver and cannot be killed; restart the machine".to_owned();
+            warn!(gpu, reason, "gpu is not usable");
+            state.send_replace(State::Down(reason));
+        }
         link = loop {
             tokio::time::sleep(backoff.next(rand::random())).await;
             match Link::start(&config.worker, gpu).await {

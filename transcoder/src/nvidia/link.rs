@@ -1,7 +1,7 @@
 //! The daemon's end of one process: started, talked to, killed.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     ffi::OsString,
     path::PathBuf,
     process::Stdio,
@@ -9,7 +9,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -35,6 +35,9 @@ const FAILURES_IN_A_ROW: u32 = 2;
 /// Bytes of output of one job: 16 rungs at more bits than any ladder asks for. More is a process that went mad.
 const MAX_OUTPUT: u64 = 1 << 30;
 
+/// What an event counts for beside its bytes: those without any are not free.
+const EVENT_BYTES: u64 = 64;
+
 /// How to start a device's process.
 #[derive(Debug, Clone)]
 pub struct WorkerProgram {
@@ -51,6 +54,8 @@ pub struct WorkerProgram {
 struct Lane {
     events: mpsc::UnboundedSender<FromWorker>,
     bytes: u64,
+    /// Renditions that are whole.
+    ended: HashSet<u32>,
 }
 
 /// One process.
@@ -61,7 +66,12 @@ pub(super) struct Link {
     next: AtomicU64,
     process: Option<u32>,
     kill: CancellationToken,
+    /// It does no more work.
     dead: CancellationToken,
+    /// It has left the system.
+    gone: CancellationToken,
+    /// When it said anything last, of whichever job.
+    heard: Mutex<Instant>,
     proved: AtomicBool,
     failures: AtomicU32,
 }
@@ -99,11 +109,14 @@ impl Link {
             process: child.id(),
             kill: CancellationToken::new(),
             dead: CancellationToken::new(),
+            gone: CancellationToken::new(),
+            heard: Mutex::new(Instant::now()),
             proved: AtomicBool::new(false),
             failures: AtomicU32::new(0),
         });
         tokio::spawn(write(input, messages, link.kill.clone()));
-        tokio::spawn(watch(Arc::downgrade(&link), link.kill.clone(), link.dead.clone(), child, output));
+        let tokens = Tokens { kill: link.kill.clone(), dead: link.dead.clone(), gone: link.gone.clone() };
+        tokio::spawn(watch(Arc::downgrade(&link), tokens, child, output));
         Ok((link, ready))
     }
 
@@ -118,7 +131,7 @@ impl Link {
         let (events, receiver) = mpsc::unbounded_channel();
         let mut jobs = self.lock();
         if !self.dead.is_cancelled() {
-            jobs.insert(job, Lane { events, bytes: 0 });
+            jobs.insert(job, Lane { events, bytes: 0, ended: HashSet::new() });
         }
         (job, receiver)
     }
@@ -141,20 +154,45 @@ impl Link {
         self.kill.cancel();
     }
 
+    /// Ends the process unless it says anything within `patience`, of whichever job.
+    pub(super) fn kill_if_silent(self: &Arc<Self>, patience: Duration) {
+        let link = Arc::downgrade(self);
+        let asked = Instant::now();
+        tokio::spawn(async move {
+            tokio::time::sleep(patience).await;
+            if let Some(link) = link.upgrade().filter(|link| *link.heard() < asked) {
+                link.kill();
+            }
+        });
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Instant> {
+        // A moment is whole whatever thread panicked.
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A job ended well, or by the device's fault. A device that fails time after time may be one that only a new process reaches
-    /// again: many faults of a driver stay with the process that had them.
+    /// again: many faults of a driver stay with the process that had them. While others' jobs go on it has not failed: what it failed
+    /// at may be a stream that it does not decode.
     pub(super) fn ended(&self, well: bool) {
         if well {
             self.proved.store(true, Ordering::Relaxed);
             self.failures.store(0, Ordering::Relaxed);
-        } else if self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES_IN_A_ROW {
+        } else if self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES_IN_A_ROW
+            && self.lock().is_empty()
+        {
             self.kill();
         }
     }
 
-    /// Waits for the end of the process.
+    /// Waits until the process does no more work.
     pub(super) async fn died(&self) {
         self.dead.cancelled().await;
+    }
+
+    /// Waits until it has left the system, which one that hangs in its driver may never do.
+    pub(super) async fn gone(&self) {
+        self.gone.cancelled().await;
     }
 
     /// Whether it has done a job.
@@ -175,10 +213,19 @@ impl Link {
             FromWorker::End { job, .. } | FromWorker::Progress { job, .. } => (*job, 0, false),
             FromWorker::Done { job } | FromWorker::Failed { job, .. } => (*job, 0, true),
         };
+        *self.heard() = Instant::now();
         let mut jobs = self.lock();
         // A job that was cancelled may still speak.
         let Some(lane) = jobs.get_mut(&job) else { return Ok(()) };
-        lane.bytes = lane.bytes.saturating_add(bytes);
+        lane.bytes = lane.bytes.saturating_add(bytes).saturating_add(EVENT_BYTES);
+        let again = match &event {
+            FromWorker::Chunk { index, .. } => lane.ended.contains(index),
+            FromWorker::End { index, .. } => !lane.ended.insert(*index),
+            _ => false,
+        };
+        if again {
+            return Err("a rendition went on after its end");
+        }
         if lane.bytes > MAX_OUTPUT {
             return Err("a job gave more output than any ladder asks for");
         }
@@ -226,27 +273,31 @@ async fn write(
     }
 }
 
-/// Reads what the process says until it ends or is to be killed, and sees to it that it is gone.
-async fn watch(
-    link: std::sync::Weak<Link>,
+/// The ends of a process.
+struct Tokens {
     kill: CancellationToken,
     dead: CancellationToken,
-    mut child: Child,
-    mut output: ChildStdout,
-) {
+    gone: CancellationToken,
+}
+
+/// Reads what the process says until it ends or is to be killed, and sees to it that it is gone.
+async fn watch(link: std::sync::Weak<Link>, tokens: Tokens, mut child: Child, mut output: ChildStdout) {
+    let Tokens { kill, dead, gone } = tokens;
     tokio::select! {
         () = listen(&link, &mut output) => {}
         () = kill.cancelled() => {}
     }
     kill.cancel();
-    if let Err(error) = child.kill().await {
-        warn!(%error, "a gpu's process could not be killed");
-    }
+    // Nobody waits with its jobs for a process that hangs in its driver and does not go.
     dead.cancel();
     if let Some(link) = link.upgrade() {
         // Their events end here.
         link.lock().clear();
     }
+    if let Err(error) = child.kill().await {
+        warn!(%error, "a gpu's process could not be killed");
+    }
+    gone.cancel();
 }
 
 async fn listen(link: &std::sync::Weak<Link>, output: &mut ChildStdout) {

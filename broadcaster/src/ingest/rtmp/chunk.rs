@@ -81,8 +81,8 @@ impl ChunkReader {
     /// Forgets what is there of a message that its sender gave up.
     pub(super) fn abort(&mut self, channel: u32) {
         if let Some(channel) = self.channels.get_mut(&channel) {
-            self.partial -= channel.partial.len();
-            channel.partial.clear();
+            // With its memory: what is counted is what is held.
+            self.partial -= std::mem::take(&mut channel.partial).len();
         }
     }
 

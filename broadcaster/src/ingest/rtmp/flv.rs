@@ -18,18 +18,24 @@ pub(super) struct FlvWriter {
     tags: usize,
     audio: bool,
     video: bool,
+    /// There was a coded picture.
+    picture: bool,
 }
 
 impl FlvWriter {
-    /// Adds a message's data; the bytes to write now, if any.
-    pub(super) fn tag(&mut self, kind: u8, timestamp: u32, data: &[u8]) -> Option<Bytes> {
+    /// Adds a message's data.
+    pub(super) fn tag(&mut self, kind: u8, timestamp: u32, data: &[u8]) {
         self.audio |= kind == kind::AUDIO;
         self.video |= kind == kind::VIDEO;
+        self.picture |= kind == kind::VIDEO && is_picture(data);
         put_tag(&mut self.held, kind, timestamp, data);
         self.tags += 1;
-        let known = kind == kind::VIDEO && is_picture(data);
-        let waits = self.tags < MAX_HELD && self.held.len() < MAX_HELD_BYTES && !known;
-        if waits && !self.started {
+    }
+
+    /// The bytes to write now, if any.
+    pub(super) fn take(&mut self) -> Option<Bytes> {
+        let waits = !self.picture && self.tags < MAX_HELD && self.held.len() < MAX_HELD_BYTES;
+        if self.held.is_empty() || waits && !self.started {
             return None;
         }
         let tags = self.held.split().freeze();
@@ -76,19 +82,27 @@ mod tests {
     #[test]
     fn the_header_waits_for_the_first_picture_and_names_what_came_until_then() {
         let mut writer = FlvWriter::default();
-        assert_eq!(writer.tag(kind::VIDEO, 0, &[0x17, 0, 0, 0, 0]), None);
-        assert_eq!(writer.tag(kind::AUDIO, 0, &[0xaf, 0, 0x12]), None);
-        let written = writer.tag(kind::VIDEO, 40, &[0x17, 1, 0, 0, 0, 9]).unwrap();
+        writer.tag(kind::VIDEO, 0, &[0x17, 0, 0, 0, 0]);
+        assert_eq!(writer.take(), None);
+        writer.tag(kind::AUDIO, 0, &[0xaf, 0, 0x12]);
+        writer.tag(kind::VIDEO, 40, &[0x17, 1, 0, 0, 0, 9]);
+        let written = writer.take().unwrap();
         assert_eq!(written[..13], [b'F', b'L', b'V', 1, 5, 0, 0, 0, 9, 0, 0, 0, 0]);
         assert_eq!(written[13..24], [9, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0]);
-        let next = writer.tag(kind::AUDIO, 0x0102_0304, &[0xaf, 1]).unwrap();
+        assert_eq!(writer.take(), None);
+        writer.tag(kind::AUDIO, 0x0102_0304, &[0xaf, 1]);
+        let next = writer.take().unwrap();
         assert_eq!(next[..], [8, 0, 0, 2, 2, 3, 4, 1, 0, 0, 0, 0xaf, 1, 0, 0, 0, 13]);
     }
 
     #[test]
     fn a_publisher_that_never_sends_a_picture_is_not_held_for_ever() {
         let mut writer = FlvWriter::default();
-        let written = (0..MAX_HELD as u32).filter_map(|at| writer.tag(kind::AUDIO, at, &[0xaf, 1])).count();
+        let mut written = 0;
+        for at in 0..MAX_HELD as u32 {
+            writer.tag(kind::AUDIO, at, &[0xaf, 1]);
+            written += usize::from(writer.take().is_some());
+        }
         assert_eq!(written, 1);
     }
 

@@ -9,15 +9,16 @@ mod chunk;
 mod flv;
 mod session;
 
+use std::collections::HashMap;
 use std::io::{self, Read};
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,15 +29,17 @@ use super::auth::{AuthDenied, AuthGrant, AuthRequest, PushAuth};
 use super::reader::Pace;
 use crate::config::{StreamConfig, is_stream_name};
 use crate::error::StreamError;
-use crate::service::Broadcaster;
+use crate::service::{Broadcaster, lock};
 use crate::stream::StreamHandle;
 
 /// The one application that is served.
 const APP: &str = "live";
 /// Bytes read at a time.
 const READ: usize = 64 << 10;
-/// Tags that wait for a stream that is full; then the publisher waits.
-const WAITING_TAGS: usize = 64;
+/// Bytes that wait for a stream that is full, beyond one message; then the publisher waits.
+const WAITING_BYTES: usize = 4 << 20;
+/// Pieces that these are in at most.
+const WAITING_PIECES: usize = 1024;
 /// Pause after the listener failed, as when there are too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Time to tell a publisher why it is refused.
@@ -47,8 +50,12 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub struct RtmpConfig {
     /// Settings of every stream; its name is replaced by the key's.
     pub stream: StreamConfig,
-    /// Connections at a time, publishing or not yet.
-    pub max_connections: usize,
+    /// Publishers at a time.
+    pub max_publishers: usize,
+    /// Connections at a time that have not been let in.
+    pub max_greetings: usize,
+    /// Those of one address (a /64 of IPv6).
+    pub max_greetings_per_address: usize,
     /// Time from the connection to the wish to publish.
     pub greeting: Duration,
     /// Bytes that may come until then.
@@ -61,7 +68,9 @@ impl Default for RtmpConfig {
     fn default() -> Self {
         Self {
             stream: StreamConfig::new("rtmp"),
-            max_connections: 512,
+            max_publishers: 512,
+            max_greetings: 128,
+            max_greetings_per_address: 8,
             greeting: Duration::from_secs(10),
             max_greeting_bytes: 256 << 10,
             silence: Duration::from_secs(15),
@@ -107,13 +116,70 @@ struct Shared {
     config: RtmpConfig,
     auth: Option<Arc<dyn PushAuth>>,
     places: Arc<Semaphore>,
+    door: Arc<Door>,
+}
+
+/// Room for connections that have not been let in.
+struct Door {
+    room: Arc<Semaphore>,
+    most_per_address: usize,
+    inside: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// One connection's place at the door.
+struct Greeting {
+    door: Arc<Door>,
+    address: IpAddr,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Door {
+    fn new(room: usize, most_per_address: usize) -> Self {
+        let room = Arc::new(Semaphore::new(room.min(Semaphore::MAX_PERMITS)));
+        Self { room, most_per_address, inside: Mutex::default() }
+    }
+
+    /// A place for a connection of this address, where there is one.
+    fn enter(self: &Arc<Self>, from: IpAddr) -> Option<Greeting> {
+        let place = Arc::clone(&self.room).try_acquire_owned().ok()?;
+        let address = counted(from);
+        let mut inside = lock(&self.inside);
+        let count = inside.entry(address).or_default();
+        if *count >= self.most_per_address {
+            return None;
+        }
+        *count += 1;
+        drop(inside);
+        Some(Greeting { door: Arc::clone(self), address, _place: place })
+    }
+}
+
+impl Drop for Greeting {
+    fn drop(&mut self) {
+        let mut inside = lock(&self.door.inside);
+        if let Some(count) = inside.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                inside.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// What counts as one address: a network of IPv6 belongs to one household.
+fn counted(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        v4 @ IpAddr::V4(_) => v4,
+    }
 }
 
 impl RtmpIngest {
     /// An ingest for `broadcaster`; without `auth` every stream is let in.
     pub fn new(broadcaster: Broadcaster, config: RtmpConfig, auth: Option<Arc<dyn PushAuth>>) -> Self {
-        let places = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
-        Self { shared: Arc::new(Shared { broadcaster, config, auth, places }) }
+        let places = Arc::new(Semaphore::new(config.max_publishers.min(Semaphore::MAX_PERMITS)));
+        let door = Arc::new(Door::new(config.max_greetings, config.max_greetings_per_address));
+        Self { shared: Arc::new(Shared { broadcaster, config, auth, places, door }) }
     }
 
     /// Serves publishers until `stop`; then ends their streams in order and returns.
@@ -137,15 +203,14 @@ impl RtmpIngest {
     }
 
     fn take(&self, socket: TcpStream, from: SocketAddr, connections: &TaskTracker, stop: &CancellationToken) {
-        let Ok(place) = Arc::clone(&self.shared.places).try_acquire_owned() else {
-            tracing::debug!(%from, "rtmp connection refused: max_connections are there");
+        let Some(greeting) = self.shared.door.enter(from.ip()) else {
+            tracing::debug!(%from, "rtmp connection refused: too many wait to be let in");
             return;
         };
         let (shared, stop) = (Arc::clone(&self.shared), stop.clone());
         connections.spawn(async move {
-            let _place = place;
             let mut publisher = Publisher { socket, session: Session::new(), buffer: BytesMut::new() };
-            match shared.serve(&mut publisher, &stop).await {
+            match shared.serve(&mut publisher, greeting, &stop).await {
                 Ok(Some(name)) => tracing::info!(stream = %name, %from, "rtmp publisher ended its stream"),
                 Ok(None) => {}
                 Err(error) => tracing::info!(%from, %error, "rtmp connection ended"),
@@ -198,6 +263,7 @@ impl Shared {
     async fn serve(
         &self,
         publisher: &mut Publisher,
+        greeting: Greeting,
         stop: &CancellationToken,
     ) -> Result<Option<String>, RtmpError> {
         let until = Instant::now() + self.config.greeting;
@@ -208,20 +274,23 @@ impl Shared {
         let Some((app, key)) = asked.map_err(|_| RtmpError::Silent(self.config.greeting))?? else {
             return Ok(None);
         };
-        let stream = match self.open(&app, &key).await {
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let opened = match &place {
+            Ok(_) => self.open(&app, &key).await,
+            Err(_) => Err(RtmpError::Refused("as many publish as may".to_owned())),
+        };
+        let stream = match opened {
             Ok(stream) => stream,
             Err(error) => {
                 publisher.refuse(&error.to_string()).await;
                 return Err(error);
             }
         };
+        drop(greeting);
         publisher.session.accept();
         let name = stream.name().to_owned();
         tracing::info!(stream = %name, "rtmp publisher begins");
-        let played = match publisher.answer().await {
-            Ok(()) => self.play(publisher, &stream, stop).await,
-            Err(error) => Err(error),
-        };
+        let played = self.play(publisher, &stream, stop).await;
         stream.finish().await;
         played.map(|()| Some(name))
     }
@@ -267,7 +336,7 @@ impl Shared {
         stream: &StreamHandle,
         stop: &CancellationToken,
     ) -> Result<(), RtmpError> {
-        let (tags, reader) = mpsc::channel(WAITING_TAGS);
+        let (tags, reader) = mpsc::channel(WAITING_PIECES);
         let mut pump = std::pin::pin!(stream.push_reader(Tags::new(reader), Pace::Fast));
         let heard = {
             let mut carry = std::pin::pin!(self.carry(publisher, tags));
@@ -283,34 +352,59 @@ impl Shared {
         heard.and(pumped.map(drop).map_err(RtmpError::from))
     }
 
-    async fn carry(&self, publisher: &mut Publisher, tags: mpsc::Sender<Bytes>) -> Result<(), RtmpError> {
+    /// Tells the publisher that it may begin, and carries what comes.
+    async fn carry(&self, publisher: &mut Publisher, tags: mpsc::Sender<Piece>) -> Result<(), RtmpError> {
         let silence = self.config.silence;
+        timeout(silence, publisher.answer()).await.map_err(|_| RtmpError::Silent(silence))??;
+        let room = Arc::new(Semaphore::new(WAITING_BYTES));
         let mut writer = FlvWriter::default();
         loop {
             let events =
                 timeout(silence, publisher.next()).await.map_err(|_| RtmpError::Silent(silence))??;
             let Some(events) = events else { return Ok(()) };
+            let finished = events.contains(&Event::Finished);
             for event in events {
-                let Event::Media { kind, timestamp, data } = event else { return Ok(()) };
-                let Some(written) = writer.tag(kind, timestamp, &data) else { continue };
-                let sent = timeout(silence, tags.send(written)).await;
-                if sent.map_err(|_| RtmpError::Stuck(silence))?.is_err() {
+                if let Event::Media { kind, timestamp, data } = event {
+                    writer.tag(kind, timestamp, &data);
+                }
+            }
+            if let Some(bytes) = writer.take() {
+                let sent = timeout(silence, hand_on(&tags, &room, bytes)).await;
+                if !sent.map_err(|_| RtmpError::Stuck(silence))? {
                     return Ok(());
                 }
+            }
+            if finished {
+                return Ok(());
             }
         }
     }
 }
 
+/// Bytes on their way into a stream, with their part of the room for such.
+type Piece = (Bytes, OwnedSemaphorePermit);
+
+/// Waits for room; false when the stream takes no more.
+async fn hand_on(tags: &mpsc::Sender<Piece>, room: &Arc<Semaphore>, bytes: Bytes) -> bool {
+    // A message that is larger than all the room waits until all of it is free.
+    let count = bytes.len().min(WAITING_BYTES) as u32;
+    match Arc::clone(room).acquire_many_owned(count).await {
+        Ok(permit) => tags.send((bytes, permit)).await.is_ok(),
+        Err(_) => false,
+    }
+}
+
 /// The stream's end of a connection: blocks until there are more tags.
 struct Tags {
-    waiting: mpsc::Receiver<Bytes>,
+    waiting: mpsc::Receiver<Piece>,
     current: Bytes,
+    /// Its part of the room, until the next piece is taken.
+    room: Option<OwnedSemaphorePermit>,
 }
 
 impl Tags {
-    fn new(waiting: mpsc::Receiver<Bytes>) -> Self {
-        Self { waiting, current: Bytes::new() }
+    fn new(waiting: mpsc::Receiver<Piece>) -> Self {
+        Self { waiting, current: Bytes::new(), room: None }
     }
 }
 
@@ -318,12 +412,31 @@ impl Read for Tags {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         while self.current.is_empty() {
             match self.waiting.blocking_recv() {
-                Some(tag) => self.current = tag,
+                Some((bytes, room)) => (self.current, self.room) = (bytes, Some(room)),
                 None => return Ok(0),
             }
         }
         let count = out.len().min(self.current.len());
         self.current.copy_to_slice(&mut out[..count]);
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_door_has_room_for_few_of_one_address() {
+        let door = Arc::new(Door::new(3, 2));
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let first = door.enter(address("2001:db8::1"));
+        let _second = door.enter(address("2001:db8::2"));
+        assert!(first.is_some() && door.enter(address("2001:db8::3")).is_none());
+        let _other = door.enter(address("192.0.2.1"));
+        assert!(door.enter(address("192.0.2.2")).is_none(), "all places are taken");
+        drop(first);
+        assert!(door.enter(address("2001:db8::3")).is_some());
+        assert_eq!(lock(&door.inside).len(), 2);
     }
 }

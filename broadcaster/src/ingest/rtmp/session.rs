@@ -50,6 +50,7 @@ pub(super) struct Session {
     stage: Stage,
     buffer: BytesMut,
     chunks: ChunkReader,
+    connected: bool,
     app: String,
     /// Bytes received, modulo 2^32, and of these acknowledged.
     received: u32,
@@ -64,6 +65,7 @@ impl Session {
             stage: Stage::Hello,
             buffer: BytesMut::new(),
             chunks: ChunkReader::new(),
+            connected: false,
             app: String::new(),
             received: 0,
             acknowledged: 0,
@@ -133,6 +135,8 @@ impl Session {
             kind::SET_CHUNK_SIZE => self.chunks.set_chunk_size(number(&message.data)?)?,
             kind::ABORT => self.chunks.abort(number(&message.data)?),
             kind::WINDOW_SIZE => self.window = number(&message.data)?.max(1),
+            // Nothing in a message is nothing to tell of.
+            kind::AUDIO | kind::VIDEO if message.data.is_empty() => {}
             kind::AUDIO | kind::VIDEO => {
                 if self.stage != Stage::Publishing {
                     return Err(RtmpError::Malformed("media before its stream was accepted"));
@@ -154,6 +158,7 @@ impl Session {
             values.first().and_then(Value::text).ok_or(RtmpError::Malformed("a command without a name"))?;
         let transaction = values.get(1).and_then(Value::number).unwrap_or(0.0);
         match name {
+            "connect" if self.connected => return Err(RtmpError::Malformed("a second connect")),
             "connect" => self.connect(transaction, values.get(2)),
             "createStream" => {
                 self.result(transaction, Value::Nothing, Value::Number(f64::from(STREAM)));
@@ -180,6 +185,7 @@ impl Session {
     fn connect(&mut self, transaction: f64, target: Option<&Value>) {
         let app = target.and_then(|target| target.field("app")).and_then(Value::text).unwrap_or_default();
         self.app = app.trim_matches('/').to_owned();
+        self.connected = true;
         self.control(kind::WINDOW_SIZE, &WINDOW.to_be_bytes());
         // Dynamic limit.
         self.control(kind::PEER_BANDWIDTH, &[&WINDOW.to_be_bytes()[..], &[2]].concat());
@@ -358,6 +364,21 @@ mod tests {
         session.accept();
         let again = obs("live", "other")[1 + 2 * HANDSHAKE..].to_vec();
         assert!(session.receive(&again).is_err());
+    }
+
+    #[test]
+    fn empty_messages_are_no_events_and_nobody_connects_twice() {
+        let mut session = Session::new();
+        session.receive(&obs("live", "cam")).unwrap();
+        session.accept();
+        assert_eq!(session.receive(&media(kind::VIDEO, &[])).unwrap(), []);
+        let mut bytes = Vec::new();
+        let connect = amf::encode(&[text("connect"), Value::Number(9.0), object([("app", text("live"))])]);
+        bytes.extend([3, 0, 0, 0]);
+        bytes.extend(&(connect.len() as u32).to_be_bytes()[1..]);
+        bytes.extend([kind::AMF0_COMMAND, 0, 0, 0, 0]);
+        bytes.extend(&connect);
+        assert!(session.receive(&bytes).is_err());
     }
 
     #[test]
