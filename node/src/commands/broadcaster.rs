@@ -64,10 +64,7 @@ async fn publishers(
     auth: Option<Arc<dyn PushAuth>>,
     stop: CancellationToken,
 ) -> anyhow::Result<Option<JoinHandle<()>>> {
-    let address = &config.broadcaster.rtmp;
-    if address.is_empty() {
-        return Ok(None);
-    }
+    let Some(address) = &config.broadcaster.rtmp else { return Ok(None) };
     let listener = TcpListener::bind(address).await;
     let listener = listener.with_context(|| {
         format!("cannot listen for rtmp on {address}: set broadcaster.rtmp to an address of this machine and a free port")

@@ -102,7 +102,7 @@ pub struct Http {
 #[allow(missing_docs, reason = "KEYS holds the one description of each setting")]
 pub struct Broadcaster {
     pub ingest: String,
-    pub rtmp: String,
+    pub rtmp: Option<String>,
     pub auth_url: Option<String>,
     pub output: PathBuf,
     pub playlist: String,
