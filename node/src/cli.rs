@@ -27,7 +27,8 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not con
 refused, 5 the chain did not answer or mine in time: look before you repeat";
 
 /// The default's parts without blank lines between the first three: all of it has to fit 24 rows.
-const ONE_SCREEN: &str = "{about-with-newline}{usage-heading} {usage}\n{all-args}";
+const ONE_SCREEN: &str =
+    "{about-with-newline}{usage-heading} {usage}\nCommands:\n{subcommands}\nOptions:\n{options}";
 
 /// A decentralized market for live-video transcoding: buy it, sell it, mine it.
 #[derive(Debug, Parser)]

@@ -224,6 +224,7 @@ async function hostile() {
   // route counts.
   await page.route("**/events*", (route) => (asked++, route.abort()));
   await page.waitForSelector("text=no connection to the node");
+  while (asked < 2) await page.waitForTimeout(50);
   await page.unroute("**/events*");
   await page.waitForSelector("text=connected");
   await page.waitForFunction((text) => !document.body.textContent.includes(text), HOSTILE);

@@ -20,16 +20,16 @@ const MAX_REASON: usize = 400;
 type Cast = &'static [(Act, &'static str)];
 
 const LIARS: Cast = &[
-    (Act::FewerRenditions, "rejected: 1 of 2 renditions were delivered"),
-    (Act::Undated, "rejected: receipt's round is 0, want 1 to"),
-    (Act::MoreRenditions, "rejected: rendition 2 of a ladder of 2"),
+    (Act::FewerRenditions, "rejected 1 of 2 renditions were delivered"),
+    (Act::Undated, "rejected receipt's round is 0, want 1 to"),
+    (Act::MoreRenditions, "rejected rendition 2 of a ladder of 2"),
     (Act::FourGibibytes, "message of 4294967296 bytes announced"),
     (Act::ByteByByte, "renditions took longer than"),
 ];
 const VANISHING: Cast = &[
-    (Act::GoneBeforeUpload, "failed (connection)"),
-    (Act::GoneDuringUpload, "failed (connection)"),
-    (Act::GoneAfterUpload, "failed (connection)"),
+    (Act::GoneBeforeUpload, "failed connection: "),
+    (Act::GoneDuringUpload, "failed connection: "),
+    (Act::GoneAfterUpload, "failed connection: "),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -95,5 +95,9 @@ async fn failures(broadcaster: &BroadcasterProcess) -> anyhow::Result<Vec<String
     let board: Value = serde_json::from_str(&text)?;
     let segments = board["segments"].as_array().context("a board has segments")?;
     let first = segments.iter().find(|segment| segment["sequence"] == 0).context("the first segment")?;
-    Ok(serde_json::from_value(first["failures"].clone())?)
+    let attempts = first["attempts"].as_array().context("a segment has attempts")?;
+    let failed = attempts.iter().filter(|attempt| attempt["outcome"] != "delivered");
+    let word = |attempt: &Value, field: &str| attempt[field].as_str().unwrap_or_default().to_owned();
+    let line = |attempt| ["orchestrator", "outcome", "reason"].map(|field| word(attempt, field)).join(" ");
+    Ok(failed.map(line).collect())
 }
