@@ -115,10 +115,7 @@ impl OpenEpoch {
     /// The same on arrival, for a result at adaptive rates whose picture the present load leaves unseen. None where it is to be
     /// looked at: how deep is decided when a core is there for it.
     pub(crate) fn decide_unseen(&self, result: DrawnResult, allowed: Duration) -> Option<Policy> {
-        let Verification::Adaptive { minimum } = self.verification else { return None };
-        let load = self.sampling.started(Duration::ZERO, allowed);
-        let rates = self.lowered(&result, minimum, load);
-        self.leaves_unseen(&result, &rates.2).then(|| self.draw(result, rates))
+        self.decide_where(result, allowed, |rates| self.leaves_unseen(&result, rates))
     }
 
     /// The same for a result that finds no room in the queue: adaptive rates are lowered as far as they go. None where rates are
@@ -131,10 +128,20 @@ impl OpenEpoch {
 
     /// The same on arrival, for a result of which more is drawn than publication has to wait for.
     pub(crate) fn decide_later(&self, result: DrawnResult, allowed: Duration) -> Option<Policy> {
+        self.decide_where(result, allowed, |rates| self.leaves_for_later(&result, rates))
+    }
+
+    /// Decides on arrival, where rates are adaptive and `fits` says so of those in force.
+    fn decide_where(
+        &self,
+        result: DrawnResult,
+        allowed: Duration,
+        fits: impl FnOnce(&Policy) -> bool,
+    ) -> Option<Policy> {
         let Verification::Adaptive { minimum } = self.verification else { return None };
         let load = self.sampling.started(Duration::ZERO, allowed);
         let rates = self.lowered(&result, minimum, load);
-        self.leaves_for_later(&result, &rates.2).then(|| self.draw(result, rates))
+        fits(&rates.2).then(|| self.draw(result, rates))
     }
 
     /// Whether so few are looked at whole at these rates that it protects no single segment, and this one is to be looked at

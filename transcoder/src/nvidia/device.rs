@@ -17,7 +17,7 @@ use framemill_media::{
 use super::streams::{Kept, Rungs, Streams, suits};
 use crate::{
     Capabilities, Job, Renditions, TranscodeError,
-    pipeline::{Backend, MAX_HANGING, Running, Source, Work, check_ladder},
+    pipeline::{Backend, Running, Source, Work, check_ladder},
 };
 
 /// Name of the engine in this process; its parent knows it by its device.
@@ -109,11 +109,7 @@ impl DeviceEngine {
 
     fn check(&self, job: &Job) -> Result<(), TranscodeError> {
         check_ladder(&job.ladder, &self.capabilities)?;
-        let stuck = self.running.hanging(Instant::now());
-        if stuck >= MAX_HANGING {
-            return Err(TranscodeError::EngineStuck { engine: NAME, stuck, limit: MAX_HANGING });
-        }
-        Ok(())
+        self.running.admit(NAME)
     }
 }
 

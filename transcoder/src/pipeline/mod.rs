@@ -14,7 +14,7 @@ use framemill_media::{
 
 pub(crate) use job::Work;
 pub(crate) use rung::media_codec;
-pub(crate) use running::{MAX_HANGING, Running};
+pub(crate) use running::Running;
 pub(crate) use source::Source;
 
 use framemill_network::ladder::Ladder;

@@ -9,12 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::TranscodeError;
+
 /// How long after its deadline a job counts as hanging: cancellation is looked at once per frame, so a live one is gone.
 const HANG_GRACE: Duration = Duration::from_secs(10);
 
 /// Jobs that may hang before the engine takes no more. A thread inside a codec cannot be ended from outside, so each one
 /// keeps its memory until the process ends.
-pub(crate) const MAX_HANGING: usize = 4;
+const MAX_HANGING: usize = 4;
 
 /// Deadlines of the jobs whose threads are alive.
 #[derive(Debug, Default)]
@@ -31,8 +33,21 @@ impl Running {
         RunningJob { id, running: Arc::clone(running) }
     }
 
+    /// Refuses a job while too many hang.
+    ///
+    /// # Errors
+    /// [`TranscodeError::EngineStuck`] of the engine by this name.
+    pub(crate) fn admit(&self, engine: &'static str) -> Result<(), TranscodeError> {
+        match self.hanging(Instant::now()) {
+            stuck if stuck >= MAX_HANGING => {
+                Err(TranscodeError::EngineStuck { engine, stuck, limit: MAX_HANGING })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Jobs that hang past their deadline.
-    pub(crate) fn hanging(&self, now: Instant) -> usize {
+    fn hanging(&self, now: Instant) -> usize {
         self.lock().values().filter(|&&deadline| now.saturating_duration_since(deadline) > HANG_GRACE).count()
     }
 

@@ -1,6 +1,6 @@
 //! The engine on the CPU.
 
-use std::{sync::Arc, thread, time::Instant};
+use std::{sync::Arc, thread};
 
 use framemill_media::{
     Decoder, Encoder, EncoderConfig, Frame, MediaError, MediaLimits, Rational, Scaler, ScalerConfig,
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Capabilities, Engine, Job, Renditions, TranscodeError,
-    pipeline::{Backend, MAX_HANGING, Running, Source, Work, can_be_carried, check_ladder},
+    pipeline::{Backend, Running, Source, Work, can_be_carried, check_ladder},
 };
 
 /// Name of the engine.
@@ -109,11 +109,7 @@ impl SoftwareEngine {
 
     fn check(&self, job: &Job) -> Result<(), TranscodeError> {
         check_ladder(&job.ladder, &self.capabilities)?;
-        let stuck = self.running.hanging(Instant::now());
-        if stuck >= MAX_HANGING {
-            return Err(TranscodeError::EngineStuck { engine: NAME, stuck, limit: MAX_HANGING });
-        }
-        Ok(())
+        self.running.admit(NAME)
     }
 }
 
