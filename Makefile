@@ -7,7 +7,7 @@ INPUT ?=
 ARGS ?=
 FORGE := .tools/bin/forge
 
-.PHONY: help setup demo test crash check bench bench-load attack-suite long-run determinism kernels fuzz fmt abi dashboard
+.PHONY: help setup demo test crash check check-code check-contracts bench bench-load attack-suite long-run determinism kernels fuzz fmt abi dashboard
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ crash: ## 200 kills of the process that pays, is paid and redeems, on both store
 
 check: ## format, lints, documentation, licences, the page's bundle; of the contracts ABI, layout, code size, gas, static analysis
 	scripts/setup build check
+	@# The compiler of the contracts takes minutes of one core: the lints use the others.
+	$(MAKE) --no-print-directory --jobs 2 --output-sync=line check-code check-contracts
+
+check-code:
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo fmt --manifest-path verification/cross/Cargo.toml --check
@@ -36,6 +40,8 @@ check: ## format, lints, documentation, licences, the page's bundle; of the cont
 	cargo deny --all-features --log-level error check licenses bans sources
 	scripts/advisories
 	scripts/dashboard --check
+
+check-contracts:
 	cd contracts && ../$(FORGE) fmt --check && ../$(FORGE) build --offline
 	contracts/tools/export-abi --check
 	contracts/tools/layout --check

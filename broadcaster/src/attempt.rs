@@ -186,7 +186,8 @@ impl Attempt {
     async fn offer(&self, trace: &mut Trace) -> Result<SegmentExchange, Failure> {
         let mut terms = self.unless_outpaced(self.session.terms.lock()).await?;
         if terms.at_risk(Instant::now())
-            && let Some(exchange) = self.offer_unpaid(&mut terms).await?
+            && (terms.unheard.is_some() || !self.is_covered().await?)
+            && let Some(exchange) = self.offer_unpaid(&mut terms, trace).await?
         {
             return Ok(exchange);
         }
@@ -200,7 +201,7 @@ impl Attempt {
             terms.welcome = opened.is_ok();
             match opened {
                 Ok(exchange) => {
-                    terms.unheard = None;
+                    self.heard(&mut terms, exchange.accept.refused_tickets).await;
                     return Ok(self.accepted(exchange, &mut terms));
                 }
                 Err(error) => {
@@ -221,10 +222,20 @@ impl Attempt {
 
     /// Offers the segment without tickets. The refusal brings parameters that hold now, with nothing at risk; `Some` when
     /// the orchestrator takes the segment on credit from before.
-    async fn offer_unpaid(&self, terms: &mut Terms) -> Result<Option<SegmentExchange>, Failure> {
+    async fn offer_unpaid(
+        &self,
+        terms: &mut Terms,
+        trace: &mut Trace,
+    ) -> Result<Option<SegmentExchange>, Failure> {
         let offer = self.shared.network.open_segment(self.session.peer(), self.header(None)?);
         match self.unless_outpaced(offer).await? {
-            Ok(exchange) => Ok(Some(self.accepted(exchange, terms))),
+            Ok(exchange) => {
+                // Credit that these books count is spent here as there; what they have written off is not owed again.
+                if self.is_covered().await? {
+                    self.pay(terms, trace).await?;
+                }
+                Ok(Some(self.accepted(exchange, terms)))
+            }
             Err(error) => match self.fresh_terms(&error, 0) {
                 Some(fresh) => {
                     terms.renew(fresh);
@@ -251,6 +262,17 @@ impl Attempt {
         exchange
     }
 
+    /// The orchestrator has taken the tickets but for some: earlier credit made up for these, and counts for no more.
+    async fn heard(&self, terms: &mut Terms, refused: u32) {
+        let (Some(payer), Some(sent)) = (&self.shared.payer, terms.unheard.take()) else { return };
+        let refused = u64::from(refused).min(sent.batch.tickets.len() as u64);
+        if refused > 0 {
+            let value = sent.batch.params.ticket_value().saturating_mul(refused);
+            self.book(payer, Wei::ZERO, WorkOutcome::Refused(value)).await;
+            terms.note_stale();
+        }
+    }
+
     /// The orchestrator has looked at the tickets and does not take them for enough.
     async fn write_off(&self, error: &NetworkError, sent: Option<Tickets>, trace: &mut Trace) {
         // It sees less credit than we do, or refuses a second time: the next payment goes on from none.
@@ -259,11 +281,19 @@ impl Attempt {
         self.settle(trace, if denied { WorkOutcome::NoCredit } else { refused }).await;
     }
 
+    /// Whether credit from earlier payments covers the segment, so that it needs no tickets.
+    async fn is_covered(&self) -> Result<bool, Failure> {
+        let Some(payer) = &self.shared.payer else { return Ok(true) };
+        let credit = payer.credit(self.session.quote.session).await;
+        let credit = credit.map_err(|error| Failure::payment(&error, &self.session))?;
+        Ok(credit >= self.cost())
+    }
+
     /// Makes the tickets that the segment needs beside the credit left. They wait in the terms, before those of offers that
     /// were refused unread, until an orchestrator has taken them.
     async fn pay(&self, terms: &mut Terms, trace: &mut Trace) -> Result<(), Failure> {
         let (Some(payer), Some(params)) = (&self.shared.payer, terms.params) else { return Ok(()) };
-        let cost = Wei(self.session.quote.price.cost(self.pixels()));
+        let cost = self.cost();
         let most = cost.saturating_mul(self.may_owe).saturating_add(params.ticket_value());
         if self.lost > most.saturating_mul(LOSSES_BORNE) {
             return Err(Failure::defaulted(self.lost));
@@ -336,8 +366,10 @@ impl Attempt {
         })
     }
 
-    fn pixels(&self) -> u64 {
-        self.ladder.expected_pixels(self.segment.frames(), self.segment.duration_90k)
+    /// What the segment costs at full quality.
+    fn cost(&self) -> Wei {
+        let pixels = self.ladder.expected_pixels(self.segment.frames(), self.segment.duration_90k);
+        Wei(self.session.quote.price.cost(pixels))
     }
 
     /// Uploads and downloads at the same time: renditions come back while the source still goes out.

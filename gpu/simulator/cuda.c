@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "faults.h"
+#include "refused.h"
 #include "scale.h"
 
 // The driver's own numbers; the header names only some.
@@ -18,7 +19,6 @@ enum {
     INVALID_CONTEXT = 201,
     NO_BINARY_FOR_GPU = 209,
     NOT_FOUND = 500,
-    NOT_SUPPORTED = 801,
 };
 
 enum { MAX_STACK = 64, TEXTURE_ALIGNMENT = 512 };
@@ -538,8 +538,6 @@ CUresult cuTexObjectDestroy(CUtexObject texture)
 }
 
 // FFmpeg's loader wants these to exist, and nothing here calls them.
-#define REFUSED(name) \
-    CUresult name(void) { return (CUresult)NOT_SUPPORTED; }
 REFUSED(cuLinkCreate)
 REFUSED(cuLinkAddData)
 REFUSED(cuLinkComplete)

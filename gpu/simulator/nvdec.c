@@ -12,13 +12,13 @@
 
 #include "faults.h"
 #include "headers.h"
+#include "refused.h"
 
 enum {
     INVALID_VALUE = 1,
     OUT_OF_MEMORY = 2,
     NO_CONTEXT = 201,
     MAP_FAILED = 205,
-    NOT_SUPPORTED = 801,
     MAX_SURFACES = 64,
     PITCH_ALIGNMENT = 256,
     MAX_SIDE = 8192,
@@ -289,8 +289,6 @@ CUresult CUDAAPI cuvidCtxUnlock(CUvideoctxlock lock, unsigned flags)
 }
 
 // The driver's reader of files is not here; its parser is in parser.c.
-#define REFUSED(name) \
-    CUresult name(void) { return (CUresult)NOT_SUPPORTED; }
 REFUSED(cuvidMapVideoFrame)
 REFUSED(cuvidUnmapVideoFrame)
 REFUSED(cuvidCreateVideoSource)

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use framemill_contracts::{Change, Changes};
 use probabilistic_ticket::recipient::LimitName;
 use probabilistic_ticket::{
-    Broker, BrokerError, Clock, FundingRefusal, Ledger, LedgerError, Recipient, RecipientConfig,
-    RecipientError, RedeemError, RedeemPolicy, RedeemReport, Redeemer, SystemClock, Wei,
+    Broker, BrokerError, Clock, FundingRefusal, Ledger, LedgerError, Reason, Recipient, RecipientConfig,
+    RecipientError, RedeemError, RedeemPolicy, RedeemReport, Redeemer, RefusedTicket, SystemClock, Wei,
 };
 use tracing::{error, info, warn};
 
@@ -71,6 +71,8 @@ impl std::fmt::Debug for Payments {
 pub(crate) struct Held {
     /// To be settled when the segment ends.
     pub(crate) amount: Wei,
+    /// Tickets of its payment that are no credit: the client must hear of them, or the two books part.
+    pub(crate) refused_tickets: u32,
 }
 
 /// Takes payment for sessions, or works for free.
@@ -104,7 +106,7 @@ impl Till {
         match payments.recipient.accept(session, payment, cost).await {
             Ok(accepted) => {
                 self.count(accepted.tickets, accepted.winners, accepted.refused.len());
-                Ok(Held { amount: accepted.held })
+                Ok(Held { amount: accepted.held, refused_tickets: not_credited(&accepted.refused) })
             }
             Err(RecipientError::Refused(refused)) => {
                 self.count(0, refused.winners, refused.refused.len());
@@ -324,6 +326,12 @@ async fn next_occasion(changes: Option<&mut Changes>, pause: Duration) -> Occasi
             }
         }
     }
+}
+
+/// Of refused tickets, those whose sender counts them as credit in vain: what is sent again has been credited before.
+fn not_credited(refused: &[RefusedTicket]) -> u32 {
+    let lost = refused.iter().filter(|ticket| ticket.reason != Reason::Replayed).count();
+    u32::try_from(lost).unwrap_or(u32::MAX)
 }
 
 /// How long a sender waits before it asks again while our own books or the chain fail.

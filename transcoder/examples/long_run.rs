@@ -17,17 +17,21 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let hours: u32 = std::env::args().nth(1).map_or(Ok(8), |hours| hours.parse())?;
     let segments = hours.checked_mul(3600 / SEGMENT_SECONDS).filter(|&count| count > 0).ok_or("too long")?;
     let tenth = segments.div_ceil(10);
-    let mut tenths = [Held::default(); 10];
+    let mut tenths = [None; 10];
     run(segments, |sequence, held| {
         let part = (sequence / tenth) as usize;
-        tenths[part] = tenths[part].most(held);
-        if (sequence + 1) % tenth == 0 {
-            let Held { memory, files, threads } = tenths[part];
+        tenths[part] = Held::over(tenths[part], held);
+        if (sequence + 1) % tenth == 0
+            && let Some(Held { memory, files, threads }) = tenths[part]
+        {
             println!("{} segments: {memory} KiB, {files} files, {threads} threads", sequence + 1);
         }
     })
     .await?;
-    let (first, last) = (tenths[0], tenths[9]);
+    // Fewer than ten segments leave the last tenths empty.
+    let (Some(first), Some(last)) = (tenths[0], tenths.into_iter().flatten().last()) else {
+        return Err("nothing was seen".into());
+    };
     if last.memory > first.memory + GROWTH || last.files > first.files || last.threads > first.threads {
         return Err(format!("the process holds {last:?} at the end, {first:?} after the first tenth").into());
     }

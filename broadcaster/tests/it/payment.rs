@@ -142,6 +142,55 @@ async fn credit_that_an_orchestrator_denies_does_not_stop_the_stream() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_credit_pays_is_booked_on_both_sides_after_parameters_were_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let (sender, books) = payer_with_books(&folder).await;
+    // One ticket pays for several segments at this price.
+    let peer = Peer::start_at(Act::Honest, 1).await;
+    let rig = Rig::with(&[&peer], |builder| builder.payer(sender)).await;
+    let stream = rig.broadcaster.stream(StreamConfig { in_flight: 1, ..stream_config("cam") }).unwrap();
+    peer.stale.store(1, Ordering::SeqCst);
+    for segment in segments(3) {
+        stream.push(segment).await.unwrap().outcome().await.expect("a published segment");
+        // From then on parameters that are older than half a second are doubted.
+        tokio::time::sleep(Duration::from_millis(600)).await;
+    }
+    assert_eq!(peer.offered(), 4, "nothing at risk needs no second offer");
+    let session = *peer.books().credit.keys().next().expect("a session");
+    let spent = books.spending(session).await.unwrap().expect("an open session");
+    assert_eq!(spent.ordered, spent.verified);
+    let credit = spent.paid.saturating_sub(spent.ordered).saturating_sub(spent.written_off);
+    assert_eq!(credit, peer.books().credit[&session], "{spent:?}");
+    stream.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tickets_that_are_refused_while_credit_lasts_are_counted_on_both_sides() {
+    let folder = tempfile::tempdir().unwrap();
+    let (sender, books) = payer_with_books(&folder).await;
+    // A segment costs a little more than a ticket.
+    let peer = Peer::start_at(Act::Honest, 10).await;
+    let rig = Rig::with(&[&peer], |builder| builder.payer(sender)).await;
+    let stream = rig.broadcaster.stream(StreamConfig { in_flight: 1, ..stream_config("cam") }).unwrap();
+    let mut segments = segments(3).into_iter();
+    stream.push(segments.next().unwrap()).await.unwrap().outcome().await.unwrap();
+    // The orchestrator has more credit than the payer knows of, and refuses the ticket that comes beside it.
+    let session = *peer.books().credit.keys().next().expect("a session");
+    let gift = Wei::from(2 * TICKET_VALUE);
+    peer.books().credit.entry(session).and_modify(|credit| *credit = credit.saturating_add(gift));
+    peer.stale.store(1, Ordering::SeqCst);
+    stream.push(segments.next().unwrap()).await.unwrap().outcome().await.unwrap();
+    let spent = books.spending(session).await.unwrap().expect("an open session");
+    assert_eq!(peer.offered(), 2, "credit made up for what was refused");
+    let there = peer.books().credit[&session];
+    let gone = spent.ordered.saturating_add(spent.written_off);
+    assert_eq!(spent.paid.saturating_add(gift), gone.saturating_add(there), "{spent:?}");
+    assert_eq!(spent.written_off, Wei::from(TICKET_VALUE), "{spent:?}");
+    stream.push(segments.next().unwrap()).await.unwrap().outcome().await.unwrap();
+    stream.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_orchestrator_that_keeps_tickets_and_forgets_sessions_is_soon_paid_no_more() {
     let folder = tempfile::tempdir().unwrap();
     let (sender, books) = payer_with_books(&folder).await;

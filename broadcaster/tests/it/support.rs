@@ -239,17 +239,20 @@ impl Peer {
             Act::GoneBeforeUpload => return self.network.shutdown().await,
             _ => {}
         }
-        if self.price > 0
-            && let Err(error) = self.take_payment(&incoming)
-        {
-            return incoming.reject(error).await;
-        }
+        let refused_tickets = match self.price > 0 {
+            true => match self.take_payment(&incoming) {
+                Ok(refused) => refused,
+                Err(error) => return incoming.reject(error).await,
+            },
+            false => 0,
+        };
         if act == Act::ForgetsSessions {
             return incoming.reject(WireError::new(WireCode::UnknownSession, "never heard of it")).await;
         }
         let header = incoming.header().clone();
         self.books().commitments.push(header.sampling_commitment);
-        let (mut source, mut reply) = match incoming.accept(SegmentAccept::default()).await {
+        let answer = SegmentAccept { refused_tickets, ..SegmentAccept::default() };
+        let (mut source, mut reply) = match incoming.accept(answer).await {
             Ok(halves) => halves,
             Err(_) => return,
         };
@@ -325,7 +328,8 @@ impl Peer {
     }
 
     /// Checks parameters, nonces and credit as a recipient would; signatures are the payment crate's own tests' business.
-    fn take_payment(&self, incoming: &IncomingSegment) -> Result<(), WireError> {
+    /// Returns how many tickets were refused where credit made up for them.
+    fn take_payment(&self, incoming: &IncomingSegment) -> Result<u32, WireError> {
         let header = incoming.header();
         let malformed = |error: CodecError| WireError::new(WireCode::PaymentMalformed, error.to_string());
         let batch = match header.payment.is_empty() {
@@ -341,9 +345,11 @@ impl Peer {
             let fresh = self.params(header.session, sender).encode().to_vec();
             Err(WireError::new(code, text).with_details(Bytes::from(fresh)))
         };
-        if batch.as_ref().is_some_and(|batch| batch.params.serial != *self.serial.lock().unwrap()) {
-            return refuse(WireCode::PaymentParamsStale, "secret revealed");
-        }
+        let serial = *self.serial.lock().unwrap();
+        let (stale, batch) = match batch {
+            Some(batch) if batch.params.serial != serial => (Some(batch.tickets.len()), None),
+            batch => (None, batch),
+        };
         let mut books = self.books();
         let mut credit = books.credit.get(&header.session).copied().unwrap_or_default();
         for (batch, ticket) in batch.iter().flat_map(|b| b.tickets.iter().map(move |ticket| (b, ticket))) {
@@ -355,9 +361,11 @@ impl Peer {
         let cost = Wei(U256::from(self.price) * U256::from(header.expected_pixels()));
         let left = credit.checked_sub(cost);
         books.credit.insert(header.session, left.unwrap_or(credit));
-        match left {
-            Some(_) => Ok(()),
-            None => refuse(WireCode::PaymentInsufficient, "not enough"),
+        drop(books);
+        match (left, stale) {
+            (Some(_), stale) => Ok(stale.unwrap_or(0) as u32),
+            (None, Some(_)) => refuse(WireCode::PaymentParamsStale, "secret revealed"),
+            (None, None) => refuse(WireCode::PaymentInsufficient, "not enough"),
         }
     }
 

@@ -390,7 +390,10 @@ fn end_to_proto(end: &RenditionEnd) -> proto::RenditionEnd {
 
 fn accept_from_proto(accept: proto::Accept) -> Result<SegmentAccept, ProtocolError> {
     let bounded = |params| field::at_most("ticket parameters", params, MAX_TICKET_PARAMS_BYTES);
-    Ok(SegmentAccept { ticket_params: accept.ticket_params.map(bounded).transpose()? })
+    Ok(SegmentAccept {
+        ticket_params: accept.ticket_params.map(bounded).transpose()?,
+        refused_tickets: accept.refused_tickets,
+    })
 }
 
 impl WireMessage for ReplyFrame {
@@ -418,9 +421,10 @@ impl WireMessage for ReplyFrame {
     fn to_proto(&self) -> Self::Proto {
         use proto::reply_frame::Frame;
         let frame = match self {
-            Self::Accept(accept) => {
-                Frame::Accept(proto::Accept { ticket_params: accept.ticket_params.clone() })
-            }
+            Self::Accept(accept) => Frame::Accept(proto::Accept {
+                ticket_params: accept.ticket_params.clone(),
+                refused_tickets: accept.refused_tickets,
+            }),
             Self::Chunk(chunk) => {
                 Frame::Chunk(proto::RenditionChunk { index: chunk.index, data: chunk.data.clone() })
             }

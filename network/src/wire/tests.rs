@@ -105,8 +105,9 @@ fn receipt() -> impl Strategy<Value = SignedReceipt> {
 
 fn reply_frame() -> impl Strategy<Value = ReplyFrame> {
     prop_oneof![
-        prop::option::of(some_bytes(100))
-            .prop_map(|ticket_params| ReplyFrame::Accept(SegmentAccept { ticket_params })),
+        (prop::option::of(some_bytes(100)), any::<u32>()).prop_map(|(ticket_params, refused_tickets)| {
+            ReplyFrame::Accept(SegmentAccept { ticket_params, refused_tickets })
+        }),
         (0..16_u32, some_bytes(2_000))
             .prop_map(|(index, data)| ReplyFrame::Chunk(RenditionChunk { index, data })),
         end().prop_map(ReplyFrame::End),

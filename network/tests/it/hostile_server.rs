@@ -31,7 +31,8 @@ async fn buy_with(
     let selling = async {
         let mut stream: Stream = incoming.next().await.unwrap().1;
         let _: proto::SegmentHeader = receive(&mut stream).await;
-        send(&mut stream, &reply(Frame::Accept(proto::Accept { ticket_params: None }))).await;
+        send(&mut stream, &reply(Frame::Accept(proto::Accept { ticket_params: None, refused_tickets: 0 })))
+            .await;
         try_send(&mut stream, &answer).await;
         if close {
             stream.close().await.unwrap();

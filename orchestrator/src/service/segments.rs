@@ -194,7 +194,9 @@ async fn run(
 ) -> Result<(), Refusal> {
     let session = admitted.terms.id;
     let ticket_params = shared.till.fresh_params(session).await;
-    let (reader, mut reply) = match incoming.accept(SegmentAccept { ticket_params }).await {
+    let refused_tickets = admitted.held.refused_tickets;
+    let answer = SegmentAccept { ticket_params, refused_tickets };
+    let (reader, mut reply) = match incoming.accept(answer).await {
         Ok(accepted) => accepted,
         Err(error) => {
             shared.till.settle(session, admitted.held, Wei::ZERO).await?;

@@ -290,6 +290,11 @@ fn within(limit: SpendingLimit, bound: Wei, spent: Wei, asked: Wei) -> Result<()
 }
 
 impl SpendingState {
+    /// What was paid and neither ordered for nor written off.
+    pub(crate) fn credit(&self) -> Wei {
+        self.paid.saturating_sub(self.ordered.saturating_add(self.written_off))
+    }
+
     /// Books what became of work of this cost.
     pub(crate) fn record(&mut self, cost: Wei, outcome: WorkOutcome) {
         match outcome {

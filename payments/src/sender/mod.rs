@@ -247,6 +247,12 @@ impl Sender {
         Ok(Payment { bytes, tickets: reserved.count, value, cost })
     }
 
+    /// Credit left in a session from earlier payments: work up to this cost needs no tickets. Zero where it is not open.
+    pub async fn credit(&self, session: B256) -> Result<Wei, SenderError> {
+        let state = self.inner.ledger.spending(session).await?;
+        Ok(state.unwrap_or_default().credit())
+    }
+
     /// Records what became of the work a payment was for.
     pub async fn record(
         &self,

@@ -26,7 +26,7 @@ const LADDER: &str = r#"[{"name":"a","width":96,"height":72,"bitrate":60000},
     {"name":"b","width":64,"height":48,"bitrate":30000}]"#;
 
 /// What a process holds.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Held {
     /// Resident memory in KiB.
     pub(crate) memory: u64,
@@ -55,13 +55,15 @@ impl Held {
         })
     }
 
-    /// The larger of each.
-    pub(crate) fn most(self, other: Self) -> Self {
-        Self {
-            memory: self.memory.max(other.memory),
-            files: self.files.max(other.files),
-            threads: self.threads.max(other.threads),
-        }
+    /// What a span of time held that both moments are of: the most memory, but the fewest files and threads. What is left
+    /// behind is held from then on, while a job's last thread may still be ending when its output is there.
+    pub(crate) fn over(span: Option<Self>, now: Self) -> Option<Self> {
+        let span = span.unwrap_or(now);
+        Some(Self {
+            memory: span.memory.max(now.memory),
+            files: span.files.min(now.files),
+            threads: span.threads.min(now.threads),
+        })
     }
 }
 
