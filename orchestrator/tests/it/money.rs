@@ -92,6 +92,34 @@ async fn refuses_tickets_that_were_sent_before() {
     assert_eq!(code(market.send(replay, clip()).await), Some(WireCode::PaymentNonceReused));
 }
 
+#[tokio::test]
+async fn tells_how_many_tickets_are_no_credit_where_earlier_credit_pays() {
+    let mut market = Market::paid(TICKET).await;
+    let _worker = market.software().await;
+    let quote = market.session().await;
+    let first = market.pay(&quote).await;
+    let next = market.pay(&quote).await;
+    let text = Bytes::from_static(b"no media");
+    // Comes to nothing, so that its payment is credit.
+    let bad = SegmentHeader { payment: first.clone(), ..header_for(&quote, 0, &text) };
+    assert_eq!(code(market.send(bad, text).await), Some(WireCode::BadMedia));
+
+    let mut batch = TicketBatch::decode(&next).expect("a payment");
+    batch.tickets[0].signature = Signature([1; 65]);
+    let spoiled = batch.encode().expect("an encodable payment").into();
+    let refused_of = async |payment, sequence| {
+        let header = SegmentHeader { payment, ..header(&quote, sequence) };
+        let offer = market.client.open_segment(market.network.peer_id(), header).await;
+        offer.expect("a segment that credit pays").accept.refused_tickets
+    };
+    assert_eq!(refused_of(spoiled, 1).await, 1);
+    // What was taken before is credit already.
+    let mut third = TicketBatch::decode(&market.pay(&quote).await).expect("a payment");
+    third.tickets.extend_from_slice(&batch.tickets[1..]);
+    let repeated = third.encode().expect("an encodable payment").into();
+    assert_eq!(refused_of(repeated, 2).await, 0);
+}
+
 /// Sends a payment that `change` spoiled.
 async fn refusal_of(change: impl FnOnce(&mut TicketBatch)) -> Option<WireCode> {
     let mut market = Market::paid(TICKET).await;
