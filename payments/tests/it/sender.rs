@@ -3,17 +3,15 @@
 use alloy_primitives::{Address, B256};
 use probabilistic_ticket::ledger::SpendingLimit;
 use probabilistic_ticket::{
-    Domain, LedgerError, Reason, Round, SenderConfig, SenderError, SenderFunds, SenderSession, TicketBatch,
-    TicketParams, Wei, WorkOutcome,
+    Domain, LedgerError, Reason, Round, Sender, SenderConfig, SenderError, SenderFunds, SenderSession,
+    TicketBatch, TicketParams, Wei, WorkOutcome,
 };
 
 use super::common::{ETHER, SESSION, TICKET, World, domain, key, sender_session};
 use super::store;
 
 async fn refusal(tamper: impl FnOnce(&mut TicketParams)) -> SenderError {
-    let world = World::new().await;
-    let sender = world.sender().await;
-    let mut params = world.params().await;
+    let (_world, sender, mut params) = paying().await;
     tamper(&mut params);
     sender.pay(SESSION, &params, Wei::from(TICKET)).await.unwrap_err()
 }
@@ -32,11 +30,17 @@ async fn limit(change: impl FnOnce(&mut SenderConfig), cost: u64) -> SpendingLim
     }
 }
 
-#[tokio::test]
-async fn payment_covers_the_cost_and_is_accepted() {
+/// A sender with a session that is open on both sides, and parameters to pay with.
+async fn paying() -> (World, Sender, TicketParams) {
     let world = World::new().await;
     let sender = world.sender().await;
     let params = world.params().await;
+    (world, sender, params)
+}
+
+#[tokio::test]
+async fn payment_covers_the_cost_and_is_accepted() {
+    let (world, sender, params) = paying().await;
     let cost = Wei::from(2 * TICKET + 1);
     let payment = sender.pay(SESSION, &params, cost).await.unwrap();
     assert_eq!((payment.tickets, payment.value), (3, Wei::from(3 * TICKET)));
@@ -46,9 +50,7 @@ async fn payment_covers_the_cost_and_is_accepted() {
 
 #[tokio::test]
 async fn credit_left_over_pays_for_the_next_segment() {
-    let world = World::new().await;
-    let sender = world.sender().await;
-    let params = world.params().await;
+    let (world, sender, params) = paying().await;
     let half = Wei::from(TICKET / 2);
     let first = sender.pay(SESSION, &params, half).await.unwrap();
     let second = sender.pay(SESSION, &params, half).await.unwrap();
@@ -59,9 +61,7 @@ async fn credit_left_over_pays_for_the_next_segment() {
 
 #[tokio::test]
 async fn work_not_done_is_not_paid_twice() {
-    let world = World::new().await;
-    let sender = world.sender().await;
-    let params = world.params().await;
+    let (_world, sender, params) = paying().await;
     let cost = Wei::from(TICKET);
     sender.pay(SESSION, &params, cost).await.unwrap();
     sender.record(SESSION, cost, WorkOutcome::NotDone).await.unwrap();
@@ -70,9 +70,7 @@ async fn work_not_done_is_not_paid_twice() {
 
 #[tokio::test]
 async fn refused_tickets_are_made_anew_with_fresh_nonces() {
-    let world = World::new().await;
-    let sender = world.sender().await;
-    let params = world.params().await;
+    let (_world, sender, params) = paying().await;
     let cost = Wei::from(TICKET);
     let first = sender.pay(SESSION, &params, cost).await.unwrap();
     sender.record(SESSION, cost, WorkOutcome::Refused(first.value)).await.unwrap();
@@ -82,9 +80,7 @@ async fn refused_tickets_are_made_anew_with_fresh_nonces() {
 
 #[tokio::test]
 async fn credit_that_the_recipient_denies_is_paid_anew() {
-    let world = World::new().await;
-    let sender = world.sender().await;
-    let params = world.params().await;
+    let (_world, sender, params) = paying().await;
     let cost = Wei::from(TICKET);
     sender.pay(SESSION, &params, cost).await.unwrap();
     sender.record(SESSION, cost, WorkOutcome::NotDone).await.unwrap();
@@ -96,9 +92,7 @@ async fn credit_that_the_recipient_denies_is_paid_anew() {
 
 #[tokio::test]
 async fn credit_that_work_in_progress_holds_is_not_written_off() {
-    let world = World::new().await;
-    let sender = world.sender().await;
-    let params = world.params().await;
+    let (_world, sender, params) = paying().await;
     let cost = Wei::from(TICKET);
     sender.pay(SESSION, &params, cost).await.unwrap();
     sender.pay(SESSION, &params, cost).await.unwrap();
@@ -108,9 +102,7 @@ async fn credit_that_work_in_progress_holds_is_not_written_off() {
 
 #[tokio::test]
 async fn closed_session_says_what_it_came_to() {
-    let world = World::new().await;
-    let sender = world.sender().await;
-    let params = world.params().await;
+    let (_world, sender, params) = paying().await;
     sender.pay(SESSION, &params, Wei::from(TICKET)).await.unwrap();
     assert_eq!(sender.close_session(SESSION).await.unwrap().paid, Wei::from(TICKET));
     assert_eq!(sender.close_session(SESSION).await.unwrap().paid, Wei::ZERO);
@@ -144,9 +136,7 @@ async fn sender_with_a_lost_ledger_continues_above_the_floor() {
 
 #[tokio::test]
 async fn concurrent_payments_use_distinct_nonces() {
-    let world = World::new().await;
-    let sender = world.sender().await;
-    let params = world.params().await;
+    let (_world, sender, params) = paying().await;
     let payments = (0..16).map(|_| {
         let sender = sender.clone();
         tokio::spawn(async move { sender.pay(SESSION, &params, Wei::from(TICKET)).await.unwrap() })
@@ -288,9 +278,7 @@ async fn recipient_that_keeps_refusing_tickets_gets_no_more() {
 
 #[tokio::test]
 async fn payments_go_on_while_the_chain_is_away() {
-    let world = World::new().await;
-    let sender = world.sender().await;
-    let params = world.params().await;
+    let (world, sender, params) = paying().await;
     world.broker.set_online(false);
     assert!(sender.refresh().await.is_err());
     sender.pay(SESSION, &params, Wei::from(TICKET)).await.unwrap();
