@@ -7,7 +7,7 @@ INPUT ?=
 ARGS ?=
 FORGE := .tools/bin/forge
 
-.PHONY: help setup demo test crash check check-code check-contracts bench bench-load attack-suite long-run determinism kernels fuzz fmt abi dashboard
+.PHONY: help setup demo test crash check check-code check-contracts bench bench-load attack-suite long-run determinism kernels hostile fuzz fmt abi dashboard
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,9 +60,10 @@ attack-suite: ## what verification catches and refuses, beside known metrics; AR
 	scripts/setup build media
 	cargo run --release --locked --package framemill-verification --example attack_suite -- $(ARGS)
 
-long-run: ## hours of a stream at fast forward through one software engine; ARGS=HOURS (long)
-	scripts/setup build
+long-run: ## hours of a stream at fast forward through one software engine, and an hour through two in turn; ARGS=HOURS (long)
+	scripts/setup build media
 	cargo run --release --locked --package framemill-transcoder --example long_run -- $(ARGS)
+	cargo run --release --locked --package framemill-transcoder --example joins
 
 determinism: ## the same features and reports of 100,000 fuzzed frames in every way, 64-bit ARM emulated; ARGS=FRAMES (long)
 	scripts/setup build browser
@@ -70,6 +71,10 @@ determinism: ## the same features and reports of 100,000 fuzzed frames in every 
 
 kernels: ## rebuild the committed PTX of the CUDA kernels
 	scripts/kernels
+
+hostile: ## every clip cut off and damaged, in processes that may die of it; ARGS="--seed 7 --clip NAME" (long)
+	scripts/setup build media
+	cargo run --locked --package framemill-transcoder --example hostile -- $(ARGS)
 
 fuzz: ## fuzz what reads strangers' bytes; ARGS="TARGET SECONDS", without them the targets
 	scripts/setup build

@@ -20,7 +20,8 @@ impl Failure {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn set(&self, error: MediaError) -> io::Error {
+    /// Keeps the failure, and gives the error to return for it.
+    pub(crate) fn set(&self, error: MediaError) -> io::Error {
         let text = error.to_string();
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
         io::Error::other(text)

@@ -23,8 +23,6 @@ const MAX_BOX: u64 = 256 << 20;
 pub(crate) fn check_claims(reader: &mut (impl Read + Seek), limits: &MediaLimits) -> Result<(), MediaError> {
     let failed = |error: io::Error| MediaError::Source { reason: error.to_string() };
     let length = reader.seek(SeekFrom::End(0)).map_err(failed)?;
-    let seconds = limits.duration.max(0).unsigned_abs() / TICKS_PER_SECOND.unsigned_abs() + 1;
-    let bound = length.min(seconds.saturating_mul(SAMPLES_PER_SECOND)).max(FREE_SAMPLES);
     let mut claims = Claims::default();
     let mut at = 0;
     while let Some(found) = next_box(reader, at, length).map_err(failed)? {
@@ -35,7 +33,7 @@ pub(crate) fn check_claims(reader: &mut (impl Read + Seek), limits: &MediaLimits
             reader.seek(SeekFrom::Start(at)).map_err(failed)?;
             reader.by_ref().take(body).read_to_end(&mut bytes).map_err(failed)?;
             claims.add(&bytes)?;
-            check(Limit::Samples, claims.samples(), bound)?;
+            claims.check(length, limits)?;
         }
         at = found.end;
     }
@@ -76,7 +74,7 @@ fn number(bytes: &[u8], at: usize) -> Option<u32> {
 /// Samples that the tables claim. They are found by their names, wherever they lie, because FFmpeg reads them in places
 /// where no standard puts them.
 #[derive(Default)]
-struct Claims {
+pub(crate) struct Claims {
     listed: u64,
     chunks: u64,
     samples_per_chunk: u64,
@@ -84,7 +82,7 @@ struct Claims {
 
 impl Claims {
     /// Adds what one box and all inside it claims.
-    fn add(&mut self, bytes: &[u8]) -> Result<(), MediaError> {
+    pub(crate) fn add(&mut self, bytes: &[u8]) -> Result<(), MediaError> {
         for (at, name) in bytes.windows(4).enumerate() {
             // What follows the name: version and flags, then the table's own numbers.
             let field = |index: usize| u64::from(number(bytes, at + 8 + 4 * index).unwrap_or(0));
@@ -106,6 +104,13 @@ impl Claims {
         let runs = table.get(8..).unwrap_or_default().chunks_exact(12).take(count);
         let most = runs.filter_map(|run| number(run, 4)).max().unwrap_or(0);
         self.samples_per_chunk = self.samples_per_chunk.max(most.into());
+    }
+
+    /// Refuses more samples than so many bytes can hold or the duration may have.
+    pub(crate) fn check(&self, bytes: u64, limits: &MediaLimits) -> Result<(), MediaError> {
+        let seconds = limits.duration.max(0).unsigned_abs() / TICKS_PER_SECOND.unsigned_abs() + 1;
+        let bound = bytes.min(seconds.saturating_mul(SAMPLES_PER_SECOND)).max(FREE_SAMPLES);
+        check(Limit::Samples, self.samples(), bound)
     }
 
     fn samples(&self) -> u64 {

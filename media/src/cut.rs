@@ -106,8 +106,15 @@ impl Cutter {
         self.ready.pop_front()
     }
 
-    /// Says that no packet follows: what is there is the last segment.
+    /// Says that no packet follows: what is there is the last segment. A source that broke off may have left a packet of each stream that
+    /// is not whole; the segment ends before it.
     pub(crate) fn finish(&mut self) {
+        if let Some(open) = self.open.as_mut().filter(|open| open.packets.len() > 1) {
+            open.packets.pop_if(|packet| packet.is_corrupt());
+        }
+        for (_, queue) in &mut self.rest {
+            queue.pop_back_if(|packet| packet.is_corrupt());
+        }
         self.close_all();
     }
 

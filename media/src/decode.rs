@@ -1,6 +1,7 @@
 //! Pictures out of packets.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use ffmpeg_next::codec::packet::Ref as _;
@@ -8,6 +9,7 @@ use ffmpeg_next::ffi::{self, AVCodecContext};
 use ffmpeg_next::frame::Video;
 use ffmpeg_next::{Dictionary, codec};
 
+use crate::budget::{PictureBudget, count_buffers};
 use crate::codec::VideoCodec;
 use crate::context::CodecContext;
 use crate::demux::Demuxer;
@@ -24,7 +26,7 @@ use crate::turn::Turner;
 /// How to decode.
 #[derive(Clone, Debug)]
 pub struct DecoderConfig {
-    /// Threads; zero lets FFmpeg take one per core.
+    /// Threads; zero lets FFmpeg take one per core. Fewer are taken where [`MediaLimits::picture_bytes`] has no room for so many.
     pub threads: u32,
     /// Fail on the first packet that does not decode instead of counting it.
     pub strict: bool,
@@ -45,6 +47,8 @@ const MAX_FAILURES_IN_A_ROW: u32 = 256;
 /// Damaged sources may repeat timestamps: check that they rise before you encode.
 pub struct Decoder<P = Frame> {
     context: CodecContext,
+    /// Outlives the context, which points to it.
+    budget: Arc<PictureBudget>,
     limits: MediaLimits,
     strict: bool,
     ready: VecDeque<P>,
@@ -69,6 +73,7 @@ impl Decoder {
     ) -> Result<Self, MediaError> {
         Self::open(parameters, config, limits, |context| {
             context.strict_std_compliance = ffi::FF_COMPLIANCE_NORMAL;
+            count_buffers(context);
             Ok(())
         })
     }
@@ -88,6 +93,7 @@ impl Decoder {
         let parameters = StreamParameters::unprobed(codec)?;
         Self::open(&parameters, config, limits, |context| {
             context.strict_std_compliance = ffi::FF_COMPLIANCE_STRICT;
+            count_buffers(context);
             Ok(())
         })
     }
@@ -136,7 +142,7 @@ impl<P: Picture> Decoder<P> {
         sys::check("take over stream parameters", status)?;
         let raw = context.get_mut();
         raw.pkt_timebase = TICK_BASE;
-        raw.thread_count = i32::try_from(config.threads).unwrap_or(0);
+        let budget = PictureBudget::attach(raw, parameters.get(), config.threads, limits);
         raw.max_pixels = limits.padded_pixels_per_frame();
         // Frames that lean on missing references are handed out too, marked corrupt: a segment must not lose frames.
         raw.flags |= ffi::AV_CODEC_FLAG_OUTPUT_CORRUPT as i32;
@@ -147,6 +153,7 @@ impl<P: Picture> Decoder<P> {
         sys::check("open a decoder", context.open(Dictionary::new()))?;
         Ok(Self {
             context,
+            budget,
             limits: limits.clone(),
             strict: config.strict,
             ready: VecDeque::new(),
@@ -240,6 +247,7 @@ impl<P: Picture> Decoder<P> {
 
     fn accept(&mut self, video: Video) -> Result<(), MediaError> {
         self.limits.check_frame_size(video.width(), video.height())?;
+        self.check_budget(&video)?;
         self.frames += 1;
         check(Limit::Frames, self.frames, self.limits.frames)?;
         self.pixels = self.pixels.saturating_add(u64::from(video.width()) * u64::from(video.height()));
@@ -255,6 +263,13 @@ impl<P: Picture> Decoder<P> {
         Ok(())
     }
 
+    fn check_budget(&self, video: &Video) -> Result<(), MediaError> {
+        // SAFETY: the pointer is only turned into a shared reference that lives as long as `video`.
+        let raw = unsafe { video.as_ptr() };
+        // SAFETY: an allocated frame, which nobody writes to.
+        self.budget.check_picture(unsafe { &*raw })
+    }
+
     fn upright(&mut self, frame: P) -> Result<P, MediaError> {
         match &mut self.turner {
             Some(turner) => frame.upright(turner),
@@ -264,6 +279,7 @@ impl<P: Picture> Decoder<P> {
 
     fn failed(&mut self, status: i32) -> Result<(), MediaError> {
         self.errors += 1;
+        self.budget.check()?;
         if GpuDevice::is_to_blame(self.context.get(), status) {
             return Err(sys::device_failure("decode", status));
         }

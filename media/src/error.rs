@@ -156,12 +156,16 @@ pub enum Limit {
     Packets,
     /// Pixels of all frames together.
     TotalPixels,
+    /// Bytes of decoded pictures in flight.
+    PictureBytes,
     /// Duration in 90 kHz ticks.
     Duration,
     /// Streams of one container.
     Streams,
     /// Samples that the index of a container claims.
     Samples,
+    /// Bytes of one box of an index that arrives as a stream.
+    HeaderBytes,
     /// Bytes of one segment.
     SegmentBytes,
     /// Duration of one segment in 90 kHz ticks: the source has no keyframe for too long.
@@ -177,9 +181,11 @@ impl fmt::Display for Limit {
             Self::Frames => "number of frames",
             Self::Packets => "number of packets",
             Self::TotalPixels => "number of pixels of all frames",
+            Self::PictureBytes => "size of the decoded pictures in flight in bytes",
             Self::Duration => "duration in 90 kHz ticks",
             Self::Streams => "number of streams",
             Self::Samples => "number of samples in the index",
+            Self::HeaderBytes => "size of a header in bytes",
             Self::SegmentBytes => "segment size in bytes (no keyframe for too long)",
             Self::SegmentDuration => "segment duration in 90 kHz ticks (no keyframe for too long)",
         })

@@ -10,6 +10,7 @@ use ffmpeg_next::format::context::{Input, StreamIo};
 
 use crate::avio::{Failure, GuardedReader};
 use crate::claims::check_claims;
+use crate::claims_stream::ClaimsReader;
 use crate::codec::Container;
 use crate::error::MediaError;
 use crate::limits::MediaLimits;
@@ -37,7 +38,11 @@ pub(crate) fn open_stream(
     let head = read_head(&mut reader)?;
     let container = sniff(&head)?;
     let (reader, failure) = GuardedReader::new(Cursor::new(head).chain(reader), limits);
-    open(StreamIo::from_read(reader), container, failure, limits)
+    let io = match container {
+        Container::Mp4 => StreamIo::from_read(ClaimsReader::new(reader, limits, failure.clone())),
+        _ => StreamIo::from_read(reader),
+    };
+    open(io, container, failure, limits)
 }
 
 /// Opens an input that can be read anywhere.

@@ -27,7 +27,9 @@
 mod annexb;
 mod audio;
 mod avio;
+mod budget;
 mod claims;
+mod claims_stream;
 mod clip;
 mod codec;
 mod color;

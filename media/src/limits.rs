@@ -45,6 +45,9 @@ pub struct MediaLimits {
     pub packets: u64,
     /// Pixels of all decoded frames together.
     pub total_pixels: u64,
+    /// Bytes of decoded pictures that one decoder may have in flight: those that the stream refers to, those its threads work on, and
+    /// those that wait for whoever takes them. A decoder takes fewer threads where that keeps it inside.
+    pub picture_bytes: u64,
     /// Time from the first timestamp to the last.
     pub duration: Ticks,
     /// Streams of the container.
@@ -73,6 +76,7 @@ impl Default for MediaLimits {
             frames: u64::MAX,
             packets: u64::MAX,
             total_pixels: u64::MAX,
+            picture_bytes: u64::MAX,
             duration: Ticks::MAX,
             streams: 32,
             probe_bytes: 4 << 20,
@@ -84,7 +88,7 @@ impl Default for MediaLimits {
 }
 
 impl MediaLimits {
-    /// Limits for one segment that a stranger sent: 128 MiB, 30 s, 4K at 120 frames per second.
+    /// Limits for one segment that a stranger sent: 128 MiB, 30 s, 4K at 120 frames per second, 1 GiB of pictures at once.
     pub fn segment() -> Self {
         const SECONDS: u64 = 30;
         const FRAMES: u64 = SECONDS * 120;
@@ -95,6 +99,8 @@ impl MediaLimits {
             frames: FRAMES,
             packets: PACKETS,
             total_pixels: FRAMES * 3840 * 2160,
+            // 8K with 10 bits takes 100 MB, and refers to six others where a level allows it.
+            picture_bytes: 1 << 30,
             duration: SECONDS as Ticks * TICKS_PER_SECOND,
             ..Self::default()
         }

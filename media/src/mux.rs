@@ -122,7 +122,8 @@ impl Muxer {
     /// # Errors
     ///
     /// [`MediaError::Timestamps`] when times are missing, do not rise, or a packet decodes after it shows; see
-    /// [`repair_timestamps`](crate::repair_timestamps).
+    /// [`repair_timestamps`](crate::repair_timestamps). [`MediaError::Truncated`] when this packet, or one of another stream that waited
+    /// for it, is damaged so that the container cannot take it.
     pub fn write(&mut self, stream: usize, packet: &Packet) -> Result<(), MediaError> {
         let lane = self.lanes.get_mut(stream).ok_or_else(|| MediaError::InvalidSetting {
             setting: "stream index",
@@ -134,7 +135,7 @@ impl Muxer {
         let mut raw = packet.to_ffmpeg(stream)?;
         // SAFETY: the packet is owned; both time bases are positive fractions.
         unsafe { ffi::av_packet_rescale_ts(raw.as_mut_ptr(), TICK_BASE, time_base) };
-        raw.write_interleaved(&mut self.output).map_err(|error| sys::failure("write a packet", error.into()))
+        raw.write_interleaved(&mut self.output).map_err(|error| refused("write a packet", error))
     }
 
     /// The bytes made since the last call; empty while packets wait for others to be sorted.
@@ -152,9 +153,9 @@ impl Muxer {
     ///
     /// # Errors
     ///
-    /// What FFmpeg has against the packets that waited.
+    /// As [`Muxer::write`], of packets that waited.
     pub fn finish(mut self) -> Result<Bytes, MediaError> {
-        self.output.write_trailer().map_err(|error| sys::failure("finish a container", error.into()))?;
+        self.output.write_trailer().map_err(|error| refused("finish a container", error))?;
         Ok(self.drain())
     }
 }
@@ -173,6 +174,16 @@ impl Lane {
             Some(last) if dts <= last => Err(wrong(format!("a packet decodes at {dts} after one at {last}"))),
             _ => Ok(dts),
         }
+    }
+}
+
+/// The error of a packet that FFmpeg does not write. It looks into what it has to rewrite for the container: headers of AAC, NAL units.
+fn refused(operation: &'static str, error: ffmpeg_next::Error) -> MediaError {
+    match error {
+        ffmpeg_next::Error::InvalidData => {
+            MediaError::Truncated { reason: "a packet is cut off or damaged".into() }
+        }
+        error => sys::failure(operation, error.into()),
     }
 }
 

@@ -128,6 +128,39 @@ fn pixels_beyond_their_sum_are_refused() {
     assert_eq!(limit_of(error), Limit::TotalPixels);
 }
 
+/// Four pictures of the synthetic clip.
+const FOUR_PICTURES: u64 = 4 * 320 * 180 * 3 / 2;
+
+#[test]
+fn pictures_beyond_their_bytes_are_refused() {
+    let limits = MediaLimits { picture_bytes: FOUR_PICTURES, ..MediaLimits::default() };
+    for threads in [1, 4] {
+        let config = DecoderConfig { threads, strict: false };
+        let reader = VideoReader::open(synthetic(|_| {}), &config, &limits).unwrap();
+        let kept: Result<Vec<_>, _> = reader.collect();
+        assert_eq!(limit_of(kept.unwrap_err()), Limit::PictureBytes, "{threads} threads");
+    }
+}
+
+#[test]
+fn pictures_that_nobody_keeps_count_no_more() {
+    let limits = MediaLimits { picture_bytes: 8 * FOUR_PICTURES, ..MediaLimits::default() };
+    for threads in [1, 4] {
+        let config = DecoderConfig { threads, strict: true };
+        let reader = VideoReader::open(synthetic(|_| {}), &config, &limits).unwrap();
+        assert_eq!(reader.filter(|frame| frame.is_ok()).count(), 120, "{threads} threads");
+    }
+}
+
+#[test]
+fn mp4_that_arrives_may_not_claim_more_than_it_can_hold() {
+    let boxed = |name: &[u8], body: &[u8]| [&(body.len() as u32 + 8).to_be_bytes(), name, body].concat();
+    let table: Vec<u8> = [0, 1, u32::MAX].iter().flat_map(|number: &u32| number.to_be_bytes()).collect();
+    let stream = [boxed(b"ftyp", b"isom"), boxed(b"moov", &boxed(b"stsz", &table))].concat();
+    let opened = Segmenter::open(std::io::Cursor::new(stream), SegmenterConfig::default(), &limits());
+    assert_eq!(limit_of(opened.err().unwrap()), Limit::Samples);
+}
+
 #[test]
 fn ten_hours_between_two_frames_are_refused() {
     let first = synthetic(|spec| spec.duration = 90_000);

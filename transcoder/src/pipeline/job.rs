@@ -18,7 +18,9 @@ use crate::{Job, RenditionSink, RenditionSummary, TranscodeError};
 
 /// Frames that may wait between two threads: enough to smooth the encoders' bursts, few enough that a 1080p rung holds
 /// some 12 MB.
-const FRAMES_IN_FLIGHT: usize = 4;
+const FRAMES_IN_FLIGHT: u64 = 4;
+/// Pixels that may wait so: four frames of 4K. Of larger pictures fewer wait, since the decoder has a budget of bytes for all.
+const PIXELS_IN_FLIGHT: u64 = FRAMES_IN_FLIGHT * 3840 * 2160;
 
 /// What a job needs from its engine.
 pub(crate) struct Work<'b, B> {
@@ -117,7 +119,8 @@ struct Wiring<'a, B: Backend> {
 
 /// Makes the rungs and the channels between them.
 fn wire<'a, B: Backend>(ladder: &'a Ladder, plan: &[RungPlan], shared: &'a Shared<'a, B>) -> Wiring<'a, B> {
-    let (senders, feeds): (Vec<_>, Vec<_>) = plan.iter().map(|_| sync_channel(FRAMES_IN_FLIGHT)).unzip();
+    let waiting = frames_in_flight(shared.shape);
+    let (senders, feeds): (Vec<_>, Vec<_>) = plan.iter().map(|_| sync_channel(waiting)).unzip();
     let fed_by = |origin: Origin| -> Vec<SyncSender<Feed<B::Picture>>> {
         let fed = plan.iter().zip(&senders).filter(|(rung, _)| rung.origin == origin);
         fed.map(|(_, sender)| sender.clone()).collect()
@@ -135,6 +138,13 @@ fn wire<'a, B: Backend>(ladder: &'a Ladder, plan: &[RungPlan], shared: &'a Share
     };
     let rungs = ladder.iter().zip(feeds).enumerate().map(rung).collect();
     Wiring { rungs, roots: fed_by(Origin::Source) }
+}
+
+/// Frames that may wait between two threads for pictures of this size.
+fn frames_in_flight(shape: Shape) -> usize {
+    let pixels = u64::from(shape.width) * u64::from(shape.height);
+    let frames = (PIXELS_IN_FLIGHT / pixels.max(1)).clamp(1, FRAMES_IN_FLIGHT);
+    usize::try_from(frames).expect("four at most")
 }
 
 /// What must hold for the decoded source, so that a rendition of it can be sold.

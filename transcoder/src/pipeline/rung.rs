@@ -179,7 +179,7 @@ impl<P: Picture> Output<'_, P> {
         self.encoder.flush().map_err(ours)?;
         self.drain_encoder()?;
         self.write_audio(Ticks::MAX)?;
-        let rest = self.muxer.finish().map_err(ours)?;
+        let rest = self.muxer.finish().map_err(muxed)?;
         self.pending.extend_from_slice(&rest);
         let pending = self.pending.split().freeze();
         self.bytes += send(self.sink, self.index, pending)?;
@@ -194,7 +194,7 @@ impl<P: Picture> Output<'_, P> {
             if let Some(dts) = packet.dts() {
                 self.write_audio(dts)?;
             }
-            self.muxer.write(self.video, &packet).map_err(ours)?;
+            self.muxer.write(self.video, &packet).map_err(muxed)?;
             self.pending.extend_from_slice(&self.muxer.drain());
             while self.pending.len() >= CHUNK_BYTES {
                 let chunk = self.pending.split_to(CHUNK_BYTES).freeze();
@@ -287,6 +287,14 @@ pub(crate) fn media_codec(codec: Codec) -> VideoCodec {
 pub(crate) fn untimed() -> TranscodeError {
     let reason = "a frame has no presentation time".to_owned();
     TranscodeError::BadMedia(MediaError::Timestamps { stream: 0, reason })
+}
+
+/// An error of muxing: a packet that is damaged is one of the source's sound, which may have waited for our picture.
+fn muxed(error: MediaError) -> TranscodeError {
+    match error {
+        MediaError::Truncated { .. } => TranscodeError::BadMedia(error),
+        error => ours(error),
+    }
 }
 
 /// An error of scaling, encoding or muxing our own output: never the source's fault.

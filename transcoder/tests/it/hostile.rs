@@ -3,7 +3,9 @@
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use framemill_media::{ClipSpec, Demuxer, MediaError, MediaLimits, Muxer, OutputFormat, Rational, Ticks};
+use framemill_media::{
+    ClipSpec, Demuxer, Limit, MediaError, MediaLimits, Muxer, OutputFormat, Rational, Ticks,
+};
 use framemill_transcoder::{Engine, SoftwareConfig, SoftwareEngine, TranscodeError};
 use futures::StreamExt;
 
@@ -116,6 +118,36 @@ async fn refuses_more_than_its_budget() {
         matches!(outcome, Err(TranscodeError::BadMedia(MediaError::LimitExceeded { .. }))),
         "{outcome:?}"
     );
+}
+
+/// Pictures that decoders allocate through FFmpeg and, of AV1, past it.
+#[tokio::test]
+async fn refuses_pictures_that_take_too_much_memory() {
+    const PICTURE: u64 = 320 * 180 * 3 / 2;
+    let folder = tempfile::tempdir().expect("a folder for temporary files");
+    let encoders = [
+        ("libx264", "clip.ts"),
+        ("libvpx-vp9 -cpu-used 8", "clip.webm"),
+        ("libsvtav1 -preset 12", "clip.mp4"),
+    ];
+    for (encoder, name) in encoders {
+        let path = folder.path().join(name);
+        let arguments = format!("-f lavfi -i testsrc2=s=320x180:r=30:d=1 -pix_fmt yuv420p -c:v {encoder}");
+        let Some(()) = ffmpeg(&arguments.split_whitespace().collect::<Vec<_>>(), &path) else { return };
+        let source: Bytes = std::fs::read(&path).expect("ffmpeg wrote it").into();
+        let within = |picture_bytes| {
+            let limits = MediaLimits { picture_bytes, ..MediaLimits::segment() };
+            let engine = SoftwareEngine::new(SoftwareConfig { limits, ..SoftwareConfig::default() });
+            engine.transcode(job(source.clone(), small_ladder())).collect_all()
+        };
+        let refused = within(2 * PICTURE).await;
+        let expected = matches!(
+            refused,
+            Err(TranscodeError::BadMedia(MediaError::LimitExceeded { limit: Limit::PictureBytes, .. }))
+        );
+        assert!(expected, "{encoder}: {refused:?}");
+        assert!(within(40 * PICTURE).await.is_ok(), "{encoder}");
+    }
 }
 
 #[tokio::test]

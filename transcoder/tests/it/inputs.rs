@@ -70,6 +70,16 @@ const CONTAINERS: &[Input] = &[
         audio: &["aac"],
         ..PLAIN
     },
+    Input {
+        name: "h264 with aac in mp4 whose index stands at the end",
+        container: "mp4",
+        arguments: made!(
+            "s=320x180:r=30000/1001",
+            "-c:v libx264 -preset ultrafast -bf 2 -pix_fmt yuv420p -g 30 -c:a aac -ar 44100"
+        ),
+        audio: &["aac"],
+        ..PLAIN
+    },
 ];
 
 const CODECS: &[Input] = &[
@@ -88,6 +98,48 @@ const CODECS: &[Input] = &[
             "s=320x180:r=30",
             "-c:v libx265 -preset ultrafast -x265-params log-level=none:keyint=30:open-gop=0 -pix_fmt yuv422p10le -an"
         ),
+        ..PLAIN
+    },
+    Input {
+        name: "vp9 with opus in webm",
+        container: "webm",
+        arguments: made!(
+            "s=320x180:r=30",
+            "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -b:v 300k -g 30 -pix_fmt yuv420p -c:a libopus"
+        ),
+        audio: &["opus"],
+        ..PLAIN
+    },
+    Input {
+        name: "vp9 with aac in fragmented mp4",
+        container: "mp4",
+        arguments: made!(
+            "s=320x180:r=30",
+            "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -b:v 300k -g 30 -pix_fmt yuv420p -c:a aac -movflags \
+             frag_keyframe+empty_moov"
+        ),
+        audio: &["aac"],
+        ..PLAIN
+    },
+    Input {
+        name: "av1 with opus in webm",
+        container: "webm",
+        arguments: made!(
+            "s=320x180:r=30",
+            "-c:v libsvtav1 -preset 12 -b:v 300k -g 30 -pix_fmt yuv420p -c:a libopus"
+        ),
+        audio: &["opus"],
+        ..PLAIN
+    },
+    Input {
+        name: "av1, ten bit, with aac in fragmented mp4",
+        container: "mp4",
+        arguments: made!(
+            "s=320x180:r=30",
+            "-c:v libsvtav1 -preset 12 -b:v 300k -g 30 -pix_fmt yuv420p10le -c:a aac -movflags \
+             frag_keyframe+empty_moov"
+        ),
+        audio: &["aac"],
         ..PLAIN
     },
 ];
@@ -117,6 +169,38 @@ const SHAPES: &[Input] = &[
         size: (96, 72),
         ..PLAIN
     },
+    Input {
+        name: "pixels that are wider than high, as broadcast in pal",
+        arguments: made!(
+            "s=720x576:r=25",
+            "-vf setsar=64/45 -c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 25 -an"
+        ),
+        ladder: "144:100k",
+        size: (180, 144),
+        aspect: "64:45",
+        ..PLAIN
+    },
+    Input {
+        name: "pixels that are higher than wide, said by the container alone",
+        container: "mkv",
+        arguments: made!(
+            "s=320x180:r=30",
+            "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 30 -an -aspect 4:3"
+        ),
+        aspect: "3:4",
+        ..PLAIN
+    },
+    Input {
+        name: "pixels that are wider than high, fitted into another shape",
+        arguments: made!(
+            "s=360x288:r=25",
+            "-vf setsar=16/11 -c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 25 -an"
+        ),
+        ladder: r#"[{"name":"box","width":128,"height":72,"bitrate":100000}]"#,
+        size: (90, 72),
+        aspect: "16:11",
+        ..PLAIN
+    },
 ];
 
 const LADDERS: &[Input] = &[
@@ -132,6 +216,31 @@ const LADDERS: &[Input] = &[
         arguments: made!("s=320x180:r=30", "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 30 -an"),
         ladder: "P144p30fps16x9",
         size: (256, 144),
+        ..PLAIN
+    },
+    Input {
+        name: "hevc out",
+        arguments: made!(
+            "s=320x180:r=30",
+            "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 30 -c:a aac -color_range tv -colorspace bt709 -color_trc bt709 \
+             -color_primaries bt709"
+        ),
+        ladder: r#"[{"name":"h","height":72,"bitrate":100000,"codec":"hevc","gop":"1"}]"#,
+        color: ["tv", "bt709", "bt709", "bt709"],
+        audio: &["aac"],
+        ..PLAIN
+    },
+    Input {
+        name: "hevc out, of other pixels, frames and size",
+        arguments: made!(
+            "s=360x288:r=50",
+            "-vf setsar=16/15 -c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 50 -an"
+        ),
+        ladder: r#"[{"name":"h","height":144,"bitrate":100000,"codec":"hevc","fps":25}]"#,
+        // What goes without saying in H.264 is said by x265.
+        color: ["tv", "unknown", "unknown", "unknown"],
+        size: (180, 144),
+        aspect: "16:15",
         ..PLAIN
     },
     Input {

@@ -1,0 +1,32 @@
+//! A small share of the cases of the example `hostile`.
+
+use std::{fs, path::Path};
+
+#[path = "../../examples/abuse/mod.rs"]
+mod abuse;
+
+use abuse::case::{Measure, cases};
+
+/// Of every run the same, so that a failure is there the next time.
+const MEASURE: Measure = Measure { cuts: 6, flips: 2, seed: 1 };
+
+#[test]
+fn damaged_media_ends_in_a_result_or_an_error_with_a_name() {
+    let folder = tempfile::tempdir().expect("a folder for temporary files");
+    let clips = abuse::clips::make(folder.path()).expect("clips");
+    let length = |clip: &Path| fs::read(clip).expect("a clip that was made").len();
+    let cases: Vec<_> =
+        clips.into_iter().flat_map(|clip| cases(clip.clone(), length(&clip), MEASURE)).collect();
+    let program = std::env::current_exe().expect("the tests are a program");
+    let child = ["--ignored", "--exact", "damaged::works_in_a_process_of_its_own", "--nocapture"];
+    let report = abuse::run(&cases, &program, &child, |_, _| {}).expect("the tests can run themselves");
+    let abuse::Report { flaws, largest, slowest, .. } = &report;
+    assert!(flaws.is_empty(), "{flaws:#?}; most memory {largest:?}, longest {slowest:?}");
+    assert_eq!(report.cases, cases.len());
+}
+
+#[test]
+#[ignore = "runs in the process that the test above starts"]
+fn works_in_a_process_of_its_own() {
+    abuse::worker::work().expect("cases on standard input");
+}
