@@ -18,8 +18,8 @@ pub use dispute::{
 pub use governance::{BallotArg, GovernanceCommand, ProposalArgs, ProposeArgs, VoteArgs};
 pub use load::{EchoArgs, LoadArgs, LoadPart};
 pub use stake::{
-    BondArgs, EstimateArgs, HistoryArgs, LockArgs, MoveArgs, RebondArgs, ShowArgs, SignArgs, StakeCommand,
-    TermsArgs, TransferArgs, UnbondArgs, WithdrawFeesArgs,
+    BondArgs, EstimateArgs, HistoryArgs, LockArgs, MoveArgs, RebondArgs, ServiceArgs, ShowArgs, SignArgs,
+    StakeCommand, TermsArgs, TransferArgs, UnbondArgs, WithdrawFeesArgs,
 };
 
 /// How a command ends, for scripts.
