@@ -7,7 +7,7 @@ INPUT ?=
 ARGS ?=
 FORGE := .tools/bin/forge
 
-.PHONY: help setup demo test crash check bench bench-load attack-suite long-run determinism kernels fuzz fmt abi dashboard
+.PHONY: help setup demo test crash check bench bench-load attack-suite long-run determinism kernels fuzz fmt abi dashboard docs
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +83,10 @@ abi: ## rebuild the committed contract ABIs, storage layouts and code sizes
 dashboard: ## rebuild the committed bundle of the page that nodes serve
 	scripts/setup dashboard
 	scripts/dashboard
+
+docs: ## rewrite the reference pages of commands, settings, wire errors and HTTP routes from the code
+	scripts/setup build
+	cargo run --quiet --locked --package framemill -- generate docs docs/reference
 
 setup: ## install everything the other targets need
 	scripts/setup
