@@ -7,7 +7,7 @@ INPUT ?=
 ARGS ?=
 FORGE := .tools/bin/forge
 
-.PHONY: help setup demo test crash check bench bench-load attack-suite long-run determinism kernels fuzz fmt abi dashboard docs
+.PHONY: help setup demo test crash check bench bench-load attack-suite long-run determinism kernels fuzz fmt abi dashboard docs package
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,7 +18,7 @@ demo: ## a whole market on this machine; INPUT=clip plays your clip, ARGS="--fas
 	target/release/framemill demo $(ARGS) $(if $(INPUT),"$(INPUT)")
 
 test: ## every test: Rust, contracts, chain, browser, PostgreSQL
-	scripts/setup build contracts browser postgres nat simulator
+	scripts/setup build contracts browser postgres nat simulator package
 	cargo test --workspace --locked --no-fail-fast
 	cd contracts && FOUNDRY_PROFILE=ci ../$(FORGE) test --offline
 
@@ -87,6 +87,11 @@ dashboard: ## rebuild the committed bundle of the page that nodes serve
 docs: ## rewrite the reference pages of commands, settings, wire errors and HTTP routes from the code
 	scripts/setup build
 	cargo run --quiet --locked --package framemill -- generate docs docs/reference
+
+package: ## a Debian package for this Debian, in target/package
+	scripts/setup build package
+	cargo build --release --locked --package framemill
+	scripts/package
 
 setup: ## install everything the other targets need
 	scripts/setup

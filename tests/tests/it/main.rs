@@ -11,6 +11,7 @@ mod load;
 mod long_run;
 mod lose_a_transcoder;
 mod lose_the_chain;
+mod package;
 mod pay_by_quality;
 mod refused_broadcasters;
 mod separate_processes;
