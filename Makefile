@@ -26,7 +26,7 @@ crash: ## 200 kills of the process that pays, is paid and redeems, on both store
 	scripts/setup build postgres
 	PROBABILISTIC_TICKET_KILLS=100 cargo test --locked --package probabilistic-ticket --test it -- --nocapture killed_at_random_moments
 
-check: ## format, lints, documentation, licences, the page's bundle; of the contracts ABI, layout, code size, gas, static analysis
+check: ## format, lints, documentation, licences, the page's bundle, the Dockerfile; of the contracts ABI, layout, code size, gas, static analysis
 	scripts/setup build check
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
@@ -41,6 +41,7 @@ check: ## format, lints, documentation, licences, the page's bundle; of the cont
 	contracts/tools/layout --check
 	contracts/tools/gas-table --check
 	scripts/slither
+	scripts/hadolint
 
 bench: ## figures against a peer in the same run: ladder, verification, tickets
 	scripts/setup build browser

@@ -2,6 +2,7 @@
 
 mod browser;
 mod clips;
+mod containers;
 mod court;
 mod dashboard;
 mod demo;
