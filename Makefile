@@ -7,7 +7,7 @@ INPUT ?=
 ARGS ?=
 FORGE := .tools/bin/forge
 
-.PHONY: help setup demo test crash check check-code check-contracts bench bench-load attack-suite long-run determinism kernels hostile fuzz fmt abi dashboard
+.PHONY: help setup demo test crash check check-code check-contracts bench bench-load attack-suite long-run determinism kernels hostile fuzz fmt abi dashboard docs package
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,7 +18,7 @@ demo: ## a whole market on this machine; INPUT=clip plays your clip, ARGS="--fas
 	target/release/framemill demo $(ARGS) $(if $(INPUT),"$(INPUT)")
 
 test: ## every test: Rust, contracts, chain, browser, PostgreSQL
-	scripts/setup build contracts browser postgres nat simulator
+	scripts/setup build contracts browser postgres nat simulator package
 	cargo test --workspace --locked --no-fail-fast
 	cd contracts && FOUNDRY_PROFILE=ci ../$(FORGE) test --offline
 
@@ -26,7 +26,7 @@ crash: ## 200 kills of the process that pays, is paid and redeems, on both store
 	scripts/setup build postgres
 	PROBABILISTIC_TICKET_KILLS=100 cargo test --locked --package probabilistic-ticket --test it -- --nocapture killed_at_random_moments
 
-check: ## format, lints, documentation, licences, the page's bundle; of the contracts ABI, layout, code size, gas, static analysis
+check: ## format, lints, documentation, licences, the page's bundle, the Dockerfile; of the contracts ABI, layout, code size, gas, static analysis
 	scripts/setup build check
 	@# The compiler of the contracts takes minutes of one core: the lints use the others.
 	$(MAKE) --no-print-directory --jobs 2 --output-sync=line check-code check-contracts
@@ -47,6 +47,7 @@ check-contracts:
 	contracts/tools/layout --check
 	contracts/tools/gas-table --check
 	scripts/slither
+	scripts/hadolint
 
 bench: ## figures against a peer in the same run: ladder, verification, tickets
 	scripts/setup build browser
@@ -94,6 +95,15 @@ abi: ## rebuild the committed contract ABIs, storage layouts and code sizes
 dashboard: ## rebuild the committed bundle of the page that nodes serve
 	scripts/setup dashboard
 	scripts/dashboard
+
+docs: ## rewrite the reference pages of commands, settings, wire errors and HTTP routes from the code
+	scripts/setup build
+	cargo run --quiet --locked --package framemill -- generate docs docs/reference
+
+package: ## a Debian package for this Debian, in target/package
+	scripts/setup build package
+	cargo build --release --locked --package framemill
+	scripts/package
 
 setup: ## install everything the other targets need
 	scripts/setup

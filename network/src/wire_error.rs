@@ -53,6 +53,14 @@ macro_rules! wire_codes {
                 }
             }
 
+            /// What it says, as one sentence.
+            pub fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$variant => concat!($($doc),+).trim_ascii(),)+
+                    Self::Unknown(_) => "A number that this version does not know.",
+                }
+            }
+
             /// How a client should go on.
             pub fn retry(self) -> Retry {
                 match self {
@@ -83,6 +91,19 @@ pub enum Retry {
     Elsewhere,
     /// No peer: the request is wrong.
     Never,
+}
+
+impl Retry {
+    /// Where the same request may be tried again, in a few words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Here => wire_codes!(@text Here),
+            Self::Repay => wire_codes!(@text Repay),
+            Self::Requote => wire_codes!(@text Requote),
+            Self::Elsewhere => wire_codes!(@text Elsewhere),
+            Self::Never => wire_codes!(@text Never),
+        }
+    }
 }
 
 wire_codes! {

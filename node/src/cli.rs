@@ -2,6 +2,7 @@
 
 mod bench;
 mod dispute;
+mod generate;
 mod governance;
 mod load;
 mod stake;
@@ -15,11 +16,12 @@ pub use dispute::{
     AccuseArgs, BundleArgs, DisputeArgs, DisputeBuildArgs, DisputeCommand, DisputesArgs, FaultArg,
     ReportArgs, ServeArgs, SettleArgs, StatusArgs,
 };
+pub use generate::{ExampleArgs, FolderArgs, GenerateCommand, RoleArg, ShellArgs};
 pub use governance::{BallotArg, GovernanceCommand, ProposalArgs, ProposeArgs, VoteArgs};
 pub use load::{EchoArgs, LoadArgs, LoadPart};
 pub use stake::{
-    BondArgs, EstimateArgs, HistoryArgs, LockArgs, MoveArgs, RebondArgs, ShowArgs, SignArgs, StakeCommand,
-    TermsArgs, TransferArgs, UnbondArgs, WithdrawFeesArgs,
+    BondArgs, EstimateArgs, HistoryArgs, LockArgs, MoveArgs, RebondArgs, ServiceArgs, ShowArgs, SignArgs,
+    StakeCommand, TermsArgs, TransferArgs, UnbondArgs, WithdrawFeesArgs,
 };
 
 /// How a command ends, for scripts.
@@ -101,6 +103,9 @@ pub enum Command {
     /// Check or show the effective configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Write reference pages, manual pages, completions and example configurations
+    #[command(subcommand, hide = true)]
+    Generate(GenerateCommand),
     /// Play many streams at a broadcaster whose transcoders are echoes, and say what it sustains
     #[command(hide = true)]
     Load(LoadArgs),

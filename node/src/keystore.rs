@@ -130,7 +130,14 @@ fn private(path: &Path) -> Result<(), KeystoreError> {
     let metadata =
         std::fs::metadata(path).map_err(|source| KeystoreError::Io { path: path.to_owned(), source })?;
     let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 == 0 { Ok(()) } else { Err(KeystoreError::Permissions { path: path.to_owned(), mode }) }
+    // systemd gives a service its credentials by an access list, whose mask stands where the group's rights do.
+    let others = if is_credential(path) { 0o037 } else { 0o077 };
+    if mode & others == 0 { Ok(()) } else { Err(KeystoreError::Permissions { path: path.to_owned(), mode }) }
+}
+
+/// Whether a file is one that systemd keeps for this service alone.
+fn is_credential(path: &Path) -> bool {
+    std::env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|folder| path.parent() == Some(Path::new(&folder)))
 }
 
 fn password(config: &Config, prompt: &str) -> Result<String, KeystoreError> {

@@ -19,6 +19,7 @@ pub mod http;
 pub mod keystore;
 mod ledger;
 pub mod process;
+mod reference;
 pub mod runtime;
 mod telemetry;
 mod transact;
@@ -76,6 +77,9 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Config(command) => {
             return commands::config::run(command, &sources).map(|()| ExitCode::SUCCESS);
         }
+        Command::Generate(command) => {
+            return commands::generate::run(command, &sources).map(|()| ExitCode::SUCCESS);
+        }
         _ => {}
     }
     let config = sources.load()?;
@@ -114,7 +118,11 @@ async fn role(config: &Config, cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Devices(output) => commands::devices::run(config, *output).await,
         Command::Bench(args) => commands::bench::run(config, args).await,
         Command::Tickets(command) => return commands::tickets::run(config, command).await,
-        Command::Verify(_) | Command::Audit(_) | Command::Config(_) | Command::GpuWorker(_) => {
+        Command::Verify(_)
+        | Command::Audit(_)
+        | Command::Config(_)
+        | Command::Generate(_)
+        | Command::GpuWorker(_) => {
             unreachable!("these ended before a runtime was needed")
         }
     }

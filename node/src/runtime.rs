@@ -95,10 +95,8 @@ pub async fn market_network(
 }
 
 fn told(config: &Config, listen: &[String]) -> anyhow::Result<NetworkConfig> {
-    let path = config.data_dir().join("identity");
-    make_private_folder(&config.data_dir())?;
     let listen = multiaddrs("network.listen", listen)?;
-    let identity = Identity::load_or_create(&path)?;
+    let identity = identity(config)?;
     let limits = NetworkLimits {
         max_streams_per_peer: config.network.max_streams_per_peer,
         requests_per_second: config.network.requests_per_second,
@@ -106,6 +104,12 @@ fn told(config: &Config, listen: &[String]) -> anyhow::Result<NetworkConfig> {
         ..NetworkLimits::default()
     };
     Ok(NetworkConfig { listen, limits, ..NetworkConfig::new(identity) })
+}
+
+/// Who this node is to its peers; made when it is new.
+fn identity(config: &Config) -> anyhow::Result<Identity> {
+    make_private_folder(&config.data_dir())?;
+    Ok(Identity::load_or_create(&config.data_dir().join("identity"))?)
 }
 
 fn relay_limits(settings: &crate::config::Network) -> RelayLimits {
@@ -141,18 +145,37 @@ fn multiaddr(key: &str, text: &str) -> anyhow::Result<Multiaddr> {
 /// # Errors
 /// An external address is none, or there is no address at all.
 pub fn service_address(config: &Config, network: &Network) -> anyhow::Result<ServiceAddress> {
-    let mut external = multiaddrs("network.external", &config.network.external)?;
-    for relay in services("network.relays", &config.network.relays)? {
-        let circuits =
-            relay.addresses().iter().map(|address| format!("{address}/p2p/{}/p2p-circuit", relay.peer()));
-        external.extend(multiaddrs("network.relays", &circuits.collect::<Vec<_>>())?);
-    }
+    let external = external(config)?;
     if external.is_empty() {
         return network
             .service_address()
             .ok_or_else(|| anyhow::anyhow!("this node listens nowhere; set network.listen"));
     }
     Ok(ServiceAddress::new(network.peer_id(), external)?)
+}
+
+/// As [`service_address`], of a node that is not started: as configured, or through its relays.
+///
+/// # Errors
+/// An address is none, there is none, or the identity cannot be read.
+pub(crate) fn configured_service(config: &Config) -> anyhow::Result<ServiceAddress> {
+    let external = external(config)?;
+    anyhow::ensure!(
+        !external.is_empty(),
+        "the configuration does not say where this node is reached; set network.external, network.relays behind NAT, or give the address"
+    );
+    Ok(ServiceAddress::new(identity(config)?.peer_id(), external)?)
+}
+
+/// Where the configuration says that this node is reached.
+fn external(config: &Config) -> anyhow::Result<Vec<Multiaddr>> {
+    let mut external = multiaddrs("network.external", &config.network.external)?;
+    for relay in services("network.relays", &config.network.relays)? {
+        let circuits =
+            relay.addresses().iter().map(|address| format!("{address}/p2p/{}/p2p-circuit", relay.peer()));
+        external.extend(multiaddrs("network.relays", &circuits.collect::<Vec<_>>())?);
+    }
+    Ok(external)
 }
 
 /// Folder of the evidence that this account brings before the court; the roles serve what lies there.

@@ -45,6 +45,8 @@ pub enum StakeCommand {
     Claim(SignArgs),
     /// Set an orchestrator's terms
     SetTerms(TermsArgs),
+    /// Register where broadcasters find an orchestrator
+    SetService(ServiceArgs),
 }
 
 /// How far to look back.
@@ -174,6 +176,17 @@ pub struct TermsArgs {
     /// Share of fees that your delegators (and your own stake) get, like 50%
     #[arg(long, value_name = "PERCENT")]
     pub fee_share: String,
+    #[command(flatten)]
+    /// How to sign.
+    pub sign: SignArgs,
+}
+
+/// `framemill stake set-service`
+#[derive(Debug, Args)]
+pub struct ServiceArgs {
+    /// Multiaddrs separated by commas, each ending in /p2p/PEER [default: network.external and network.relays, with this node's
+    /// identity]
+    pub address: Option<String>,
     #[command(flatten)]
     /// How to sign.
     pub sign: SignArgs,

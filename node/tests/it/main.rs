@@ -10,6 +10,7 @@ mod dashboard;
 mod dispute;
 mod gpu;
 mod market;
+mod reference;
 mod stake;
 mod tickets;
 mod verify;

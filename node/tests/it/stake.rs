@@ -275,6 +275,20 @@ async fn terms_that_get_worse_are_told_before_they_hold() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_orchestrator_registers_where_its_configuration_says_that_it_is_reached() {
+    let market = Market::open().await;
+    let (_, text) = market.refused(&["stake", "set-service", "--yes"]);
+    assert!(text.contains("network.external"), "{text}");
+    let external = "network.external=/ip4/203.0.113.7/udp/7936/quic-v1";
+    let told = market.json(&["stake", "set-service", "--yes", "--set", external]);
+    let registered = market.owner.service_uris(&[market.staker]).await.unwrap().pop().unwrap();
+    assert_eq!(told["facts"]["service_uri"], registered);
+    assert!(registered.starts_with("/ip4/203.0.113.7/udp/7936/quic-v1/p2p/12D3Koo"), "{registered}");
+    let (_, text) = market.refused(&["stake", "set-service", "203.0.113.7:7936", "--yes"]);
+    assert!(text.contains("is no service address"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn stake_proposes_decides_queues_and_executes() {
     let market = Market::open().await;
     let call = "FramemillGovernor setVotingPeriod(uint32) 3";

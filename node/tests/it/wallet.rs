@@ -82,6 +82,23 @@ fn a_password_file_that_others_can_read_is_refused() {
 }
 
 #[test]
+fn a_credential_of_the_service_may_show_its_access_list_as_rights_of_the_group() {
+    let folder = tempfile::tempdir().unwrap();
+    let password = folder.path().join("password");
+    std::fs::write(&password, "x").unwrap();
+    std::fs::set_permissions(&password, std::fs::Permissions::from_mode(0o440)).unwrap();
+    let new = |credentials: &str| {
+        let mut command = framemill(&["wallet", "new"]);
+        command.env("FRAMEMILL_DATA_DIR", folder.path()).env("FRAMEMILL_WALLET_PASSWORD_FILE", &password);
+        command.env("CREDENTIALS_DIRECTORY", credentials).output().unwrap()
+    };
+    let elsewhere = new("/run/credentials/other.service");
+    assert!(stderr(&elsewhere).contains("chmod 600"), "{}", stderr(&elsewhere));
+    let own = new(&folder.path().display().to_string());
+    assert!(own.status.success(), "{}", stderr(&own));
+}
+
+#[test]
 fn balance_without_a_chain_says_what_to_set() {
     let folder = tempfile::tempdir().unwrap();
     assert!(wallet(folder.path(), &["new"], "").status.success());

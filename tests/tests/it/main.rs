@@ -2,6 +2,7 @@
 
 mod browser;
 mod clips;
+mod containers;
 mod court;
 mod dashboard;
 mod demo;
@@ -11,6 +12,7 @@ mod load;
 mod long_run;
 mod lose_a_transcoder;
 mod lose_the_chain;
+mod package;
 mod pay_by_quality;
 mod refused_broadcasters;
 mod separate_processes;

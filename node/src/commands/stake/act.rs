@@ -1,17 +1,20 @@
 //! What stakers sign, with its consequences.
 
 use alloy_primitives::{Address, U256};
+use anyhow::Context as _;
 use framemill_contracts::{Action, ChainClient, Delegator, LockedStake, Redelegation};
+use framemill_network::ServiceAddress;
 use serde_json::json;
 
 use super::{Calendar, Token, address, parse_percent, percent};
 use crate::{
     amount,
     cli::{
-        BondArgs, LockArgs, MoveArgs, RebondArgs, SignArgs, StakeCommand, TermsArgs, TransferArgs,
-        UnbondArgs, WithdrawFeesArgs,
+        BondArgs, LockArgs, MoveArgs, RebondArgs, ServiceArgs, SignArgs, StakeCommand, TermsArgs,
+        TransferArgs, UnbondArgs, WithdrawFeesArgs,
     },
     config::Config,
+    runtime,
     transact::{self, Plan},
 };
 
@@ -41,12 +44,12 @@ pub(super) async fn run(config: &Config, command: &StakeCommand) -> anyhow::Resu
         calendar: Calendar::of(&client).await?,
         client,
     };
-    let (plan, sign) = desk.plan(command).await?;
+    let (plan, sign) = desk.plan(config, command).await?;
     transact::carry_out(&desk.client, plan, sign).await
 }
 
 impl Desk {
-    async fn plan(&self, command: &StakeCommand) -> anyhow::Result<(Plan, SignArgs)> {
+    async fn plan(&self, config: &Config, command: &StakeCommand) -> anyhow::Result<(Plan, SignArgs)> {
         Ok(match command {
             StakeCommand::Bond(args) => (self.bond(args).await?, args.sign),
             StakeCommand::Unbond(args) => (self.unbond(args).await?, args.sign),
@@ -56,6 +59,7 @@ impl Desk {
             StakeCommand::Withdraw(args) => (self.withdraw(args).await?, args.sign),
             StakeCommand::WithdrawFees(args) => (self.withdraw_fees(args)?, args.sign),
             StakeCommand::SetTerms(args) => (self.set_terms(args).await?, args.sign),
+            StakeCommand::SetService(args) => (self.set_service(config, args).await?, args.sign),
             StakeCommand::Claim(sign) => (self.claim(), *sign),
             StakeCommand::List(_) | StakeCommand::Show(_) | StakeCommand::Estimate(_) => {
                 anyhow::bail!("this command signs nothing")
@@ -298,6 +302,27 @@ impl Desk {
             what: format!("set reward cut to {} and fee share to {}", percent(cut), percent(share)),
             consequences,
             facts: json!({ "reward_cut_ppm": cut, "fee_share_ppm": share }),
+        })
+    }
+
+    async fn set_service(&self, config: &Config, args: &ServiceArgs) -> anyhow::Result<Plan> {
+        let service: ServiceAddress = match &args.address {
+            Some(text) => text.parse().with_context(|| format!("{text} is no service address"))?,
+            None => runtime::configured_service(config)?,
+        };
+        let uri = service.to_string();
+        let old = self.client.service_uris(&[self.me]).await?.pop().unwrap_or_default();
+        let mut consequences = vec![
+            "broadcasters and jurors look for you there; whoever answers proves to be that peer".to_owned(),
+        ];
+        if !old.is_empty() {
+            consequences.push(format!("it takes the place of {old}"));
+        }
+        Ok(Plan {
+            what: format!("register {uri} as the address of {}", self.me),
+            consequences,
+            facts: json!({ "service_uri": uri, "replaces": old }),
+            action: Action::SetService { uri },
         })
     }
 

@@ -1,0 +1,49 @@
+//! What the binary tells of itself: reference pages and configuration files, made from what it runs by.
+
+mod cli;
+mod configuration;
+mod errors;
+mod http;
+
+pub(crate) use configuration::example;
+
+/// Stands at the head of every page.
+const MADE: &str = "<!-- Made from the code by `make docs`; a test compares. -->\n";
+
+/// One reference page.
+pub(crate) struct Page {
+    /// Its name in `docs/reference`.
+    pub(crate) file: &'static str,
+    /// What it says.
+    pub(crate) markdown: String,
+}
+
+/// Every reference page.
+pub(crate) fn pages() -> [Page; 4] {
+    [
+        page("cli.md", cli::markdown()),
+        page("configuration.md", configuration::markdown()),
+        page("errors.md", errors::markdown()),
+        page("http.md", http::markdown()),
+    ]
+}
+
+fn page(file: &'static str, text: String) -> Page {
+    Page { file, markdown: format!("{MADE}{}\n", text.trim_end()) }
+}
+
+/// A table of the given columns.
+fn table<const N: usize>(heading: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let head = line(heading.map(str::to_owned));
+    let rule = line([(); N].map(|()| "---".to_owned()));
+    rows.into_iter().fold(head + &rule, |table, row| table + &line(row.map(|cell| cell.replace('|', "\\|"))))
+}
+
+fn line<const N: usize>(cells: [String; N]) -> String {
+    format!("| {} |\n", cells.join(" | ")).replace("|  |", "| |").replace("|  |", "| |")
+}
+
+/// Text as code; nothing where there is none.
+fn code(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!("`{text}`") }
+}
