@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod bucket;
 mod clips;
 mod commitments;
 mod failover;
@@ -10,6 +11,7 @@ mod payment;
 mod push;
 mod quality;
 mod rtmp;
+mod s3;
 mod sampling;
 mod stated;
 mod support;
