@@ -8,6 +8,7 @@ mod commitments;
 mod failover;
 mod hedging;
 mod payment;
+mod playlists;
 mod push;
 mod quality;
 mod rtmp;
