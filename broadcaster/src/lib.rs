@@ -41,6 +41,7 @@ mod copies;
 pub mod core;
 mod cores;
 mod directory;
+pub mod endpoint;
 mod error;
 mod event;
 mod evidence;

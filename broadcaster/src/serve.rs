@@ -6,9 +6,9 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use tower_http::cors::CorsLayer;
 
+use crate::endpoint::PUBLISHED;
 use crate::store::{Store, headers_of};
 
 /// A router for `GET /<stream>/…` of everything in `store`; nest it where it should appear, bind it where you like.
