@@ -142,3 +142,18 @@ pub struct StoreError {
     /// What the store said.
     pub source: Arc<dyn std::error::Error + Send + Sync>,
 }
+
+impl StoreError {
+    /// Whether the store answered and does not want it: a wrong key, a missing bucket, a folder that cannot be written. Trying
+    /// again does not help then.
+    pub fn is_refusal(&self) -> bool {
+        use object_store::Error;
+        let refusal = |error: &Error| {
+            matches!(
+                error,
+                Error::PermissionDenied { .. } | Error::Unauthenticated { .. } | Error::NotFound { .. }
+            )
+        };
+        self.source.downcast_ref::<Error>().is_some_and(refusal)
+    }
+}

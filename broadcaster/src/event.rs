@@ -92,6 +92,20 @@ pub enum StreamEvent {
         /// The seed.
         seed: Seed,
     },
+    /// A store refuses what is published, or does not answer. Told once, until it works again.
+    StoreFails {
+        /// `first`, or the name that the further store was given.
+        store: String,
+        /// What it said.
+        reason: String,
+    },
+    /// A store that failed takes what is published again.
+    StoreWorks {
+        /// As in [`StreamEvent::StoreFails`].
+        store: String,
+        /// Segments of the stream that are gaps in its playlists for its failures until now.
+        missed: u64,
+    },
     /// The reader of these events was too slow and missed some.
     Missed {
         /// How many.
@@ -405,6 +419,21 @@ pub struct StreamSummary {
     /// Path of the master playlist in the store: of the whole stream where all segments were kept. Empty where nothing was
     /// published.
     pub master_playlist: String,
+    /// What came to further stores.
+    pub copies: Vec<CopySummary>,
     /// Durations of the published segments together, in ticks of 90 kHz.
     pub duration_90k: u64,
+}
+
+/// What of a stream came to a further store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CopySummary {
+    /// The name that the store was given.
+    pub store: String,
+    /// Segments that it took.
+    pub published: u64,
+    /// Segments that are gaps in its playlists because it did not take them in time.
+    pub missed: u64,
+    /// Path of the master playlist in it, as [`StreamSummary::master_playlist`]; empty, too, where the store was away at the end.
+    pub master_playlist: String,
 }

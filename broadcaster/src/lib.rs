@@ -37,9 +37,11 @@ mod chain;
 mod check;
 mod claims;
 mod config;
+mod copies;
 pub mod core;
 mod cores;
 mod directory;
+pub mod endpoint;
 mod error;
 mod event;
 mod evidence;
@@ -48,10 +50,12 @@ mod ingest;
 mod market;
 mod memory;
 mod metrics;
+mod outlets;
 mod publish;
 mod purchase;
 mod queue;
 mod rounds;
+mod s3;
 mod sampling;
 mod serve;
 mod service;
@@ -67,8 +71,8 @@ pub use config::{
 pub use directory::{Orchestrator, OrchestratorId};
 pub use error::{BroadcasterError, SegmentError, StoreError, StreamError};
 pub use event::{
-    AttemptOutcome, AttemptReport, HedgeWinner, RenditionResult, RenditionVerdict, SegmentOutcome,
-    SegmentReport, SegmentResult, StreamEvent, StreamSummary, Timeline, Totals,
+    AttemptOutcome, AttemptReport, CopySummary, HedgeWinner, RenditionResult, RenditionVerdict,
+    SegmentOutcome, SegmentReport, SegmentResult, StreamEvent, StreamSummary, Timeline, Totals,
 };
 pub use evidence::Evidence;
 pub use ingest::auth::{AuthDenied, AuthGrant, AuthRequest, AuthWebhook, PushAuth};
@@ -76,6 +80,7 @@ pub use ingest::push::{PushConfig, PushIngest};
 pub use ingest::reader::Pace;
 pub use ingest::rtmp::{RtmpConfig, RtmpIngest};
 pub use publish::LIVE_MASTER;
+pub use s3::{S3Config, S3Credentials, S3CredentialsError};
 pub use serve::{hls_object, hls_router};
 pub use service::{Broadcaster, BroadcasterBuilder, OrchestratorView};
 pub use store::{ObjectStorage, Store};

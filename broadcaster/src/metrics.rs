@@ -41,6 +41,7 @@ pub(crate) struct Metrics {
     pub(crate) quality_audits: IntCounterVec,
     pub(crate) hedges: IntCounterVec,
     pub(crate) outpaced_tickets: IntCounter,
+    pub(crate) copied: IntCounterVec,
 }
 
 impl Metrics {
@@ -117,10 +118,15 @@ impl Metrics {
                 "outpaced_tickets_total",
                 "Tickets sent with attempts that another outpaced.",
             )?,
+            copied: counters(
+                "copied_segments_total",
+                "Segments offered to further stores, by how that ended.",
+                "result",
+            )?,
         })
     }
 
-    fn collectors(&self) -> [Box<dyn Collector>; 26] {
+    fn collectors(&self) -> [Box<dyn Collector>; 27] {
         [
             Box::new(self.streams.clone()),
             Box::new(self.segments.clone()),
@@ -148,6 +154,7 @@ impl Metrics {
             Box::new(self.quality_audits.clone()),
             Box::new(self.hedges.clone()),
             Box::new(self.outpaced_tickets.clone()),
+            Box::new(self.copied.clone()),
         ]
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use framemill_network::LadderEntry;
-use futures::future::try_join_all;
+use futures::future::{join_all, try_join_all};
 
 use crate::config::PlaylistMode;
 use crate::core::playlist::{Entry, Kind, MediaPlaylist, Variant, render_master};
@@ -30,6 +30,10 @@ pub(crate) const SOURCE_NAME: &str = "source";
 const PUT_ATTEMPTS: u32 = 3;
 /// Pause after a failed write; doubles.
 const PUT_PAUSE: Duration = Duration::from_millis(100);
+/// Longest time for one object, all attempts together: a store that does not answer costs a stream so much, and no more.
+const PUT_PATIENCE: Duration = Duration::from_secs(10);
+/// Longest time for the removal of what nobody can ask for: it may as well stay.
+const DELETE_PATIENCE: Duration = Duration::from_secs(2);
 /// A segment that starts this far from the end of the one before breaks the timeline; players bridge less.
 const CONTINUITY_TICKS: i64 = 45_000;
 /// Timestamps of MPEG-TS wrap at 33 bits.
@@ -59,6 +63,8 @@ pub(crate) struct Publisher {
     /// Segments that left the window and are still there, with how many of them stay; `None` keeps all for good.
     retired: Option<(VecDeque<Entry>, usize)>,
     variants: Vec<Variant>,
+    /// The master playlist in the store is not there, or promises less than a segment took.
+    master_is_stale: bool,
     expected_start: Option<i64>,
     published: u64,
 }
@@ -82,6 +88,7 @@ impl Publisher {
                 PlaylistMode::Live { .. } | PlaylistMode::Event => None,
             },
             variants: Vec::new(),
+            master_is_stale: true,
             expected_start: None,
             published: 0,
         }
@@ -102,39 +109,60 @@ impl Publisher {
         self.variants = variants;
     }
 
-    /// Stores all pieces, then lists them. On an error nothing of the segment is listed.
-    pub(crate) async fn publish(
-        &mut self,
-        place: Place,
-        pieces: &[Piece],
-    ) -> Result<Vec<String>, StoreError> {
+    /// Stores all pieces of the next segment. They are listed by [`Publisher::list`], which follows: a player never hears of
+    /// what is not there. On an error the segment may be stored again, or be given up by [`Publisher::lose`].
+    pub(crate) async fn store(&mut self, place: Place, pieces: &[Piece]) -> Result<Vec<String>, StoreError> {
         let paths: Vec<String> = pieces.iter().map(|piece| self.path(&piece.name, place.sequence)).collect();
         let puts = paths.iter().zip(pieces).map(|(path, piece)| self.put(path, piece.data.clone()));
-        if let Err(error) = try_join_all(puts).await {
-            for path in &paths {
-                // The segment becomes a gap; a stray file that cannot be removed either is never listed.
-                let _ = self.store.delete(path).await;
-            }
-            return Err(error);
-        }
+        try_join_all(puts).await?;
+        self.published += 1;
+        self.append(place, false);
+        let target = self.live.target_90k();
         for piece in pieces {
             if let Some(variant) = self.variants.iter_mut().find(|v| v.name == piece.name) {
-                variant.count(piece.data.len() as u64, place.duration_90k);
+                let bytes = piece.data.len() as u64;
+                self.master_is_stale |= variant.count(bytes, place.duration_90k, target);
             }
         }
-        self.published += 1;
-        self.append(place, false).await?;
         Ok(paths)
     }
 
-    /// Lists the segment as lost: players step over its time without asking for it.
-    pub(crate) async fn lose(&mut self, place: Place) -> Result<(), StoreError> {
-        self.append(place, true).await
+    /// Gives the next segment up: players step over its time without asking for it.
+    pub(crate) fn lose(&mut self, place: Place) {
+        self.variants.iter_mut().for_each(Variant::interrupt);
+        self.append(place, true);
+    }
+
+    /// Removes what was stored of a segment that is not listed; what cannot be removed stays and is never listed.
+    pub(crate) async fn discard(&self, place: Place, pieces: &[Piece]) {
+        let paths = pieces.iter().map(|piece| self.path(&piece.name, place.sequence));
+        let removals = paths.map(|path| async move { drop(self.store.delete(&path).await) });
+        drop(tokio::time::timeout(DELETE_PATIENCE, join_all(removals)).await);
+    }
+
+    /// Nothing was stored yet: no playlist is written either, and what [`Publisher::list`] returns tells nothing about the store.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.published == 0
+    }
+
+    /// Writes the playlists with all that was stored and given up until now. After an error the next call tells the same and more.
+    pub(crate) async fn list(&mut self) -> Result<(), StoreError> {
+        if self.is_silent() {
+            // Nothing to play yet: the playlists appear together with the first real segment.
+            return Ok(());
+        }
+        self.write_playlists(&self.live, LIVE_PLAYLIST).await?;
+        if self.master_is_stale {
+            self.write_master(LIVE_MASTER, LIVE_PLAYLIST).await?;
+            self.master_is_stale = false;
+        }
+        self.retire().await;
+        Ok(())
     }
 
     /// Ends the playlists and returns the path of the master playlist that covers most of the stream.
     pub(crate) async fn finish(&mut self) -> Result<String, StoreError> {
-        if self.published == 0 {
+        if self.is_silent() {
             return Ok(String::new());
         }
         self.live.end();
@@ -149,7 +177,7 @@ impl Publisher {
         Ok(format!("{}/{VOD_MASTER}", self.stream))
     }
 
-    async fn append(&mut self, place: Place, gap: bool) -> Result<(), StoreError> {
+    fn append(&mut self, place: Place, gap: bool) {
         let entry = Entry {
             sequence: place.sequence,
             duration_90k: place.duration_90k,
@@ -160,22 +188,13 @@ impl Publisher {
         };
         let length = i64::try_from(place.duration_90k).unwrap_or(0);
         self.expected_start = Some(place.start_pts_90k.saturating_add(length));
-
-        let first = self.published == 1 && !gap;
         let gone = self.live.push(entry);
+        if let Some((retired, _)) = &mut self.retired {
+            retired.extend(gone.into_iter().filter(|entry| !entry.gap));
+        }
         if let Some(archive) = &mut self.archive {
             archive.push(entry);
         }
-        if self.published == 0 {
-            // Nothing to play yet: the playlists appear together with the first real segment.
-            return Ok(());
-        }
-        self.write_playlists(&self.live, LIVE_PLAYLIST).await?;
-        if first {
-            self.write_master(LIVE_MASTER, LIVE_PLAYLIST).await?;
-        }
-        self.retire(gone).await;
-        Ok(())
     }
 
     async fn write_playlists(&self, playlist: &MediaPlaylist, file: &str) -> Result<(), StoreError> {
@@ -194,25 +213,39 @@ impl Publisher {
         self.put(&format!("{}/{master}", self.stream), Bytes::from(text)).await
     }
 
-    async fn retire(&mut self, gone: Vec<Entry>) {
+    async fn retire(&mut self) {
         let Some((retired, stay)) = &mut self.retired else { return };
-        retired.extend(gone);
         let over = retired.len().saturating_sub(*stay);
-        let over: Vec<Entry> = retired.drain(..over).filter(|entry| !entry.gap).collect();
+        let over: Vec<Entry> = retired.drain(..over).collect();
         for entry in over {
             self.delete(entry.sequence).await;
         }
     }
 
     async fn delete(&self, sequence: u64) {
-        for variant in &self.variants {
+        let removals = self.variants.iter().map(|variant| async move {
             if let Err(error) = self.store.delete(&self.path(&variant.name, sequence)).await {
                 tracing::warn!(%error, "segment that left the window could not be deleted");
             }
+        });
+        if tokio::time::timeout(DELETE_PATIENCE, join_all(removals)).await.is_err() {
+            tracing::warn!(stream = %self.stream, sequence, "segment that left the window was not deleted in time");
         }
     }
 
     async fn put(&self, path: &str, data: Bytes) -> Result<(), StoreError> {
+        let late = |_| StoreError {
+            operation: "write",
+            path: path.to_owned(),
+            source: Arc::new(std::io::Error::new(
+                std::io::ErrorKind::TimedOut,
+                format!("no answer within {} s", PUT_PATIENCE.as_secs()),
+            )),
+        };
+        tokio::time::timeout(PUT_PATIENCE, self.try_put(path, data)).await.map_err(late)?
+    }
+
+    async fn try_put(&self, path: &str, data: Bytes) -> Result<(), StoreError> {
         let mut pause = PUT_PAUSE;
         for _ in 1..PUT_ATTEMPTS {
             match self.store.put(path, data.clone()).await {
@@ -261,7 +294,8 @@ mod tests {
 
         async fn publish(&mut self, sequence: u64) {
             let piece = |name: &str| Piece { name: name.into(), data: Bytes::from_static(b"segment") };
-            self.publisher.publish(place(sequence), &[piece("360p"), piece("240p")]).await.unwrap();
+            self.publisher.store(place(sequence), &[piece("360p"), piece("240p")]).await.unwrap();
+            self.publisher.list().await.unwrap();
         }
 
         fn read(&self, path: &str) -> String {
@@ -306,7 +340,7 @@ mod tests {
     async fn a_lost_segment_keeps_the_timeline_whole() {
         let mut fixture = Fixture::new(PlaylistMode::Event);
         fixture.publish(0).await;
-        fixture.publisher.lose(place(1)).await.unwrap();
+        fixture.publisher.lose(place(1));
         fixture.publish(2).await;
         let text = fixture.read("360p/index.m3u8");
         assert!(text.contains("#EXT-X-GAP\n#EXTINF:2.000000,\n1.ts\n"));
@@ -324,7 +358,8 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_listed_before_the_first_real_segment() {
         let mut fixture = Fixture::new(PlaylistMode::Event);
-        fixture.publisher.lose(place(0)).await.unwrap();
+        fixture.publisher.lose(place(0));
+        fixture.publisher.list().await.unwrap();
         assert!(!fixture.exists("master.m3u8") && !fixture.exists("360p/index.m3u8"));
         fixture.publish(1).await;
         assert!(fixture.exists("master.m3u8") && fixture.read("360p/index.m3u8").contains("#EXT-X-GAP"));

@@ -29,6 +29,7 @@ use crate::event::{Events, StreamEvent, Totals};
 use crate::evidence::{Evidence, EvidenceLog};
 use crate::memory::Memory;
 use crate::metrics::Metrics;
+use crate::outlets::NamedStore;
 use crate::queue::VerifyQueue;
 use crate::rounds::{RoundClock, keep_time};
 use crate::sampling::Sampling;
@@ -47,6 +48,7 @@ pub struct BroadcasterBuilder {
     config: BroadcasterConfig,
     network: Option<Network>,
     store: Option<Arc<dyn Store>>,
+    copies: Vec<NamedStore>,
     chain: Option<ChainClient>,
     payer: Option<Sender>,
     domain: SigningDomain,
@@ -72,6 +74,15 @@ impl BroadcasterBuilder {
     #[must_use]
     pub fn store(mut self, store: Arc<dyn Store>) -> Self {
         self.store = Some(store);
+        self
+    }
+
+    /// A further store, by a name of your choice. Every stream goes there as well, with playlists of its own: what it refuses is a
+    /// gap there, and neither the stream nor another store waits for it. A segment counts as published when the store
+    /// of [`BroadcasterBuilder::store`] has it.
+    #[must_use]
+    pub fn copy_to(mut self, name: impl Into<String>, store: Arc<dyn Store>) -> Self {
+        self.copies.push(NamedStore { name: name.into(), store });
         self
     }
 
@@ -107,6 +118,8 @@ impl BroadcasterBuilder {
     ///
     /// # Errors
     /// When a required part is missing, a setting is out of its range or the sampling's folder cannot be used. An unreachable chain is not an error.
+    ///
+    /// Cancel safe: nothing of a dropped call goes on.
     pub async fn build(self) -> Result<Broadcaster, BroadcasterError> {
         check(&self.config)?;
         let directory = Directory::new(&self.config.orchestrators);
@@ -115,6 +128,7 @@ impl BroadcasterBuilder {
         let shared = Arc::new(Shared {
             network: self.network.ok_or(BroadcasterError::Missing("network"))?,
             store: self.store.ok_or(BroadcasterError::Missing("store"))?,
+            copies: self.copies,
             payer: self.payer,
             domain: self.domain,
             directory,
@@ -134,6 +148,8 @@ impl BroadcasterBuilder {
             events: Events::channel(),
             config: self.config,
         });
+        // The tasks from here on hold what they work for: a build that is dropped has to end them.
+        let unfinished = shared.cancel.clone().drop_guard();
         if let Some(keeper) = keeper {
             shared.tasks.spawn(keeper.run(Arc::clone(&shared.sampling), shared.cancel.clone()));
         }
@@ -156,6 +172,7 @@ impl BroadcasterBuilder {
         }
         shared.directory.follow_on(&shared.network);
         shared.metrics.orchestrators.set(gauge(shared.directory.list().len()));
+        unfinished.disarm();
         Ok(Broadcaster { shared })
     }
 }
@@ -238,6 +255,7 @@ pub(crate) struct Shared {
     pub(crate) config: BroadcasterConfig,
     pub(crate) network: Network,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) copies: Vec<NamedStore>,
     pub(crate) payer: Option<Sender>,
     pub(crate) domain: SigningDomain,
     pub(crate) directory: Directory,
@@ -384,7 +402,7 @@ impl Broadcaster {
         })
     }
 
-    /// Waits until at least `count` orchestrators are known; `false` when they are not within `limit`.
+    /// Waits until at least `count` orchestrators are known; `false` when they are not within `limit`. Cancel safe.
     pub async fn wait_for_orchestrators(&self, count: usize, limit: Duration) -> bool {
         let wait = async {
             while self.shared.directory.list().len() < count {
@@ -445,7 +463,10 @@ impl Broadcaster {
         Arc::clone(&self.shared.store)
     }
 
-    /// Takes no new segments, lets those in flight end until `limit`, then stops.
+    /// Takes no new segments, lets those in flight end until `limit`, then stops. No task of the broadcaster is left when it
+    /// returns.
+    ///
+    /// Cancel safe: the streams go on ending when the call is dropped; call it again to stop the rest.
     pub async fn shutdown(&self, limit: Duration) {
         let open: Vec<StreamHandle> =
             lock(&self.shared.streams).values().filter_map(Weak::upgrade).map(StreamHandle::from).collect();

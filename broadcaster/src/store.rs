@@ -7,12 +7,18 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use object_store::{Attribute, Attributes, ObjectStore, ObjectStoreExt, PutOptions, PutPayload};
 
 use crate::error::StoreError;
+use crate::s3::{self, S3Config};
+
+/// What a probe writes and removes.
+const PROBE: &str = ".framemill-probe";
 
 /// A place for named objects. Implementations must be atomic: a reader sees the old object, the new one or none, never a
-/// part of one.
+/// part of one. What is written must be there for readers when the call returns: playlists follow the segments that they name.
+///
+/// A write that takes longer than ten seconds is given up; its future is dropped then.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Creates or replaces `path`. When the future is dropped the object is either the old or the new one.
@@ -28,10 +34,21 @@ pub trait Store: Send + Sync + 'static {
     fn locate(&self, path: &str) -> String;
 }
 
-/// Any `object_store` as a [`Store`]: a local folder here, S3 and the like by handing in that store.
+/// Media type and cache policy of what players ask for, by its name. Playlists change; a segment never does.
+pub(crate) fn headers_of(path: &str) -> Option<(&'static str, &'static str)> {
+    match path.rsplit_once('.')?.1 {
+        "m3u8" => Some(("application/vnd.apple.mpegurl", "no-cache")),
+        "ts" => Some(("video/mp2t", "public, max-age=3600, immutable")),
+        _ => None,
+    }
+}
+
+/// Any `object_store` as a [`Store`]: a local folder, a bucket of S3, or what you hand in.
 pub struct ObjectStorage {
     inner: Arc<dyn ObjectStore>,
     base: String,
+    /// Whether objects carry media type and cache policy. A file system has no place for them.
+    has_headers: bool,
 }
 
 impl ObjectStorage {
@@ -46,12 +63,40 @@ impl ObjectStorage {
         std::fs::create_dir_all(&root).map_err(|e| fail(Arc::new(e)))?;
         let root_path = root.canonicalize().map_err(|e| fail(Arc::new(e)))?;
         let inner = LocalFileSystem::new_with_prefix(&root_path).map_err(|e| fail(Arc::new(e)))?;
-        Ok(Self { inner: Arc::new(inner), base: root_path.display().to_string() })
+        Ok(Self { inner: Arc::new(inner), base: root_path.display().to_string(), has_headers: false })
     }
 
-    /// Any object store; `base` is the address under which players find its objects.
+    /// A bucket of S3, or of a server that speaks its API. Nothing is sent yet: [`ObjectStorage::probe`] tells whether it
+    /// takes anything.
+    ///
+    /// # Errors
+    /// When the endpoint, the bucket or the prefix cannot be one.
+    pub fn s3(config: &S3Config) -> Result<Self, StoreError> {
+        let inner = s3::open(config).map_err(|error| failed("open", &config.address(), error))?;
+        Ok(Self::new(inner, config.public_address()))
+    }
+
+    /// Any object store that keeps `Content-Type` and `Cache-Control` with its objects; `base` is the address under which
+    /// players find them.
     pub fn new(inner: Arc<dyn ObjectStore>, base: impl Into<String>) -> Self {
-        Self { inner, base: base.into() }
+        Self { inner, base: base.into(), has_headers: true }
+    }
+
+    /// Writes a small object and removes it again, so that a wrong key or a missing bucket shows before a stream begins.
+    ///
+    /// # Errors
+    /// What the store says; [`StoreError::is_refusal`] tells whether trying again can help.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        self.put(PROBE, Bytes::new()).await?;
+        self.delete(PROBE).await
+    }
+
+    fn options_for(&self, path: &str) -> PutOptions {
+        let Some((media_type, cache)) = headers_of(path).filter(|_| self.has_headers) else {
+            return PutOptions::default();
+        };
+        let headers = [(Attribute::ContentType, media_type), (Attribute::CacheControl, cache)];
+        Attributes::from_iter(headers).into()
     }
 }
 
@@ -79,7 +124,7 @@ impl Store for ObjectStorage {
     async fn put(&self, path: &str, data: Bytes) -> Result<(), StoreError> {
         let location = object_path("write", path)?;
         self.inner
-            .put(&location, PutPayload::from_bytes(data))
+            .put_opts(&location, PutPayload::from_bytes(data), self.options_for(path))
             .await
             .map(drop)
             .map_err(|e| failed("write", path, e))

@@ -20,15 +20,15 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::attempt::millis_since;
 use crate::config::StreamConfig;
-use crate::core::codecs::codec_strings;
-use crate::core::playlist::Variant;
 use crate::error::{SegmentError, StreamError};
 use crate::event::{
-    Events, RenditionResult, SegmentOutcome, SegmentReport, SegmentResult, StreamEvent, StreamSummary, Totals,
+    CopySummary, Events, RenditionResult, SegmentOutcome, SegmentReport, SegmentResult, StreamEvent,
+    StreamSummary, Totals,
 };
 use crate::ingest::reader::{Pace, arriving, pump, seekable};
 use crate::market::{Bought, Market, Purchase, spent};
-use crate::publish::{Piece, Place, Publisher, SOURCE_NAME, frame_rate};
+use crate::outlets::{Outlets, variants};
+use crate::publish::{Piece, Place, SOURCE_NAME};
 use crate::service::Shared;
 
 /// A segment of a source, checked and ready to be sent.
@@ -152,12 +152,14 @@ pub(crate) struct StreamInner {
     ladder: OnceLock<Arc<Ladder>>,
     events: Events,
     done: watch::Receiver<Option<StreamSummary>>,
+    /// No more segments are taken.
+    closing: CancellationToken,
     cancel: CancellationToken,
 }
 
 /// The way in: one pusher at a time, so that the order in which segments are taken is the order of their numbers.
 struct Intake {
-    jobs: Option<mpsc::Sender<Job>>,
+    jobs: mpsc::Sender<Job>,
     last: Option<u64>,
 }
 
@@ -178,18 +180,19 @@ impl StreamHandle {
         let (jobs, incoming) = mpsc::channel(1);
         let events = Events::new(&config.name, shared.events.clone());
         let (summary, done) = watch::channel(None);
-        let cancel = shared.cancel.child_token();
+        let (closing, cancel) = (CancellationToken::new(), shared.cancel.child_token());
         let worker = Worker::new(Arc::clone(&shared), config.clone(), events.clone());
-        let token = cancel.clone();
+        let (close, token) = (closing.clone(), cancel.clone());
         shared.tasks.spawn(async move {
-            summary.send_replace(Some(worker.run(incoming, token).await));
+            summary.send_replace(Some(worker.run(incoming, close, token).await));
         });
         let inner = StreamInner {
             config,
-            jobs: tokio::sync::Mutex::new(Intake { jobs: Some(jobs), last: None }),
+            jobs: tokio::sync::Mutex::new(Intake { jobs, last: None }),
             ladder: OnceLock::new(),
             events,
             done,
+            closing,
             cancel,
         };
         Self { inner: Arc::new(inner) }
@@ -217,7 +220,7 @@ impl StreamHandle {
     /// Takes one segment of a [`Segmenter`]. Waits while
     /// [`StreamConfig::in_flight`] segments are worked on; that is the stream's back-pressure.
     ///
-    /// Cancel safe: a dropped call has not taken the segment.
+    /// Cancel safe: a dropped call has not taken the segment, which may be pushed again.
     ///
     /// # Errors
     /// When the segment has no video, comes out of order, or the stream has ended.
@@ -238,7 +241,8 @@ impl StreamHandle {
     /// Cuts a live byte stream into segments and pushes them, in real time or as fast as they are taken. Returns the number
     /// of segments when the source ends; finish the stream then.
     ///
-    /// Cancel safe: dropping the call stops reading; segments taken go on.
+    /// Cancel safe: dropping the call stops reading; segments taken go on. A read that is under way ends first: give a reader
+    /// that cannot wait for ever.
     ///
     /// # Errors
     /// When the source is not usable media or fails, or the stream has ended.
@@ -269,11 +273,11 @@ impl StreamHandle {
         if let Some(last) = intake.last.filter(|last| sequence <= *last) {
             return Err(StreamError::OutOfOrder { stream: self.name().to_owned(), sequence, last });
         }
-        let ended = || StreamError::Ended(self.name().to_owned());
-        let permit = intake.jobs.as_ref().ok_or_else(ended)?.reserve().await.map_err(|_| ended())?;
+        let Intake { jobs, last } = &mut *intake;
+        let permit = jobs.reserve().await.map_err(|_| StreamError::Ended(self.name().to_owned()))?;
         let (sender, reply) = oneshot::channel();
         permit.send(Job { segment, ladder, reply: sender });
-        intake.last = Some(sequence);
+        *last = Some(sequence);
         Ok(PendingSegment { sequence, reply })
     }
 
@@ -291,15 +295,18 @@ impl StreamHandle {
         self.inner.events.subscribe()
     }
 
-    /// Takes no more segments, waits for those in flight, ends the playlists. May be called more than once.
+    /// Takes no more segments, waits for those in flight, ends the playlists. May be called more than once. A push that waits
+    /// for room ends with [`StreamError::Ended`].
     ///
-    /// Cancel safe: the stream goes on ending when the call is dropped.
+    /// Cancel safe: the stream goes on ending when the call is dropped, from its first poll on.
     pub async fn finish(&self) -> StreamSummary {
-        self.inner.jobs.lock().await.jobs = None;
+        self.inner.closing.cancel();
         self.ended().await
     }
 
     /// Drops what is in flight and ends the playlists with what was published.
+    ///
+    /// Cancel safe, as [`StreamHandle::finish`].
     pub async fn abort(&self) -> StreamSummary {
         self.inner.cancel.cancel();
         self.ended().await
@@ -314,6 +321,7 @@ impl StreamHandle {
             stream: self.name().to_owned(),
             totals: Totals::default(),
             master_playlist: String::new(),
+            copies: Vec::new(),
             duration_90k: 0,
         })
     }
@@ -327,7 +335,7 @@ pub fn source_of(info: &SegmentInfo) -> SourceVideo {
     SourceVideo { width, height, fps }
 }
 
-fn rate_of(info: &SegmentInfo) -> (u32, u32) {
+pub(crate) fn rate_of(info: &SegmentInfo) -> (u32, u32) {
     info.video.as_ref().map_or((0, 1), |video| (video.frame_rate.num, video.frame_rate.den))
 }
 
@@ -336,7 +344,7 @@ struct Worker {
     shared: Arc<Shared>,
     config: StreamConfig,
     events: Events,
-    publisher: Publisher,
+    outlets: Outlets,
     totals: Totals,
     duration_90k: u64,
 }
@@ -362,12 +370,16 @@ impl Drop for Registered {
 
 impl Worker {
     fn new(shared: Arc<Shared>, config: StreamConfig, events: Events) -> Self {
-        let store = Arc::clone(&shared.store);
-        let publisher = Publisher::new(store, config.name.clone(), config.playlist, config.target_90k());
-        Self { shared, config, events, publisher, totals: Totals::default(), duration_90k: 0 }
+        let outlets = Outlets::new(&shared, &config, &events);
+        Self { shared, config, events, outlets, totals: Totals::default(), duration_90k: 0 }
     }
 
-    async fn run(mut self, mut jobs: mpsc::Receiver<Job>, cancel: CancellationToken) -> StreamSummary {
+    async fn run(
+        mut self,
+        mut jobs: mpsc::Receiver<Job>,
+        closing: CancellationToken,
+        cancel: CancellationToken,
+    ) -> StreamSummary {
         let registered = Registered { shared: Arc::clone(&self.shared), name: self.config.name.clone() };
         let mut market: Option<Arc<Market>> = None;
         let mut running: FuturesOrdered<AbortOnDropHandle<Running>> = FuturesOrdered::new();
@@ -377,6 +389,8 @@ impl Worker {
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => break,
+                // What was taken until now is still received.
+                () = closing.cancelled(), if !jobs.is_closed() => jobs.close(),
                 Some(done) = running.next(), if !running.is_empty() => self.settle(done).await,
                 job = jobs.recv(), if open && room => match job {
                     Some(job) => {
@@ -391,7 +405,7 @@ impl Worker {
         if let Some(market) = &market {
             market.close().await;
         }
-        let master_playlist = self.end_playlists().await;
+        let (master_playlist, copies) = self.outlets.finish(&cancel).await;
         // The name is free: looks at what was published may still take a while.
         drop(registered);
         if let Some(market) = market {
@@ -401,7 +415,7 @@ impl Worker {
             };
             self.totals.add_outpaced_of(&looked);
         }
-        self.end(master_playlist)
+        self.end(master_playlist, copies)
     }
 
     fn market(&self, first: &Job) -> Market {
@@ -441,11 +455,14 @@ impl Worker {
         };
         let published = match result {
             Ok(purchase) => self.publish(&segment, &ladder, purchase, &mut report).await,
-            Err(error) => Err(error),
+            Err(error) => {
+                self.outlets.lose(segment.place()).await;
+                Err(error)
+            }
         };
         if let Err(error) = &published {
             report.lost = Some(error.to_string());
-            self.lose(&segment, error).await;
+            tracing::warn!(stream = %self.config.name, sequence = segment.sequence, %error, "segment lost");
         }
         report.timeline.published_ms = report.lost.is_none().then(|| millis_since(arrived));
         self.count(&report, arrived.elapsed());
@@ -470,19 +487,17 @@ impl Worker {
         if self.config.publish_source && segment.info.container == Container::MpegTs {
             pieces.push(Piece { name: SOURCE_NAME.to_owned(), data: segment.data.clone() });
         }
-        if !self.publisher.has_variants() {
-            self.publisher.set_variants(variants(ladder, &pieces, &segment.info));
-        }
+        let (count, bytes) = (pieces.len(), pieces.iter().map(|piece| piece.data.len() as u64).sum::<u64>());
         let paths = self
-            .publisher
-            .publish(segment.place(), &pieces)
+            .outlets
+            .publish(segment.place(), pieces, |pieces| variants(ladder, pieces, &segment.info))
             .await
             .map_err(|error| SegmentError::Store { sequence: segment.sequence, reason: error.to_string() })?;
         report.orchestrator = Some(session.account);
-        report.renditions = pieces.len() as u32;
+        report.renditions = count as u32;
         report.verified = ladder.len() as u32;
         report.tier = delivered.tier.map(|tier| tier as u8);
-        report.rendition_bytes = pieces.iter().map(|piece| piece.data.len() as u64).sum();
+        report.rendition_bytes = bytes;
         let results = ladder.iter().zip(delivered.renditions).zip(&delivered.claims).zip(paths);
         Ok(results
             .map(|(((entry, data), claim), path)| RenditionResult {
@@ -492,13 +507,6 @@ impl Worker {
                 path,
             })
             .collect())
-    }
-
-    async fn lose(&mut self, segment: &Segment, error: &SegmentError) {
-        tracing::warn!(stream = %self.config.name, sequence = segment.sequence, %error, "segment lost");
-        if let Err(error) = self.publisher.lose(segment.place()).await {
-            tracing::error!(stream = %self.config.name, %error, "playlists could not be written; check the store");
-        }
     }
 
     fn count(&mut self, report: &SegmentReport, elapsed: Duration) {
@@ -533,19 +541,12 @@ impl Worker {
         metrics.rendition_bytes.inc_by(report.rendition_bytes);
     }
 
-    /// The path of the master playlist, once the playlists say that nothing follows.
-    async fn end_playlists(&mut self) -> String {
-        self.publisher.finish().await.unwrap_or_else(|error| {
-            tracing::error!(stream = %self.config.name, %error, "playlists could not be ended; check the store");
-            String::new()
-        })
-    }
-
-    fn end(self, master_playlist: String) -> StreamSummary {
+    fn end(self, master_playlist: String, copies: Vec<CopySummary>) -> StreamSummary {
         let summary = StreamSummary {
             stream: self.config.name.clone(),
             totals: self.totals,
             master_playlist,
+            copies,
             duration_90k: self.duration_90k,
         };
         self.events.send(StreamEvent::Ended(summary.clone()));
@@ -556,22 +557,4 @@ impl Worker {
 async fn run_job(market: Arc<Market>, job: Job) -> Running {
     let Job { segment, ladder, reply } = job;
     Running { bought: market.buy(segment).await, ladder, reply }
-}
-
-/// Attributes of the master playlist, read from what was really delivered.
-fn variants(ladder: &Ladder, pieces: &[Piece], info: &SegmentInfo) -> Vec<Variant> {
-    let source_rate = rate_of(info);
-    let mut variants: Vec<Variant> = ladder
-        .iter()
-        .zip(pieces)
-        .map(|(entry, piece)| {
-            let rate = frame_rate(entry, source_rate);
-            Variant::new(entry.name.clone(), entry.width, entry.height, rate, codec_strings(&piece.data))
-        })
-        .collect();
-    if let (Some(piece), Some(video)) = (pieces.get(ladder.len()), &info.video) {
-        let codecs = codec_strings(&piece.data);
-        variants.push(Variant::new(piece.name.clone(), video.width, video.height, source_rate, codecs));
-    }
-    variants
 }

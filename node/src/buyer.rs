@@ -6,8 +6,8 @@ use alloy::signers::local::PrivateKeySigner;
 use alloy_primitives::{Address, U256};
 use anyhow::Context as _;
 use framemill_broadcaster::{
-    Broadcaster, BroadcasterConfig, DeadlinePolicy, ObjectStorage, PlaylistMode, SamplingConfig,
-    StaticOrchestrator, StreamConfig, Verification, core::hedge::HedgePolicy, open_payer,
+    Broadcaster, BroadcasterConfig, DeadlinePolicy, ObjectStorage, PlaylistMode, S3Config, S3Credentials,
+    SamplingConfig, StaticOrchestrator, StreamConfig, Verification, core::hedge::HedgePolicy, open_payer,
 };
 use framemill_contracts::ChainClient;
 use framemill_network::{Ladder, Network, PPM, PricePerPixel, SigningDomain};
@@ -28,6 +28,8 @@ use crate::{
 pub(crate) const PRICED_PIXELS: u64 = 1000;
 /// Segments in the window of a live playlist.
 const WINDOW: usize = 6;
+/// What the bucket is called in events.
+const BUCKET: &str = "s3";
 /// How long streams may take to end when the process is asked to stop.
 const DRAIN: Duration = Duration::from_secs(30);
 
@@ -42,10 +44,10 @@ pub(crate) struct Buyer {
 }
 
 impl Buyer {
-    /// Opens key, ledger and network and starts the broadcaster. Its files go to `output`.
+    /// Opens key, ledger and network and starts the broadcaster. Its files go to `output`, and to a bucket where one is configured.
     ///
     /// # Errors
-    /// The key, the ledger, the chain or the network cannot be used.
+    /// The key, the ledger, the chain or the network cannot be used, or the bucket refuses.
     pub(crate) async fn open(config: &Config, output: &Path, metrics: &Registry) -> anyhow::Result<Self> {
         runtime::make_private_folder(&config.data_dir())?;
         let key = match &config.chain.rpc {
@@ -61,6 +63,9 @@ impl Buyer {
             .network(network.clone())
             .store(store)
             .registry(metrics.clone());
+        if let Some(bucket) = bucket(&config.broadcaster).await? {
+            builder = builder.copy_to(BUCKET, Arc::new(bucket));
+        }
         let mut ledger = None;
         if let (Some(client), Some(key)) = (&chain, key) {
             let books = Books::open(config, Side::Sender).await?;
@@ -108,6 +113,36 @@ pub(crate) fn stream_config(config: &Config, name: &str) -> anyhow::Result<Strea
         playlist: playlist(settings)?,
         ..StreamConfig::new(name)
     })
+}
+
+/// The bucket that is configured. One that cannot be reached now may be there when it is needed; one that refuses will not.
+async fn bucket(settings: &crate::config::Broadcaster) -> anyhow::Result<Option<ObjectStorage>> {
+    let Some(bucket) = &settings.s3_bucket else { return Ok(None) };
+    let credentials = match &settings.s3_credentials_file {
+        Some(file) => S3Credentials::from_file(file).context("broadcaster.s3_credentials_file")?,
+        None => S3Credentials::from_environment().context("broadcaster.s3_credentials_file is not set")?,
+    };
+    let config = S3Config {
+        prefix: settings.s3_prefix.clone(),
+        region: settings.s3_region.clone(),
+        endpoint: settings.s3_endpoint.clone(),
+        ..S3Config::new(bucket, credentials)
+    };
+    let storage = ObjectStorage::s3(&config).context("broadcaster.s3_*")?;
+    match storage.probe().await {
+        Ok(()) => tracing::info!(bucket = config.address(), "publishing to a bucket as well"),
+        Err(error) if error.is_refusal() => {
+            let refused = format!(
+                "{} refuses to be written; check bucket, key and what the key may do",
+                config.address()
+            );
+            return Err(anyhow::Error::new(error).context(refused));
+        }
+        Err(error) => {
+            tracing::error!(bucket = config.address(), %error, "the bucket cannot be reached now; check broadcaster.s3_endpoint and that its server runs");
+        }
+    }
+    Ok(Some(storage))
 }
 
 fn playlist(settings: &crate::config::Broadcaster) -> anyhow::Result<PlaylistMode> {

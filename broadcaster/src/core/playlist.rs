@@ -86,6 +86,11 @@ impl MediaPlaylist {
         self.entries.is_empty()
     }
 
+    /// Most that a segment lasts, rounded to seconds, in ticks of 90 kHz.
+    pub fn target_90k(&self) -> u64 {
+        self.target_seconds.saturating_mul(TICKS_PER_SECOND)
+    }
+
     /// Segments listed now, oldest first.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter()
@@ -142,25 +147,53 @@ pub struct Variant {
     bytes: u64,
     duration_90k: u64,
     peak_bps: u64,
+    /// Bytes and durations of the newest segments, as far back as a peak is measured.
+    recent: VecDeque<(u64, u64)>,
 }
 
 impl Variant {
     /// A rendition of which nothing was published yet.
     pub fn new(name: String, width: u32, height: u32, frame_rate: (u32, u32), codecs: Vec<String>) -> Self {
-        Self { name, width, height, frame_rate, codecs, bytes: 0, duration_90k: 0, peak_bps: 0 }
+        let recent = VecDeque::new();
+        Self { name, width, height, frame_rate, codecs, bytes: 0, duration_90k: 0, peak_bps: 0, recent }
     }
 
-    /// Counts a published segment; `true` when the peak rate rose.
-    pub fn count(&mut self, bytes: u64, duration_90k: u64) -> bool {
+    /// Counts a published segment of a playlist with this target duration; `true` when the peak rate rose.
+    ///
+    /// The peak is that of RFC 8216, 4.1: of any run of segments that lasts between half and one and a half times the target. A
+    /// short one alone counts only while there is nothing else.
+    pub fn count(&mut self, bytes: u64, duration_90k: u64, target_90k: u64) -> bool {
+        let first = self.duration_90k == 0;
         self.bytes = self.bytes.saturating_add(bytes);
         self.duration_90k = self.duration_90k.saturating_add(duration_90k);
-        let rate = bits_per_second(bytes, duration_90k);
-        let risen = rate > self.peak_bps;
-        self.peak_bps = self.peak_bps.max(rate);
+        self.recent.push_back((bytes, duration_90k));
+        let (least, most) = (target_90k / 2, target_90k.saturating_mul(3) / 2);
+        let (mut run_bytes, mut run) = (0u64, 0u64);
+        let mut peak = if first { bits_per_second(bytes, duration_90k) } else { 0 };
+        let mut used = 0;
+        for (bytes, duration) in self.recent.iter().rev() {
+            run_bytes = run_bytes.saturating_add(*bytes);
+            run = run.saturating_add(*duration);
+            if run > most && used > 0 {
+                break;
+            }
+            used += 1;
+            if run >= least {
+                peak = peak.max(bits_per_second(run_bytes, run));
+            }
+        }
+        self.recent.drain(..self.recent.len() - used);
+        let risen = peak > self.peak_bps;
+        self.peak_bps = self.peak_bps.max(peak);
         risen
     }
 
-    /// Highest bit rate of any segment.
+    /// Something else stands between what was counted and what follows.
+    pub fn interrupt(&mut self) {
+        self.recent.clear();
+    }
+
+    /// Highest bit rate of any part as long as a segment.
     pub fn peak_bps(&self) -> u64 {
         self.peak_bps
     }
@@ -284,13 +317,24 @@ mod tests {
     #[test]
     fn bandwidths_are_those_of_the_real_bytes() {
         let mut variant = Variant::new("720p".into(), 1280, 720, (30_000, 1_001), vec!["avc1.64001f".into()]);
-        assert!(variant.count(250_000, 180_000));
-        assert!(!variant.count(125_000, 180_000));
+        assert!(variant.count(250_000, 180_000, 180_000));
+        assert!(!variant.count(125_000, 180_000, 180_000));
         assert_eq!(
             render_master(&[variant], "index.m3u8"),
             "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-STREAM-INF:BANDWIDTH=1000000,\
              AVERAGE-BANDWIDTH=750000,CODECS=\"avc1.64001f\",RESOLUTION=1280x720,FRAME-RATE=29.970\n720p/index.m3u8\n"
         );
+    }
+
+    #[test]
+    fn a_short_segment_is_no_peak_by_itself() {
+        let mut variant = Variant::new("720p".into(), 1280, 720, (30, 1), Vec::new());
+        assert!(variant.count(100_000, 180_000, 180_000));
+        // Four times the rate for a fifth of the target: together with what comes before it is a little more.
+        assert!(variant.count(80_000, 36_000, 180_000));
+        assert_eq!(variant.peak_bps(), 180_000 * 8 * 10 / 24);
+        variant.interrupt();
+        assert!(!variant.count(80_000, 36_000, 180_000));
     }
 
     proptest! {

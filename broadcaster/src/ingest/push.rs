@@ -4,15 +4,7 @@
 //! header says how long each stage took, in milliseconds: `ingest` from the last byte until the stream took the segment, then the
 //! stages of [`Timeline::stages`].
 //!
-//! | status | when |
-//! | --- | --- |
-//! | 200 | the segment is transcoded, verified and published |
-//! | 400 | malformed request, empty body, not media, or a sequence that was taken already |
-//! | 403 | refused by the auth hook |
-//! | 405 | neither `POST` nor `PUT` |
-//! | 413 | the body is larger than allowed |
-//! | 422 | media that cannot be transcoded |
-//! | 503 | no orchestrator delivered, or too many streams or uploads |
+//! [`PUSH`] lists every status.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,7 +17,6 @@ use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
 use bytes::Bytes;
 use framemill_media::MediaError;
 use framemill_network::TranscodeConfiguration;
@@ -37,6 +28,7 @@ use super::multipart;
 use super::upload::{Upload, UploadError, Uploads};
 use crate::attempt::millis_since;
 use crate::config::{StreamConfig, is_stream_name};
+use crate::endpoint::PUSH;
 use crate::error::{SegmentError, StreamError};
 use crate::event::{SegmentResult, Timeline};
 use crate::service::{Broadcaster, lock};
@@ -165,12 +157,10 @@ impl PushIngest {
 
     /// The router; nothing listens until it is served.
     pub fn router(&self) -> Router {
-        Router::new()
-            .route("/live/{manifest}/{file}", post(push).put(push))
-            .with_state(Arc::clone(&self.state))
+        Router::new().route(PUSH.path, PUSH.served_by(push)).with_state(Arc::clone(&self.state))
     }
 
-    /// Finishes every open stream.
+    /// Finishes every open stream. Cancel safe: they go on ending when the call is dropped.
     pub async fn finish(&self) {
         let cells: Vec<_> = lock(&self.state.streams).drain().map(|(_, cell)| cell).collect();
         let open = cells.iter().filter_map(|cell| cell.get());

@@ -2,14 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod bucket;
 mod clips;
 mod commitments;
 mod failover;
 mod hedging;
 mod payment;
+mod playlists;
 mod push;
 mod quality;
 mod rtmp;
+mod s3;
 mod sampling;
 mod stated;
 mod support;

@@ -3,10 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use axum::Router;
-use framemill_broadcaster::{
-    AuthWebhook, PushAuth, PushConfig, PushIngest, RtmpConfig, RtmpIngest, hls_router,
-};
+use framemill_broadcaster::{AuthWebhook, PushAuth, PushConfig, PushIngest, RtmpConfig, RtmpIngest};
 use futures::StreamExt as _;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -37,7 +34,7 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let rtmp = publishers(config, &buyer, auth.clone(), stop.clone()).await?;
     let ingest = PushIngest::new(buyer.broadcaster.clone(), settings, auth);
-    let routes = Router::new().merge(ingest.router()).nest("/hls", hls_router(buyer.broadcaster.store()));
+    let routes = http::ingest_router(&ingest, buyer.broadcaster.store());
     let server = http::serve(&config.broadcaster.ingest, routes, stop.clone()).await?;
     tracing::info!(address = %server.address, "taking segments at /live/<stream>/<number>.ts, serving playlists at /hls");
 

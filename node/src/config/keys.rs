@@ -208,6 +208,36 @@ pub const KEYS: &[Key] = &[
     ),
     key("broadcaster.output", Kind::Path, "\"hls\"", "folder the HLS ladders are written to"),
     key(
+        "broadcaster.s3_bucket",
+        Kind::Text,
+        "",
+        "bucket that everything published is copied to, beside the folder; unset: none",
+    ),
+    key(
+        "broadcaster.s3_prefix",
+        Kind::Text,
+        "\"\"",
+        "folder in the bucket, as live/hls; empty: the bucket itself",
+    ),
+    key(
+        "broadcaster.s3_endpoint",
+        Kind::Text,
+        "",
+        "address of the bucket's server, as https://s3.example.org; unset: Amazon's",
+    ),
+    key(
+        "broadcaster.s3_region",
+        Kind::Text,
+        "\"us-east-1\"",
+        "region that requests to the bucket are signed for",
+    ),
+    key(
+        "broadcaster.s3_credentials_file",
+        Kind::Path,
+        "",
+        "file with aws_access_key_id and aws_secret_access_key, as Amazon's tools keep it; unset: the variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    ),
+    key(
         "broadcaster.playlist",
         Kind::Choice(&["live", "sliding", "event"]),
         "\"live\"",

@@ -9,6 +9,7 @@ mod figures;
 mod fresh;
 pub mod guard;
 mod live;
+pub(crate) mod routes;
 
 use std::sync::{Arc, OnceLock};
 
@@ -18,7 +19,6 @@ use axum::{
     extract::{FromRef, Path, Query, State},
     http::StatusCode,
     response::{IntoResponse, Response},
-    routing::get,
 };
 use framemill_broadcaster::{Store, hls_object};
 use framemill_contracts::ChainClient;
@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{board::Board, http::Readiness, ledger::Place};
 use chain::ChainDesk;
 use earnings::EarningsDesk;
+use routes::{ROUTES, router_of};
 
 /// What a delegation's yield is told for where the page names no amount: a thousand tokens.
 const REFERENCE_TOKENS: u64 = 1_000;
@@ -150,19 +151,7 @@ impl FromRef<Shown> for Views {
 
 /// The page with all that it asks for.
 pub(crate) fn router() -> Router<Shown> {
-    assets::router()
-        .route("/api/node", get(node))
-        .route("/api/board", get(live::board))
-        .route("/events", get(live::events))
-        .route(
-            "/api/figures",
-            get(|State(shown): State<Shown>| async move { Json(figures::of(&shown.metrics)) }),
-        )
-        .route("/api/stake", get(stake))
-        .route("/api/account/{account}", get(account))
-        .route("/api/disputes", get(disputes))
-        .route("/api/earnings", get(earnings))
-        .route("/hls/{*path}", get(published))
+    assets::router().merge(router_of(ROUTES))
 }
 
 async fn node(State(shown): State<Shown>) -> Json<Value> {

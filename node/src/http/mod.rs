@@ -1,17 +1,22 @@
 //! The node's own web server: metrics, health, and the dashboard.
 
+mod openapi;
 mod patient;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
-    Router,
+    Json, Router,
     extract::State,
     http::{StatusCode, header},
     middleware::{from_fn_with_state, map_response},
     response::IntoResponse,
-    routing::get,
     serve::Listener,
+};
+use framemill_broadcaster::{
+    PushIngest, Store,
+    endpoint::{Answer, Endpoint, answer},
+    hls_router,
 };
 use prometheus::{Encoder as _, TextEncoder};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
@@ -20,7 +25,9 @@ use tokio_util::sync::CancellationToken;
 use crate::dashboard::{
     self, Shown,
     guard::{Hosts, guard},
+    routes::{Route, get, router_of},
 };
+pub use openapi::openapi;
 use patient::Patient;
 
 /// A page that reads nothing for so long is gone, whatever its connection says.
@@ -113,16 +120,66 @@ where
 /// What every role has. Health is told to whoever asks; the rest is behind the guard.
 pub fn router(shown: Shown, hosts: Hosts) -> Router {
     let guarded = dashboard::router()
-        .route("/metrics", get(metrics))
+        .merge(router_of(GUARDED))
         .fallback(|| async { (StatusCode::NOT_FOUND, "there is nothing here\n") })
         .layer(from_fn_with_state(hosts, guard));
-    Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
-        .layer(map_response(dashboard::guard::protect))
-        .merge(guarded)
-        .with_state(shown)
+    router_of(OPEN).layer(map_response(dashboard::guard::protect)).merge(guarded).with_state(shown)
 }
+
+/// Where a broadcaster takes segments, and serves what became of them.
+pub fn ingest_router(ingest: &PushIngest, store: Arc<dyn Store>) -> Router {
+    ingest.router().nest("/hls", hls_router(store))
+}
+
+/// Told to whoever asks.
+const OPEN: &[Route] = &[
+    Route {
+        endpoint: Endpoint {
+            path: "/healthz",
+            operations: &[get("Whether the node is alive", &[], &[TEXT])],
+        },
+        handler: |endpoint| endpoint.served_by(|| async { "ok\n" }),
+    },
+    Route {
+        endpoint: Endpoint {
+            path: "/readyz",
+            operations: &[get(
+                "Whether the node is able to work",
+                &[],
+                &[TEXT, answer(503, "It is not; each line of the text is a reason")],
+            )],
+        },
+        handler: |endpoint| endpoint.served_by(ready),
+    },
+];
+
+/// Told to this node's page and to programs, beside what the page asks for.
+const GUARDED: &[Route] = &[
+    Route {
+        endpoint: Endpoint {
+            path: "/metrics",
+            operations: &[get(
+                "Metrics in Prometheus' text form",
+                &[],
+                &[TEXT, answer(500, "The metrics cannot be written down")],
+            )],
+        },
+        handler: |endpoint| endpoint.served_by(metrics),
+    },
+    Route {
+        endpoint: Endpoint {
+            path: "/api/openapi.json",
+            operations: &[get(
+                "This description",
+                &[],
+                &[Answer { status: 200, about: "An OpenAPI document", body: &["application/json"] }],
+            )],
+        },
+        handler: |endpoint| endpoint.served_by(|| async { Json(openapi()) }),
+    },
+];
+
+const TEXT: Answer = Answer { status: 200, about: "It is so", body: &["text/plain"] };
 
 async fn metrics(State(shown): State<Shown>) -> Result<impl IntoResponse, (StatusCode, String)> {
     let mut text = Vec::new();

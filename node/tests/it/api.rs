@@ -1,0 +1,157 @@
+//! What a node answers over HTTP, held against the description that it gives of itself.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use framemill::{
+    dashboard::{Role, Shown, guard::Hosts},
+    http::{self, Server},
+};
+use framemill_broadcaster::{Broadcaster, ObjectStorage, PushConfig, PushIngest};
+use framemill_network::{Network, NetworkConfig};
+use reqwest::{Client, Method, StatusCode};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Both servers of a broadcaster that knows no orchestrator.
+struct Servers {
+    node: Server,
+    ingest: Server,
+    client: Client,
+    stop: CancellationToken,
+    _folder: tempfile::TempDir,
+}
+
+impl Servers {
+    async fn start() -> Self {
+        let stop = CancellationToken::new();
+        let shown = Shown::new(Role::Broadcaster, "test", stop.clone());
+        let node = http::serve_node("127.0.0.1:0", shown.clone(), Hosts::default()).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let broadcaster = Broadcaster::builder()
+            .network(Network::start(NetworkConfig::loopback()).await.unwrap())
+            .store(Arc::new(ObjectStorage::folder(folder.path()).unwrap()))
+            .build()
+            .await
+            .unwrap();
+        shown.views.show_store(broadcaster.store());
+        let push = PushIngest::new(broadcaster.clone(), PushConfig::default(), None);
+        let routes = http::ingest_router(&push, broadcaster.store());
+        let ingest = http::serve("127.0.0.1:0", routes, stop.clone()).await.unwrap();
+        let client = Client::builder().timeout(PATIENCE).build().unwrap();
+        Self { node, ingest, client, stop, _folder: folder }
+    }
+
+    fn address(&self, key: &str) -> SocketAddr {
+        match key {
+            "http.listen" => self.node.address,
+            "broadcaster.ingest" => self.ingest.address,
+            other => panic!("an unknown server: {other}"),
+        }
+    }
+
+    async fn status(&self, server: &str, method: &str, path: &str, headers: &[(&str, &str)]) -> StatusCode {
+        let method: Method = method.to_uppercase().parse().unwrap();
+        let mut request =
+            self.client.request(method.clone(), format!("http://{}{path}", self.address(server)));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if method != Method::GET {
+            request = request.body("no media at all, but a line of text");
+        }
+        request.send().await.unwrap().status()
+    }
+}
+
+fn page() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/openapi.json")
+}
+
+fn entries(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    value.as_object().unwrap().iter()
+}
+
+/// The path and the query of a request with every parameter's example.
+fn example(path: &str, operation: &Value) -> String {
+    let (mut path, mut query) = (path.to_owned(), Vec::new());
+    for parameter in operation["parameters"].as_array().into_iter().flatten() {
+        let text = |key: &str| parameter[key].as_str().unwrap();
+        match text("in") {
+            "path" => path = path.replace(&format!("{{{}}}", text("name")), text("example")),
+            "query" => query.push(format!("{}={}", text("name"), text("example"))),
+            _ => {}
+        }
+    }
+    assert!(!path.contains('{'), "{path} has a parameter that is not described");
+    if query.is_empty() { path } else { format!("{path}?{}", query.join("&")) }
+}
+
+#[test]
+fn the_committed_description_is_that_of_this_version() {
+    let text = format!("{:#}\n", http::openapi());
+    if std::env::var_os("UPDATE_OPENAPI").is_some() {
+        std::fs::write(page(), &text).unwrap();
+    }
+    let committed = std::fs::read_to_string(page()).unwrap();
+    assert!(
+        committed == text,
+        "docs/openapi.json is of another version; run this test with UPDATE_OPENAPI=1"
+    );
+}
+
+#[tokio::test]
+async fn every_address_answers_as_its_description_says() {
+    let servers = Servers::start().await;
+    let foreign = [("origin", "http://elsewhere.example")];
+    for (path, item) in entries(&http::openapi()["paths"]) {
+        let listens: Vec<&str> = item["servers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|server| server["description"].as_str().unwrap())
+            .collect();
+        for (method, operation) in entries(item).filter(|(key, _)| *key != "servers") {
+            let path = example(path, operation);
+            for server in &listens {
+                let mut got = vec![servers.status(server, method, &path, &[]).await];
+                if *server == "http.listen" {
+                    got.push(servers.status(server, method, &path, &foreign).await);
+                }
+                for status in got {
+                    let described = operation["responses"].get(status.as_str());
+                    assert!(described.is_some(), "{server} {method} {path} is answered with {status}");
+                }
+            }
+        }
+    }
+    servers.stop.cancel();
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_request_has_the_status_that_is_described() {
+    let servers = Servers::start().await;
+    let described = |path: &str, method: &str, status: StatusCode| {
+        http::openapi()["paths"][path][method]["responses"].get(status.as_str()).is_some()
+    };
+    let push = "/live/{manifest}/{file}";
+    let account = "/api/account/{account}";
+    let table = [
+        ("broadcaster.ingest", push, "post", "/live/cam/zero.ts", 400),
+        ("broadcaster.ingest", push, "put", "/live/.cam/0.ts", 400),
+        ("http.listen", "/events", "get", "/events?since=yesterday", 400),
+        ("http.listen", account, "get", "/api/account/me", 404),
+        ("http.listen", "/api/stake", "get", "/api/stake?amount=all", 404),
+        ("broadcaster.ingest", "/hls/{path}", "get", "/hls/cam/secret.txt", 404),
+    ];
+    for (server, path, method, asked, want) in table {
+        let status = servers.status(server, method, asked, &[]).await;
+        assert_eq!(status.as_u16(), want, "{asked}");
+        assert!(described(path, method, status), "{asked} is answered with {status}");
+    }
+    for server in ["http.listen", "broadcaster.ingest"] {
+        assert_eq!(servers.status(server, "get", "/api/none", &[]).await, StatusCode::NOT_FOUND);
+    }
+    servers.stop.cancel();
+}
