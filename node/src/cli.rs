@@ -26,9 +26,8 @@ pub use stake::{
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not confirmed: nothing was signed, 4 the contracts \
 refused, 5 the chain did not answer or mine in time: look before you repeat";
 
-/// The default's parts without blank lines between the first three: all of it has to fit 24 rows.
-const ONE_SCREEN: &str =
-    "{about-with-newline}{usage-heading} {usage}\nCommands:\n{subcommands}\nOptions:\n{options}";
+/// The default's parts without blank lines and headings: all of it has to fit 24 rows.
+const ONE_SCREEN: &str = "{about-with-newline}{usage-heading} {usage}\n{subcommands}\n{options}";
 
 /// A decentralized market for live-video transcoding: buy it, sell it, mine it.
 #[derive(Debug, Parser)]

@@ -13,6 +13,7 @@ mod lose_a_transcoder;
 mod lose_the_chain;
 mod pay_by_quality;
 mod refused_broadcasters;
+mod reload;
 mod separate_processes;
 mod slow_orchestrator;
 mod two_of_each;
