@@ -2,6 +2,7 @@
 
 mod bench;
 mod dispute;
+mod doctor;
 mod governance;
 mod load;
 mod stake;
@@ -15,6 +16,7 @@ pub use dispute::{
     AccuseArgs, BundleArgs, DisputeArgs, DisputeBuildArgs, DisputeCommand, DisputesArgs, FaultArg,
     ReportArgs, ServeArgs, SettleArgs, StatusArgs,
 };
+pub use doctor::{DoctorArgs, RoleArg};
 pub use governance::{BallotArg, GovernanceCommand, ProposalArgs, ProposeArgs, VoteArgs};
 pub use load::{EchoArgs, LoadArgs, LoadPart};
 pub use stake::{
@@ -97,6 +99,8 @@ pub enum Command {
     Devices(JsonArgs),
     /// How many live streams this machine transcodes, tried out; suggests settings
     Bench(BenchArgs),
+    /// Check that this machine has what its roles need, and say what to do where not
+    Doctor(DoctorArgs),
     /// Check or show the effective configuration
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -83,6 +83,9 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         _ => {}
     }
     let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    if let Command::Doctor(args) = &cli.command {
+        return runtime()?.block_on(commands::doctor::run(args, &sources));
+    }
     let settings = sources.settings()?;
     let config = config::interpret(&settings)?;
     let logs = telemetry::init(&log(&cli.command, &settings, &config))?;
@@ -130,6 +133,7 @@ async fn role(config: &Config, cli: &Cli, start: Start) -> anyhow::Result<ExitCo
         Command::Verify(_)
         | Command::Audit(_)
         | Command::Config(_)
+        | Command::Doctor(_)
         | Command::GpuWorker(_) => {
             unreachable!("these ended before a runtime was needed")
         }

@@ -8,6 +8,7 @@ mod config;
 mod court;
 mod dashboard;
 mod dispute;
+mod doctor;
 mod gpu;
 mod market;
 mod stake;
