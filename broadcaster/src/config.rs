@@ -90,6 +90,22 @@ pub struct BroadcasterConfig {
     pub max_evidence: usize,
 }
 
+/// What of the settings may change while a broadcaster runs. Sessions that are open keep what they were quoted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Highest price that a quote may ask, also for streams that are open.
+    pub price_ceiling: Option<PricePerPixel>,
+    /// Streams open at the same time.
+    pub max_streams: usize,
+}
+
+impl BroadcasterConfig {
+    /// The part of it that may change.
+    pub fn limits(&self) -> Limits {
+        Limits { price_ceiling: self.price_ceiling, max_streams: self.max_streams }
+    }
+}
+
 impl Default for BroadcasterConfig {
     fn default() -> Self {
         Self {

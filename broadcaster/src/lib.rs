@@ -65,8 +65,8 @@ mod stream;
 
 pub use chain::{SenderBroker, open_payer};
 pub use config::{
-    BroadcasterConfig, DeadlinePolicy, MAX_STREAM_NAME, PlaylistMode, SamplingConfig, StaticOrchestrator,
-    StreamConfig, Verification,
+    BroadcasterConfig, DeadlinePolicy, Limits, MAX_STREAM_NAME, PlaylistMode, SamplingConfig,
+    StaticOrchestrator, StreamConfig, Verification,
 };
 pub use directory::{Orchestrator, OrchestratorId};
 pub use error::{BroadcasterError, SegmentError, StoreError, StreamError};

@@ -96,7 +96,7 @@ impl Market {
             pixels_per_second: ladder.pixels_per_second(source.fps),
             ladder: ladder.clone(),
             source,
-            max_price: shared.config.price_ceiling,
+            max_price: shared.limits().price_ceiling,
             commitments: shared.config.commitments,
         };
         // Random, so that caps per stream and hour follow this run of the stream and nobody can guess it.

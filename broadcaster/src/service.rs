@@ -1,7 +1,7 @@
 //! The broadcaster itself: what its streams share, and how it starts and ends.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use alloy_primitives::Address;
@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::audit::AUDITS_AT_ONCE;
-use crate::config::{BroadcasterConfig, StreamConfig};
+use crate::config::{BroadcasterConfig, Limits, StreamConfig};
 use crate::core::hedge::Strain;
 use crate::core::scoreboard::{Delivery, Performance, Severity, Standing};
 use crate::cores::Cores;
@@ -146,6 +146,7 @@ impl BroadcasterBuilder {
             cancel: CancellationToken::new(),
             tasks: TaskTracker::new(),
             events: Events::channel(),
+            limits: RwLock::new(self.config.limits()),
             config: self.config,
         });
         // The tasks from here on hold what they work for: a build that is dropped has to end them.
@@ -242,12 +243,14 @@ fn check(config: &BroadcasterConfig) -> Result<(), BroadcasterError> {
         ("verify_queue", config.verify_queue),
         ("max_streams", config.max_streams),
     ];
-    for (setting, value) in positive {
-        if value == 0 {
-            return Err(BroadcasterError::Setting { setting, value: "0".into(), hint: "give at least 1" });
-        }
+    positive.into_iter().try_for_each(|(setting, value)| check_positive(setting, value))
+}
+
+fn check_positive(setting: &'static str, value: usize) -> Result<(), BroadcasterError> {
+    match value {
+        0 => Err(BroadcasterError::Setting { setting, value: "0".into(), hint: "give at least 1" }),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// What all streams of a broadcaster share.
@@ -270,6 +273,7 @@ pub(crate) struct Shared {
     pub(crate) tasks: TaskTracker,
     pub(crate) events: broadcast::Sender<(String, StreamEvent)>,
     pub(crate) memory: Arc<Memory>,
+    limits: RwLock<Limits>,
     strain: Mutex<Strain<OrchestratorId>>,
     totals: Mutex<Totals>,
     streams: Mutex<HashMap<String, Weak<StreamInner>>>,
@@ -316,6 +320,11 @@ impl Shared {
         self.metrics.suspended.set(gauge(suspended));
         self.memory.note_suspension();
         length
+    }
+
+    /// What holds at this moment.
+    pub(crate) fn limits(&self) -> Limits {
+        *self.limits.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn count(&self, change: impl FnOnce(&mut Totals)) {
@@ -376,7 +385,7 @@ impl Broadcaster {
         if streams.contains_key(&config.name) {
             return Err(StreamError::Exists(config.name));
         }
-        if streams.len() >= self.shared.config.max_streams {
+        if streams.len() >= self.shared.limits().max_streams {
             return Err(StreamError::TooMany(streams.len()));
         }
         let name = config.name.clone();
@@ -384,6 +393,16 @@ impl Broadcaster {
         streams.insert(name, handle.downgrade());
         self.shared.metrics.streams.set(gauge(streams.len()));
         Ok(handle)
+    }
+
+    /// Sets other limits: for sessions that are opened from now on, also of streams that are open, and for new streams.
+    ///
+    /// # Errors
+    /// A limit is out of its range; nothing has changed then.
+    pub fn limit(&self, limits: Limits) -> Result<(), BroadcasterError> {
+        check_positive("max_streams", limits.max_streams)?;
+        *self.shared.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
+        Ok(())
     }
 
     /// Everybody who can be asked, with their record.

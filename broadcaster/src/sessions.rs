@@ -370,11 +370,12 @@ impl Sessions {
     fn targets(&self, now: Instant) -> Vec<(Orchestrator, f64)> {
         let panel = self.shared.config.max_quotes;
         let list = self.shared.directory.list();
+        let wanted = self.wanted();
         let mut ranks: [Vec<&Orchestrator>; 3] = Default::default();
         let live = lock(&self.live);
         for orchestrator in list.iter().filter(|orchestrator| !live.contains_key(&orchestrator.id)) {
             match self.shared.standing(&orchestrator.id, now) {
-                Standing::Good if self.denies(orchestrator) => ranks[1].push(orchestrator),
+                Standing::Good if self.denies(orchestrator, &wanted) => ranks[1].push(orchestrator),
                 Standing::Good => ranks[0].push(orchestrator),
                 Standing::LastResort => ranks[2].push(orchestrator),
                 Standing::Barred => {}
@@ -397,10 +398,15 @@ impl Sessions {
         asked.chain(rest).collect()
     }
 
+    /// What is asked for now: the ceiling may have changed since the stream began.
+    fn wanted(&self) -> QuoteRequest {
+        QuoteRequest { max_price: self.shared.limits().price_ceiling, ..self.request.clone() }
+    }
+
     /// Whether it announced that it has no offer for this stream: too high a price, too little room, no commitments.
-    fn denies(&self, orchestrator: &Orchestrator) -> bool {
+    fn denies(&self, orchestrator: &Orchestrator, wanted: &QuoteRequest) -> bool {
         let announced = self.shared.network.announced(orchestrator.peer);
-        prospect(announced.as_ref(), &self.request) == Prospect::Unlikely
+        prospect(announced.as_ref(), wanted) == Prospect::Unlikely
     }
 
     /// Asks the orchestrator of a session for a fresh quote, beside everything else: that shows that it is still there and
@@ -463,7 +469,7 @@ impl Sessions {
         network.add_peer(&service).map_err(|error| Refusal::plain(error.to_string()))?;
         let limit = self.shared.config.quote_timeout;
         let signed = network
-            .request_quote(orchestrator.peer, &self.request, limit)
+            .request_quote(orchestrator.peer, &self.wanted(), limit)
             .await
             .map_err(|error| Refusal::from_network(&error))?;
         self.open(orchestrator, chance, signed).await

@@ -88,6 +88,22 @@ impl ChainClient {
         self.rpc().block_number().await
     }
 
+    /// When the newest block was made, in seconds since 1970; zero on a chain without one.
+    pub async fn head_time(&self) -> Result<u64, ChainError> {
+        Ok(self.rpc().block(None).await?.map_or(0, |block| block.header.timestamp))
+    }
+
+    /// Names of the deployment's contracts that have no code at their addresses.
+    pub async fn missing_contracts(&self) -> Result<Vec<&'static str>, ChainError> {
+        let mut missing = Vec::new();
+        for (name, address) in self.deployment().contracts() {
+            if !self.rpc().has_code(address).await? {
+                missing.push(name);
+            }
+        }
+        Ok(missing)
+    }
+
     /// Wei that an account holds outside the contracts.
     pub async fn balance(&self, account: Address) -> Result<U256, ChainError> {
         self.rpc().balance(account).await

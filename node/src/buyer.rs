@@ -6,8 +6,9 @@ use alloy::signers::local::PrivateKeySigner;
 use alloy_primitives::{Address, U256};
 use anyhow::Context as _;
 use framemill_broadcaster::{
-    Broadcaster, BroadcasterConfig, DeadlinePolicy, ObjectStorage, PlaylistMode, S3Config, S3Credentials,
-    SamplingConfig, StaticOrchestrator, StreamConfig, Verification, core::hedge::HedgePolicy, open_payer,
+    Broadcaster, BroadcasterConfig, DeadlinePolicy, Limits, ObjectStorage, PlaylistMode, S3Config,
+    S3Credentials, SamplingConfig, StaticOrchestrator, StreamConfig, Verification, core::hedge::HedgePolicy,
+    open_payer,
 };
 use framemill_contracts::ChainClient;
 use framemill_network::{Ladder, Network, PPM, PricePerPixel, SigningDomain};
@@ -162,10 +163,19 @@ fn verification(settings: &crate::config::Broadcaster) -> anyhow::Result<Verific
     }
 }
 
-fn settings(config: &Config) -> anyhow::Result<BroadcasterConfig> {
-    let orchestrators = config.network.peers.iter().map(|text| peer(text)).collect::<Result<_, _>>()?;
+/// What may change while the broadcaster runs.
+///
+/// # Errors
+/// The price is none.
+pub(crate) fn limits(config: &Config) -> anyhow::Result<Limits> {
     let ceiling = PricePerPixel::new(config.broadcaster.max_price_wei, PRICED_PIXELS)
         .context("broadcaster.max_price_wei")?;
+    Ok(Limits { price_ceiling: Some(ceiling), max_streams: config.broadcaster.max_streams })
+}
+
+fn settings(config: &Config) -> anyhow::Result<BroadcasterConfig> {
+    let orchestrators = config.network.peers.iter().map(|text| peer(text)).collect::<Result<_, _>>()?;
+    let Limits { price_ceiling, max_streams } = limits(config)?;
     let floor = Policy {
         first_frame_ppm: config.broadcaster.min_first_frame_ppm,
         whole_ppm: config.broadcaster.min_whole_ppm,
@@ -181,7 +191,7 @@ fn settings(config: &Config) -> anyhow::Result<BroadcasterConfig> {
     let or_default = |value: usize, default: usize| if value == 0 { default } else { value };
     Ok(BroadcasterConfig {
         orchestrators,
-        price_ceiling: Some(ceiling),
+        price_ceiling,
         sampling,
         verify_parallelism: or_default(config.broadcaster.verify_cores, defaults.verify_parallelism),
         verify_queue: or_default(config.broadcaster.verify_queue, defaults.verify_queue),
@@ -193,7 +203,7 @@ fn settings(config: &Config) -> anyhow::Result<BroadcasterConfig> {
         },
         memory: Some(config.data_dir().join("orchestrators.json")),
         bundles: config.broadcaster.bundles.clone(),
-        max_streams: config.broadcaster.max_streams,
+        max_streams,
         ..defaults
     })
 }

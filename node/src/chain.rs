@@ -1,6 +1,6 @@
 //! Opens the chain client that the configuration describes.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use alloy::signers::local::PrivateKeySigner;
 use anyhow::Context as _;
@@ -36,7 +36,11 @@ pub(crate) async fn connect_service(
     open(config, Some(key), ChainConfig { journal, ..settings }).await
 }
 
-fn settings(config: &Config) -> anyhow::Result<ChainConfig> {
+/// How the chain is talked to.
+///
+/// # Errors
+/// The cap on fees is beyond any.
+pub(crate) fn settings(config: &Config) -> anyhow::Result<ChainConfig> {
     let chain = &config.chain;
     let cap = u128::try_from(chain.max_fee_per_gas_wei)
         .ok()
@@ -50,17 +54,25 @@ fn settings(config: &Config) -> anyhow::Result<ChainConfig> {
     })
 }
 
+/// The file with the contracts' addresses; none in off-chain mode.
+///
+/// # Errors
+/// There is a chain and no such file is named.
+pub(crate) fn deployment_file(config: &Config) -> anyhow::Result<Option<&Path>> {
+    let file = config.chain.rpc.as_ref().map(|_| {
+        config.chain.deployment.as_deref().context(
+            "chain.rpc is set but chain.deployment is not: name the file with the contracts' addresses",
+        )
+    });
+    file.transpose()
+}
+
 async fn open(
     config: &Config,
     key: Option<PrivateKeySigner>,
     settings: ChainConfig,
 ) -> anyhow::Result<Option<ChainClient>> {
-    if config.chain.rpc.is_none() {
-        return Ok(None);
-    }
-    let file = config.chain.deployment.as_ref().context(
-        "chain.rpc is set but chain.deployment is not: name the file with the contracts' addresses",
-    )?;
+    let Some(file) = deployment_file(config)? else { return Ok(None) };
     let deployment = Deployment::load(file)?;
     Ok(Some(ChainClient::connect(settings, deployment, key).await?))
 }

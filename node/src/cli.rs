@@ -2,6 +2,7 @@
 
 mod bench;
 mod dispute;
+mod doctor;
 mod generate;
 mod governance;
 mod load;
@@ -16,6 +17,7 @@ pub use dispute::{
     AccuseArgs, BundleArgs, DisputeArgs, DisputeBuildArgs, DisputeCommand, DisputesArgs, FaultArg,
     ReportArgs, ServeArgs, SettleArgs, StatusArgs,
 };
+pub use doctor::DoctorArgs;
 pub use generate::{ExampleArgs, FolderArgs, GenerateCommand, RoleArg, ShellArgs};
 pub use governance::{BallotArg, GovernanceCommand, ProposalArgs, ProposeArgs, VoteArgs};
 pub use load::{EchoArgs, LoadArgs, LoadPart};
@@ -28,9 +30,8 @@ pub use stake::{
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not confirmed: nothing was signed, 4 the contracts \
 refused, 5 the chain did not answer or mine in time: look before you repeat";
 
-/// The default's parts without blank lines between the first three: all of it has to fit 24 rows.
-const ONE_SCREEN: &str =
-    "{about-with-newline}{usage-heading} {usage}\nCommands:\n{subcommands}\nOptions:\n{options}";
+/// The default's parts without blank lines and headings: all of it has to fit 24 rows.
+const ONE_SCREEN: &str = "{about-with-newline}{usage-heading} {usage}\n{subcommands}\n{options}";
 
 /// A decentralized market for live-video transcoding: buy it, sell it, mine it.
 #[derive(Debug, Parser)]
@@ -100,6 +101,8 @@ pub enum Command {
     Devices(JsonArgs),
     /// How many live streams this machine transcodes, tried out; suggests settings
     Bench(BenchArgs),
+    /// Check that this machine has what its roles need, and say what to do where not
+    Doctor(DoctorArgs),
     /// Check or show the effective configuration
     #[command(subcommand)]
     Config(ConfigCommand),

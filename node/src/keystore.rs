@@ -126,7 +126,8 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeystoreError> {
     })
 }
 
-fn private(path: &Path) -> Result<(), KeystoreError> {
+/// Checks that only its owner may read a file.
+pub(crate) fn private(path: &Path) -> Result<(), KeystoreError> {
     let metadata =
         std::fs::metadata(path).map_err(|source| KeystoreError::Io { path: path.to_owned(), source })?;
     let mode = metadata.permissions().mode() & 0o777;

@@ -18,8 +18,10 @@ mod feed;
 pub mod http;
 pub mod keystore;
 mod ledger;
+mod meaning;
 pub mod process;
 mod reference;
+mod reload;
 pub mod runtime;
 mod telemetry;
 mod transact;
@@ -27,8 +29,10 @@ mod transact;
 use std::process::ExitCode;
 
 use cli::{Cli, Command, Common, DisputeCommand, LoadArgs};
-use config::{Config, Sources};
+use config::{Config, Settings, Sources};
+use dashboard::Role;
 use framemill_contracts::ChainError;
+use reload::{Reload, Start};
 
 /// Runs one command line to its end.
 pub fn run(cli: Cli) -> ExitCode {
@@ -82,13 +86,19 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         _ => {}
     }
-    let config = sources.load()?;
-    telemetry::init(&log(&cli.command, &sources, &config)?)?;
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(role(&config, &cli))
+    let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    if let Command::Doctor(args) = &cli.command {
+        return runtime()?.block_on(commands::doctor::run(args, &sources));
+    }
+    let settings = sources.settings()?;
+    let config = config::interpret(&settings)?;
+    let logs = telemetry::init(&log(&cli.command, &settings, &config))?;
+    let start = Start { sources, settings, logs };
+    runtime()?.block_on(role(&config, &cli, start))
 }
 
 /// A service logs what it does; a command that ends speaks for itself, unless log lines were asked for.
-fn log(command: &Command, sources: &Sources, config: &Config) -> anyhow::Result<config::Log> {
+fn log(command: &Command, settings: &Settings, config: &Config) -> config::Log {
     let service = matches!(
         command,
         Command::Broadcaster
@@ -97,18 +107,24 @@ fn log(command: &Command, sources: &Sources, config: &Config) -> anyhow::Result<
             | Command::Dispute(DisputeCommand::Serve(_))
             | Command::Load(LoadArgs { part: Some(_), .. })
     );
-    let asked = sources.settings()?["log.filter"].source != config::Source::Default;
+    let asked = settings["log.filter"].source != config::Source::Default;
     let filter = if service || asked { config.log.filter.clone() } else { "error".to_owned() };
-    Ok(config::Log { filter, ..config.log.clone() })
+    config::Log { filter, ..config.log.clone() }
 }
 
-async fn role(config: &Config, cli: &Cli) -> anyhow::Result<ExitCode> {
+async fn role(config: &Config, cli: &Cli, start: Start) -> anyhow::Result<ExitCode> {
     match &cli.command {
         Command::Demo(args) => return demo::run(config, args).await,
         Command::Devnet(args) => commands::devnet::run(args).await,
-        Command::Broadcaster => commands::broadcaster::run(config).await,
-        Command::Orchestrator => commands::orchestrator::run(config).await,
-        Command::Transcoder(args) => commands::transcoder::run(config, args).await,
+        Command::Broadcaster => {
+            commands::broadcaster::run(config, Reload::new(Role::Broadcaster, start)?).await
+        }
+        Command::Orchestrator => {
+            commands::orchestrator::run(config, Reload::new(Role::Orchestrator, start)?).await
+        }
+        Command::Transcoder(args) => {
+            commands::transcoder::run(config, args, Reload::new(Role::Transcoder, start)?).await
+        }
         Command::Transcode(args) => commands::transcode::run(config, args).await,
         Command::Wallet(command) => commands::wallet::run(config, command).await,
         Command::Governance(command) => commands::governance::run(config, command).await,
@@ -122,6 +138,7 @@ async fn role(config: &Config, cli: &Cli) -> anyhow::Result<ExitCode> {
         | Command::Audit(_)
         | Command::Config(_)
         | Command::Generate(_)
+        | Command::Doctor(_)
         | Command::GpuWorker(_) => {
             unreachable!("these ended before a runtime was needed")
         }

@@ -126,11 +126,19 @@ fn signer_of(digest: B256, signature: &SignatureBytes) -> Option<Address> {
     recover(digest, &signature).ok()
 }
 
-fn multiaddrs(key: &str, texts: &[String]) -> anyhow::Result<Vec<Multiaddr>> {
+/// Reads the multiaddrs of a key.
+///
+/// # Errors
+/// One of them is none.
+pub(crate) fn multiaddrs(key: &str, texts: &[String]) -> anyhow::Result<Vec<Multiaddr>> {
     texts.iter().map(|text| multiaddr(key, text)).collect()
 }
 
-fn services(key: &str, texts: &[String]) -> anyhow::Result<Vec<ServiceAddress>> {
+/// Reads the addresses of nodes of a key.
+///
+/// # Errors
+/// One of them is none.
+pub(crate) fn services(key: &str, texts: &[String]) -> anyhow::Result<Vec<ServiceAddress>> {
     texts.iter().map(|text| text.parse().with_context(|| format!("{key}: {text}"))).collect()
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use framemill_network::Multiaddr;
+use framemill_network::{Multiaddr, PricePerPixel};
 
 /// Said again after this, for those that have come since.
 const AGAIN: Duration = Duration::from_secs(30);
@@ -17,12 +17,15 @@ pub(crate) struct Said {
     pub(crate) addresses: Vec<Multiaddr>,
     /// Free output pixels per second.
     pub(crate) capacity: u64,
+    pub(crate) price: PricePerPixel,
+    pub(crate) committed_price: Option<PricePerPixel>,
 }
 
 impl Said {
     fn differs(&self, other: &Self) -> bool {
         let (more, less) = (self.capacity.max(other.capacity), self.capacity.min(other.capacity));
-        self.addresses != other.addresses || more - less > more / NOTABLE
+        let asked = |said: &Self| (said.price, said.committed_price);
+        self.addresses != other.addresses || asked(self) != asked(other) || more - less > more / NOTABLE
     }
 }
 
@@ -47,10 +50,16 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use alloy_primitives::U256;
+
     use super::*;
 
+    fn price(wei: u64) -> PricePerPixel {
+        PricePerPixel::new(U256::from(wei), 1_000).expect("a price")
+    }
+
     fn said(capacity: u64) -> Said {
-        Said { addresses: Vec::new(), capacity }
+        Said { addresses: Vec::new(), capacity, price: price(1), committed_price: None }
     }
 
     #[test]
@@ -65,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_change_of_room_is_none_and_a_new_address_is_one() {
+    fn a_small_change_of_room_is_none_and_a_new_address_or_price_is_one() {
         let now = Instant::now();
         let mut pace = Pace::default();
         pace.said(said(1_000), now);
@@ -74,5 +83,7 @@ mod tests {
         let moved =
             Said { addresses: vec!["/ip4/192.0.2.1/tcp/1".parse().expect("an address")], ..said(1_000) };
         assert!(pace.is_due(&moved, now + PAUSE));
+        let dearer = Said { price: price(2), ..said(1_000) };
+        assert!(pace.is_due(&dearer, now + PAUSE));
     }
 }

@@ -1,9 +1,10 @@
 //! What an operator can set, with the defaults that hold for live video.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use alloy_primitives::U256;
+use alloy_primitives::{Address, U256};
 use framemill_network::{PricePerPixel, QualityTerms};
 
 use crate::error::OrchestratorError;
@@ -13,6 +14,9 @@ use crate::error::OrchestratorError;
 pub struct OrchestratorConfig {
     /// What a produced pixel costs. A numerator of zero works for free and takes no tickets.
     pub price: PricePerPixel,
+    /// What it costs these senders of tickets instead. Whoever names another's account gets its price, and nothing for it: tickets
+    /// are signed by the account.
+    pub prices: HashMap<Address, PricePerPixel>,
     /// Bounds of the session table.
     pub sessions: SessionLimits,
     /// Bounds of one segment.
@@ -33,10 +37,27 @@ pub struct OrchestratorConfig {
     pub drain_deadline: Duration,
 }
 
+/// What of the configuration may change while an orchestrator runs. It counts for quotes from then on; open sessions keep
+/// what they were quoted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// What a produced pixel costs.
+    pub price: PricePerPixel,
+    /// What it costs these senders instead.
+    pub prices: HashMap<Address, PricePerPixel>,
+    /// Millionths of the price that commitments add to it, where they are offered.
+    pub surcharge_ppm: u32,
+    /// How the price of a rendition follows its quality, where commitments are offered.
+    pub quality: QualityTerms,
+    /// Sessions open at once; those above it stay.
+    pub max_sessions: usize,
+}
+
 impl Default for OrchestratorConfig {
     fn default() -> Self {
         Self {
             price: PricePerPixel::new(U256::ZERO, 1).expect("zero wei per pixel is a price"),
+            prices: HashMap::new(),
             sessions: SessionLimits::default(),
             segments: SegmentLimits::default(),
             redemption: RedemptionConfig::default(),
@@ -215,7 +236,7 @@ impl OrchestratorConfig {
         offer.quality.checked()?;
         let (field, value, expected) = if offer.parallelism == 0 {
             ("commitments.parallelism", 0, "must be above zero")
-        } else if self.price.surcharged(offer.surcharge_ppm).is_err() {
+        } else if self.all_prices().any(|price| price.surcharged(offer.surcharge_ppm).is_err()) {
             let value = u64::from(offer.surcharge_ppm);
             ("commitments.surcharge_ppm", value, "must leave the price within 128 bits of wei")
         } else {
@@ -224,18 +245,47 @@ impl OrchestratorConfig {
         Err(OrchestratorError::Config { field, value: value.to_string(), expected })
     }
 
+    /// This configuration with another offer.
+    ///
+    /// # Errors
+    /// As [`validate`](Self::validate).
+    pub(crate) fn offering(&self, offer: Offer) -> Result<Self, OrchestratorError> {
+        let mut changed = self.clone();
+        changed.price = offer.price;
+        changed.prices = offer.prices;
+        changed.sessions.max_sessions = offer.max_sessions;
+        if let Some(commitments) = &mut changed.commitments {
+            commitments.surcharge_ppm = offer.surcharge_ppm;
+            commitments.quality = offer.quality;
+        }
+        changed.validate()?;
+        Ok(changed)
+    }
+
     /// How the price follows the quality for a client that wants commitments or does not.
     pub(crate) fn quality_for(&self, commitments: bool) -> QualityTerms {
         let offer = self.commitments.filter(|_| commitments);
         offer.map_or(QualityTerms::WHOLE, |offer| offer.quality)
     }
 
-    /// The price for a client that wants commitments or does not; none where they are wanted and not offered.
-    pub(crate) fn price_for(&self, commitments: bool) -> Option<PricePerPixel> {
+    /// Whether all work is free.
+    pub(crate) fn is_free(&self) -> bool {
+        self.all_prices().all(|price| price.wei().is_zero())
+    }
+
+    fn all_prices(&self) -> impl Iterator<Item = &PricePerPixel> {
+        self.prices.values().chain([&self.price])
+    }
+
+    /// The price for this sender, or for any, that wants commitments or does not; none where they are wanted and not
+    /// offered.
+    pub(crate) fn price_for(&self, sender: Option<Address>, commitments: bool) -> Option<PricePerPixel> {
+        let own = sender.and_then(|sender| self.prices.get(&sender));
+        let price = own.copied().unwrap_or(self.price);
         if !commitments {
-            return Some(self.price);
+            return Some(price);
         }
-        let surcharged = self.price.surcharged(self.commitments?.surcharge_ppm);
+        let surcharged = price.surcharged(self.commitments?.surcharge_ppm);
         Some(surcharged.expect("the configuration was checked before the start"))
     }
 }
@@ -259,11 +309,11 @@ mod tests {
         let offer = CommitmentOffer { surcharge_ppm: 130_000, ..CommitmentOffer::default() };
         let mut config =
             OrchestratorConfig { price, commitments: Some(offer), ..OrchestratorConfig::default() };
-        assert_eq!(config.price_for(false), Some(price));
-        let dearer = config.price_for(true).expect("they are offered");
+        assert_eq!(config.price_for(None, false), Some(price));
+        let dearer = config.price_for(None, true).expect("they are offered");
         assert!(dearer.cmp_value(&PricePerPixel::new(U256::from(113), 7).expect("a price")).is_eq());
         config.commitments = None;
-        assert_eq!(config.price_for(true), None);
+        assert_eq!(config.price_for(None, true), None);
     }
 
     #[test]
@@ -287,6 +337,34 @@ mod tests {
         let config = OrchestratorConfig { price, ..OrchestratorConfig::default() };
         let error = config.validate().expect_err("it overflows");
         assert!(error.to_string().contains("surcharge"), "{error}");
+    }
+
+    #[test]
+    fn an_offer_changes_what_is_quoted_and_a_wrong_one_is_refused() {
+        let config = OrchestratorConfig::default();
+        let price = PricePerPixel::new(U256::from(7), 3).expect("a price");
+        let special = PricePerPixel::new(U256::from(5), 3).expect("a price");
+        let (prices, quality) = ([(Address::ZERO, special)].into(), QualityTerms::WHOLE);
+        let offer = Offer { price, prices, surcharge_ppm: 0, quality, max_sessions: 5 };
+        let changed = config.offering(offer.clone()).expect("it is valid");
+        assert_eq!(
+            (changed.price_for(None, false), changed.price_for(None, true)),
+            (Some(price), Some(price))
+        );
+        assert_eq!(changed.quality_for(true), QualityTerms::WHOLE);
+        assert_eq!(changed.price_for(Some(Address::ZERO), true), Some(special));
+        assert_eq!(changed.price_for(Some(Address::repeat_byte(1)), true), Some(price));
+        assert_eq!(changed.sessions.max_sessions, 5);
+        assert!(config.offering(Offer { max_sessions: 0, ..offer }).is_err());
+    }
+
+    #[test]
+    fn an_offer_does_not_begin_commitments() {
+        let config = OrchestratorConfig { commitments: None, ..OrchestratorConfig::default() };
+        let quality = QualityTerms::WHOLE;
+        let prices = HashMap::new();
+        let offer = Offer { price: config.price, prices, surcharge_ppm: 0, quality, max_sessions: 5 };
+        assert_eq!(config.offering(offer).expect("it is valid").price_for(None, true), None);
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(crate) fn check_quote(
 ) -> Result<(u64, PricePerPixel), Refusal> {
     request.ladder.ensure_concrete().map_err(|error| Refusal::BadRequest(error.to_string()))?;
     check_picture(&request.source, &config.segments)?;
-    let price = config.price_for(request.commitments).ok_or_else(|| {
+    let price = config.price_for(Some(request.sender), request.commitments).ok_or_else(|| {
         Refusal::BadRequest("feature commitments are not offered here; ask without them".into())
     })?;
     if let Some(ceiling) = request.max_price

@@ -41,7 +41,7 @@ mod told;
 
 pub use chain::ChainBroker;
 pub use config::{
-    CommitmentOffer, OrchestratorConfig, QUALITY_FLOOR, RedemptionConfig, SegmentLimits, SessionLimits,
+    CommitmentOffer, Offer, OrchestratorConfig, QUALITY_FLOOR, RedemptionConfig, SegmentLimits, SessionLimits,
 };
 pub use duties::{Duties, DutyPolicy};
 pub use error::OrchestratorError;

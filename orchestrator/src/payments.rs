@@ -87,6 +87,11 @@ impl Till {
         Self { payments, metrics, events }
     }
 
+    /// Whether work is paid for.
+    pub(crate) fn takes_payment(&self) -> bool {
+        self.payments.is_some()
+    }
+
     /// Opens a session's account; its encoded ticket parameters, empty when work is free.
     pub(crate) async fn open(&self, sender: Address, session: B256) -> Result<Bytes, Refusal> {
         let Some(payments) = &self.payments else { return Ok(Bytes::new()) };

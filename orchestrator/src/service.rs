@@ -8,7 +8,7 @@ mod segments;
 mod vouch;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use alloy_primitives::{Address, B256};
@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use crate::config::OrchestratorConfig;
+use crate::config::{Offer, OrchestratorConfig};
 use crate::duties::{Duties, Keeper};
 use crate::error::OrchestratorError;
 use crate::events::{Events, OrchestratorEvent};
@@ -70,6 +70,8 @@ pub struct OrchestratorDeps {
 /// State that all tasks share.
 pub(crate) struct Shared {
     config: OrchestratorConfig,
+    /// The configuration with the offer of this moment: what quotes and announcements are made of.
+    offered: RwLock<Arc<OrchestratorConfig>>,
     network: Network,
     key: EthKey,
     domain: SigningDomain,
@@ -100,6 +102,11 @@ pub(crate) struct Shared {
 impl Shared {
     fn sessions(&self) -> MutexGuard<'_, SessionTable> {
         locked(&self.sessions)
+    }
+
+    /// One offer, whole: whoever needs two of its figures reads them of one answer.
+    fn offered(&self) -> Arc<OrchestratorConfig> {
+        Arc::clone(&self.offered.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Settles what is left of a session that the table has dropped.
@@ -142,9 +149,7 @@ impl Orchestrator {
     ) -> Result<OrchestratorHandle, OrchestratorError> {
         config.validate()?;
         let price = config.price;
-        if !price.wei().is_zero() && deps.payments.is_none() {
-            return Err(OrchestratorError::PriceWithoutPayments { price });
-        }
+        check_payable(&config, deps.payments.is_some())?;
         let quotes = deps.network.serve_quotes(REQUEST_QUEUE)?;
         let segments = deps.network.serve_segments(REQUEST_QUEUE)?;
         let openings = deps.network.serve_openings(REQUEST_QUEUE)?;
@@ -182,6 +187,7 @@ impl Orchestrator {
             network: deps.network,
             key: deps.key,
             domain: deps.domain,
+            offered: RwLock::new(Arc::new(config.clone())),
             config,
             metrics,
             events,
@@ -210,6 +216,11 @@ impl Orchestrator {
             running: Arc::new(Running { shared, tasks: tokio::sync::Mutex::new(tasks) }),
         })
     }
+}
+
+fn check_payable(config: &OrchestratorConfig, paid: bool) -> Result<(), OrchestratorError> {
+    let price = config.price;
+    if config.is_free() || paid { Ok(()) } else { Err(OrchestratorError::PriceWithoutPayments { price }) }
 }
 
 /// The protocols that are served.
@@ -314,6 +325,20 @@ impl OrchestratorHandle {
     /// What happens from now on. A receiver that lags misses the oldest events.
     pub fn events(&self) -> broadcast::Receiver<OrchestratorEvent> {
         self.running.shared.events.subscribe()
+    }
+
+    /// Quotes and announces another offer from now on. Sessions that are open keep what they were quoted.
+    ///
+    /// # Errors
+    /// The offer contradicts itself, or asks a price where nobody takes tickets; nothing has changed then.
+    pub fn offer(&self, offer: Offer) -> Result<(), OrchestratorError> {
+        let shared = &self.running.shared;
+        let changed = shared.config.offering(offer)?;
+        check_payable(&changed, shared.till.takes_payment())?;
+        shared.sessions().set_max_sessions(changed.sessions.max_sessions);
+        info!(price = %changed.price, max_sessions = changed.sessions.max_sessions, "another offer from now on");
+        *shared.offered.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(changed);
+        Ok(())
     }
 
     /// Why this orchestrator cannot earn now; empty when it can.

@@ -122,6 +122,11 @@ impl SessionTable {
         Self { limits, sessions: HashMap::new() }
     }
 
+    /// Admits up to so many sessions from now on; those above it stay.
+    pub(crate) fn set_max_sessions(&mut self, max_sessions: usize) {
+        self.limits.max_sessions = max_sessions;
+    }
+
     /// Number of open sessions.
     pub(crate) fn len(&self) -> usize {
         self.sessions.len()

@@ -91,6 +91,8 @@ pub struct PushIngest {
 struct PushState {
     broadcaster: Broadcaster,
     config: PushConfig,
+    /// What streams are opened with from now on.
+    stream: Mutex<StreamConfig>,
     auth: Option<Arc<dyn PushAuth>>,
     streams: Mutex<HashMap<String, Arc<OnceCell<Live>>>>,
     uploads: Uploads,
@@ -135,6 +137,7 @@ impl PushIngest {
         let state = Arc::new(PushState {
             uploads: Uploads::new(config.max_uploads, config.max_upload_bytes.max(config.max_body_bytes)),
             broadcaster,
+            stream: Mutex::new(config.stream.clone()),
             config,
             auth,
             streams: Mutex::default(),
@@ -158,6 +161,11 @@ impl PushIngest {
     /// The router; nothing listens until it is served.
     pub fn router(&self) -> Router {
         Router::new().route(PUSH.path, PUSH.served_by(push)).with_state(Arc::clone(&self.state))
+    }
+
+    /// Opens streams with other settings from now on; open ones keep theirs.
+    pub fn set_stream(&self, stream: StreamConfig) {
+        *lock(&self.state.stream) = stream;
     }
 
     /// Finishes every open stream. Cancel safe: they go on ending when the call is dropped.
@@ -206,7 +214,8 @@ impl PushState {
     ) -> Result<Arc<OnceCell<Live>>, Refused> {
         let cell = {
             let mut streams = lock(&self.streams);
-            if !streams.contains_key(manifest) && streams.len() >= self.broadcaster.shared.config.max_streams
+            if !streams.contains_key(manifest)
+                && streams.len() >= self.broadcaster.shared.limits().max_streams
             {
                 return Err(StreamError::TooMany(streams.len()).into());
             }
@@ -215,7 +224,8 @@ impl PushState {
         let opened = cell
             .get_or_try_init(|| async {
                 let ladder = grant.ladder.or(asked.ladder);
-                let mut config = StreamConfig { name: manifest.to_owned(), ..self.config.stream.clone() };
+                let stream = lock(&self.stream).clone();
+                let mut config = StreamConfig { name: manifest.to_owned(), ..stream };
                 config.ladder = ladder.unwrap_or(config.ladder);
                 Ok::<_, StreamError>(Live {
                     handle: self.broadcaster.stream(config)?,

@@ -15,6 +15,7 @@ use crate::{
     config::Config,
     dashboard::Role,
     feed, http,
+    reload::Reload,
     runtime::{self, Runtime},
 };
 
@@ -22,7 +23,7 @@ use crate::{
 const READINESS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs the broadcaster until it is asked to stop.
-pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
+pub(crate) async fn run(config: &Config, reload: Reload) -> anyhow::Result<()> {
     let runtime = Runtime::start(config, Role::Broadcaster, "Framemill broadcaster").await?;
     let buyer = Buyer::open(config, &config.broadcaster.output, &runtime.metrics).await?;
     buyer.show(&runtime.views);
@@ -32,22 +33,32 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
         None => None,
     };
     let stop = CancellationToken::new();
-    let rtmp = publishers(config, &buyer, auth.clone(), stop.clone()).await?;
+    let (rtmp, publishing) = publishers(config, &buyer, auth.clone(), stop.clone()).await?.unzip();
     let ingest = PushIngest::new(buyer.broadcaster.clone(), settings, auth);
     let routes = http::ingest_router(&ingest, buyer.broadcaster.store());
     let server = http::serve(&config.broadcaster.ingest, routes, stop.clone()).await?;
     tracing::info!(address = %server.address, "taking segments at /live/<stream>/<number>.ts, serving playlists at /hls");
 
+    let reloads = reload.follow(&runtime.metrics, |config| {
+        let (limits, stream) = (buyer::limits(config)?, buyer::stream_config(config, "push")?);
+        buyer.broadcaster.limit(limits)?;
+        if let Some(rtmp) = &rtmp {
+            rtmp.set_stream(stream.clone());
+        }
+        ingest.set_stream(stream);
+        Ok(())
+    })?;
     tokio::select! {
         stopped = runtime::asked_to_stop() => stopped?,
+        never = reloads => match never {},
         () = look_after(&runtime, &buyer) => {}
         never = feed::keep_market_drawn(&runtime.board, &buyer.broadcaster) => match never {},
     }
     ingest.finish().await;
     stop.cancel();
     server.stopped().await;
-    if let Some(rtmp) = rtmp {
-        rtmp.await?;
+    if let Some(publishing) = publishing {
+        publishing.await?;
     }
     buyer.close().await;
     runtime.stop().await;
@@ -60,7 +71,7 @@ async fn publishers(
     buyer: &Buyer,
     auth: Option<Arc<dyn PushAuth>>,
     stop: CancellationToken,
-) -> anyhow::Result<Option<JoinHandle<()>>> {
+) -> anyhow::Result<Option<(RtmpIngest, JoinHandle<()>)>> {
     let Some(address) = &config.broadcaster.rtmp else { return Ok(None) };
     let listener = TcpListener::bind(address).await;
     let listener = listener.with_context(|| {
@@ -69,7 +80,8 @@ async fn publishers(
     tracing::info!(address = %listener.local_addr()?, "taking streams at rtmp://<address>/live/<key>");
     let settings = RtmpConfig { stream: buyer::stream_config(config, "rtmp")?, ..RtmpConfig::default() };
     let ingest = RtmpIngest::new(buyer.broadcaster.clone(), settings, auth);
-    Ok(Some(tokio::spawn(ingest.serve(listener, stop))))
+    let serving = tokio::spawn(ingest.clone().serve(listener, stop));
+    Ok(Some((ingest, serving)))
 }
 
 /// Keeps readiness and dashboard up to date, for as long as it is polled.

@@ -2,14 +2,24 @@
 
 use serde_json::json;
 
-use crate::{cli::ConfigCommand, config::Sources};
+use crate::{
+    cli::ConfigCommand,
+    config::{self, ConfigError, Sources},
+    meaning,
+};
 
 /// Runs the command.
 pub(crate) fn run(command: &ConfigCommand, sources: &Sources) -> anyhow::Result<()> {
     let settings = sources.settings()?;
-    sources.load()?;
+    let config = config::interpret(&settings)?;
     match command {
-        ConfigCommand::Check => println!("the configuration is valid: {} settings", settings.len()),
+        ConfigCommand::Check => {
+            let problems = meaning::problems(&config, &settings);
+            if !problems.is_empty() {
+                return Err(ConfigError(problems).into());
+            }
+            println!("the configuration is valid: {} settings", settings.len());
+        }
         ConfigCommand::Show(output) if output.json => {
             let shown: serde_json::Map<_, _> = settings
                 .iter()

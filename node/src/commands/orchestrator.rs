@@ -1,15 +1,16 @@
 //! `framemill orchestrator`: quote, dispatch, get paid.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use alloy::signers::local::PrivateKeySigner;
-use alloy_primitives::U256;
+use alloy_primitives::{Address, U256};
 use anyhow::Context as _;
 use framemill_contracts::{ChainClient, ChainFeed, FeedConfig, Follower, Start};
 use framemill_network::{PricePerPixel, QualityTerms, SigningDomain, WorkToken};
 use framemill_orchestrator::{
-    ChainBroker, CommitmentOffer, Duties, DutyPolicy, JuryDuty, JuryPolicy, Orchestrator, OrchestratorConfig,
-    OrchestratorDeps, OrchestratorEvent, OrchestratorHandle, Payments, RedemptionConfig, SessionLimits,
+    ChainBroker, CommitmentOffer, Duties, DutyPolicy, JuryDuty, JuryPolicy, Offer, Orchestrator,
+    OrchestratorConfig, OrchestratorDeps, OrchestratorEvent, OrchestratorHandle, Payments, RedemptionConfig,
+    SessionLimits,
 };
 use probabilistic_ticket::{Domain, EthKey, RecipientConfig, RedeemPolicy, Wei};
 use tokio::{sync::broadcast::error::RecvError, time::interval};
@@ -22,6 +23,7 @@ use crate::{
     dashboard::Role,
     feed, keystore,
     ledger::{Books, Place, Side},
+    reload::Reload,
     runtime::{self, Runtime},
 };
 
@@ -33,7 +35,7 @@ const JURY: &str = "jury";
 const READINESS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs the orchestrator until it is asked to stop.
-pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
+pub(crate) async fn run(config: &Config, reload: Reload) -> anyhow::Result<()> {
     let runtime = Runtime::start(config, Role::Orchestrator, "Framemill orchestrator").await?;
     runtime::make_private_folder(&config.data_dir())?;
     let key = keystore::open(config)?;
@@ -83,12 +85,15 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
         jury,
         registry: runtime.metrics.clone(),
     };
-    let handle = Orchestrator::start(settings(config, client.is_some())?, deps).await?;
+    let paid = client.is_some();
+    let handle = Orchestrator::start(settings(config, paid)?, deps).await?;
     tracing::info!(account = %handle.address(), %service, token_file = %token_file.display(), "orchestrator is up");
 
     let colleagues = colleagues::follow(config, &network, client.as_ref().zip(feed.as_ref()))?;
+    let reloads = reload.follow(&runtime.metrics, |config| Ok(handle.offer(offer(config, paid)?)?))?;
     tokio::select! {
         stopped = runtime::asked_to_stop() => stopped?,
+        never = reloads => match never {},
         () = look_after(&runtime, &handle) => {}
         () = colleagues => {}
     }
@@ -101,18 +106,61 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
     Ok(drained?)
 }
 
-fn settings(config: &Config, paid: bool) -> anyhow::Result<OrchestratorConfig> {
+/// What is asked, and of how many: what may change while the orchestrator runs.
+fn offer(config: &Config, paid: bool) -> anyhow::Result<Offer> {
     let settings = &config.orchestrator;
-    let price = if paid { settings.price_wei } else { U256::ZERO };
+    Ok(Offer {
+        price: price(if paid { settings.price_wei } else { U256::ZERO })?,
+        prices: if paid { prices(&settings.prices)? } else { HashMap::new() },
+        surcharge_ppm: settings.commitment_surcharge_ppm,
+        quality: quality(settings),
+        max_sessions: settings.max_sessions,
+    })
+}
+
+/// Reads `orchestrator.price_wei`.
+///
+/// # Errors
+/// It is beyond any price.
+pub(crate) fn price(wei: U256) -> anyhow::Result<PricePerPixel> {
+    PricePerPixel::new(wei, PRICED_PIXELS).context("orchestrator.price_wei")
+}
+
+/// Reads `orchestrator.prices`: `0xACCOUNT=WEI` each.
+///
+/// # Errors
+/// One of them is none.
+pub(crate) fn prices(texts: &[String]) -> anyhow::Result<HashMap<Address, PricePerPixel>> {
+    let read = |text: &str| {
+        let (account, wei) = text.split_once('=')?;
+        let wei = U256::from_str_radix(wei.trim(), 10).ok()?;
+        Some((account.trim().parse().ok()?, PricePerPixel::new(wei, PRICED_PIXELS).ok()?))
+    };
+    let own = |text: &String| {
+        read(text).with_context(|| {
+            format!("orchestrator.prices: \"{text}\" is no account and price; write it like 0xACCOUNT=900000")
+        })
+    };
+    texts.iter().map(own).collect()
+}
+
+/// What the configuration asks of an orchestrator.
+///
+/// # Errors
+/// The price is none.
+pub(crate) fn settings(config: &Config, paid: bool) -> anyhow::Result<OrchestratorConfig> {
+    let settings = &config.orchestrator;
+    let offer = offer(config, paid)?;
     Ok(OrchestratorConfig {
-        price: PricePerPixel::new(price, PRICED_PIXELS).context("orchestrator.price_wei")?,
+        price: offer.price,
+        prices: offer.prices,
         commitments: settings.commitments.then(|| CommitmentOffer {
-            surcharge_ppm: settings.commitment_surcharge_ppm,
-            quality: quality(settings),
+            surcharge_ppm: offer.surcharge_ppm,
+            quality: offer.quality,
             ..CommitmentOffer::default()
         }),
         sessions: SessionLimits {
-            max_sessions: settings.max_sessions,
+            max_sessions: offer.max_sessions,
             max_sessions_per_peer: settings.max_sessions_per_peer,
             ..SessionLimits::default()
         },

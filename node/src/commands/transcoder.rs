@@ -15,13 +15,14 @@ use crate::{
     dashboard::Role,
     demo::CheatingEngine,
     keystore,
+    reload::{self, Reload},
     runtime::{self, Runtime},
 };
 
 /// Runs the daemon until it is asked to stop.
-pub(crate) async fn run(config: &Config, args: &TranscoderArgs) -> anyhow::Result<()> {
+pub(crate) async fn run(config: &Config, args: &TranscoderArgs, reload: Reload) -> anyhow::Result<()> {
     let make = async |offer| Ok(Daemon::offering(offer, offers(engines(config, args).await?))?);
-    serve(config, &format!("Transcoder {}", config.transcoder.name), make).await
+    serve(config, &format!("Transcoder {}", config.transcoder.name), make, Some(reload)).await
 }
 
 /// Runs the daemon that `make` makes of the configured offer until it is asked to stop.
@@ -29,6 +30,7 @@ pub(crate) async fn serve(
     config: &Config,
     title: &str,
     make: impl AsyncFnOnce(DaemonConfig) -> anyhow::Result<Daemon>,
+    reload: Option<Reload>,
 ) -> anyhow::Result<()> {
     let offer = offer(&config.transcoder)?;
     let runtime = Runtime::start(config, Role::Transcoder, title).await?;
@@ -51,8 +53,10 @@ pub(crate) async fn serve(
         }
     });
     let mut ended = handle.state();
+    let reloads = reload::following(reload, &runtime.metrics, |_| Ok(()))?;
     tokio::select! {
         stop = runtime::asked_to_stop() => stop?,
+        never = reloads => match never {},
         // The state's sender lives as long as the daemon: an error means that it has ended.
         _ = ended.wait_for(|state| *state == DaemonState::Stopped) => {}
     }
@@ -65,7 +69,10 @@ pub(crate) async fn serve(
 }
 
 /// For whom to work, and under what name.
-fn offer(settings: &crate::config::Transcoder) -> anyhow::Result<DaemonConfig> {
+///
+/// # Errors
+/// The orchestrator or its secret is not there, or is none.
+pub(crate) fn offer(settings: &crate::config::Transcoder) -> anyhow::Result<DaemonConfig> {
     let address = settings.orchestrator.as_ref().context(
         "no orchestrator to work for: set transcoder.orchestrator to its multiaddr, ending in /p2p/<peer id>",
     )?;

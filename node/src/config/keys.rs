@@ -37,6 +37,8 @@ pub struct Key {
     pub default: &'static str,
     /// One line for people.
     pub help: &'static str,
+    /// Whether another value takes effect in a running process that is asked to read its configuration again.
+    pub live: bool,
 }
 
 impl Key {
@@ -52,7 +54,11 @@ impl Key {
 }
 
 const fn key(path: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Key {
-    Key { path, kind, default, help }
+    Key { path, kind, default, help, live: false }
+}
+
+const fn live(path: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Key {
+    Key { path, kind, default, help, live: true }
 }
 
 /// All keys, in the order in which they are shown.
@@ -75,7 +81,7 @@ pub const KEYS: &[Key] = &[
         "",
         "file that holds the PostgreSQL user's password; unset: PGPASSWORD, or the file that PGPASSFILE names, or ~/.pgpass",
     ),
-    key("log.filter", Kind::Text, "\"info\"", "which log lines are written, as tracing filters"),
+    live("log.filter", Kind::Text, "\"info\"", "which log lines are written, as tracing filters"),
     key("log.format", Kind::Choice(&["text", "json"]), "\"text\"", "how log lines are written"),
     key(
         "chain.rpc",
@@ -237,32 +243,32 @@ pub const KEYS: &[Key] = &[
         "",
         "file with aws_access_key_id and aws_secret_access_key, as Amazon's tools keep it; unset: the variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
     ),
-    key(
+    live(
         "broadcaster.playlist",
         Kind::Choice(&["live", "sliding", "event"]),
         "\"live\"",
         "what a stream leaves in the folder: live: a window of six segments while it runs, every segment and a playlist of all at its end; sliding: the window alone, for streams without an end; event: one playlist that grows",
     ),
-    key("broadcaster.max_streams", Kind::Int(1, 100_000), "256", "streams open at the same time"),
-    key(
+    live("broadcaster.max_streams", Kind::Int(1, 100_000), "256", "streams open at the same time"),
+    live(
         "broadcaster.ladder",
         Kind::Text,
         "\"720:3000k,480:1500k,360:800k\"",
         "renditions to buy: HEIGHT[pFPS]:BITRATE[:CODEC], or a preset, separated by commas",
     ),
-    key(
+    live(
         "broadcaster.segment_ms",
         Kind::Int(500, 20_000),
         "2000",
         "length of a segment, in milliseconds; cut at the next keyframe",
     ),
-    key(
+    live(
         "broadcaster.deadline_ms",
         Kind::Int(1_000, 120_000),
         "12000",
         "time from a segment's arrival to its publication, in milliseconds, retries included",
     ),
-    key(
+    live(
         "broadcaster.max_price_wei",
         Kind::Wei,
         "\"10000000\"",
@@ -274,7 +280,7 @@ pub const KEYS: &[Key] = &[
         "\"1000000000000000000\"",
         "most expected value one stream may spend in an hour, in wei",
     ),
-    key(
+    live(
         "broadcaster.verification",
         Kind::Choice(&["adaptive", "full"]),
         "\"adaptive\"",
@@ -340,7 +346,13 @@ pub const KEYS: &[Key] = &[
         "",
         "folder for evidence bundles of rejected results; unset: none are written",
     ),
-    key("orchestrator.price_wei", Kind::Wei, "\"1000000\"", "price asked, in wei per 1000 output pixels"),
+    live("orchestrator.price_wei", Kind::Wei, "\"1000000\"", "price asked, in wei per 1000 output pixels"),
+    live(
+        "orchestrator.prices",
+        Kind::List,
+        "[]",
+        "prices for these broadcasters in place of orchestrator.price_wei: 0xACCOUNT=WEI, per 1000 output pixels",
+    ),
     key(
         "orchestrator.token_file",
         Kind::Path,
@@ -353,31 +365,31 @@ pub const KEYS: &[Key] = &[
         "true",
         "offer receipts with commitments to the renditions' features, for which this node decodes what it returns",
     ),
-    key(
+    live(
         "orchestrator.commitment_surcharge_ppm",
         Kind::Int(0, 10_000_000),
         "300000",
         "what commitments add to the price, in parts per million of it",
     ),
-    key(
+    live(
         "orchestrator.quality_full_centi_db",
         Kind::Int(0, 10_000),
         "2000",
         "with commitments: luma PSNR, in hundredths of a decibel, from which on a rendition costs its whole price; 0: whatever its quality, which is then not measured",
     ),
-    key(
+    live(
         "orchestrator.quality_least_centi_db",
         Kind::Int(0, 10_000),
         "1400",
         "with commitments: luma PSNR, in hundredths of a decibel, down to which the price of a rendition falls",
     ),
-    key(
+    live(
         "orchestrator.quality_least_ppm",
         Kind::Int(0, 1_000_000),
         "500000",
         "with commitments: what is left of the price there, in parts per million of it",
     ),
-    key("orchestrator.max_sessions", Kind::Int(1, 100_000), "64", "most sessions at a time"),
+    live("orchestrator.max_sessions", Kind::Int(1, 100_000), "64", "most sessions at a time"),
     key(
         "orchestrator.max_sessions_per_peer",
         Kind::Int(1, 100_000),

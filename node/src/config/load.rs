@@ -102,12 +102,20 @@ impl Sources {
 
     /// The typed configuration.
     pub fn load(&self) -> Result<Config, ConfigError> {
-        let mut table = Table::new();
-        for (path, setting) in self.settings()? {
-            insert(&mut table, path, setting.value);
-        }
-        Config::deserialize(Value::Table(table)).map_err(|error| ConfigError(vec![error.to_string()]))
+        interpret(&self.settings()?)
     }
+}
+
+/// The typed configuration that settings make.
+///
+/// # Errors
+/// A value that is right by itself is none for its field.
+pub fn interpret(settings: &Settings) -> Result<Config, ConfigError> {
+    let mut table = Table::new();
+    for (path, setting) in settings {
+        insert(&mut table, path, setting.value.clone());
+    }
+    Config::deserialize(Value::Table(table)).map_err(|error| ConfigError(vec![error.to_string()]))
 }
 
 use serde::Deserialize as _;

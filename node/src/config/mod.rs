@@ -10,7 +10,7 @@ use alloy_primitives::U256;
 use serde::Deserialize;
 
 pub use keys::{KEYS, Key, Kind, SQLITE, find as key};
-pub use load::{ConfigError, Setting, Settings, Source, Sources, read};
+pub use load::{ConfigError, Setting, Settings, Source, Sources, interpret, read};
 
 /// The effective configuration of one node. [`KEYS`] documents every field.
 #[derive(Debug, Clone, Deserialize)]
@@ -137,6 +137,7 @@ pub struct Broadcaster {
 pub struct Orchestrator {
     #[serde(deserialize_with = "decimal")]
     pub price_wei: U256,
+    pub prices: Vec<String>,
     pub token_file: Option<PathBuf>,
     pub commitments: bool,
     pub commitment_surcharge_ppm: u32,

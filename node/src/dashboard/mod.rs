@@ -50,6 +50,17 @@ pub enum Role {
     Transcoder,
 }
 
+impl Role {
+    /// Its name, as in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Broadcaster => "broadcaster",
+            Self::Orchestrator => "orchestrator",
+            Self::Transcoder => "transcoder",
+        }
+    }
+}
+
 /// A page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -9,6 +9,7 @@ mod config;
 mod court;
 mod dashboard;
 mod dispute;
+mod doctor;
 mod gpu;
 mod market;
 mod reference;

@@ -122,6 +122,15 @@ fn holds_the_price_with_commitments_against_the_ceiling() {
 }
 
 #[test]
+fn a_sender_with_a_price_of_its_own_gets_it() {
+    let (known, own) = (Address::repeat_byte(7), price(1, 9));
+    let config = OrchestratorConfig { prices: [(known, own)].into(), ..config() };
+    let quoted = |sender| check_quote(&QuoteRequest { sender, ..request() }, &config).map(|(_, price)| price);
+    assert_eq!(quoted(known), Ok(own));
+    assert_eq!(quoted(Address::ZERO), Ok(config.price));
+}
+
+#[test]
 fn refuses_commitments_where_none_are_offered() {
     let config = OrchestratorConfig { commitments: None, ..config() };
     let request = QuoteRequest { commitments: true, ..request() };

@@ -38,7 +38,8 @@ fn say(shared: &Shared, now: Instant) -> Said {
     let capacity = if draining { 0 } else { shared.pool.capacity().saturating_sub(reserved) };
     let mut addresses = shared.network.external_addresses();
     addresses.truncate(MAX_ANNOUNCED_ADDRESSES);
-    Said { addresses, capacity }
+    let offered = shared.offered();
+    Said { addresses, capacity, price: offered.price, committed_price: offered.price_for(None, true) }
 }
 
 fn sign(shared: &Shared, said: &Said) -> SignedAnnouncement {
@@ -48,8 +49,8 @@ fn sign(shared: &Shared, said: &Said) -> SignedAnnouncement {
         orchestrator: shared.key.address(),
         peer: shared.network.peer_id(),
         addresses: said.addresses.clone(),
-        price: shared.config.price,
-        committed_price: shared.config.price_for(true),
+        price: said.price,
+        committed_price: said.committed_price,
         capacity: said.capacity,
         sequence,
         expires_at_unix_ms: sequence.saturating_add(LIFE_MS),

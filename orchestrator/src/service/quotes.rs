@@ -50,7 +50,8 @@ async fn quote(shared: &Shared, peer: PeerId, request: &QuoteRequest) -> Result<
     if shared.draining.is_cancelled() {
         return Err(Refusal::ShuttingDown);
     }
-    let (pixels_per_second, price) = gate::check_quote(request, &shared.config)?;
+    let offered = shared.offered();
+    let (pixels_per_second, price) = gate::check_quote(request, &offered)?;
     let admit = |now| shared.sessions().admit(now, peer, pixels_per_second, shared.pool.capacity());
     admit(Instant::now())?;
 
@@ -63,7 +64,7 @@ async fn quote(shared: &Shared, peer: PeerId, request: &QuoteRequest) -> Result<
         ladder: request.ladder.clone(),
         price,
         commitments: request.commitments,
-        quality: shared.config.quality_for(request.commitments),
+        quality: offered.quality_for(request.commitments),
         pixels_per_second,
     };
     let (ladder_hash, quality) = (terms.ladder_hash, terms.quality);

@@ -15,6 +15,7 @@ mod lose_the_chain;
 mod package;
 mod pay_by_quality;
 mod refused_broadcasters;
+mod reload;
 mod separate_processes;
 mod slow_orchestrator;
 mod two_of_each;

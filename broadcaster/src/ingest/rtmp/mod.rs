@@ -114,6 +114,8 @@ pub struct RtmpIngest {
 struct Shared {
     broadcaster: Broadcaster,
     config: RtmpConfig,
+    /// What streams are opened with from now on.
+    stream: Mutex<StreamConfig>,
     auth: Option<Arc<dyn PushAuth>>,
     places: Arc<Semaphore>,
     door: Arc<Door>,
@@ -179,7 +181,13 @@ impl RtmpIngest {
     pub fn new(broadcaster: Broadcaster, config: RtmpConfig, auth: Option<Arc<dyn PushAuth>>) -> Self {
         let places = Arc::new(Semaphore::new(config.max_publishers.min(Semaphore::MAX_PERMITS)));
         let door = Arc::new(Door::new(config.max_greetings, config.max_greetings_per_address));
-        Self { shared: Arc::new(Shared { broadcaster, config, auth, places, door }) }
+        let stream = Mutex::new(config.stream.clone());
+        Self { shared: Arc::new(Shared { broadcaster, config, stream, auth, places, door }) }
+    }
+
+    /// Opens streams with other settings from now on; open ones keep theirs.
+    pub fn set_stream(&self, stream: StreamConfig) {
+        *lock(&self.shared.stream) = stream;
     }
 
     /// Serves publishers until `stop`; then ends their streams in order and returns.
@@ -324,7 +332,8 @@ impl Shared {
         if !is_stream_name(name) {
             return Err(StreamError::Name(name.chars().take(64).collect()).into());
         }
-        let mut config = StreamConfig { name: name.to_owned(), ..self.config.stream.clone() };
+        let stream = lock(&self.stream).clone();
+        let mut config = StreamConfig { name: name.to_owned(), ..stream };
         config.ladder = grant.ladder.unwrap_or(config.ladder);
         Ok(self.broadcaster.stream(config)?)
     }

@@ -34,7 +34,7 @@ pub(super) async fn run(config: &Config, args: &EchoArgs) -> anyhow::Result<()> 
         let offer = DaemonConfig { max_sessions: CAPACITY.max_sessions, name: NAME.to_owned(), ..offer };
         Ok(Daemon::offering(offer, vec![(Arc::new(engine) as Arc<dyn Engine>, CAPACITY)])?)
     };
-    transcoder::serve(config, "Load test echo: encodes nothing", make).await
+    transcoder::serve(config, "Load test echo: encodes nothing", make, None).await
 }
 
 /// Returns prepared renditions, evenly over a given time.

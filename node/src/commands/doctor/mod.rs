@@ -1,0 +1,88 @@
+//! `framemill doctor`: whether this machine has what its roles need, and what to do where it has not.
+//!
+//! It only looks: it makes no key, sends no transaction and leaves no file behind.
+
+mod chain;
+mod engines;
+mod files;
+mod funds;
+mod ports;
+mod reach;
+mod report;
+
+use std::process::ExitCode;
+
+use crate::{
+    cli::DoctorArgs,
+    config::{self, Config, ConfigError, Settings, Source, Sources},
+    dashboard::Role,
+    meaning,
+};
+use report::{Finding, Report};
+
+/// Runs the command: exit status 1 when a check failed.
+///
+/// # Errors
+/// None that a finding does not tell.
+pub(crate) async fn run(args: &DoctorArgs, sources: &Sources) -> anyhow::Result<ExitCode> {
+    let mut report = Report::new(args.json);
+    if let Some((config, roles)) = configuration(args, sources, &mut report) {
+        examine(&config, &roles, &mut report).await;
+    }
+    Ok(ExitCode::from(u8::from(!report.close())))
+}
+
+/// Reads the configuration; where it is wrong there is nothing to examine.
+fn configuration(args: &DoctorArgs, sources: &Sources, report: &mut Report) -> Option<(Config, Vec<Role>)> {
+    let read = sources.settings().and_then(|settings| Ok((config::interpret(&settings)?, settings)));
+    let read = read.and_then(|(config, settings)| match meaning::problems(&config, &settings) {
+        none if none.is_empty() => Ok((config, settings)),
+        problems => Err(ConfigError(problems)),
+    });
+    let (config, settings) = match read {
+        Ok(read) => read,
+        Err(error) => {
+            let mend = "mend it; framemill config show lists every key";
+            report.extend(error.0.into_iter().map(|problem| Finding::fail("configuration", problem, mend)));
+            return None;
+        }
+    };
+    let set = settings.values().filter(|setting| setting.source != Source::Default).count();
+    report.add(Finding::ok("configuration", format!("{} settings, {set} of them set", settings.len())));
+    let roles = roles(args, &settings);
+    if roles.is_empty() {
+        let name = "name one: framemill doctor orchestrator";
+        report.add(Finding::fail("roles", "the configuration says nothing of any role", name));
+        return None;
+    }
+    Some((config, roles))
+}
+
+/// Those that are asked for, or those that own a setting that somebody set.
+fn roles(args: &DoctorArgs, settings: &Settings) -> Vec<Role> {
+    if !args.roles.is_empty() {
+        return args.roles.iter().map(|role| (*role).into()).collect();
+    }
+    let is_set = |role: &Role| {
+        let own = format!("{}.", role.name());
+        settings.iter().any(|(path, setting)| path.starts_with(&own) && setting.source != Source::Default)
+    };
+    [Role::Broadcaster, Role::Orchestrator, Role::Transcoder].into_iter().filter(is_set).collect()
+}
+
+async fn examine(config: &Config, roles: &[Role], report: &mut Report) {
+    let trades = roles.iter().any(|role| *role != Role::Transcoder);
+    files::folders(config, roles, report);
+    let key = if trades { files::key(config, roles, report) } else { None };
+    files::ledgers(config, roles, report).await;
+    ports::listening(config, roles, report).await;
+    if trades && let Some(client) = chain::examine(config, report).await {
+        funds::examine(config, roles, &client, key, report).await;
+    }
+    reach::announced(config, roles, report);
+    if roles.contains(&Role::Transcoder) {
+        report.add(files::work_token(config));
+        reach::orchestrator(config, report).await;
+        engines::examine(config, report).await;
+    }
+}

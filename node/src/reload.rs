@@ -1,0 +1,240 @@
+//! Reads the configuration of a running role again on SIGHUP. All of it takes effect, or nothing does.
+
+use std::convert::Infallible;
+
+use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::{
+    config::{self, Config, ConfigError, KEYS, Key, Settings, Sources},
+    dashboard::Role,
+    meaning,
+    telemetry::{self, LogControl},
+};
+
+/// What a process began with.
+pub(crate) struct Start {
+    /// Where its configuration comes from.
+    pub(crate) sources: Sources,
+    /// What that said.
+    pub(crate) settings: Settings,
+    /// Chooses its log lines.
+    pub(crate) logs: LogControl,
+}
+
+/// Why a configuration was not taken.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    /// It is wrong.
+    #[error(transparent)]
+    Wrong(#[from] ConfigError),
+    /// It asks for what only a start can do.
+    #[error("restart to change {}", .0.join(", "))]
+    Restart(Vec<&'static str>),
+    /// The role cannot work with it.
+    #[error("{0:#}")]
+    Unusable(anyhow::Error),
+}
+
+impl Refused {
+    fn outcome(&self) -> &'static str {
+        match self {
+            Self::Wrong(_) | Self::Unusable(_) => "refused",
+            Self::Restart(_) => "restart",
+        }
+    }
+}
+
+/// Waits for SIGHUP from the moment it is made: before that, the signal ends the process.
+pub(crate) struct Reload {
+    role: Role,
+    start: Start,
+    hangups: Signal,
+}
+
+impl Reload {
+    /// For a role of this process.
+    ///
+    /// # Errors
+    /// Signals cannot be listened for.
+    pub(crate) fn new(role: Role, start: Start) -> anyhow::Result<Self> {
+        Ok(Self { role, start, hangups: signal(SignalKind::hangup())? })
+    }
+
+    /// Takes another configuration each time that the process is asked to, for as long as it is polled. `apply` makes all of
+    /// it take effect, or fails and has changed nothing.
+    ///
+    /// # Errors
+    /// The metrics are registered already.
+    pub(crate) fn follow(
+        mut self,
+        registry: &Registry,
+        apply: impl Fn(&Config) -> anyhow::Result<()>,
+    ) -> anyhow::Result<impl Future<Output = Infallible>> {
+        let metrics = Metrics::new(registry)?;
+        Ok(async move {
+            while self.hangups.recv().await.is_some() {
+                metrics.count(tell(&self.take(&apply)));
+            }
+            std::future::pending().await
+        })
+    }
+
+    /// The keys that have changed.
+    fn take(&mut self, apply: impl Fn(&Config) -> anyhow::Result<()>) -> Result<Vec<&'static str>, Refused> {
+        let settings = self.start.sources.settings()?;
+        let config = config::interpret(&settings)?;
+        let changed = changed(self.role, &self.start.settings, &settings);
+        let fixed = paths(changed.iter().filter(|key| !key.live));
+        if !fixed.is_empty() {
+            return Err(Refused::Restart(fixed));
+        }
+        let problems = meaning::problems(&config, &settings);
+        if !problems.is_empty() {
+            return Err(ConfigError(problems).into());
+        }
+        let filter = telemetry::filter(&config.log).map_err(Refused::Unusable)?;
+        apply(&config).map_err(Refused::Unusable)?;
+        self.start.logs.set(filter);
+        self.start.settings = settings;
+        Ok(paths(changed.iter()))
+    }
+}
+
+/// As [`Reload::follow`]; waits for nothing where there is none.
+///
+/// # Errors
+/// As [`Reload::follow`].
+pub(crate) fn following(
+    reload: Option<Reload>,
+    registry: &Registry,
+    apply: impl Fn(&Config) -> anyhow::Result<()>,
+) -> anyhow::Result<impl Future<Output = Infallible>> {
+    let follow = reload.map(|reload| reload.follow(registry, apply)).transpose()?;
+    Ok(async move {
+        match follow {
+            Some(follow) => follow.await,
+            None => std::future::pending().await,
+        }
+    })
+}
+
+/// Keys of a role whose values differ.
+fn changed(role: Role, before: &Settings, after: &Settings) -> Vec<&'static Key> {
+    let value = |settings: &Settings, key: &Key| settings.get(key.path).map(|setting| setting.value.clone());
+    KEYS.iter().filter(|key| concerns(role, key) && value(before, key) != value(after, key)).collect()
+}
+
+/// Whether a role looks at a key: one file may configure several.
+fn concerns(role: Role, key: &Key) -> bool {
+    let section = key.path.split('.').next().unwrap_or_default();
+    match section {
+        "broadcaster" => role == Role::Broadcaster,
+        "orchestrator" => role == Role::Orchestrator,
+        "transcoder" => role == Role::Transcoder,
+        "chain" | "wallet" | "ledger" | "ledger_password_file" => role != Role::Transcoder,
+        _ => true,
+    }
+}
+
+fn paths<'a>(keys: impl Iterator<Item = &'a &'static Key>) -> Vec<&'static str> {
+    keys.map(|key| key.path).collect()
+}
+
+/// Logs what came of it; the outcome for the metric.
+fn tell(taken: &Result<Vec<&'static str>, Refused>) -> &'static str {
+    match taken {
+        Ok(changed) if changed.is_empty() => {
+            tracing::info!("configuration read again: nothing has changed");
+            "unchanged"
+        }
+        Ok(changed) => {
+            tracing::info!(changed = changed.join(", "), "configuration read again and taken");
+            "applied"
+        }
+        Err(refused) => {
+            tracing::error!(
+                reason = %refused,
+                "configuration not taken, all goes on with the one before; mend it (framemill config check) or restart"
+            );
+            refused.outcome()
+        }
+    }
+}
+
+/// What an alert can see of it.
+struct Metrics {
+    reloads: IntCounterVec,
+    ok: IntGauge,
+}
+
+impl Metrics {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let reloads = Opts::new(
+            "framemill_config_reloads_total",
+            "Times the configuration was read again on SIGHUP, by outcome.",
+        );
+        let new = Self {
+            reloads: IntCounterVec::new(reloads, &["outcome"])?,
+            ok: IntGauge::new(
+                "framemill_config_reload_ok",
+                "Whether the last configuration that was read was taken: 0 or 1.",
+            )?,
+        };
+        registry.register(Box::new(new.reloads.clone()))?;
+        registry.register(Box::new(new.ok.clone()))?;
+        new.ok.set(1);
+        for outcome in ["applied", "unchanged", "refused", "restart"] {
+            new.reloads.with_label_values(&[outcome]);
+        }
+        Ok(new)
+    }
+
+    fn count(&self, outcome: &'static str) {
+        self.reloads.with_label_values(&[outcome]).inc();
+        self.ok.set(i64::from(matches!(outcome, "applied" | "unchanged")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(flags: &[(&str, &str)]) -> Settings {
+        let flags = flags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Sources { flags, ..Sources::default() }.settings().expect("valid")
+    }
+
+    #[test]
+    fn a_role_heeds_its_own_keys_and_those_of_all() {
+        let before = settings(&[]);
+        let after = settings(&[
+            ("orchestrator.price_wei", "7"),
+            ("transcoder.threads", "2"),
+            ("chain.rpc", "http://127.0.0.1:1"),
+            ("log.filter", "debug"),
+        ]);
+        let changed = |role| paths(changed(role, &before, &after).iter());
+        assert_eq!(changed(Role::Orchestrator), ["log.filter", "chain.rpc", "orchestrator.price_wei"]);
+        assert_eq!(changed(Role::Broadcaster), ["log.filter", "chain.rpc"]);
+        assert_eq!(changed(Role::Transcoder), ["log.filter", "transcoder.threads"]);
+    }
+
+    #[test]
+    fn a_key_that_is_no_longer_set_has_changed() {
+        let set = settings(&[("broadcaster.rtmp", "127.0.0.1:1935")]);
+        assert_eq!(paths(changed(Role::Broadcaster, &set, &settings(&[])).iter()), ["broadcaster.rtmp"]);
+    }
+
+    #[test]
+    fn every_metric_has_its_row_in_the_documentation() {
+        let registry = Registry::new();
+        let _metrics = Metrics::new(&registry).expect("they can be registered");
+        let page = include_str!("../../docs/metrics.md");
+        for family in registry.gather() {
+            let row = format!("| `{}` | ", family.name());
+            assert!(page.contains(&row), "docs/metrics.md has no row {row}");
+        }
+        assert_eq!(page.matches("| `framemill_config_").count(), registry.gather().len(), "a row too many");
+    }
+}

@@ -1,0 +1,176 @@
+//! The doctor, on machines that have what a role needs and on machines that lack it.
+
+use std::{net::TcpListener, os::unix::fs::PermissionsExt as _, path::Path};
+
+use alloy_primitives::Address;
+use framemill::{
+    dashboard::{Role, Shown, guard::Hosts},
+    http,
+};
+use framemill_contracts::Deployment;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::{framemill, market::Market, stdout};
+
+/// What a doctor's run came to.
+struct Findings {
+    code: Option<i32>,
+    all: Vec<Value>,
+}
+
+impl Findings {
+    fn of(output: &std::process::Output) -> Self {
+        let told: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+        assert_eq!(told["ok"] == true, output.status.success(), "{told}");
+        Self { code: output.status.code(), all: told["findings"].as_array().unwrap().clone() }
+    }
+
+    /// Level and words of what was found of one thing; the gravest where there are several.
+    fn about(&self, check: &str) -> (&str, &str) {
+        let mut found: Vec<_> = self.all.iter().filter(|finding| finding["check"] == check).collect();
+        found.sort_by_key(|finding| {
+            ["fail", "warn", "ok"].iter().position(|level| finding["level"] == *level)
+        });
+        let first = found.first().unwrap_or_else(|| panic!("nothing of {check} in {:#?}", self.all));
+        assert_eq!(first["level"] == "ok", first["remedy"].is_null(), "{first}");
+        (first["level"].as_str().unwrap(), first["found"].as_str().unwrap())
+    }
+
+    #[track_caller]
+    fn assert_fails(&self, check: &str, words: &str) {
+        let (level, found) = self.about(check);
+        assert!(level == "fail" && found.contains(words), "{check}: {level}, {found}");
+        assert_eq!(self.code, Some(1));
+    }
+}
+
+fn doctor(arguments: &[&str], settings: &[(&str, &str)]) -> Findings {
+    let mut command = framemill(&[&["doctor", "--json"], arguments].concat());
+    for (key, value) in settings {
+        command.args(["--set", &format!("{key}={value}")]);
+    }
+    Findings::of(&command.output().unwrap())
+}
+
+/// The doctor's findings about the staker of a market as a broadcaster.
+fn of_broadcaster(market: &Market, settings: &[(&str, &str)]) -> Findings {
+    let output = market.dir.path().join("hls").display().to_string();
+    let own = [("broadcaster.ingest", "127.0.0.1:0"), ("broadcaster.output", output.as_str())];
+    let set: Vec<_> = own.iter().chain(settings).map(|(key, value)| format!("{key}={value}")).collect();
+    let mut arguments = vec!["doctor", "broadcaster", "--json"];
+    set.iter().for_each(|set| arguments.extend(["--set", set]));
+    Findings::of(&market.run(&arguments))
+}
+
+fn mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[tokio::test]
+async fn a_broadcaster_lacks_a_deposit_until_it_has_one() {
+    let market = Market::open().await;
+    let found = of_broadcaster(&market, &[]);
+    found.assert_fails("deposit", "no ticket can be paid");
+    market.done(&["wallet", "fund", "--deposit", "1ETH", "--reserve", "0.1ETH", "--yes"]);
+    let found = of_broadcaster(&market, &[]);
+    for check in ["configuration", "key", "ledger", "chain", "contracts", "gas", "deposit"] {
+        assert_eq!(found.about(check).0, "ok", "{check}: {:#?}", found.all);
+    }
+}
+
+#[tokio::test]
+async fn every_fault_of_chain_and_key_fails_its_own_check() {
+    let market = Market::open().await;
+    let dir = market.dir.path();
+    let (file, right) = (dir.join("deployment.json"), *market.owner.deployment());
+    Deployment { chain_id: 1, ..right }.save(&file).unwrap();
+    of_broadcaster(&market, &[]).assert_fails("chain", "the deployment is on chain 1");
+    Deployment { ticket_broker: Address::repeat_byte(0xff), ..right }.save(&file).unwrap();
+    of_broadcaster(&market, &[]).assert_fails("contracts", "TicketBroker");
+    right.save(&file).unwrap();
+    of_broadcaster(&market, &[("chain.rpc", "http://127.0.0.1:1")]).assert_fails("chain", "did not answer");
+
+    mode(&dir.join("keystore.json"), 0o644);
+    of_broadcaster(&market, &[]).assert_fails("key", "lets others read it");
+    mode(&dir.join("keystore.json"), 0o600);
+    std::fs::write(dir.join("password"), "wrong horse\n").unwrap();
+    of_broadcaster(&market, &[]).assert_fails("key", "is the password right?");
+    std::fs::remove_file(dir.join("keystore.json")).unwrap();
+    of_broadcaster(&market, &[]).assert_fails("key", "there is no key at");
+}
+
+#[tokio::test]
+async fn an_account_that_is_not_registered_fails_as_an_orchestrator() {
+    let market = Market::open().await;
+    let listen = "network.listen=/ip4/127.0.0.1/tcp/0";
+    let found = Findings::of(&market.run(&["doctor", "orchestrator", "--json", "--set", listen]));
+    found.assert_fails("stake", "not registered");
+    assert_eq!(found.about("network.external").0, "warn", "a loopback address reaches nobody");
+}
+
+#[test]
+fn a_wrong_setting_is_told_with_its_hint_and_nothing_else_is_looked_at() {
+    let found = doctor(&[], &[("orchestrator.prize_wei", "1")]);
+    found.assert_fails("configuration", "did you mean orchestrator.price_wei?");
+    assert_eq!(found.all.len(), 1, "{:#?}", found.all);
+    doctor(&[], &[]).assert_fails("roles", "nothing of any role");
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_to_fails() {
+    let found =
+        doctor(&["broadcaster"], &[("data_dir", "/proc/framemill"), ("broadcaster.ingest", "127.0.0.1:0")]);
+    found.assert_fails("data_dir", "/proc cannot be written to");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_port_in_use_fails_unless_this_node_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().display().to_string();
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = other.local_addr().unwrap().to_string();
+    let settings = [("data_dir", data.as_str()), ("http.listen", &taken), ("broadcaster.ingest", &taken)];
+    let found = doctor(&["broadcaster"], &settings);
+    found.assert_fails("http.listen", "in use by another program");
+    found.assert_fails("broadcaster.ingest", "in use by another program");
+
+    let stop = CancellationToken::new();
+    let shown = Shown::new(Role::Broadcaster, "test", stop.clone());
+    let node = http::serve_node("127.0.0.1:0", shown, Hosts::new(&[])).await.unwrap();
+    let own = node.address.to_string();
+    let settings = [("data_dir", data.as_str()), ("http.listen", &own), ("broadcaster.ingest", &taken)];
+    let found = doctor(&["broadcaster"], &settings);
+    assert_eq!(found.about("http.listen").0, "ok");
+    assert_eq!(found.about("broadcaster.ingest").0, "ok");
+    stop.cancel();
+}
+
+#[test]
+fn a_transcoder_transcodes_for_real_and_misses_its_orchestrator() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "a secret of thirty-two characters").unwrap();
+    mode(&token, 0o600);
+    let peer = "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWGrxL4x8eXgZEfzBo2iDkoTBKmqpTYpVUeyqeD8gjmnSo";
+    let (data, token) = (folder.path().display().to_string(), token.display().to_string());
+    let settings = [
+        ("data_dir", data.as_str()),
+        ("transcoder.orchestrator", peer),
+        ("transcoder.token_file", token.as_str()),
+        ("transcoder.engine", "software"),
+    ];
+    let found = doctor(&[], &settings);
+    found.assert_fails("orchestrator", "cannot reach peer");
+    assert!(found.about("engine software").1.contains("of 720p to three renditions in"), "{:#?}", found.all);
+}
+
+#[test]
+fn people_read_a_line_and_a_remedy_for_each_check() {
+    let output = framemill(&["doctor", "broadcaster", "--set", "data_dir=/proc/framemill"]).output().unwrap();
+    let text = stdout(&output);
+    assert!(text.contains("FAIL  data_dir: /proc cannot be written to"), "{text}");
+    assert!(text.contains("-> let the user that runs framemill write to /proc, or set data_dir"), "{text}");
+    assert!(text.trim_end().lines().last().unwrap().contains("failed"), "{text}");
+}
