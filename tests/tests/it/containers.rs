@@ -1,6 +1,8 @@
 //! The compose file, as far as it can be checked without containers: its services call the binary as the binary wants to be called,
 //! its files exist, and what asks for metrics asks where they are served.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
 use std::{
     path::{Path, PathBuf},
     process::Command,

@@ -6,6 +6,7 @@ mod containers;
 mod court;
 mod dashboard;
 mod demo;
+mod documents;
 mod impostors;
 mod kill_and_restart;
 mod load;

@@ -1,5 +1,7 @@
 //! The Debian package: built from the binary under test, installed into a Debian of its own, run from there, removed.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
 mod root;
 
 use std::{
@@ -90,6 +92,10 @@ async fn a_package_runs_confined_where_it_is_installed_and_leaves_keys_behind() 
     assert!(root.run(&["framemill", "--version"]).starts_with("framemill "));
     assert!(root.run(&["getent", "passwd", "framemill"]).contains("/var/lib/framemill"));
     assert_eq!(root.run(&["stat", "--format=%a %U:%G", "/etc/framemill"]).trim(), "750 root:framemill");
+    assert_eq!(
+        root.run(&["stat", "--format=%a %U:%G", "/var/lib/framemill"]).trim(),
+        "700 framemill:framemill"
+    );
     for role in ["broadcaster", "orchestrator", "transcoder"] {
         let file = format!("/etc/framemill/{role}.toml");
         assert!(root.run(&["framemill", "config", "check", "--config", &file]).contains("valid"));
