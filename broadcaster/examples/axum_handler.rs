@@ -1,6 +1,6 @@
 //! A platform's own axum server with ingest and playback mounted beside its other routes.
 //!
-//! `cargo run -p framemill-broadcaster --example axum_handler -- hls /ip4/127.0.0.1/udp/4433/quic-v1/p2p/<peer id>`, then push
+//! `cargo run -p framemill-broadcaster --example axum_handler -- hls 127.0.0.1:8935 /ip4/127.0.0.1/udp/4433/quic-v1/p2p/<peer id>`, then push
 //! `ffmpeg -re -i clip.mp4 -c copy -f segment -segment_time 2 -method PUT http://127.0.0.1:8935/live/cam/%d.ts`
 //! and play `http://127.0.0.1:8935/hls/cam/master.m3u8`.
 
@@ -34,7 +34,8 @@ impl PushAuth for CamerasOnly {
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     let mut arguments = std::env::args().skip(1);
-    let folder = arguments.next().ok_or("give a folder: axum_handler FOLDER ORCHESTRATOR…")?;
+    let usage = "give a folder and an address: axum_handler FOLDER LISTEN ORCHESTRATOR…";
+    let (folder, listen) = (arguments.next().ok_or(usage)?, arguments.next().ok_or(usage)?);
     let orchestrators: Vec<ServiceAddress> = arguments.map(|text| text.parse()).collect::<Result<_, _>>()?;
 
     let broadcaster = Broadcaster::builder()
@@ -58,8 +59,9 @@ async fn main() -> Result<(), Error> {
         .route("/readyz", get(move || async move { ready.not_ready().unwrap_or_else(|| "ready".into()) }))
         .nest("/hls", hls_router(broadcaster.store()))
         .merge(ingest.router());
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:8935").await?;
-    println!("push to http://127.0.0.1:8935/live/cam/0.ts, play http://127.0.0.1:8935/hls/cam/master.m3u8");
+    let listener = tokio::net::TcpListener::bind(listen).await?;
+    let address = listener.local_addr()?;
+    println!("push to http://{address}/live/cam/0.ts, play http://{address}/hls/cam/master.m3u8");
     axum::serve(listener, app)
         .with_graceful_shutdown(async {
             // Without a handler for the signal the default one ends the process, which is as good here.

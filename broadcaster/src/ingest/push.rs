@@ -188,12 +188,12 @@ impl PushState {
                 .collect();
             names.iter().filter_map(|name| streams.remove(name)).collect()
         };
-        for cell in idle {
-            if let Some(live) = cell.get() {
-                tracing::info!(stream = live.handle.name(), "pushed stream is idle and ends");
-                live.handle.finish().await;
-            }
-        }
+        // A further store that is away makes an end wait, and only its own.
+        let ends = idle.iter().filter_map(|cell| cell.get()).map(|live| {
+            tracing::info!(stream = live.handle.name(), "pushed stream is idle and ends");
+            live.handle.finish()
+        });
+        futures::future::join_all(ends).await;
     }
 
     fn is_idle(&self, live: &Live, now: Instant) -> bool {

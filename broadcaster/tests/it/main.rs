@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bucket;
+mod cancellation;
 mod clips;
 mod commitments;
+mod examples;
 mod failover;
 mod hedging;
 mod payment;
