@@ -347,13 +347,12 @@ mod tests {
         let (prices, quality) = ([(Address::ZERO, special)].into(), QualityTerms::WHOLE);
         let offer = Offer { price, prices, surcharge_ppm: 0, quality, max_sessions: 5 };
         let changed = config.offering(offer.clone()).expect("it is valid");
-        assert_eq!(
-            (changed.price_for(None, false), changed.price_for(None, true)),
-            (Some(price), Some(price))
-        );
         assert_eq!(changed.quality_for(true), QualityTerms::WHOLE);
-        assert_eq!(changed.price_for(Some(Address::ZERO), true), Some(special));
-        assert_eq!(changed.price_for(Some(Address::repeat_byte(1)), true), Some(price));
+        assert_eq!(changed.price_for(None, false), Some(price));
+        assert_eq!(changed.price_for(Some(Address::ZERO), false), Some(special));
+        assert_eq!(changed.price_for(Some(Address::repeat_byte(1)), false), Some(price));
+        let committed = changed.price_for(Some(Address::ZERO), true).expect("they are offered");
+        assert!(committed.cmp_value(&special).is_eq(), "no surcharge is left");
         assert_eq!(changed.sessions.max_sessions, 5);
         assert!(config.offering(Offer { max_sessions: 0, ..offer }).is_err());
     }
