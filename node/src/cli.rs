@@ -3,6 +3,7 @@
 mod bench;
 mod dispute;
 mod doctor;
+mod earnings;
 mod generate;
 mod governance;
 mod load;
@@ -18,6 +19,7 @@ pub use dispute::{
     ReportArgs, ServeArgs, SettleArgs, StatusArgs,
 };
 pub use doctor::DoctorArgs;
+pub use earnings::{EarningsArgs, Grouping};
 pub use generate::{ExampleArgs, FolderArgs, GenerateCommand, RoleArg, ShellArgs};
 pub use governance::{BallotArg, GovernanceCommand, ProposalArgs, ProposeArgs, VoteArgs};
 pub use load::{EchoArgs, LoadArgs, LoadPart};
@@ -91,6 +93,8 @@ pub enum Command {
     /// Look at the books of tickets: are they right, and what is in them
     #[command(subcommand)]
     Tickets(TicketsCommand),
+    /// What an orchestrator earned, by hour, day or stream: expected, and paid on chain
+    Earnings(EarningsArgs),
     /// Delegate stake, and see what it earns
     #[command(subcommand, after_help = EXIT_CODES)]
     Stake(StakeCommand),

@@ -133,6 +133,7 @@ async fn role(config: &Config, cli: &Cli, start: Start) -> anyhow::Result<ExitCo
         Command::Load(args) => commands::load::run(config, args).await,
         Command::Devices(output) => commands::devices::run(config, *output).await,
         Command::Bench(args) => commands::bench::run(config, args).await,
+        Command::Earnings(args) => commands::earnings::run(config, args).await,
         Command::Tickets(command) => return commands::tickets::run(config, command).await,
         Command::Verify(_)
         | Command::Audit(_)

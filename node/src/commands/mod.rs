@@ -9,6 +9,7 @@ pub(crate) mod devices;
 pub(crate) mod devnet;
 pub(crate) mod dispute;
 pub(crate) mod doctor;
+pub(crate) mod earnings;
 pub(crate) mod generate;
 pub(crate) mod governance;
 pub(crate) mod gpu_worker;

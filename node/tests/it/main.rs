@@ -10,6 +10,7 @@ mod court;
 mod dashboard;
 mod dispute;
 mod doctor;
+mod earnings;
 mod gpu;
 mod market;
 mod reference;

@@ -21,7 +21,7 @@ pub use account::{LaneState, NONCE_WINDOW, SessionState, Settlement};
 pub use error::{LedgerError, SpendingLimit};
 pub use postgres::{PostgresAddress, PostgresLedger};
 pub use sqlite::SqliteLedger;
-pub use store::{Audit, Difference, Inspector, OpenSession, OpenSpending};
+pub use store::{Audit, Difference, Earned, Inspector, OpenSession, OpenSpending};
 
 use crate::port::{PreparedRedemption, WinningTicket};
 use crate::reason::Reason;
@@ -157,6 +157,13 @@ pub enum WinnerState {
     Dead(DeadReason),
 }
 
+impl WinnerState {
+    /// Whether nothing changes it any more.
+    pub fn is_settled(self) -> bool {
+        matches!(self, Self::Paid(_) | Self::Dead(_))
+    }
+}
+
 /// Why a winner will never be redeemed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DeadReason {
@@ -217,6 +224,9 @@ pub struct Winner {
     pub attempts: u32,
     /// When it was accepted, in Unix milliseconds.
     pub accepted_ms: u64,
+    /// When it was certain that it is paid or dead, in Unix milliseconds; `None` while it is not, and for winners that were settled
+    /// before this was kept.
+    pub settled_ms: Option<u64>,
 }
 
 impl Winner {

@@ -250,6 +250,7 @@ mod tests {
             state: WinnerState::Pending,
             attempts: 0,
             accepted_ms: 1_000,
+            settled_ms: None,
         }
     }
 

@@ -11,6 +11,7 @@ mod books;
 mod chain;
 mod codec;
 mod common;
+mod earned;
 mod kill;
 mod ledger;
 mod money;

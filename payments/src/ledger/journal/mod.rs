@@ -7,7 +7,9 @@
 mod balance;
 mod codec;
 mod entry;
+mod tally;
 
 pub(crate) use balance::{Account, Balance, Balances};
 pub(crate) use codec::Pack;
 pub(crate) use entry::{Entry, decode_all};
+pub(crate) use tally::{Sum, Tally};

@@ -6,7 +6,8 @@ use super::{LOCKS, PostgresAddress, lock};
 use crate::ledger::LedgerError;
 
 /// Step `n` brings a database from version `n` to `n + 1`. Steps are never changed once released.
-const MIGRATIONS: &[&str] = &[include_str!("001_init.sql"), include_str!("002_works.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("001_init.sql"), include_str!("002_works.sql"), include_str!("003_earned.sql")];
 
 fn known() -> u32 {
     u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX)

@@ -20,6 +20,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("003_replacements.sql"),
     include_str!("004_shared_books.sql"),
     include_str!("005_works.sql"),
+    include_str!("006_earned.sql"),
 ];
 
 /// The version from which on there is a log: what a file has then becomes openings.

@@ -6,7 +6,7 @@ use super::books::Books;
 use super::conn::{Bulk, Conn, Row, Value, values};
 use super::rows;
 use crate::ledger::LedgerError;
-use crate::ledger::journal::{Account, Balance, Balances, Entry, Pack, decode_all};
+use crate::ledger::journal::{Account, Balance, Balances, Entry, Pack, Tally, decode_all};
 
 /// Rows of the log folded at once at most, and bytes after which no further one is taken: some milliseconds of work.
 const FOLD_ROWS: u64 = 256;
@@ -30,7 +30,7 @@ const DROP: Bulk = Bulk {
 };
 
 /// The first rows after `seq` of the log.
-const LOG: &str = "SELECT seq, instance, entries FROM journal WHERE seq > $1 ORDER BY seq LIMIT $2";
+const LOG: &str = "SELECT seq, instance, at_ms, entries FROM journal WHERE seq > $1 ORDER BY seq LIMIT $2";
 
 /// Some rows of the log.
 pub(crate) struct Chapter {
@@ -38,8 +38,14 @@ pub(crate) struct Chapter {
     pub(crate) last: u64,
     /// How long they are.
     pub(crate) bytes: usize,
-    /// Entries with the instance that wrote them.
-    pub(crate) entries: Vec<(u64, Entry)>,
+    pub(crate) entries: Vec<Noted>,
+}
+
+/// An entry with the instance that wrote it, and when, in Unix milliseconds.
+pub(crate) struct Noted {
+    pub(crate) instance: u64,
+    pub(crate) at_ms: u64,
+    pub(crate) entry: Entry,
 }
 
 /// The next rows of the log after `seq`; `None` at its end.
@@ -53,9 +59,9 @@ pub(crate) async fn next_chapter(
         if chapter.bytes >= FOLD_BYTES {
             break;
         }
-        let instance = found.counter("instance")?;
+        let (instance, at_ms) = (found.counter("instance")?, found.counter("at_ms")?);
         let blob = found.blob("entries")?;
-        chapter.entries.extend(decode_all(blob)?.into_iter().map(|entry| (instance, entry)));
+        chapter.entries.extend(decode_all(blob)?.into_iter().map(|entry| Noted { instance, at_ms, entry }));
         chapter.bytes += blob.len();
         chapter.last = found.counter("seq")?;
     }
@@ -91,24 +97,27 @@ impl Books<'_> {
         let Some(chapter) = next_chapter(&mut self.conn, 0, FOLD_ROWS).await? else { return Ok(0) };
         let mut balances = self.openings_of(&chapter.entries).await?;
         let before = balances.clone();
-        for (instance, entry) in &chapter.entries {
+        let mut tally = Tally::default();
+        for Noted { instance, at_ms, entry } in &chapter.entries {
+            tally.count(*at_ms, entry, &balances);
             if let Err(fault) = balances.apply(*instance, entry) {
                 tracing::error!(%fault, "ledger's log does not add up and is kept; run an audit");
                 return Ok(0);
             }
         }
         self.write_openings(&before, balances).await?;
+        self.keep_earned(tally).await?;
         self.conn.execute("DELETE FROM journal WHERE seq <= $1", values![chapter.last]).await?;
         Ok(chapter.bytes)
     }
 
     /// What the log up to here adds up to, of the accounts that these entries touch. Some are known only once others
     /// are read.
-    async fn openings_of(&mut self, entries: &[(u64, Entry)]) -> Result<Balances, LedgerError> {
+    async fn openings_of(&mut self, entries: &[Noted]) -> Result<Balances, LedgerError> {
         let mut balances = self.read_openings(&Balances::default(), entries).await?;
         // What a session's entry names follows from how it was opened, here or before.
         let mut parties = balances.clone();
-        for (instance, entry) in entries {
+        for Noted { instance, entry, .. } in entries {
             if matches!(entry, Entry::Opened { .. } | Entry::SpendingOpened { .. }) {
                 // One that does not fit shows when it is applied.
                 let _ = parties.apply(*instance, entry);
@@ -118,13 +127,9 @@ impl Books<'_> {
         Ok(balances)
     }
 
-    async fn read_openings(
-        &mut self,
-        known: &Balances,
-        entries: &[(u64, Entry)],
-    ) -> Result<Balances, LedgerError> {
+    async fn read_openings(&mut self, known: &Balances, entries: &[Noted]) -> Result<Balances, LedgerError> {
         let mut accounts: Vec<_> =
-            entries.iter().flat_map(|(instance, entry)| known.needs(*instance, entry)).collect();
+            entries.iter().flat_map(|noted| known.needs(noted.instance, &noted.entry)).collect();
         accounts.sort_unstable();
         accounts.dedup();
         let keys = accounts.iter().map(|account| values![account.packed()]).collect();

@@ -4,9 +4,10 @@ use alloy_primitives::{Address, B256};
 use sqlx::{PgConnection, SqliteConnection};
 
 use super::conn::{Conn, Row, values};
-use super::fold::{next_chapter, openings};
+use super::earned::folded;
+use super::fold::{Noted, next_chapter, openings};
 use super::{row, rows};
-use crate::ledger::journal::Balances;
+use crate::ledger::journal::{Balances, Tally};
 use crate::ledger::{LaneId, LedgerError, SpendingState, Winner};
 use crate::units::Wei;
 
@@ -102,6 +103,25 @@ pub struct OpenSpending {
     pub sums: SpendingState,
 }
 
+/// What a session earned in an hour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Earned {
+    /// The hour, counted from 1970.
+    pub hour: u64,
+    /// The session: what one stream of a sender bought.
+    pub session: B256,
+    /// Who paid.
+    pub sender: Address,
+    /// Who was paid.
+    pub recipient: Address,
+    /// Tickets accepted.
+    pub tickets: u64,
+    /// Their expected value.
+    pub value: Wei,
+    /// What of such value was charged for work that was done.
+    pub charged: Wei,
+}
+
 impl Inspector {
     pub(crate) fn new(reader: Reader) -> Self {
         Self { reader }
@@ -133,6 +153,25 @@ impl Inspector {
     pub async fn winners(&mut self, after: i64) -> Result<Vec<Winner>, LedgerError> {
         let sql = "SELECT * FROM winners WHERE id > $1 ORDER BY id LIMIT $2";
         self.reader.conn().rows(sql, values![after, PAGE]).await?.iter().map(row::winner).collect()
+    }
+
+    /// What every session earned, by hour, oldest first. Reads the whole log.
+    ///
+    /// # Errors
+    /// The ledger cannot be read, or its log does not add up: an audit tells where.
+    pub async fn earned(&mut self) -> Result<Vec<Earned>, LedgerError> {
+        let conn = &mut self.reader.conn();
+        let mut tally = folded(conn).await?;
+        let mut balances = openings(conn).await?;
+        let mut seq = 0;
+        while let Some(chapter) = next_chapter(conn, seq, PAGE).await? {
+            for Noted { instance, at_ms, entry } in &chapter.entries {
+                tally.count(*at_ms, entry, &balances);
+                balances.apply(*instance, entry).map_err(|_| LedgerError::Corrupt("log"))?;
+            }
+            seq = chapter.last;
+        }
+        Ok(earned(&tally))
     }
 
     /// Every open session of recipients.
@@ -175,6 +214,19 @@ impl Inspector {
     }
 }
 
+fn earned(tally: &Tally) -> Vec<Earned> {
+    let sums = tally.0.iter().map(|(&(hour, session), sum)| Earned {
+        hour,
+        session,
+        sender: sum.lane.sender,
+        recipient: sum.lane.recipient,
+        tickets: sum.tickets,
+        value: sum.value,
+        charged: sum.spent,
+    });
+    sums.collect()
+}
+
 async fn add_up(conn: &mut Conn<'_>, derived: &mut Balances, audit: &mut Audit) -> Result<(), LedgerError> {
     let mut seq = 0;
     loop {
@@ -187,7 +239,7 @@ async fn add_up(conn: &mut Conn<'_>, derived: &mut Balances, audit: &mut Audit) 
             }
             Err(error) => return Err(error),
         };
-        for (instance, entry) in &chapter.entries {
+        for Noted { instance, entry, .. } in &chapter.entries {
             if let Err(fault) = derived.apply(*instance, entry) {
                 audit.broken = Some(format!("{fault}, by row {} of the log", chapter.last));
                 return Ok(());

@@ -4,6 +4,7 @@
 mod books;
 mod calls;
 mod conn;
+mod earned;
 mod fold;
 mod gather;
 mod inspect;
@@ -33,7 +34,7 @@ pub(crate) use conn::Conn;
 pub(crate) use fold::open_with_rows;
 pub(crate) use gather::wanted;
 pub(crate) use inspect::Reader;
-pub use inspect::{Audit, Difference, Inspector, OpenSession, OpenSpending};
+pub use inspect::{Audit, Difference, Earned, Inspector, OpenSession, OpenSpending};
 
 /// Calls that share a transaction. More would delay the first of them for little gain.
 pub const MAX_GROUP: usize = 1024;

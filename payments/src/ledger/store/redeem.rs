@@ -10,7 +10,7 @@ use crate::ledger::{
     DeadReason, Fate, LaneId, LaneState, LedgerError, LiveSubmission, Retirement, Submission, Winner,
     WinnerState,
 };
-use crate::port::PreparedRedemption;
+use crate::port::{Clock, PreparedRedemption, SystemClock};
 
 /// In which term a process redeems. `None` where there is no other that could.
 pub(super) type Term = Option<u64>;
@@ -152,8 +152,10 @@ impl Books<'_> {
     ) -> Result<(), LedgerError> {
         let attempts = before.attempts.saturating_add(failures);
         let (state, reason, tx) = row::state_columns(now);
-        let sql = "UPDATE winners SET state = $2, reason = $3, tx = $4, attempts = $5 WHERE id = $1";
-        self.conn.execute(sql, values![id, state, reason, tx, attempts]).await?;
+        let settled_ms = now.is_settled().then(|| SystemClock.now_ms());
+        let sql = "UPDATE winners SET state = $2, reason = $3, tx = $4, attempts = $5, settled_ms = $6
+                   WHERE id = $1";
+        self.conn.execute(sql, values![id, state, reason, tx, attempts, settled_ms]).await?;
         self.note(Entry::Fate { lane: before.lane, nonce: before.nonce, state: now, attempts });
         Ok(())
     }

@@ -108,6 +108,7 @@ pub(super) fn winner(row: &Row) -> Result<Winner, LedgerError> {
         state: winner_state(row)?,
         attempts,
         accepted_ms: row.counter("accepted_ms")?,
+        settled_ms: row.maybe_int("settled_ms")?.map(i64::cast_unsigned),
     })
 }
 

@@ -11,6 +11,8 @@ mod chain;
 #[path = "../common.rs"]
 #[allow(dead_code, reason = "some helpers are for tests of the embedded store alone")]
 mod common;
+#[path = "../earned.rs"]
+mod earned;
 #[path = "../kill.rs"]
 mod kill;
 mod processes;
