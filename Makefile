@@ -18,7 +18,7 @@ demo: ## a whole market on this machine; INPUT=clip plays your clip, ARGS="--fas
 	target/release/framemill demo $(ARGS) $(if $(INPUT),"$(INPUT)")
 
 test: ## every test: Rust, contracts, chain, browser, PostgreSQL
-	scripts/setup build contracts browser postgres s3 nat simulator package pages
+	scripts/setup build contracts browser postgres s3 prometheus nat simulator package pages
 	cargo test --workspace --locked --no-fail-fast
 	cd contracts && FOUNDRY_PROFILE=ci ../$(FORGE) test --offline
 

@@ -49,6 +49,7 @@ impl Metrics {
     pub(crate) fn new(registry: Option<&Registry>) -> Result<Self, BroadcasterError> {
         let new = || -> prometheus::Result<Self> {
             let metrics = Self::create()?;
+            metrics.begin_at_zero();
             if let Some(registry) = registry {
                 metrics.collectors().into_iter().try_for_each(|collector| registry.register(collector))?;
             }
@@ -124,6 +125,19 @@ impl Metrics {
                 "result",
             )?,
         })
+    }
+
+    /// What begins at one shows no increase: an alert would miss the first.
+    fn begin_at_zero(&self) {
+        for result in ["published", "lost"] {
+            self.segments.with_label_values(&[result]);
+        }
+        for outcome in ["delivered", "refused", "failed", "late", "outpaced", "rejected"] {
+            self.attempts.with_label_values(&[outcome]);
+        }
+        for result in ["usable", "refused"] {
+            self.quotes.with_label_values(&[result]);
+        }
     }
 
     fn collectors(&self) -> [Box<dyn Collector>; 27] {

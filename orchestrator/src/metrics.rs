@@ -116,6 +116,14 @@ impl Metrics {
             transcode_seconds: seconds("transcode_seconds", "Whole source to signed receipt.")?,
         };
         new.collectors().into_iter().try_for_each(|collector| registry.register(collector))?;
+        // What begins at one shows no increase: an alert would miss the first.
+        for (counter, outcomes) in [
+            (&new.tickets, ["accepted", "won", "refused"]),
+            (&new.redemptions, ["submitted", "redeemed", "failed"]),
+            (&new.rewards, ["called", "failed", "missed"]),
+        ] {
+            outcomes.iter().for_each(|outcome| drop(counter.with_label_values(&[outcome])));
+        }
         Ok(new)
     }
 

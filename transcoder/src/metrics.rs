@@ -96,6 +96,10 @@ impl Metrics {
 
     pub(crate) fn offered(&self, engine: &str, capacity: Capacity) {
         self.capacity.with_label_values(&[engine]).set(gauge(capacity.pixels_per_second));
+        // What begins at one shows no increase: an alert would miss the first.
+        for outcome in ["ok", "gpu", "deadline", "stuck", "internal"] {
+            self.segments.with_label_values(&[engine, outcome]);
+        }
     }
 
     pub(crate) fn load(&self, engine: &str, reserved: u64, sessions: usize) {
