@@ -1,5 +1,7 @@
 //! One module per story.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
 mod browser;
 mod clips;
 mod containers;
