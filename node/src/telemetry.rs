@@ -14,7 +14,7 @@ impl LogControl {
     /// Writes what `filter` lets through.
     pub(crate) fn set(&self, filter: EnvFilter) {
         // The logger lives as long as the process does; without one there is nothing to choose.
-        drop(self.0.reload(filter));
+        let _ = self.0.reload(filter);
     }
 }
 
