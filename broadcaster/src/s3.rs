@@ -105,12 +105,12 @@ pub enum S3CredentialsError {
         source: std::io::Error,
     },
     /// A part of the key is not where it was looked for.
-    #[error("{place} has no {name}; write `{name} = …` there")]
+    #[error("{place} has no {name}; set it there")]
     Missing {
         /// Where it was looked for.
         place: String,
         /// What was looked for.
-        name: &'static str,
+        name: String,
     },
 }
 
@@ -133,7 +133,7 @@ impl S3Credentials {
         let place = file.display().to_string();
         let text = std::fs::read_to_string(file)
             .map_err(|source| S3CredentialsError::File { file: place.clone(), source })?;
-        Self::find(&place, |name| setting(&text, name))
+        Self::find(&place, str::to_owned, |name| setting(&text, name))
     }
 
     /// Reads `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and perhaps `AWS_SESSION_TOKEN` of the environment.
@@ -141,16 +141,23 @@ impl S3Credentials {
     /// # Errors
     /// When one is not set.
     pub fn from_environment() -> Result<Self, S3CredentialsError> {
-        Self::find("the environment (in capitals)", |name| std::env::var(name.to_uppercase()).ok())
+        Self::find("the environment", str::to_uppercase, |name| std::env::var(name).ok())
     }
 
-    fn find(place: &str, get: impl Fn(&'static str) -> Option<String>) -> Result<Self, S3CredentialsError> {
-        let need =
-            |name| get(name).ok_or_else(|| S3CredentialsError::Missing { place: place.to_owned(), name });
+    /// Asks `get` for each part, by its name as it is spelled there.
+    fn find(
+        place: &str,
+        spelled: impl Fn(&str) -> String,
+        get: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, S3CredentialsError> {
+        let need = |name| {
+            let name = spelled(name);
+            get(&name).ok_or_else(|| S3CredentialsError::Missing { place: place.to_owned(), name })
+        };
         Ok(Self {
             access_key_id: need("aws_access_key_id")?,
             secret_access_key: need("aws_secret_access_key")?,
-            session_token: get("aws_session_token"),
+            session_token: get(&spelled("aws_session_token")),
         })
     }
 }
