@@ -65,7 +65,8 @@ impl Decoder {
     ///
     /// # Errors
     ///
-    /// [`MediaError::UnsupportedCodec`] for anything but H.264, HEVC, VP9 and AV1.
+    /// [`MediaError::UnsupportedCodec`] for anything but H.264, HEVC, VP9 and AV1, [`MediaError::Truncated`] for headers that make no
+    /// sense.
     pub fn new(
         parameters: &StreamParameters,
         config: &DecoderConfig,
@@ -150,7 +151,12 @@ impl<P: Picture> Decoder<P> {
             raw.err_recognition |= ffi::AV_EF_EXPLODE;
         }
         prepare(raw)?;
-        sys::check("open a decoder", context.open(Dictionary::new()))?;
+        let status = context.open(Dictionary::new());
+        if status == ffi::AVERROR_INVALIDDATA {
+            let reason = format!("the headers of its {name} stream are cut off or damaged");
+            return Err(MediaError::Truncated { reason });
+        }
+        sys::check("open a decoder", status)?;
         Ok(Self {
             context,
             budget,

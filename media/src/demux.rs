@@ -186,6 +186,12 @@ impl Demuxer {
                 Err(ffmpeg_next::Error::Eof) => return Ok(None),
                 Err(ffmpeg_next::Error::InvalidData) => {}
                 Err(ffmpeg_next::Error::Other { errno: ffi::EAGAIN }) => {}
+                // FFmpeg may not take as much at once as the packet is said to have.
+                Err(ffmpeg_next::Error::Other { errno: ffi::ENOMEM }) => {
+                    return Err(MediaError::Truncated {
+                        reason: "a packet claims more bytes than it can have".into(),
+                    });
+                }
                 Err(error) => return Err(sys::failure("read a packet", error.into())),
             }
         }

@@ -90,6 +90,33 @@ fn strict_decoder_fails_on_damage() {
 }
 
 #[test]
+fn headers_and_packets_that_are_cut_off_are_the_medias_fault() {
+    let whole = synthetic(|spec| spec.format = OutputFormat::FragmentedMp4);
+    let mut bytes = whole.to_vec();
+    let headers = bytes.windows(4).position(|name| name == b"avcC").unwrap();
+    // The length of the first parameter set.
+    bytes[headers + 10..headers + 12].fill(0xff);
+    let config = DecoderConfig { strict: true, ..DecoderConfig::default() };
+    let error = VideoReader::open(bytes.into(), &config, &limits()).err().unwrap();
+    assert_eq!(error.code(), "truncated");
+    for eighth in 2..8 {
+        if let Err(error) = segments(whole.slice(..whole.len() * eighth / 8)) {
+            assert!(error.is_bad_media(), "{error}");
+        }
+    }
+}
+
+#[test]
+fn packets_that_claim_gigabytes_are_the_medias_fault() {
+    let mut bytes = synthetic(|spec| spec.format = OutputFormat::FragmentedMp4).to_vec();
+    let samples = bytes.windows(4).position(|name| name == b"trun").unwrap();
+    // Behind flags, count and offset of the samples stand their sizes, among times and flags.
+    bytes[samples + 16..samples + 80].fill(0x7f);
+    let error = segment_info(&bytes.into(), &limits()).unwrap_err();
+    assert_eq!(error.code(), "truncated", "{error}");
+}
+
+#[test]
 fn input_beyond_its_bytes_is_refused() {
     let limits = MediaLimits { input_bytes: 1000, ..MediaLimits::default() };
     assert_eq!(limit_of(probe(&synthetic(|_| {}), &limits).unwrap_err()), Limit::InputBytes);
