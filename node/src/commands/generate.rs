@@ -36,7 +36,7 @@ fn docs(folder: &Path) -> anyhow::Result<()> {
     make(folder)?;
     for page in reference::pages() {
         let path = folder.join(page.file);
-        fs::write(&path, page.markdown).with_context(|| format!("cannot write {}", path.display()))?;
+        fs::write(&path, page.text).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
 }

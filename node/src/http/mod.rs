@@ -132,7 +132,7 @@ pub fn ingest_router(ingest: &PushIngest, store: Arc<dyn Store>) -> Router {
 }
 
 /// Told to whoever asks.
-const OPEN: &[Route] = &[
+pub(crate) const OPEN: &[Route] = &[
     Route {
         endpoint: Endpoint {
             path: "/healthz",
@@ -154,7 +154,7 @@ const OPEN: &[Route] = &[
 ];
 
 /// Told to this node's page and to programs, beside what the page asks for.
-const GUARDED: &[Route] = &[
+pub(crate) const GUARDED: &[Route] = &[
     Route {
         endpoint: Endpoint {
             path: "/metrics",

@@ -7,6 +7,8 @@ mod http;
 
 pub(crate) use configuration::example;
 
+use crate::http::openapi;
+
 /// Stands at the head of every page.
 const MADE: &str = "<!-- Made from the code by `make docs`; a test compares. -->\n";
 
@@ -15,21 +17,22 @@ pub(crate) struct Page {
     /// Its name in `docs/reference`.
     pub(crate) file: &'static str,
     /// What it says.
-    pub(crate) markdown: String,
+    pub(crate) text: String,
 }
 
 /// Every reference page.
-pub(crate) fn pages() -> [Page; 4] {
+pub(crate) fn pages() -> [Page; 5] {
     [
         page("cli.md", cli::markdown()),
         page("configuration.md", configuration::markdown()),
         page("errors.md", errors::markdown()),
         page("http.md", http::markdown()),
+        Page { file: "openapi.json", text: format!("{:#}\n", openapi()) },
     ]
 }
 
 fn page(file: &'static str, text: String) -> Page {
-    Page { file, markdown: format!("{MADE}{}\n", text.trim_end()) }
+    Page { file, text: format!("{MADE}{}\n", text.trim_end()) }
 }
 
 /// A table of the given columns.

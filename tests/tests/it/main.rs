@@ -1,7 +1,5 @@
 //! One module per story.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
-
 mod browser;
 mod clips;
 mod containers;
