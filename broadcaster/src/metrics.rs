@@ -138,6 +138,9 @@ impl Metrics {
         for result in ["usable", "refused"] {
             self.quotes.with_label_values(&[result]);
         }
+        for result in ["published", "missed"] {
+            self.copied.with_label_values(&[result]);
+        }
     }
 
     fn collectors(&self) -> [Box<dyn Collector>; 27] {

@@ -159,7 +159,7 @@ impl Gpu<'_> {
     /// A new session; where the device has no more, those that nobody uses now are closed for it.
     fn open(&self, config: &EncoderConfig, first: &GpuFrame) -> Result<Encoder<GpuFrame>, MediaError> {
         match Encoder::on_gpu(config, first) {
-            Err(MediaError::Device { .. }) if self.streams.close_idle() => Encoder::on_gpu(config, first),
+            Err(MediaError::Device { .. }) => self.streams.with_room(|| Encoder::on_gpu(config, first)),
             opened => opened,
         }
     }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use framemill_media::{Encoder, EncoderConfig, GpuFrame, GpuScaler, MediaLimits, Rational};
+use framemill_media::{Encoder, EncoderConfig, GpuFrame, GpuScaler, MediaError, MediaLimits, Rational};
 
 use crate::{SESSION_IDLE, SessionId, TranscodeError};
 
@@ -36,6 +36,8 @@ struct Stream {
 pub(super) struct Streams {
     streams: Mutex<HashMap<SessionId, Stream>>,
     freed: Condvar,
+    /// Held by who closes sessions to open its own.
+    making_room: Mutex<()>,
 }
 
 /// A job's turn at its stream. What it does not give back by [`Turn::end`] is closed.
@@ -73,8 +75,18 @@ impl Streams {
         Ok((Turn { streams: Arc::clone(self), session, ended: false }, rungs))
     }
 
+    /// Opens again what the device had no room for, and closes what idle streams keep if it still has none. One at a time: what
+    /// another job's rung is closing meanwhile is room only when it is closed.
+    pub(super) fn with_room<T>(&self, open: impl Fn() -> Result<T, MediaError>) -> Result<T, MediaError> {
+        let _alone = self.making_room.lock().unwrap_or_else(PoisonError::into_inner);
+        match open() {
+            Err(MediaError::Device { .. }) if self.close_idle() => open(),
+            opened => opened,
+        }
+    }
+
     /// Closes what streams keep that have no job now; says whether that was anything.
-    pub(super) fn close_idle(&self) -> bool {
+    fn close_idle(&self) -> bool {
         self.close(|_| true)
     }
 
