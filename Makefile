@@ -40,6 +40,7 @@ check-code:
 	cargo deny --all-features --log-level error check licenses bans sources
 	scripts/advisories
 	scripts/dashboard --check
+	scripts/hadolint
 
 check-contracts:
 	cd contracts && ../$(FORGE) fmt --check && ../$(FORGE) build --offline
@@ -47,7 +48,6 @@ check-contracts:
 	contracts/tools/layout --check
 	contracts/tools/gas-table --check
 	scripts/slither
-	scripts/hadolint
 
 bench: ## figures against a peer in the same run: ladder, verification, tickets
 	scripts/setup build browser

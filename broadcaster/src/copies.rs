@@ -4,6 +4,7 @@
 //! that store's playlists alone.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,6 +25,9 @@ const BACKLOG: usize = 8;
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// Longest such pause.
 const RETRY_LIMIT: Duration = Duration::from_secs(4);
+/// Time to catch up for a store that takes what it is offered, once its stream has ended. One that does not holds the stream's name
+/// for the last word only.
+const DRAIN: Duration = Duration::from_secs(15);
 /// Time for the playlists' ends once the time to catch up is over.
 const LAST_WORD: Duration = Duration::from_secs(2);
 
@@ -53,6 +57,8 @@ enum Taken {
 pub(crate) struct Queue {
     waiting: Mutex<Waiting>,
     news: Notify,
+    /// The store did not take what it was offered last.
+    fails: AtomicBool,
     /// Nothing follows, and the store may be asked until then.
     closed: watch::Sender<Option<Instant>>,
 }
@@ -80,6 +86,12 @@ impl Queue {
     pub(crate) fn push_gap(&self, place: Place) {
         lock(&self.waiting).work.push_back(Work::Gap(place));
         self.news.notify_one();
+    }
+
+    /// Nothing follows; the store has some time to catch up.
+    pub(crate) fn end(&self) {
+        let time = if self.fails.load(Ordering::Relaxed) { LAST_WORD } else { DRAIN };
+        self.close(Instant::now() + time);
     }
 
     /// Nothing follows; the store may be asked until `until`.
@@ -195,6 +207,7 @@ impl Copier {
             Some(master) => master,
             None => self.stop().await,
         };
+        self.health.count(self.published, self.missed());
         CopySummary {
             store: self.health.store().to_owned(),
             published: self.published,
@@ -292,6 +305,7 @@ impl Copier {
     fn note<T>(&mut self, result: &Result<T, StoreError>) {
         let missed = self.missed();
         if result.is_err() || !self.publisher.is_silent() {
+            self.queue.fails.store(result.is_err(), Ordering::Relaxed);
             self.health.note(result, missed);
         }
         self.health.count(self.published, missed);

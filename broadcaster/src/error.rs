@@ -144,8 +144,8 @@ pub struct StoreError {
 }
 
 impl StoreError {
-    /// Whether the store answered and does not want it: a wrong key, a missing bucket, a folder that cannot be written. Trying
-    /// again does not help then.
+    /// Whether the store answered and does not want it: a wrong key, a missing bucket. Trying again does not help
+    /// then. Known of buckets alone: errors of folders and of other stores count as passing.
     pub fn is_refusal(&self) -> bool {
         use object_store::Error;
         let refusal = |error: &Error| {

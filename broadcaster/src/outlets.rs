@@ -23,8 +23,6 @@ use crate::stream::rate_of;
 
 /// What the first store is called in events.
 const FIRST: &str = "first";
-/// How long further stores may take to catch up once the stream has ended.
-const DRAIN: Duration = Duration::from_secs(15);
 
 /// A store with the name that events call it by.
 pub(crate) struct NamedStore {
@@ -123,8 +121,8 @@ impl Outlets {
         }
     }
 
-    /// Publishes a segment, as soon as further stores can take it there, too. On an error it is nowhere in the first store;
-    /// give it up by [`Outlets::lose`] then.
+    /// Publishes a segment, and hands it to further stores. On an error it is a gap in the first store already:
+    /// [`Outlets::lose`] must not follow.
     pub(crate) async fn publish(
         &mut self,
         place: Place,
@@ -178,8 +176,7 @@ impl Outlets {
 
     /// Ends all playlists. Returns the path of the first store's master playlist, and what came to further ones.
     pub(crate) async fn finish(&mut self, cancel: &CancellationToken) -> (String, Vec<CopySummary>) {
-        let until = Instant::now() + DRAIN;
-        self.copies.iter().for_each(|copy| copy.queue.close(until));
+        self.copies.iter().for_each(|copy| copy.queue.end());
         let finished = self.first.finish().await;
         self.note(&finished);
         let mut summaries = Vec::with_capacity(self.copies.len());

@@ -270,6 +270,10 @@ impl DevChain {
 /// folder otherwise, gigabytes in an hour, and leaves them there when it is killed.
 const KEPT_STATES: usize = 2 * crate::follow::REORG_WINDOW;
 
+/// Gas of a block. What does not fit in the block that a transaction makes waits for the next transaction: of contracts that are
+/// deployed all at once the last would wait for ever.
+const BLOCK_GAS: u64 = 1_000_000_000;
+
 fn command(path: &Path, config: &AnvilConfig) -> Command {
     let mut command = Command::new(path);
     command
@@ -278,6 +282,7 @@ fn command(path: &Path, config: &AnvilConfig) -> Command {
         .args(["--accounts", &config.accounts.to_string()])
         .args(["--balance", &config.balance_ether.to_string()])
         .args(["--prune-history", &KEPT_STATES.to_string()])
+        .args(["--gas-limit", &BLOCK_GAS.to_string()])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -36,7 +36,8 @@ const BEHIND: [&str; 3] = ["header not found", "unknown block", "missing trie no
 #[derive(Clone)]
 struct Line {
     name: String,
-    url: String,
+    /// The address as errors of the transport repeat it, with and without a user's name and password.
+    spelled: [String; 2],
     provider: RootProvider,
 }
 
@@ -415,22 +416,33 @@ impl Rpc {
 
 impl Line {
     fn new(url: &str) -> Result<Self, ChainError> {
-        let parsed = url.parse::<Url>().ok().filter(|url| ["http", "https"].contains(&url.scheme()));
-        let parsed = parsed.ok_or_else(|| ChainError::BadArgument {
-            name: "rpc_url",
-            value: url.to_owned(),
-            bound: "an http or https address".to_owned(),
-        })?;
+        let parsed = url.parse::<Url>().ok();
+        let scheme = parsed.as_ref().map_or("what is no address", Url::scheme);
+        let Some(parsed) = parsed.as_ref().filter(|_| ["http", "https"].contains(&scheme)) else {
+            return Err(ChainError::BadArgument {
+                name: "rpc_url",
+                value: scheme.to_owned(),
+                bound: "an http or https address".to_owned(),
+            });
+        };
         let name = parsed.origin().ascii_serialization();
-        Ok(Self { name, url: parsed.to_string(), provider: ProviderBuilder::default().connect_http(parsed) })
+        let mut anonymous = parsed.clone();
+        // Addresses that cannot have a user have none.
+        let _ = anonymous.set_username("").and_then(|()| anonymous.set_password(None));
+        let spelled = [parsed.to_string(), anonymous.to_string()];
+        Ok(Self { name, spelled, provider: ProviderBuilder::default().connect_http(parsed.clone()) })
     }
 
     /// Errors of the transport repeat the whole address.
     fn failure(&self, method: &'static str, call: &'static str, error: TransportError) -> Failed {
         match is_transient(&error) {
-            true => Failed::Transient(error.to_string().replace(&self.url, &self.name)),
+            true => Failed::Transient(self.without_address(&error.to_string())),
             false => Failed::Refused(refused(method, call, error)),
         }
+    }
+
+    fn without_address(&self, text: &str) -> String {
+        self.spelled.iter().fold(text.to_owned(), |text, spelled| text.replace(spelled, &self.name))
     }
 
     async fn ask<T>(

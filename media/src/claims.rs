@@ -14,8 +14,13 @@ use crate::time::TICKS_PER_SECOND;
 const FREE_SAMPLES: u64 = 1 << 20;
 /// Samples of one second: two tracks of the finest PCM, whose every sample may be one of the container's.
 const SAMPLES_PER_SECOND: u64 = 2 * 192_000;
+/// Bytes of a run of chunks with as many samples each.
+const RUN: usize = 12;
 /// FFmpeg puts so many samples of PCM under one entry.
 const PCM_SAMPLES: u64 = 1024;
+/// How many times its own length a header's tables of runs may have together. They lie side by side, and only in a header that is
+/// made for it does one begin in another again and again.
+const OVERLAP: usize = 4;
 /// Bytes of a header box that are looked at; a moov of ten hours has less.
 const MAX_BOX: u64 = 256 << 20;
 
@@ -83,6 +88,7 @@ pub(crate) struct Claims {
 impl Claims {
     /// Adds what one box and all inside it claims.
     pub(crate) fn add(&mut self, bytes: &[u8]) -> Result<(), MediaError> {
+        let mut left = OVERLAP * bytes.len();
         for (at, name) in bytes.windows(4).enumerate() {
             // What follows the name: version and flags, then the table's own numbers.
             let field = |index: usize| u64::from(number(bytes, at + 8 + 4 * index).unwrap_or(0));
@@ -91,19 +97,24 @@ impl Claims {
                 b"stsz" if field(0) > 0 => self.listed = self.listed.saturating_add(field(1)),
                 b"trun" => self.listed = self.listed.saturating_add(field(0)),
                 b"stco" | b"co64" => self.chunks = self.chunks.saturating_add(field(0)),
-                b"stsc" => self.add_runs(&bytes[at + 4..]),
+                b"stsc" => self.add_runs(&bytes[at + 4..], &mut left)?,
                 _ => {}
             }
         }
         Ok(())
     }
 
-    /// The table of how many samples a chunk has: triples of a first chunk, a number of samples, a description.
-    fn add_runs(&mut self, table: &[u8]) {
+    /// The table of how many samples a chunk has: triples of a first chunk, a number of samples, a description. `left` is how many
+    /// bytes of such tables are still looked at.
+    fn add_runs(&mut self, table: &[u8], left: &mut usize) -> Result<(), MediaError> {
         let count = number(table, 4).map_or(0, |count| count as usize);
-        let runs = table.get(8..).unwrap_or_default().chunks_exact(12).take(count);
+        let runs = table.get(8..).unwrap_or_default().chunks_exact(RUN).take(count);
+        *left = left
+            .checked_sub(runs.len() * RUN)
+            .ok_or_else(|| MediaError::NotMedia { reason: "its tables lie in one another".into() })?;
         let most = runs.filter_map(|run| number(run, 4)).max().unwrap_or(0);
         self.samples_per_chunk = self.samples_per_chunk.max(most.into());
+        Ok(())
     }
 
     /// Refuses more samples than so many bytes can hold or the duration may have.
@@ -136,6 +147,13 @@ mod tests {
 
     fn verdict(file: &[u8]) -> Result<(), MediaError> {
         check_claims(&mut Cursor::new(file), &MediaLimits::segment())
+    }
+
+    #[test]
+    fn tables_that_lie_in_one_another_are_not_read_over_and_over() {
+        let file = boxed(b"free", &b"stsc".repeat(1 << 18));
+        let refusal = verdict(&file).expect_err("no muxer writes this");
+        assert!(refusal.to_string().contains("tables"), "{refusal}");
     }
 
     #[test]

@@ -7,8 +7,8 @@ use alloy_primitives::{Address, U256};
 use anyhow::Context as _;
 use framemill_broadcaster::{
     Broadcaster, BroadcasterConfig, DeadlinePolicy, Limits, ObjectStorage, PlaylistMode, S3Config,
-    S3Credentials, SamplingConfig, StaticOrchestrator, StreamConfig, Verification, core::hedge::HedgePolicy,
-    open_payer,
+    S3Credentials, SamplingConfig, StaticOrchestrator, StoreError, StreamConfig, Verification,
+    core::hedge::HedgePolicy, open_payer,
 };
 use framemill_contracts::ChainClient;
 use framemill_network::{Ladder, Network, PPM, PricePerPixel, SigningDomain};
@@ -65,7 +65,7 @@ impl Buyer {
             .store(store)
             .registry(metrics.clone());
         if let Some(bucket) = bucket(&config.broadcaster).await? {
-            builder = builder.copy_to(BUCKET, Arc::new(bucket));
+            builder = builder.copy_to(BUCKET, Arc::new(bucket.store()?));
         }
         let mut ledger = None;
         if let (Some(client), Some(key)) = (&chain, key) {
@@ -116,34 +116,61 @@ pub(crate) fn stream_config(config: &Config, name: &str) -> anyhow::Result<Strea
     })
 }
 
-/// The bucket that is configured. One that cannot be reached now may be there when it is needed; one that refuses will not.
-async fn bucket(settings: &crate::config::Broadcaster) -> anyhow::Result<Option<ObjectStorage>> {
+/// A bucket that is configured, and what it said when it was asked.
+pub(crate) struct Bucket {
+    /// Its name and the prefix, for people.
+    pub(crate) address: String,
+    /// Whether it took a small object, which is removed again.
+    pub(crate) probed: Result<(), StoreError>,
+    storage: ObjectStorage,
+}
+
+impl Bucket {
+    /// The store that it is. One that cannot be reached now may be there when it is needed; one that refuses will not.
+    ///
+    /// # Errors
+    /// It refuses.
+    fn store(self) -> anyhow::Result<ObjectStorage> {
+        let Self { address, probed, storage } = self;
+        match probed {
+            Ok(()) => tracing::info!(bucket = address, "publishing to a bucket as well"),
+            Err(error) if error.is_refusal() => {
+                let refused =
+                    format!("{address} refuses to be written; check bucket, key and what the key may do");
+                return Err(anyhow::Error::new(error).context(refused));
+            }
+            Err(error) => {
+                tracing::error!(bucket = address, %error, "the bucket cannot be reached now; check broadcaster.s3_endpoint and that its server runs");
+            }
+        }
+        Ok(storage)
+    }
+}
+
+/// Asks the bucket that is configured, where one is, whether it takes anything.
+///
+/// # Errors
+/// Its settings describe none, or its key cannot be read, or others may read it.
+pub(crate) async fn bucket(settings: &crate::config::Broadcaster) -> anyhow::Result<Option<Bucket>> {
     let Some(bucket) = &settings.s3_bucket else { return Ok(None) };
-    let credentials = match &settings.s3_credentials_file {
-        Some(file) => S3Credentials::from_file(file).context("broadcaster.s3_credentials_file")?,
-        None => S3Credentials::from_environment().context("broadcaster.s3_credentials_file is not set")?,
-    };
     let config = S3Config {
         prefix: settings.s3_prefix.clone(),
         region: settings.s3_region.clone(),
         endpoint: settings.s3_endpoint.clone(),
-        ..S3Config::new(bucket, credentials)
+        ..S3Config::new(bucket, bucket_key(settings)?)
     };
     let storage = ObjectStorage::s3(&config).context("broadcaster.s3_*")?;
-    match storage.probe().await {
-        Ok(()) => tracing::info!(bucket = config.address(), "publishing to a bucket as well"),
-        Err(error) if error.is_refusal() => {
-            let refused = format!(
-                "{} refuses to be written; check bucket, key and what the key may do",
-                config.address()
-            );
-            return Err(anyhow::Error::new(error).context(refused));
-        }
-        Err(error) => {
-            tracing::error!(bucket = config.address(), %error, "the bucket cannot be reached now; check broadcaster.s3_endpoint and that its server runs");
-        }
-    }
-    Ok(Some(storage))
+    let probed = storage.probe().await;
+    Ok(Some(Bucket { address: config.address(), probed, storage }))
+}
+
+fn bucket_key(settings: &crate::config::Broadcaster) -> anyhow::Result<S3Credentials> {
+    const KEY: &str = "broadcaster.s3_credentials_file";
+    let Some(file) = &settings.s3_credentials_file else {
+        return S3Credentials::from_environment().context("broadcaster.s3_credentials_file is not set");
+    };
+    keystore::private(file).context(KEY)?;
+    S3Credentials::from_file(file).context(KEY)
 }
 
 fn playlist(settings: &crate::config::Broadcaster) -> anyhow::Result<PlaylistMode> {

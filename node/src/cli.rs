@@ -20,7 +20,7 @@ pub use dispute::{
 };
 pub use doctor::DoctorArgs;
 pub use earnings::{EarningsArgs, Grouping};
-pub use generate::{ExampleArgs, FolderArgs, GenerateCommand, RoleArg, ShellArgs};
+pub use generate::{ExampleArgs, FolderArgs, GenerateCommand, ShellArgs};
 pub use governance::{BallotArg, GovernanceCommand, ProposalArgs, ProposeArgs, VoteArgs};
 pub use load::{EchoArgs, LoadArgs, LoadPart};
 pub use stake::{

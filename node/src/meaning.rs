@@ -6,7 +6,7 @@ use framemill_network::{Ladder, ServiceAddress};
 use crate::{
     buyer, chain,
     commands::orchestrator,
-    config::{Config, Settings},
+    config::{Config, ConfigError, Settings},
     runtime, telemetry,
 };
 
@@ -33,8 +33,11 @@ const CHECKS: &[Check] = &[
     ("transcoder.orchestrator", |config| config.transcoder.orchestrator.as_deref().map_or(Ok(()), service)),
 ];
 
-/// Every such setting, with why it is none and where it comes from.
-pub(crate) fn problems(config: &Config, settings: &Settings) -> Vec<String> {
+/// Looks for such settings.
+///
+/// # Errors
+/// Every one, with why it means nothing and where it comes from.
+pub(crate) fn check(config: &Config, settings: &Settings) -> Result<(), ConfigError> {
     let problem = |(key, check): &Check| {
         let error = check(config).err()?;
         let source =
@@ -43,7 +46,8 @@ pub(crate) fn problems(config: &Config, settings: &Settings) -> Vec<String> {
         let text = text.strip_prefix(&format!("{key}: ")).unwrap_or(&text).to_owned();
         Some(format!("{key}: {text} ({source})"))
     };
-    CHECKS.iter().filter_map(problem).collect()
+    let problems: Vec<_> = CHECKS.iter().filter_map(problem).collect();
+    if problems.is_empty() { Ok(()) } else { Err(ConfigError(problems)) }
 }
 
 fn host_and_port(text: &str) -> anyhow::Result<()> {

@@ -89,10 +89,7 @@ impl Reload {
         if !fixed.is_empty() {
             return Err(Refused::Restart(fixed));
         }
-        let problems = meaning::problems(&config, &settings);
-        if !problems.is_empty() {
-            return Err(ConfigError(problems).into());
-        }
+        meaning::check(&config, &settings)?;
         let filter = telemetry::filter(&config.log).map_err(Refused::Unusable)?;
         apply(&config).map_err(Refused::Unusable)?;
         self.start.logs.set(filter);
@@ -122,19 +119,7 @@ pub(crate) fn following(
 /// Keys of a role whose values differ.
 fn changed(role: Role, before: &Settings, after: &Settings) -> Vec<&'static Key> {
     let value = |settings: &Settings, key: &Key| settings.get(key.path).map(|setting| setting.value.clone());
-    KEYS.iter().filter(|key| concerns(role, key) && value(before, key) != value(after, key)).collect()
-}
-
-/// Whether a role looks at a key: one file may configure several.
-fn concerns(role: Role, key: &Key) -> bool {
-    let section = key.path.split('.').next().unwrap_or_default();
-    match section {
-        "broadcaster" => role == Role::Broadcaster,
-        "orchestrator" => role == Role::Orchestrator,
-        "transcoder" => role == Role::Transcoder,
-        "chain" | "wallet" | "ledger" | "ledger_password_file" => role != Role::Transcoder,
-        _ => true,
-    }
+    KEYS.iter().filter(|key| key.concerns(role) && value(before, key) != value(after, key)).collect()
 }
 
 fn paths<'a>(keys: impl Iterator<Item = &'a &'static Key>) -> Vec<&'static str> {

@@ -15,7 +15,7 @@ pub struct OrchestratorConfig {
     /// What a produced pixel costs. A numerator of zero works for free and takes no tickets.
     pub price: PricePerPixel,
     /// What it costs these senders of tickets instead. Whoever names another's account gets its price, and nothing for it: tickets
-    /// are signed by the account.
+    /// are signed by the account. Zero, where no ticket is signed, is no such price.
     pub prices: HashMap<Address, PricePerPixel>,
     /// Bounds of the session table.
     pub sessions: SessionLimits,
@@ -222,6 +222,13 @@ impl OrchestratorConfig {
         if let Some(offer) = &self.commitments {
             self.validate_offer(offer)?;
         }
+        if self.prices.values().any(|price| price.wei().is_zero()) {
+            return Err(OrchestratorError::Config {
+                field: "prices",
+                value: "0".to_owned(),
+                expected: "must be above zero: without tickets anybody may name the account",
+            });
+        }
         if self.segments.max_buffered_bytes < self.segments.max_source_bytes {
             return Err(OrchestratorError::Config {
                 field: "segments.max_buffered_bytes",
@@ -355,6 +362,15 @@ mod tests {
         assert!(committed.cmp_value(&special).is_eq(), "no surcharge is left");
         assert_eq!(changed.sessions.max_sessions, 5);
         assert!(config.offering(Offer { max_sessions: 0, ..offer }).is_err());
+    }
+
+    #[test]
+    fn nobody_gets_work_for_naming_an_account() {
+        let free = PricePerPixel::new(U256::ZERO, 1).expect("a price");
+        let config =
+            OrchestratorConfig { prices: [(Address::ZERO, free)].into(), ..OrchestratorConfig::default() };
+        let error = config.validate().expect_err("no ticket proves the account");
+        assert!(error.to_string().contains("prices"), "{error}");
     }
 
     #[test]

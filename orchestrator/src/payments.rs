@@ -333,9 +333,11 @@ async fn next_occasion(changes: Option<&mut Changes>, pause: Duration) -> Occasi
     }
 }
 
-/// Of refused tickets, those whose sender counts them as credit in vain: what is sent again has been credited before.
+/// Of refused tickets, those whose sender counts them as credit in vain. What is sent again was credited before, and of payments
+/// that are refused for their date or for lack of funds nobody has looked at the nonces.
 fn not_credited(refused: &[RefusedTicket]) -> u32 {
-    let lost = refused.iter().filter(|ticket| ticket.reason != Reason::Replayed).count();
+    let lost = |reason| matches!(reason, Reason::ParamsRevealed | Reason::NonceJump | Reason::WrongSigner);
+    let lost = refused.iter().filter(|ticket| lost(ticket.reason)).count();
     u32::try_from(lost).unwrap_or(u32::MAX)
 }
 

@@ -58,7 +58,7 @@ impl SegmentHeader {
 pub struct SegmentAccept {
     /// Parameters for the next tickets, when they changed; at most [`crate::MAX_TICKET_PARAMS_BYTES`].
     pub ticket_params: Option<Bytes>,
-    /// Tickets of the payment that were refused and are no credit, where earlier credit made up for them. Those that had been
-    /// taken before are not among them.
+    /// Tickets of the payment that were refused and are no credit, where earlier credit made up for them. Those that may have
+    /// been taken before are not among them.
     pub refused_tickets: u32,
 }

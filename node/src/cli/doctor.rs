@@ -2,7 +2,6 @@
 
 use clap::Args;
 
-use super::RoleArg;
 use crate::dashboard::Role;
 
 /// `framemill doctor`
@@ -10,18 +9,8 @@ use crate::dashboard::Role;
 pub struct DoctorArgs {
     /// Roles that are to run here [default: those that the configuration says something of]
     #[arg(value_enum)]
-    pub roles: Vec<RoleArg>,
+    pub roles: Vec<Role>,
     /// Print the findings as JSON
     #[arg(long)]
     pub json: bool,
-}
-
-impl From<RoleArg> for Role {
-    fn from(role: RoleArg) -> Self {
-        match role {
-            RoleArg::Broadcaster => Self::Broadcaster,
-            RoleArg::Orchestrator => Self::Orchestrator,
-            RoleArg::Transcoder => Self::Transcoder,
-        }
-    }
 }

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use clap_complete::Shell;
+
+use crate::dashboard::Role;
 
 /// `framemill generate`
 #[derive(Debug, Subcommand)]
@@ -36,16 +38,5 @@ pub struct ShellArgs {
 #[derive(Debug, Args)]
 pub struct ExampleArgs {
     /// Whose file
-    pub role: RoleArg,
-}
-
-/// A role that runs as a service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum RoleArg {
-    /// Buys transcoding.
-    Broadcaster,
-    /// Sells it.
-    Orchestrator,
-    /// Does it.
-    Transcoder,
+    pub role: Role,
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::{
     cli::ConfigCommand,
-    config::{self, ConfigError, Sources},
+    config::{self, Sources},
     meaning,
 };
 
@@ -14,10 +14,7 @@ pub(crate) fn run(command: &ConfigCommand, sources: &Sources) -> anyhow::Result<
     let config = config::interpret(&settings)?;
     match command {
         ConfigCommand::Check => {
-            let problems = meaning::problems(&config, &settings);
-            if !problems.is_empty() {
-                return Err(ConfigError(problems).into());
-            }
+            meaning::check(&config, &settings)?;
             println!("the configuration is valid: {} settings", settings.len());
         }
         ConfigCommand::Show(output) if output.json => {

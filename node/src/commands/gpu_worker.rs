@@ -14,9 +14,11 @@ pub(crate) fn run(args: GpuWorkerArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         // What stops the transcoder stops its processes too, by closing their input, when it has drained: the signals that a
-        // terminal or a service manager sends to all of them would cut off segments in flight.
+        // terminal or a service manager sends to all of them would cut off segments in flight. SIGHUP stops nobody: it
+        // has the transcoder read its configuration again.
         let _interrupt = signal(SignalKind::interrupt())?;
         let _terminate = signal(SignalKind::terminate())?;
+        let _hangup = signal(SignalKind::hangup())?;
         work_on_gpu(args.device).await?;
         anyhow::Ok(())
     })

@@ -244,7 +244,7 @@ async fn warn_if_registered_elsewhere(
         Some(record) if record.service_uri != service => tracing::warn!(
             registered = record.service_uri,
             listening = service,
-            "the registry names other addresses than this node has; set network.external, or register again"
+            "the registry names other addresses than this node has; set network.external, or run framemill stake set-service"
         ),
         Some(_) => {}
     }

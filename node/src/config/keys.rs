@@ -1,5 +1,7 @@
 //! Every configuration key there is: its kind, its default and what it means.
 
+use crate::dashboard::Role;
+
 /// What a value must look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -50,6 +52,17 @@ impl Key {
     /// ```
     pub fn environment(&self) -> String {
         format!("FRAMEMILL_{}", self.path.replace('.', "_").to_uppercase())
+    }
+
+    /// Whether a role reads this key: one file may configure several.
+    pub fn concerns(&self, role: Role) -> bool {
+        match self.path.split('.').next().unwrap_or_default() {
+            "broadcaster" => role == Role::Broadcaster,
+            "orchestrator" => role == Role::Orchestrator,
+            "transcoder" => role == Role::Transcoder,
+            "chain" | "wallet" | "ledger" | "ledger_password_file" => role != Role::Transcoder,
+            _ => true,
+        }
     }
 }
 

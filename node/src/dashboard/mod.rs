@@ -20,6 +20,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
+use clap::ValueEnum;
 use framemill_broadcaster::{Store, hls_object};
 use framemill_contracts::ChainClient;
 use prometheus::Registry;
@@ -40,7 +41,7 @@ const REFERENCE_TOKENS: u64 = 1_000;
 const AWAY: &str = "the chain or the ledger does not answer now; the node's log says more\n";
 
 /// What a node does; its page shows what that lets it know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Role {
     /// Buys transcoding.
     Broadcaster,

@@ -161,7 +161,7 @@ pub(crate) const GUARDED: &[Route] = &[
             operations: &[get(
                 "Metrics in Prometheus' text form",
                 &[],
-                &[TEXT, answer(500, "The metrics cannot be written down")],
+                &[METRICS, answer(500, "The metrics cannot be written down")],
             )],
         },
         handler: |endpoint| endpoint.served_by(metrics),
@@ -180,6 +180,7 @@ pub(crate) const GUARDED: &[Route] = &[
 ];
 
 const TEXT: Answer = Answer { status: 200, about: "It is so", body: &["text/plain"] };
+const METRICS: Answer = Answer { status: 200, about: "Every metric of the role", body: &["text/plain"] };
 
 async fn metrics(State(shown): State<Shown>) -> Result<impl IntoResponse, (StatusCode, String)> {
     let mut text = Vec::new();

@@ -10,13 +10,17 @@ use crate::dashboard::routes::{ROUTES, Route};
 
 /// What the guard before everything but health may answer.
 const BY_THE_GUARD: [Answer; 2] = [
-    answer(403, "Asked by a page of another origin"),
-    answer(421, "Asked under a name that is not known here; see `http.hosts`"),
+    answer(403, "At `http.listen`: asked by a page of another origin"),
+    answer(421, "At `http.listen`: asked under a name that is not known here; see `http.hosts`"),
 ];
+
+/// Where packages and examples have a broadcaster's `http.listen`: unset, it is a free port, which nobody can ask.
+const NODE_EXAMPLE: &str = "127.0.0.1:7935";
 
 /// The OpenAPI document of this version.
 pub fn openapi() -> Value {
-    let (node, ingest) = (server("http.listen"), server("broadcaster.ingest"));
+    let (node, ingest) =
+        (server("http.listen", NODE_EXAMPLE), server("broadcaster.ingest", "127.0.0.1:8935"));
     let mut paths = Map::new();
     let mut add = |path: &str, endpoint: &Endpoint, server: &Value, more: &[Answer]| {
         let path = path.replace("{*", "{");
@@ -47,8 +51,8 @@ pub fn openapi() -> Value {
     })
 }
 
-fn server(key: &str) -> Value {
-    json!({ "url": "http://{address}", "description": key, "variables": { "address": { "default": "127.0.0.1:8935", "description": key } } })
+fn server(key: &str, default: &str) -> Value {
+    json!({ "url": "http://{address}", "description": key, "variables": { "address": { "default": default, "description": key } } })
 }
 
 fn described(endpoint: &Endpoint, more: &[Answer]) -> Value {

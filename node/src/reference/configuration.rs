@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::{code, table};
 use crate::{
-    cli::RoleArg,
     config::{KEYS, Key, Kind, Settings, Source},
+    dashboard::Role,
 };
 
 const INTRODUCTION: &str = "# Configuration
@@ -14,20 +14,14 @@ One TOML file (`--config FILE` or `FRAMEMILL_CONFIG`), environment variables, `-
 is `FRAMEMILL_` and the key in capitals with `_` for `.`: `FRAMEMILL_CHAIN_RPC` sets `chain.rpc`. An unknown key is an error.
 `framemill config check` finds what is wrong, `framemill config show` tells each value and where it comes from, and
 `framemill generate config broadcaster` (`orchestrator`, `transcoder`) prints a file to begin with.
+On SIGHUP a running role reads all of it again. Values of keys that are marked so may have changed then; where another one has,
+nothing is taken.
 ";
+
+const COLUMNS: [&str; 5] = ["key", "value", "default", "on SIGHUP", "meaning"];
 
 /// Width of a comment in an example.
 const COMMENT_COLUMNS: usize = 100;
-
-/// Sections, or keys outside any, that a role does not read.
-const NOT_READ: [(RoleArg, &[&str]); 3] = [
-    (RoleArg::Broadcaster, &["orchestrator", "transcoder"]),
-    (RoleArg::Orchestrator, &["broadcaster", "transcoder"]),
-    (
-        RoleArg::Transcoder,
-        &["broadcaster", "orchestrator", "chain", "wallet", "ledger", "ledger_password_file"],
-    ),
-];
 
 pub(super) fn markdown() -> String {
     let mut text = INTRODUCTION.to_owned();
@@ -35,18 +29,19 @@ pub(super) fn markdown() -> String {
         let title =
             section(&keys[0]).map_or_else(|| "Without a section".to_owned(), |name| format!("`[{name}]`"));
         let rows = keys.iter().map(|key| {
-            [code(key.path), kind(key.kind), code(key.default.trim_matches('"')), key.help.to_owned()]
+            let live = String::from(if key.live { "yes" } else { "" });
+            [code(key.path), kind(key.kind), code(key.default.trim_matches('"')), live, key.help.to_owned()]
         });
-        text += &format!("\n## {title}\n\n{}", table(["key", "value", "default", "meaning"], rows));
+        text += &format!("\n## {title}\n\n{}", table(COLUMNS, rows));
     }
     text
 }
 
 /// A file of the keys that `role` reads. What somebody set is in force in it, all else a comment with its default.
-pub(crate) fn example(role: RoleArg, settings: &Settings) -> String {
+pub(crate) fn example(role: Role, settings: &Settings) -> String {
     let mut text = String::from("# What is commented out has the value that it shows.\n");
     let mut open = None;
-    for key in KEYS.iter().filter(|key| is_read(role, key)) {
+    for key in KEYS.iter().filter(|key| key.concerns(role)) {
         if section(key) != open {
             open = section(key);
             text += &open.map(|name| format!("\n[{name}]\n")).unwrap_or_default();
@@ -55,11 +50,6 @@ pub(crate) fn example(role: RoleArg, settings: &Settings) -> String {
         text += &assignment(key, settings);
     }
     text
-}
-
-fn is_read(role: RoleArg, key: &Key) -> bool {
-    let part = section(key).unwrap_or(key.path);
-    NOT_READ.iter().all(|(other, parts)| *other != role || !parts.contains(&part))
 }
 
 fn assignment(key: &Key, settings: &Settings) -> String {
@@ -119,7 +109,7 @@ mod tests {
 
     #[test]
     fn an_example_puts_in_force_what_was_set_and_nothing_else() {
-        for role in [RoleArg::Broadcaster, RoleArg::Orchestrator, RoleArg::Transcoder] {
+        for role in [Role::Broadcaster, Role::Orchestrator, Role::Transcoder] {
             let flags = vec![("http.listen".to_owned(), "127.0.0.1:7935".to_owned())];
             let set = Sources { flags, ..Sources::default() }.settings().expect("valid");
             let settings = loaded(&example(role, &set));
@@ -132,7 +122,7 @@ mod tests {
 
     #[test]
     fn the_defaults_that_an_example_shows_are_the_defaults() {
-        let shown = example(RoleArg::Orchestrator, &Sources::default().settings().expect("valid"));
+        let shown = example(Role::Orchestrator, &Sources::default().settings().expect("valid"));
         let is_value =
             |line: &&str| line.starts_with('#') && !line.starts_with("# ") && !line.ends_with(" =");
         let in_force: String = shown

@@ -3,6 +3,7 @@
 use std::{net::TcpListener, os::unix::fs::PermissionsExt as _, path::Path};
 
 use alloy_primitives::Address;
+use axum::{Router, http::StatusCode};
 use framemill::{
     dashboard::{Role, Shown, guard::Hosts},
     http,
@@ -145,6 +146,51 @@ async fn a_port_in_use_fails_unless_this_node_has_it() {
     assert_eq!(found.about("http.listen").0, "ok");
     assert_eq!(found.about("broadcaster.ingest").0, "ok");
     stop.cancel();
+}
+
+/// The doctor's findings about a broadcaster with a bucket at `endpoint`, whose key is in a file of these rights.
+fn of_bucket(endpoint: &str, rights: u32) -> Findings {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name| folder.path().join(name).display().to_string();
+    let (data, output, key) = (path("data"), path("hls"), path("s3-credentials"));
+    std::fs::write(&key, "aws_access_key_id = AKID\naws_secret_access_key = secret\n").unwrap();
+    mode(Path::new(&key), rights);
+    let settings = [
+        ("data_dir", data.as_str()),
+        ("broadcaster.ingest", "127.0.0.1:0"),
+        ("broadcaster.output", &output),
+        ("broadcaster.s3_bucket", "tv"),
+        ("broadcaster.s3_endpoint", endpoint),
+        ("broadcaster.s3_credentials_file", &key),
+    ];
+    doctor(&["broadcaster"], &settings)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bucket_is_asked_whether_it_can_be_written_to() {
+    let stop = CancellationToken::new();
+    for (status, level, words) in
+        [(StatusCode::OK, "ok", "s3://tv can be written to"), (StatusCode::FORBIDDEN, "fail", "refuses")]
+    {
+        let answers = Router::new().fallback(move || async move { (status, [("etag", "\"1\"")]) });
+        let server = http::serve("127.0.0.1:0", answers, stop.clone()).await.unwrap();
+        let found = of_bucket(&format!("http://{}", server.address), 0o600);
+        let (told, text) = found.about("broadcaster.s3_bucket");
+        assert!(told == level && text.contains(words), "{told}: {text}");
+    }
+    stop.cancel();
+}
+
+#[test]
+fn a_bucket_that_is_away_is_to_look_at() {
+    let found = of_bucket("http://127.0.0.1:1", 0o600);
+    let (level, text) = found.about("broadcaster.s3_bucket");
+    assert!(level == "warn" && text.contains("cannot be reached now"), "{level}: {text}");
+}
+
+#[test]
+fn the_key_of_a_bucket_that_others_may_read_is_not_used() {
+    of_bucket("http://127.0.0.1:1", 0o644).assert_fails("broadcaster.s3_bucket", "lets others read it");
 }
 
 #[test]

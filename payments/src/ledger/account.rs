@@ -118,6 +118,11 @@ impl LaneState {
         }
     }
 
+    /// Whether a nonce of the replay window was taken, whatever became of its secret since.
+    fn has_taken(&self, nonce: u64) -> bool {
+        self.highest.checked_sub(nonce).is_some_and(|age| age < NONCE_WINDOW) && self.has(nonce)
+    }
+
     fn slide_to(&mut self, nonce: u64) {
         if nonce - self.highest >= NONCE_WINDOW {
             self.seen = [0; WINDOW_WORDS];
@@ -184,6 +189,10 @@ pub(crate) fn accept(
 /// Takes a nonce of the acceptance's generation. The first one of a new generation retires the one before: its sender
 /// has learned of it.
 fn admit(lane: &mut LaneState, acceptance: &Acceptance, nonce: u64) -> Result<(), Reason> {
+    // What is sent again is credit already, also when its secret was revealed in between.
+    if lane.has_taken(nonce) {
+        return Err(Reason::Replayed);
+    }
     if !lane.takes(acceptance.serial) {
         return Err(Reason::ParamsRevealed);
     }

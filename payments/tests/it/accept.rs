@@ -262,6 +262,17 @@ async fn rejects_ticket_on_revealed_parameters_and_goes_on_with_fresh_ones() {
 }
 
 #[tokio::test]
+async fn tickets_that_are_sent_again_count_as_taken_after_their_secret_was_revealed() {
+    let world = World::with(recipient_config(true)).await;
+    let params = world.params().await;
+    world.pay(&params, &[1, 2], 0).await.unwrap();
+    world.reveal(0).await;
+    let accepted = world.pay(&params, &[1, 2, 3], TICKET).await.unwrap();
+    let reasons: Vec<_> = accepted.refused.iter().map(|ticket| ticket.reason).collect();
+    assert_eq!(reasons, [Reason::Replayed, Reason::Replayed, Reason::ParamsRevealed]);
+}
+
+#[tokio::test]
 async fn ticket_on_a_retiring_secret_is_taken_until_its_grace_is_over() {
     let mut world = World::with(recipient_config(true)).await;
     let params = world.params().await;

@@ -120,6 +120,6 @@ async fn another_price_is_quoted_from_sighup_on_and_the_running_stream_loses_not
     let metrics = format!("http://{}/metrics", stream.broadcaster.http);
     let metrics = reqwest::get(metrics).await?.text().await?;
     assert!(metrics.contains("framemill_broadcaster_segments_total{result=\"published\"} 4"), "{metrics}");
-    assert!(!metrics.contains("result=\"lost\"} 1"), "{metrics}");
+    assert!(metrics.contains("framemill_broadcaster_segments_total{result=\"lost\"} 0\n"), "{metrics}");
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use framemill_contracts::{ChainClient, ChainError};
+use reqwest::Url;
 
 use super::report::{Finding, Report};
 use crate::{chain, config::Config};
@@ -50,13 +51,20 @@ async fn fallbacks(config: &Config, report: &mut Report) {
         let mut alone = config.clone();
         alone.chain.rpc = Some(url.clone());
         alone.chain.rpc_fallbacks.clear();
+        let name = origin(url);
         report.add(match chain::connect(&alone, None).await {
-            Ok(_) => Finding::ok("chain.rpc_fallbacks", format!("{url} answers")),
+            Ok(_) => Finding::ok("chain.rpc_fallbacks", format!("{name} answers")),
             Err(error) => {
-                Finding::warn("chain.rpc_fallbacks", format!("{error:#}"), format!("mend or remove {url}"))
+                Finding::warn("chain.rpc_fallbacks", format!("{error:#}"), format!("mend or remove {name}"))
             }
         });
     }
+}
+
+/// An endpoint as it is named to people: its path may hold a key, and so may what else an address has.
+fn origin(url: &str) -> String {
+    url.parse::<Url>()
+        .map_or_else(|_| "what is no address".to_owned(), |url| url.origin().ascii_serialization())
 }
 
 async fn contracts(client: &ChainClient) -> Finding {
@@ -118,6 +126,13 @@ async fn round(client: &ChainClient) -> Finding {
 mod tests {
     use super::super::report::Level;
     use super::*;
+
+    #[test]
+    fn an_endpoint_is_named_without_what_may_hold_a_key() {
+        let whole = "https://user:secret@rpc.example:8545/v3/secret?key=secret#secret";
+        assert_eq!(origin(whole), "https://rpc.example:8545");
+        assert_eq!(origin("rpc.example/secret"), "what is no address");
+    }
 
     #[test]
     fn a_clock_behind_the_chain_fails_and_a_chain_that_stands_still_warns() {

@@ -31,7 +31,7 @@ pub(super) async fn examine(
                 format!(
                     "{account} is not registered: no broadcaster finds it, and none of its tickets is paid"
                 ),
-                "framemill stake bond and register it as contracts/README.md says",
+                "framemill stake bond, framemill stake set-terms, then framemill stake set-service",
             )),
             Err(error) => report.add(told("stake", Err(error))),
         }
@@ -101,7 +101,7 @@ fn registry(config: &Config, record: &OrchestratorRecord) -> Finding {
     let uri = &record.service_uri;
     let Ok(service) = uri.parse::<ServiceAddress>() else {
         let found = format!("it says {uri:?}, which is no address of a node");
-        return Finding::fail("registry", found, "register again with the addresses of this node");
+        return Finding::fail("registry", found, "framemill stake set-service");
     };
     let identity = config.data_dir().join("identity");
     let own = identity.exists().then(|| Identity::load_or_create(&identity).ok()).flatten();
@@ -109,7 +109,7 @@ fn registry(config: &Config, record: &OrchestratorRecord) -> Finding {
         Some(own) if own.peer_id() != service.peer() => Finding::fail(
             "registry",
             format!("it names peer {}, and this node is {}", service.peer(), own.peer_id()),
-            format!("restore the identity to {}, or register again", identity.display()),
+            format!("restore the identity to {}, or framemill stake set-service", identity.display()),
         ),
         _ => Finding::ok("registry", uri.clone()),
     }

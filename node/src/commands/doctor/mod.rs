@@ -2,6 +2,7 @@
 //!
 //! It only looks: it makes no key, sends no transaction and leaves no file behind.
 
+mod bucket;
 mod chain;
 mod engines;
 mod files;
@@ -14,7 +15,7 @@ use std::process::ExitCode;
 
 use crate::{
     cli::DoctorArgs,
-    config::{self, Config, ConfigError, Settings, Source, Sources},
+    config::{self, Config, Settings, Source, Sources},
     dashboard::Role,
     meaning,
 };
@@ -34,10 +35,10 @@ pub(crate) async fn run(args: &DoctorArgs, sources: &Sources) -> anyhow::Result<
 
 /// Reads the configuration; where it is wrong there is nothing to examine.
 fn configuration(args: &DoctorArgs, sources: &Sources, report: &mut Report) -> Option<(Config, Vec<Role>)> {
-    let read = sources.settings().and_then(|settings| Ok((config::interpret(&settings)?, settings)));
-    let read = read.and_then(|(config, settings)| match meaning::problems(&config, &settings) {
-        none if none.is_empty() => Ok((config, settings)),
-        problems => Err(ConfigError(problems)),
+    let read = sources.settings().and_then(|settings| {
+        let config = config::interpret(&settings)?;
+        meaning::check(&config, &settings)?;
+        Ok((config, settings))
     });
     let (config, settings) = match read {
         Ok(read) => read,
@@ -61,7 +62,7 @@ fn configuration(args: &DoctorArgs, sources: &Sources, report: &mut Report) -> O
 /// Those that are asked for, or those that own a setting that somebody set.
 fn roles(args: &DoctorArgs, settings: &Settings) -> Vec<Role> {
     if !args.roles.is_empty() {
-        return args.roles.iter().map(|role| (*role).into()).collect();
+        return args.roles.clone();
     }
     let is_set = |role: &Role| {
         let own = format!("{}.", role.name());
@@ -75,6 +76,9 @@ async fn examine(config: &Config, roles: &[Role], report: &mut Report) {
     files::folders(config, roles, report);
     let key = if trades { files::key(config, roles, report) } else { None };
     files::ledgers(config, roles, report).await;
+    if roles.contains(&Role::Broadcaster) {
+        bucket::examine(config, report).await;
+    }
     ports::listening(config, roles, report).await;
     if trades && let Some(client) = chain::examine(config, report).await {
         funds::examine(config, roles, &client, key, report).await;

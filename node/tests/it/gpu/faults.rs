@@ -144,6 +144,25 @@ async fn a_process_that_is_stopped_in_mid_segment() {
 }
 
 #[tokio::test]
+async fn signals_that_a_whole_service_gets_cut_off_no_segment() {
+    let Some(mut rig) = Rig::new("encode_delay_us=5000") else { return };
+    let engine = rig.engine(0).await;
+    rig.count("encode 0").await;
+    let before = engine.process();
+    let job = job(&segment(), 1);
+    let work = tokio::spawn({
+        let (engine, job) = (Arc::clone(&engine), job.clone());
+        async move { transcode(engine.as_ref(), job).await }
+    });
+    rig.wait_for("encode 0", 20).await;
+    for name in ["HUP", "INT", "TERM"] {
+        signal(name, &engine);
+    }
+    assert_faithful(&job, &work.await.unwrap().unwrap());
+    assert_eq!(engine.process(), before);
+}
+
+#[tokio::test]
 async fn a_slow_device_that_goes_on_is_left_alone() {
     let Some(mut rig) = Rig::new("encode_delay_us=10000") else { return };
     let engine = rig.engine(0).await;
