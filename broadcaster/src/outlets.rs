@@ -1,7 +1,6 @@
 //! All stores of one stream: the first, on which publication depends, and further ones that follow by themselves.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use framemill_media::SegmentInfo;
 use framemill_network::Ladder;
