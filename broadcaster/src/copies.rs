@@ -58,7 +58,7 @@ pub(crate) struct Queue {
     waiting: Mutex<Waiting>,
     news: Notify,
     /// The store did not take what it was offered last.
-    fails: AtomicBool,
+    fails: Arc<AtomicBool>,
     /// Nothing follows, and the store may be asked until then.
     closed: watch::Sender<Option<Instant>>,
 }
@@ -72,6 +72,11 @@ struct Waiting {
 }
 
 impl Queue {
+    /// `fails` tells whether the store did not take what it was offered last.
+    pub(crate) fn new(fails: Arc<AtomicBool>) -> Self {
+        Self { fails, ..Self::default() }
+    }
+
     pub(crate) fn push(&self, ready: Ready) {
         let mut waiting = lock(&self.waiting);
         waiting.work.push_back(Work::Segment(ready));
@@ -305,7 +310,6 @@ impl Copier {
     fn note<T>(&mut self, result: &Result<T, StoreError>) {
         let missed = self.missed();
         if result.is_err() || !self.publisher.is_silent() {
-            self.queue.fails.store(result.is_err(), Ordering::Relaxed);
             self.health.note(result, missed);
         }
         self.health.count(self.published, missed);

@@ -1,6 +1,7 @@
 //! All stores of one stream: the first, on which publication depends, and further ones that follow by themselves.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use framemill_media::SegmentInfo;
 use framemill_network::Ladder;
@@ -35,7 +36,8 @@ pub(crate) struct Health {
     stream: String,
     events: Events,
     metrics: Metrics,
-    fails: bool,
+    /// The store did not take what it was offered last.
+    fails: Arc<AtomicBool>,
     /// What is counted of a further store already: segments that it took, and missed.
     counted: (u64, u64),
 }
@@ -43,6 +45,11 @@ pub(crate) struct Health {
 impl Health {
     pub(crate) fn store(&self) -> &str {
         &self.store
+    }
+
+    /// Whether the store did not take what it was offered last, now and later.
+    fn fails(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.fails)
     }
 
     /// Counts the segments that a further store took and missed until now.
@@ -56,19 +63,19 @@ impl Health {
     /// Notes how an exchange went; `missed` segments of the stream are gaps in the store.
     pub(crate) fn note<T>(&mut self, result: &Result<T, StoreError>, missed: u64) {
         let (store, stream) = (self.store.clone(), &self.stream);
+        let failed = self.fails.swap(result.is_err(), Ordering::Relaxed);
         match result {
-            Ok(_) if self.fails => {
+            Ok(_) if failed => {
                 tracing::info!(%stream, %store, missed, "the store takes what is published again");
                 self.events.send(StreamEvent::StoreWorks { store, missed });
             }
-            Err(error) if !self.fails => {
+            Err(error) if !failed => {
                 let reason = error.to_string();
                 tracing::error!(%stream, %store, %reason, "the store does not take what is published; check that it runs, its key and its space");
                 self.events.send(StreamEvent::StoreFails { store, reason });
             }
             _ => {}
         }
-        self.fails = result.is_err();
     }
 }
 
@@ -103,12 +110,13 @@ impl Outlets {
             stream: config.name.clone(),
             events: events.clone(),
             metrics: shared.metrics.clone(),
-            fails: false,
+            fails: Arc::default(),
             counted: (0, 0),
         };
         let copy = |named: &NamedStore| {
-            let queue = Arc::new(Queue::default());
-            let copier = Copier::new(Arc::clone(&queue), publisher(&named.store), health(&named.name));
+            let health = health(&named.name);
+            let queue = Arc::new(Queue::new(health.fails()));
+            let copier = Copier::new(Arc::clone(&queue), publisher(&named.store), health);
             Further { queue, task: Some(shared.tasks.spawn(copier.run())) }
         };
         Self {

@@ -66,7 +66,7 @@ impl S3Config {
 
     pub(crate) fn public_address(&self) -> String {
         if let Some(public) = &self.public {
-            return public.clone();
+            return public.trim_end_matches('/').to_owned();
         }
         let server = match &self.endpoint {
             Some(endpoint) => endpoint.trim_end_matches('/').to_owned(),
@@ -179,12 +179,27 @@ fn setting(text: &str, name: &str) -> Option<String> {
 
 /// The bucket as a store of objects below its prefix.
 pub(crate) fn open(config: &S3Config) -> object_store::Result<Arc<dyn ObjectStore>> {
+    if let Some(public) = &config.public {
+        check_public(public)?;
+    }
     let bucket = bucket(config)?;
     let prefix = object_store::path::Path::parse(config.prefix.trim_matches('/'))?;
     if prefix.is_root() {
         return Ok(Arc::new(bucket));
     }
     Ok(Arc::new(PrefixStore::new(bucket, prefix)))
+}
+
+/// Players ask by HTTP for what they are told of.
+fn check_public(public: &str) -> object_store::Result<()> {
+    let told = match reqwest::Url::parse(public) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") => return Ok(()),
+        Ok(url) => {
+            format!("{public:?}, where players find the bucket, has the scheme {}: write https", url.scheme())
+        }
+        Err(error) => format!("{public:?}, where players find the bucket, is no address: {error}"),
+    };
+    Err(object_store::Error::Generic { store: "S3", source: told.into() })
 }
 
 fn bucket(config: &S3Config) -> object_store::Result<AmazonS3> {
@@ -342,11 +357,21 @@ mod tests {
     }
 
     #[test]
+    fn players_are_told_of_nothing_but_the_web() {
+        let at = |public: &str| S3Config { public: Some(public.into()), ..S3Config::new("b", credentials()) };
+        for wrong in ["cdn.example.org", "ftp://cdn.example.org", "/live", ""] {
+            let error = open(&at(wrong)).expect_err(wrong).to_string();
+            assert!(error.contains("where players find the bucket"), "{error}");
+        }
+        open(&at("https://cdn.example.org/live")).expect("an address");
+    }
+
+    #[test]
     fn players_find_objects_below_the_prefix() {
         let config = S3Config { prefix: "live".into(), ..S3Config::new("b", credentials()) };
         assert_eq!(config.public_address(), "https://s3.us-east-1.amazonaws.com/b/live");
         assert_eq!(config.address(), "s3://b/live");
-        let public = S3Config { public: Some("https://cdn.example.org".into()), ..config };
+        let public = S3Config { public: Some("https://cdn.example.org/".into()), ..config };
         assert_eq!(public.public_address(), "https://cdn.example.org");
     }
 

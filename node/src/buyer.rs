@@ -157,6 +157,7 @@ pub(crate) async fn bucket(settings: &crate::config::Broadcaster) -> anyhow::Res
         prefix: settings.s3_prefix.clone(),
         region: settings.s3_region.clone(),
         endpoint: settings.s3_endpoint.clone(),
+        public: settings.s3_public_url.clone(),
         ..S3Config::new(bucket, bucket_key(settings)?)
     };
     let storage = ObjectStorage::s3(&config).context("broadcaster.s3_*")?;

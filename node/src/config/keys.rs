@@ -245,6 +245,12 @@ pub const KEYS: &[Key] = &[
         "address of the bucket's server, as https://s3.example.org; unset: Amazon's",
     ),
     key(
+        "broadcaster.s3_public_url",
+        Kind::Text,
+        "",
+        "address that players find the bucket's folder at, a CDN's perhaps, told where a stream's playlist is; unset: the bucket's own",
+    ),
+    key(
         "broadcaster.s3_region",
         Kind::Text,
         "\"us-east-1\"",

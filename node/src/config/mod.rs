@@ -108,6 +108,7 @@ pub struct Broadcaster {
     pub s3_bucket: Option<String>,
     pub s3_prefix: String,
     pub s3_endpoint: Option<String>,
+    pub s3_public_url: Option<String>,
     pub s3_region: String,
     pub s3_credentials_file: Option<PathBuf>,
     pub playlist: String,

@@ -27,6 +27,7 @@ use crate::dashboard::{
     guard::{Hosts, guard},
     routes::{Route, get, router_of},
 };
+pub(crate) use openapi::endpoints;
 pub use openapi::openapi;
 use patient::Patient;
 

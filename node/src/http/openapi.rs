@@ -6,16 +6,22 @@ use framemill_broadcaster::endpoint::{
 use serde_json::{Map, Value, json};
 
 use super::{GUARDED, OPEN};
-use crate::dashboard::routes::{ROUTES, Route};
+use crate::dashboard::routes::ROUTES;
 
 /// What the guard before everything but health may answer.
-const BY_THE_GUARD: [Answer; 2] = [
+static BY_THE_GUARD: [Answer; 2] = [
     answer(403, "At `http.listen`: asked by a page of another origin"),
     answer(421, "At `http.listen`: asked under a name that is not known here; see `http.hosts`"),
 ];
 
 /// Where packages and examples have a broadcaster's `http.listen`: unset, it is a free port, which nobody can ask.
 const NODE_EXAMPLE: &str = "127.0.0.1:7935";
+
+/// What a node answers at `http.listen`, and what its guard may answer instead.
+pub(crate) fn endpoints() -> impl Iterator<Item = (&'static Endpoint, &'static [Answer])> {
+    let open = OPEN.iter().map(|route| (&route.endpoint, [].as_slice()));
+    open.chain(GUARDED.iter().chain(ROUTES).map(|route| (&route.endpoint, BY_THE_GUARD.as_slice())))
+}
 
 /// The OpenAPI document of this version.
 pub fn openapi() -> Value {
@@ -30,11 +36,8 @@ pub fn openapi() -> Value {
             None => item["servers"] = json!([server]),
         }
     };
-    for Route { endpoint, .. } in OPEN {
-        add(endpoint.path, endpoint, &node, &[]);
-    }
-    for Route { endpoint, .. } in GUARDED.iter().chain(ROUTES) {
-        add(endpoint.path, endpoint, &node, &BY_THE_GUARD);
+    for (endpoint, by_the_guard) in endpoints() {
+        add(endpoint.path, endpoint, &node, by_the_guard);
     }
     add(PUSH.path, &PUSH, &ingest, &[]);
     add(&format!("/hls{}", PUBLISHED.path), &PUBLISHED, &ingest, &[]);

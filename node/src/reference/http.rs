@@ -3,10 +3,7 @@
 use framemill_broadcaster::endpoint::{Endpoint, Operation, PUBLISHED, PUSH};
 
 use super::{code, table};
-use crate::{
-    dashboard::routes::ROUTES,
-    http::{GUARDED, OPEN},
-};
+use crate::http::endpoints;
 
 const INTRODUCTION: &str = "# HTTP
 
@@ -32,8 +29,7 @@ where it is not. Playlists are for players on any origin.
 ";
 
 pub(super) fn markdown() -> String {
-    let node = OPEN.iter().chain(GUARDED).map(|route| &route.endpoint);
-    let node = node.chain(ROUTES.iter().map(|route| &route.endpoint)).map(|endpoint| row("", endpoint));
+    let node = endpoints().map(|(endpoint, _)| row("", endpoint));
     let ingest = [row("", &PUSH), row("/hls", &PUBLISHED)];
     [INTRODUCTION, NODE, &routes(node), INGEST, &routes(ingest)].concat()
 }
@@ -75,10 +71,7 @@ mod tests {
 
     #[test]
     fn operations_of_one_address_are_answered_alike() {
-        let endpoints = OPEN.iter().chain(GUARDED).map(|route| &route.endpoint);
-        let endpoints =
-            endpoints.chain(ROUTES.iter().map(|route| &route.endpoint)).chain([&PUSH, &PUBLISHED]);
-        for endpoint in endpoints {
+        for endpoint in endpoints().map(|(endpoint, _)| endpoint).chain([&PUSH, &PUBLISHED]) {
             let told: Vec<_> = endpoint.operations.iter().map(answers).collect();
             assert!(told.windows(2).all(|pair| pair[0] == pair[1]), "{}", endpoint.path);
         }

@@ -4,9 +4,10 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use bytes::Bytes;
-use framemill_media::Rational;
+use framemill_media::{Rational, ScaleFilter};
 use framemill_network::ladder::{Codec, FrameRate, LadderEntry};
 
+use crate::picture::Pic;
 use crate::studio::{self, Clip, Recipe};
 
 /// One of them.
@@ -18,7 +19,15 @@ pub(crate) struct Variant {
 
 enum How {
     Engine(Recipe),
-    Command { filter: &'static str, settings: Vec<String> },
+    Command {
+        filter: &'static str,
+        settings: Vec<String>,
+    },
+    /// SVT-AV1 at this preset and rate, in kilobits. MPEG-TS has no place for it: x264 delivers its pictures, at a rate that adds little.
+    Relayed {
+        preset: &'static str,
+        kilobits: u32,
+    },
 }
 
 impl Variant {
@@ -26,6 +35,7 @@ impl Variant {
         match &self.how {
             How::Engine(recipe) => studio::honest(clip, &self.entry, recipe),
             How::Command { filter, settings } => transcoded(clip, &self.entry, filter, settings),
+            How::Relayed { preset, kilobits } => relayed(clip, &self.entry, preset, *kilobits),
         }
     }
 }
@@ -41,6 +51,11 @@ pub(crate) fn all(usual: &LadderEntry, rate: Rational) -> Vec<Variant> {
             settings.split(' ').map(|word| word.replace("RATE", &kilobits.to_string())).collect();
         let name = format!("ffmpeg {codec:?} {percent} {filter} {settings}");
         Variant { name, entry, how: How::Command { filter, settings: filled } }
+    }));
+    set.extend([("8", 67), ("11", 80)].map(|(preset, percent)| {
+        let entry = usual.clone();
+        let kilobits = entry.bitrate / 1000 * percent / 100;
+        Variant { name: format!("svt-av1 {percent} {preset}"), entry, how: How::Relayed { preset, kilobits } }
     }));
     set
 }
@@ -136,13 +151,45 @@ fn transcoded(clip: &Clip, entry: &LadderEntry, filter: &str, settings: &[String
         "mpegts",
         "-",
     ]);
-    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-    let mut child = piped.expect("the ffmpeg command is installed");
+    piped(command, clip.data.clone()).into()
+}
+
+fn relayed(clip: &Clip, entry: &LadderEntry, preset: &str, kilobits: u32) -> Bytes {
+    let frames = studio::scaled(clip, entry, ScaleFilter::Bicubic);
+    let (width, height) = (entry.width as usize, entry.height as usize);
+    let raw: Vec<u8> = frames.iter().flat_map(|frame| Pic::from_frame(frame).planes.concat()).collect();
+    let mut encoder = Command::new("ffmpeg");
+    let (size, rate) = (format!("{width}x{height}"), format!("{}/{}", clip.rate.num, clip.rate.den));
+    encoder
+        .args(["-v", "error", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", &size, "-r", &rate, "-i", "-"]);
+    encoder.args(["-c:v", "libsvtav1", "-preset", preset, "-b:v", &format!("{kilobits}k"), "-f", "ivf", "-"]);
+    // Its own log does not go through FFmpeg's.
+    encoder.env("SVT_LOG", "1").stderr(Stdio::null());
+    let mut decoder = Command::new("ffmpeg");
+    decoder.args(["-v", "error", "-f", "ivf", "-i", "-", "-vsync", "passthrough", "-f", "rawvideo", "-"]);
+    let raw = piped(decoder, piped(encoder, raw.into()).into());
+    let luma = width * height;
+    let chroma = width.div_ceil(2) * height.div_ceil(2);
+    let pictures = raw.chunks_exact(luma + 2 * chroma).map(|picture| {
+        let (y, colours) = picture.split_at(luma);
+        let (u, v) = colours.split_at(chroma);
+        Pic { width, height, planes: [y.to_vec(), u.to_vec(), v.to_vec()] }
+    });
+    let times = frames.iter().map(|frame| frame.pts().expect("frames have times"));
+    let coded: Vec<_> = times.zip(pictures).map(|(pts, picture)| picture.to_frame(pts)).collect();
+    assert_eq!(coded.len(), frames.len(), "SVT-AV1 keeps every picture");
+    let generous = Recipe { rate_percent: 300, ..Recipe::default() };
+    studio::rendition_tagged(clip, &coded, frames[0].color(), entry, &generous)
+}
+
+/// What a command writes of these bytes.
+fn piped(mut command: Command, bytes: Bytes) -> Vec<u8> {
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut child = child.expect("the ffmpeg command is installed");
     let mut input = child.stdin.take().expect("piped");
-    let bytes = clip.data.clone();
     let feeder = std::thread::spawn(move || input.write_all(&bytes));
     let output = child.wait_with_output().expect("ffmpeg ends");
     feeder.join().expect("the feeder ends").expect("ffmpeg reads all");
-    assert!(output.status.success(), "ffmpeg refuses {settings:?}");
-    output.stdout.into()
+    assert!(output.status.success(), "refused: {command:?}");
+    output.stdout
 }
