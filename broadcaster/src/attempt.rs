@@ -372,7 +372,7 @@ impl Attempt {
         Wei(self.session.quote.price.cost(pixels))
     }
 
-    /// Uploads and downloads at the same time: renditions come back while the source still goes out.
+    /// Uploads and downloads at the same time: renditions may come back while the source still goes out.
     async fn transfer(
         &self,
         upload: SourceWriter,

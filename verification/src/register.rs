@@ -6,7 +6,7 @@
 
 use crate::features::Lattice;
 use crate::rules::{
-    CORRELATED, DOUBT_PERCENT, EXPLAINED_DIVISOR, MIN_TILES, SEEN_DISPLACEMENT, TEXTURE_FLOOR,
+    CORRELATED, DOUBT_PERCENT, EXPLAINED_PERCENT, MIN_TILES, SEEN_DISPLACEMENT, TEXTURE_FLOOR,
 };
 
 /// Tiles along each side.
@@ -160,7 +160,7 @@ impl Sums {
         Some(Displacement {
             x: milli(sure(x, doubt(yy))),
             y: milli(sure(y, doubt(xx))),
-            explained: explained * EXPLAINED_DIVISOR >= total,
+            explained: 100 * explained >= EXPLAINED_PERCENT * total,
         })
     }
 }

@@ -5,7 +5,7 @@
 use crate::plane::LEVEL;
 
 /// Version of this table and of the rules that read it.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 
 /// Tolerated difference of a lattice cell, in sixteenths of a level:
 /// `base + (contrast * per_contrast + motion * per_motion) / 256`.
@@ -119,7 +119,7 @@ pub const WHOLE: PictureRules = PictureRules {
     mean_chroma: Tolerance { base: 4 * LEVEL, per_contrast: 32, per_motion: 0 },
     mean_cells: 48,
     mean_peak: 270,
-    mean_cluster: 370,
+    mean_cluster: 340,
     cluster_floor: 160,
     luma_offset: 2_250,
     contrast_gained: 70,
@@ -129,7 +129,7 @@ pub const WHOLE: PictureRules = PictureRules {
     colour_gained: 90,
     colour_lost: 130,
     chroma_permille: 100,
-    roughened_permille: 35,
+    roughened_permille: 12,
     first_mark: 400,
     unlike_permille: 900,
     nearer_percent: 160,
@@ -148,11 +148,12 @@ pub const FIRST_FRAME: PictureRules = PictureRules {
     cluster_floor: 96,
     frame_foreign_permille: 250,
     foreign_permille: 150,
+    contrast_gained: 175,
     contrast_lost: 175,
     colour_turned: 110,
     colour_lost: 175,
     chroma_permille: 200,
-    roughened_permille: 12,
+    roughened_permille: 6,
     ..WHOLE
 };
 
@@ -237,9 +238,9 @@ pub const CHROMA_FLOOR: i128 = (3 * LEVEL as i128) * (3 * LEVEL as i128);
 /// Weakest mean squared gradient (sixteenths per two cells) of a tile whose displacement can be told.
 pub const TEXTURE_FLOOR: i128 = (LEVEL as i128) * (LEVEL as i128);
 
-/// A single tile's displacement counts when it explains at least one in this many parts of its difference: coding
-/// noise explains little, a shift most of it.
-pub const EXPLAINED_DIVISOR: i128 = 2;
+/// A single tile's displacement counts when it explains at least so many hundredths of its difference: coding noise explains
+/// little, what lags behind in a part of the tile half of it, a shift nearly all.
+pub const EXPLAINED_PERCENT: i128 = 65;
 
 /// Least mean squared difference, in squared sixteenths of a level, that a displacement has to explain in a tile: that of half a
 /// level. On a smooth slope, predictions of an encoder that is short of bits lag behind by a pixel, which nobody sees.
@@ -311,7 +312,7 @@ pub mod structure {
     pub const AUDIO_SLACK: i64 = 90;
     /// Most video bytes, in percent of the entry's bit rate over the duration. Single segments of a live encoder
     /// swing widely; this stops padding, not overshoot.
-    pub const MAX_RATE_PERCENT: u64 = 400;
+    pub const MAX_RATE_PERCENT: u64 = 600;
     /// Bytes any segment may take on top: its parameter sets and one hard keyframe.
     pub const RATE_ALLOWANCE: u64 = 256 * 1024;
     /// Most bytes of filler for every picture, beyond what fills the video up to the agreed rate.

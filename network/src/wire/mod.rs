@@ -41,6 +41,7 @@ pub(crate) fn decode_all(bytes: &bytes::Bytes) {
     let _ = WorkOpen::decode(bytes.clone());
     let _ = ControlFrame::decode(bytes.clone());
     let _ = crate::announcement::SignedAnnouncement::decode(bytes.clone());
+    let _ = crate::records::read(&[], bytes);
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! Without clips it takes those that bounds were fitted on and others, with `--fresh` the others alone; with `--honest` it
 //! makes no attack. Prints one line per judgement, then what came of them: honest renditions refused, for every attack and
 //! rung how many of those that a viewer could see were caught by all frames (T2) and by the first one (T1), and how many
-//! lies of the container by reading it (T0). With `--peers`, beside what PSNR, SSIM and the MPEG-7 signature catch when
+//! lies of the container by reading it (T0); last whether the goals are met, which its exit status says, too. With `--peers`, beside what PSNR, SSIM and the MPEG-7 signature catch when
 //! their thresholds are taken from honest renditions of the other contents. Renditions are kept in the cache folder, so
 //! that a change of the rules is judged without encoding anew; `--every N` makes every N-th attack and variant of a clip,
 //! others for every clip. `--json` writes every judgement with all its figures, a line each.
@@ -48,9 +48,10 @@ mod suite;
 mod table;
 #[path = "../../tests/it/tamper.rs"]
 mod tamper;
+mod turncoat;
 mod variants;
 
-use contents::Subject;
+use contents::{Standing, Subject};
 use picture::Content;
 use studio::{Clip, entry};
 use suite::{Suite, Visible, judged};
@@ -80,7 +81,7 @@ fn main() -> ExitCode {
         }
     };
     let mut clips = contents::subjects(&options.given, options.cache.as_deref());
-    clips.retain(|subject| !(options.fresh && subject.fitted));
+    clips.retain(|subject| !(options.fresh && subject.standing == Standing::Fitted));
     let run = Run { clips, options, json, table: Mutex::default() };
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -94,9 +95,13 @@ fn main() -> ExitCode {
             });
         }
     });
-    run.table.into_inner().expect("no judge has panicked").print();
-    table::print_lies(&[container::judged(), headers::judged()].concat());
-    ExitCode::SUCCESS
+    let table = run.table.into_inner().expect("no judge has panicked");
+    table.print();
+    if !run.options.honest {
+        turncoat::print();
+    }
+    let lies = table::print_lies(&[container::judged(), headers::judged()].concat());
+    if table.print_goals(lies) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 struct Options {
@@ -200,7 +205,7 @@ impl Run {
                 (entry.fps == FrameRate::SOURCE).then(|| self.peers(clip, &rendition, entry)).flatten();
             self.note(Judgement {
                 content: clip.name.clone(),
-                fitted: subject.fitted,
+                standing: subject.standing,
                 rung,
                 attack: None,
                 name: variant.name.clone(),
@@ -239,7 +244,7 @@ impl Run {
                 .then(|| judged(source, &rendition, entry, &Policy::FIRST_FRAMES));
             self.note(Judgement {
                 content: clip.name.clone(),
-                fitted: subject.fitted,
+                standing: subject.standing,
                 rung,
                 attack: Some(name.clone()),
                 name,

@@ -3,6 +3,7 @@
 use framemill_media::{Packet, StreamParameters};
 use framemill_verification::{Policy, SourceReference};
 
+use crate::contents::Standing;
 use crate::studio::{Clip, Recipe, audio_of, encode, entry, mux, scaled, with_sound};
 use crate::suite::judged;
 use crate::table::Judgement;
@@ -25,7 +26,7 @@ pub(crate) fn judge(clip: &Clip, source: &SourceReference, note: impl Fn(Judgeme
         let whole = judged(source, &mux(streams), &entry, &Policy::STRUCTURE_ONLY);
         note(Judgement {
             content: clip.name.clone(),
-            fitted: true,
+            standing: Standing::Fitted,
             rung: 0,
             attack: Some(name.to_owned()),
             name: name.to_owned(),

@@ -52,7 +52,7 @@ pub(crate) fn all(usual: &LadderEntry, rate: Rational) -> Vec<Variant> {
         let name = format!("ffmpeg {codec:?} {percent} {filter} {settings}");
         Variant { name, entry, how: How::Command { filter, settings: filled } }
     }));
-    set.extend([("8", 67), ("11", 80)].map(|(preset, percent)| {
+    set.extend([("8", 67), ("9", 80)].map(|(preset, percent)| {
         let entry = usual.clone();
         let kilobits = entry.bitrate / 1000 * percent / 100;
         Variant { name: format!("svt-av1 {percent} {preset}"), entry, how: How::Relayed { preset, kilobits } }

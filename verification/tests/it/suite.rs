@@ -47,12 +47,13 @@ impl<'a> Suite<'a> {
         if attack.is_fine() {
             return self.visible_grain(rendition);
         }
-        let tampered = self.tampered(attack);
+        let tampered = self.displayed(&self.tampered(attack));
+        let honest = self.displayed(&self.honest);
         if attack.is_local() {
-            let seen = blocks_changed(&self.honest, &tampered) > 0;
+            let seen = blocks_changed(&honest, &tampered) > 0;
             return Visible { at_all: seen, first: seen };
         }
-        let changes = frame_changes(&self.honest, &tampered);
+        let changes = frame_changes(&honest, &tampered);
         let mean = changes.iter().sum::<u64>() / changes.len() as u64;
         if attack.is_reordering() {
             return Visible { at_all: mean >= VISIBLE_MOTION, first: changes[0] >= VISIBLE_MOTION };
@@ -96,6 +97,19 @@ impl<'a> Suite<'a> {
             .zip(&frames)
             .map(|((_, honest), frame)| square_error(honest, &Pic::from_frame(frame)))
             .collect()
+    }
+
+    /// Pictures as a screen shows them: of limited range, what lies below black is black and above white is white.
+    fn displayed(&self, pictures: &Timed) -> Timed {
+        if self.color.is_full_range() {
+            return pictures.clone();
+        }
+        let shown = |pic: &Pic| {
+            let mut pic = pic.clone();
+            pic.planes[0].iter_mut().for_each(|level| *level = (*level).clamp(16, 235));
+            pic
+        };
+        pictures.iter().map(|(pts, pic)| (*pts, shown(pic))).collect()
     }
 
     fn tampered(&self, attack: Attack) -> Timed {
