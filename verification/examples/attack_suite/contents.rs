@@ -179,13 +179,13 @@ const LATER_DRAWN: [Drawn; 6] = [
     ),
 ];
 
-/// Contents that came last, most of them of families of their own.
+/// Contents that came last, most of them of families of their own; bounds were moved for two of them.
 const LAST_DRAWN: [Drawn; 12] = [
     fresh(
         "ripples",
         "nullsrc=s=1280x720:r=30,format=yuv420p,geq=lum='120+80*sin(hypot(X-500+4*N,Y-300)/9-N/3)':cb='118+30*sin(X/200-N/9)':cr='134+36*cos(Y/150+N/7)'",
     ),
-    fresh(
+    fitted(
         "tunnel",
         "nullsrc=s=1280x720:r=30,format=yuv420p,geq=lum='if(mod(floor(3000/(1+hypot(X-640,Y-360))+N/5)+floor(8*atan2(Y-360,X-640)/PI+N/15),2),200,45)':cb='100+40*mod(N,30)/30':cr=140",
     ),
@@ -193,7 +193,7 @@ const LAST_DRAWN: [Drawn; 12] = [
         "clouds",
         "nullsrc=s=1280x720:r=30,format=yuv420p,geq=lum='110+34*sin(X/91+N/30+2*sin(Y/130))+22*sin(X/37-Y/53-N/24)+14*sin((X+2*Y)/17+N/12+sin(X/23))+7*sin(X/6.1+Y/7.3)':cb='132+9*sin(X/160+Y/210)':cr='120+8*cos(Y/140-N/40)'",
     ),
-    fresh(
+    fitted(
         "stars",
         "nullsrc=s=1280x720:r=30,format=yuv420p,geq=lum='22+200*lt(mod(floor((X+3*N)/4)*7919+floor(Y/4)*104729+floor((X+3*N)/4)*floor(Y/4)*31,997),9)':cb=134:cr=124",
     ),
@@ -211,7 +211,7 @@ const LAST_DRAWN: [Drawn; 12] = [
     ),
     fresh(
         "colour-cube",
-        "haldclutsrc=8:r=30,scale=1280:720:flags=bilinear,scroll=h=0.004:v=0.003,format=yuv420p",
+        "haldclutsrc=8:r=30,scale=1280:720:flags=bilinear,setsar=1,scroll=h=0.004:v=0.003,format=yuv420p",
     ),
     fresh("all-colours", "allrgb=r=30,crop=1280:720:900+8*n:1200+5*n,gblur=1.5,format=yuv420p"),
     fresh("red-green-blue", "rgbtestsrc=s=1280x720:r=30,format=yuv420p,rotate=a=n/60,noise=alls=9:allf=t"),

@@ -55,7 +55,11 @@ pub(crate) fn all(usual: &LadderEntry, rate: Rational) -> Vec<Variant> {
     set.extend([("8", 67), ("9", 80)].map(|(preset, percent)| {
         let entry = usual.clone();
         let kilobits = entry.bitrate / 1000 * percent / 100;
-        Variant { name: format!("svt-av1 {percent} {preset}"), entry, how: How::Relayed { preset, kilobits } }
+        Variant {
+            name: format!("svt-av1 {percent} {preset} no filter"),
+            entry,
+            how: How::Relayed { preset, kilobits },
+        }
     }));
     set
 }
@@ -162,7 +166,9 @@ fn relayed(clip: &Clip, entry: &LadderEntry, preset: &str, kilobits: u32) -> Byt
     let (size, rate) = (format!("{width}x{height}"), format!("{}/{}", clip.rate.num, clip.rate.den));
     encoder
         .args(["-v", "error", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", &size, "-r", &rate, "-i", "-"]);
-    encoder.args(["-c:v", "libsvtav1", "-preset", preset, "-b:v", &format!("{kilobits}k"), "-f", "ivf", "-"]);
+    // By its temporal filter it shows a mean of several frames in place of a keyframe: of what flickers, another picture.
+    encoder.args(["-c:v", "libsvtav1", "-preset", preset, "-svtav1-params", "enable-tf=0"]);
+    encoder.args(["-b:v", &format!("{kilobits}k"), "-f", "ivf", "-"]);
     // Its own log does not go through FFmpeg's.
     encoder.env("SVT_LOG", "1").stderr(Stdio::null());
     let mut decoder = Command::new("ffmpeg");

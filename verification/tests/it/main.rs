@@ -6,6 +6,7 @@ mod commitment;
 mod container;
 mod damaged;
 mod determinism;
+mod documented;
 mod evidence;
 mod fuzzed;
 mod headers;
