@@ -119,7 +119,7 @@ pub const WHOLE: PictureRules = PictureRules {
     mean_chroma: Tolerance { base: 4 * LEVEL, per_contrast: 32, per_motion: 0 },
     mean_cells: 48,
     mean_peak: 270,
-    mean_cluster: 340,
+    mean_cluster: 350,
     cluster_floor: 160,
     luma_offset: 2_250,
     contrast_gained: 70,
@@ -129,9 +129,9 @@ pub const WHOLE: PictureRules = PictureRules {
     colour_gained: 90,
     colour_lost: 130,
     chroma_permille: 100,
-    roughened_permille: 12,
+    roughened_permille: 14,
     first_mark: 400,
-    unlike_permille: 900,
+    unlike_permille: 950,
     nearer_percent: 160,
     first_displacement: 100,
     displacement: 250,
@@ -153,7 +153,7 @@ pub const FIRST_FRAME: PictureRules = PictureRules {
     colour_turned: 110,
     colour_lost: 175,
     chroma_permille: 200,
-    roughened_permille: 6,
+    roughened_permille: 12,
     ..WHOLE
 };
 
