@@ -301,7 +301,7 @@ const HEADER_LIES: &[Lie] = &[
     ("padding words in a slice", |p| p.video()[3].data.extend([0, 0, 3].repeat(30_000)), &["idle_bytes"]),
     (
         "far more than the agreed rate",
-        |p| p.edit(3, |units| units.last_mut().expect("a unit").extend([7; 450_000])),
+        |p| p.edit(3, |units| units.last_mut().expect("a unit").extend([7; 700_000])),
         &["video_bytes"],
     ),
 ];
@@ -583,7 +583,7 @@ const HEVC_LIES: &[Lie] = &[
     ),
     (
         "far more than the agreed rate",
-        |p| p.edit(3, |units| units.last_mut().expect("a unit").extend([7; 450_000])),
+        |p| p.edit(3, |units| units.last_mut().expect("a unit").extend([7; 700_000])),
         &["video_bytes"],
     ),
 ];
