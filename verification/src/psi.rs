@@ -140,8 +140,12 @@ impl Tables {
         if section[0] != 0 {
             return Err(Reason::NotAssociation);
         }
+        let entries = section[HEADER..section.len() - CHECKSUM].chunks_exact(4);
+        if !entries.remainder().is_empty() {
+            return Err(Reason::AssociationTrails);
+        }
         let mut program = None;
-        for entry in section[HEADER..section.len() - CHECKSUM].chunks_exact(4) {
+        for entry in entries {
             let number = u16::from_be_bytes([entry[0], entry[1]]);
             let pid = u16::from_be_bytes([entry[2] & 0x1f, entry[3]]);
             if number != 0 && program.replace((number, pid)).is_some() {

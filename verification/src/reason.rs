@@ -63,6 +63,8 @@ reasons! {
     AssociationChanges = "program association changes";
     /// There is another table where the program association is due.
     NotAssociation = "not a program association table";
+    /// Bytes behind the last program of the program association.
+    AssociationTrails = "program association has trailing bytes";
     /// The program association names several programs.
     SeveralPrograms = "more than one program";
     /// The program association names none.

@@ -414,6 +414,9 @@ const VIOLATIONS: &[Violation] = &[
         (b[at + 6], b[at + 7]) = (0xb3, 0xfe);
     }),
     (Reason::NotAssociation, |b| replace(b, 0, &section(1, &[0, 1, 0xc1, 0, 0, 0, 1, 0xf0, 0]))),
+    (Reason::AssociationTrails, |b| {
+        replace(b, 0, &section(0, &[0, 1, 0xc1, 0, 0, 0, 1, 0xf0, 0, 7, 7]));
+    }),
     (Reason::NotMap, |b| replace(b, MAP, &section(3, &map(&[0xf0, 0, 0x1b, 0xe1, 0, 0xf0, 0])))),
     (Reason::NotMap, |b| replace(b, MAP, &section(2, &map(&[])[..5]))),
     (Reason::ProgramDescriptorsLeave, |b| replace(b, MAP, &section(2, &map(&[0xf0, 1])))),
