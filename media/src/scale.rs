@@ -47,12 +47,19 @@ pub struct ScalerConfig {
     pub format: PixelFormat,
     /// Kernel.
     pub filter: ScaleFilter,
+    /// Whether every processor makes the same of a frame, to the bit. Slower: most of swscale's instructions for one kind of
+    /// processor round in their own way.
+    pub exact: bool,
 }
 
 impl ScalerConfig {
     /// YUV 4:2:0 8-bit of this size with the default kernel.
     pub fn yuv420p(width: u32, height: u32) -> Self {
-        Self { width, height, format: PixelFormat::YUV420P, filter: ScaleFilter::default() }
+        Self { width, height, format: PixelFormat::YUV420P, filter: ScaleFilter::default(), exact: false }
+    }
+
+    const fn flags(&self) -> i32 {
+        self.filter.flag() | if self.exact { ffi::SWS_ACCURATE_RND | ffi::SWS_BITEXACT } else { 0 }
     }
 }
 
@@ -160,7 +167,7 @@ impl Kernel {
                 size(config.width),
                 size(config.height),
                 config.format.0,
-                config.filter.flag(),
+                config.flags(),
                 ptr::null_mut(),
                 ptr::null_mut(),
                 ptr::null(),

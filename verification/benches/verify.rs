@@ -7,15 +7,20 @@ use std::hint::black_box;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use alloy_primitives::B256;
 use bytes::Bytes;
 use framemill_media::{
     ClipSpec, DecoderConfig, Encoder, EncoderConfig, Frame, MediaError, MediaLimits, Muxer, OutputFormat,
     Rational, Scaler, ScalerConfig, VideoReader, generate_clip,
 };
-use framemill_network::ladder::{Codec, FrameRate, LadderEntry};
+use framemill_network::ladder::{Codec, FrameRate, Ladder, LadderEntry};
+use framemill_network::{RenditionClaim, SignedReceipt, SigningDomain, TranscodeReceipt, renditions_root};
+use framemill_verification::evidence::{Bundle, Case, ClaimRecord, Outcome, Parts, ReceiptRecord};
 use framemill_verification::features::{FrameFeatures, Lattice, Picture, Range};
 use framemill_verification::plane::Plane;
 use framemill_verification::{Kernel, PPM, Policy, SourceReference, commit, declare, verify};
+use probabilistic_ticket::EthKey;
+use sha2::{Digest, Sha256};
 
 const LADDER: [(u32, u32, u32); 3] = [(1280, 720, 3_000_000), (854, 480, 1_500_000), (640, 360, 800_000)];
 /// As long as a usual segment.
@@ -68,7 +73,13 @@ fn main() -> Result<(), Failure> {
     let declared = least(|| declaration(&source, &renditions))?;
     report("feature commitments and quality of all rungs", declared);
     report("quality beyond the commitments, decoding of the source in", declared.saturating_sub(committed));
+    let bundles = bundles(&source, &renditions, &limits)?;
+    let juror = least(|| bundles.iter().try_for_each(|bundle| dismissed(bundle, &limits)))?;
+    report("a bundle of each rung, judged by a juror", juror);
+    let evidence = least(|| decode_all(renditions.iter().flat_map(|rung| [&source, rung]), &limits))?;
+    report("decoding of source and rung for each of them", evidence);
     filters(&source, &renditions, &mut report)?;
+    println!("a juror takes {:.2} times decoding", juror.as_secs_f64() / evidence.as_secs_f64());
     println!("judging every frame takes {:.2} times decoding", whole.as_secs_f64() / decode.as_secs_f64());
     println!("{}", serde_json::json!({ "verification_share_of_transcode_percent": shares }));
     Ok(())
@@ -154,6 +165,57 @@ fn declaration(source: &Bytes, renditions: &[Bytes]) -> Result<(), Failure> {
         declare(rendition, &reference, &entry(rung), &limits)?;
     }
     Ok(())
+}
+
+/// A case about each of the renditions, in which everything is as it was signed.
+fn bundles(source: &Bytes, renditions: &[Bytes], limits: &MediaLimits) -> Result<Vec<Bundle>, Failure> {
+    let sha256 = |data: &Bytes| B256::from_slice(&Sha256::digest(data));
+    let ladder = Ladder::new(LADDER.map(entry).into())?;
+    let claim = |(index, rendition): (u32, &Bytes)| -> Result<RenditionClaim, Failure> {
+        let commitment = commit(rendition, limits)?;
+        Ok(RenditionClaim {
+            index,
+            sha256: sha256(rendition),
+            pixels: commitment.shape().pixels(),
+            feature_root: commitment.root(),
+            psnr_centi_db: None,
+        })
+    };
+    let claims: Vec<_> = (0..).zip(renditions).map(claim).collect::<Result<_, _>>()?;
+    let receipt = TranscodeReceipt {
+        session: B256::ZERO,
+        sequence: 0,
+        source_hash: sha256(source),
+        ladder_hash: ladder.hash(),
+        renditions_root: renditions_root(&claims),
+        pixels: claims.iter().map(|claim| claim.pixels).sum(),
+        round: 0,
+    };
+    let (key, domain) = (EthKey::random(), SigningDomain::default());
+    let signature = key.sign_digest(receipt.signing_hash(&domain)).0;
+    let receipt = ReceiptRecord::from(&SignedReceipt { receipt, signature });
+    let bundle = |(accused, rendition): (u32, &Bytes)| {
+        let case = Case {
+            chain_id: domain.chain_id,
+            controller: domain.controller,
+            signer: key.address(),
+            receipt: receipt.clone(),
+            claims: claims.iter().map(ClaimRecord::from).collect(),
+            accused,
+            draw: None,
+        };
+        let (rendition, source) = (rendition.clone(), Some(source.clone()));
+        Ok(Bundle::new(Parts { case, ladder: &ladder, rendition, source, report: None, opening: None })?)
+    };
+    (0..).zip(renditions).map(bundle).collect()
+}
+
+/// What a juror does who finds no fault.
+fn dismissed(bundle: &Bundle, limits: &MediaLimits) -> Result<(), Failure> {
+    match bundle.judge(limits)?.outcome {
+        Outcome::NoFault => Ok(()),
+        Outcome::FaultProven => Err("an honest rendition is found at fault".into()),
+    }
 }
 
 fn decode_all<'a>(segments: impl Iterator<Item = &'a Bytes>, limits: &MediaLimits) -> Result<(), MediaError> {

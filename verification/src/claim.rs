@@ -71,7 +71,15 @@ pub fn check_claim(
     claim: &RenditionClaim,
     limits: &MediaLimits,
 ) -> Result<ClaimReport, CommitmentError> {
-    let sha256 = sha256(rendition);
+    check_claim_by(sha256(rendition), claim, || commit(rendition, limits))
+}
+
+/// [`check_claim`] of bytes with this hash; `commit` is asked for the true commitment where it matters.
+pub(crate) fn check_claim_by(
+    sha256: B256,
+    claim: &RenditionClaim,
+    commit: impl FnOnce() -> Result<Commitment, CommitmentError>,
+) -> Result<ClaimReport, CommitmentError> {
     let hash = Check::is("claimed_hash", i64::from(sha256 == claim.sha256), 1);
     if claim.feature_root.is_zero() {
         return Ok(ClaimReport::new(claim, sha256, None, vec![hash]));
@@ -81,7 +89,7 @@ pub fn check_claim(
     if !hash.pass() || !version.pass() {
         return Ok(ClaimReport::new(claim, sha256, None, vec![hash, version]));
     }
-    let commitment = match commit(rendition, limits) {
+    let commitment = match commit() {
         Ok(commitment) => commitment,
         Err(error) if error.is_nonconforming() => {
             tracing::debug!(%error, "rendition with committed features does not decode");

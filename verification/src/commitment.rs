@@ -19,17 +19,20 @@
 use alloy_primitives::{B256, Keccak256};
 use bytes::Bytes;
 use framemill_media::time::wrapped;
-use framemill_media::{DecoderConfig, Frame, MediaError, MediaLimits, VideoReader};
+use framemill_media::{DecoderConfig, Frame, MediaError, MediaLimits};
 use framemill_network::merkle::{self, MerkleTree};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use crate::compare::Comparison;
 use crate::error::VerifyError;
 use crate::features::{FrameFeatures, Lattice};
 use crate::frames::measure;
-use crate::judge::plain;
+use crate::judge::{Onlooker, plain};
 use crate::kernel::Kernel;
+use crate::report::{Check, FIRST_PICTURE_CHECK, Report, Tier};
+use crate::track;
 
 /// Version of the trees and of the features in them, never zero: a change of either is a new one. It is the first byte
 /// of every root; roots of another version cannot be compared.
@@ -77,6 +80,9 @@ pub enum CommitmentError {
         /// Its pixel format.
         format: String,
     },
+    /// Some unit of the rendition's video is not one frame.
+    #[error("units of the rendition are not one frame each; encode whole frames, and mux each as a unit")]
+    UnevenUnits,
     /// A frame has no presentation time.
     #[error("frame {index} has no presentation time; mux the rendition with one for every frame")]
     UntimedFrame {
@@ -271,9 +277,9 @@ pub(crate) fn commit_watched(
     let mut frames = Frames::open(rendition, limits)?;
     while let Some((features, frame)) = frames.next()? {
         watch(&frame).map_err(CommitmentError::Judge)?;
-        leaves.push(FrameBlocks::new(frames.seen - 1, &features).leaf());
+        leaves.push(FrameBlocks::new(frames.measured.seen - 1, &features).leaf());
     }
-    let (width, height) = frames.size;
+    let (width, height) = frames.measured.size;
     Ok(Commitment::new(width, height, leaves))
 }
 
@@ -288,31 +294,78 @@ pub fn open_frame(
 ) -> Result<FrameBlocks, CommitmentError> {
     let mut frames = Frames::open(rendition, limits)?;
     while let Some((features, _)) = frames.next()? {
-        if frames.seen > index {
+        if frames.measured.seen > index {
             return Ok(FrameBlocks::new(index, &features));
         }
     }
-    Err(CommitmentError::NoSuchFrame { index, frames: frames.seen })
+    Err(CommitmentError::NoSuchFrame { index, frames: frames.measured.seen })
 }
 
-/// The frames of a rendition with their features, in the order in which they are shown.
+/// The commitment to a rendition that is decoded for a judgement: what [`commit`] would find, without decoding again.
+#[derive(Default)]
+pub(crate) struct Witness {
+    measured: Measured,
+    leaves: Vec<B256>,
+    failed: bool,
+}
+
+impl Onlooker for Witness {
+    fn see(&mut self, _: &Comparison<'_>, _: &FrameFeatures, frame: &Frame) {
+        let index = self.measured.seen;
+        match self.measured.measure(frame) {
+            Ok(features) => self.leaves.push(FrameBlocks::new(index, &features).leaf()),
+            Err(_) => self.failed = true,
+        }
+    }
+}
+
+impl Witness {
+    /// None where the judgement did not see every frame, or [`commit`] would find fault with one.
+    pub(crate) fn commitment(self, report: &Report) -> Option<Commitment> {
+        let frames = self.leaves.len() as i64;
+        let is_clean = |check: &Check| check.name == FIRST_PICTURE_CHECK && check.pass();
+        let is_all = |check: &Check| check.name == "frames" && check.value == frames;
+        let seen = report.checks.iter().any(is_clean) && report.checks.iter().any(is_all);
+        let (width, height) = self.measured.size;
+        let whole = report.tier == Tier::Whole && seen && !self.failed;
+        whole.then(|| Commitment::new(width, height, self.leaves))
+    }
+}
+
+/// The frames of a rendition with their features, in the order in which they are shown. They are found as a judgement finds
+/// them.
 struct Frames {
-    reader: VideoReader,
+    frames: track::Frames,
+    measured: Measured,
+}
+
+impl Frames {
+    fn open(rendition: &Bytes, limits: &MediaLimits) -> Result<Self, CommitmentError> {
+        // Features carry times as the container does, whatever they are unwrapped around.
+        let frames = track::Frames::open(rendition, &STRICT, limits, 0)?;
+        Ok(Self { frames, measured: Measured::default() })
+    }
+
+    fn next(&mut self) -> Result<Option<(FrameFeatures, Frame)>, CommitmentError> {
+        match self.frames.next_frame()? {
+            Some(frame) => Ok(Some((self.measured.measure(&frame)?, frame))),
+            None if self.frames.is_whole() => Ok(None),
+            None => Err(CommitmentError::UnevenUnits),
+        }
+    }
+}
+
+/// Frames measured so far.
+#[derive(Default)]
+struct Measured {
     /// Size of the first frame, which the others must have.
     size: (u32, u32),
     seen: u32,
 }
 
-impl Frames {
-    fn open(rendition: &Bytes, limits: &MediaLimits) -> Result<Self, CommitmentError> {
-        let reader = VideoReader::open(rendition.clone(), &STRICT, limits)?;
-        Ok(Self { reader, size: (0, 0), seen: 0 })
-    }
-
-    fn next(&mut self) -> Result<Option<(FrameFeatures, Frame)>, CommitmentError> {
-        let Some(frame) = self.reader.next_frame()? else {
-            return Ok(None);
-        };
+impl Measured {
+    /// The features of the next frame.
+    fn measure(&mut self, frame: &Frame) -> Result<FrameFeatures, CommitmentError> {
         let index = self.seen;
         self.seen += 1;
         let size = (frame.width(), frame.height());
@@ -322,13 +375,12 @@ impl Frames {
         if index == 0 {
             self.size = size;
         }
-        if !plain(&frame) || self.size != size {
-            return Err(odd(index, &frame));
+        if !plain(frame) || self.size != size {
+            return Err(odd(index, frame));
         }
         let pts = wrapped(frame.pts().ok_or(CommitmentError::UntimedFrame { index })?);
         let lattice = Lattice::for_picture(size.0 as usize, size.1 as usize);
-        let features = measure(Kernel::detect(), &frame, pts, lattice).map_err(CommitmentError::Judge)?;
-        Ok(Some((features, frame)))
+        measure(Kernel::detect(), frame, pts, lattice).map_err(CommitmentError::Judge)
     }
 }
 
@@ -339,6 +391,8 @@ fn odd(index: u32, frame: &Frame) -> CommitmentError {
 
 #[cfg(test)]
 mod tests {
+    use framemill_media::{ClipSpec, Rational, generate_clip};
+
     use super::*;
 
     fn features(seed: u16) -> FrameFeatures {
@@ -369,6 +423,26 @@ mod tests {
         *other.v.last_mut().expect("cells") ^= 1;
         assert_ne!(FrameBlocks::new(0, &other).leaf(), leaf);
         assert_ne!(FrameBlocks::new(0, &FrameFeatures { pts: 8, ..frame }).leaf(), leaf);
+    }
+
+    #[test]
+    fn a_player_s_demuxer_finds_the_frames_that_are_committed_to() {
+        let limits = MediaLimits::segment();
+        let rate = Rational::new(30, 1);
+        let spec = ClipSpec { start_pts: (1 << 33) - 20_000, ..ClipSpec::new(128, 72, rate, 1) };
+        let clip = generate_clip(&spec, &limits).expect("a clip");
+        let leaves = |frames: track::Frames| -> Vec<B256> {
+            let mut frames = Frames { frames, measured: Measured::default() };
+            let next = || frames.next().expect("it decodes");
+            std::iter::from_fn(next)
+                .zip(0..)
+                .map(|((features, _), index)| FrameBlocks::new(index, &features).leaf())
+                .collect()
+        };
+        let plain = track::Frames::open(&clip, &STRICT, &limits, 0).expect("it opens");
+        let demuxed = track::Frames::demuxed(&clip, &STRICT, &limits).expect("it opens");
+        assert!(matches!(plain, track::Frames::Plain(_)));
+        assert_eq!(leaves(plain), leaves(demuxed));
     }
 
     #[test]

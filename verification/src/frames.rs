@@ -7,9 +7,9 @@ use crate::features::{FrameFeatures, Lattice, Picture, Range};
 use crate::kernel::Kernel;
 use crate::plane::Plane;
 
-/// Prefixes of the planar formats that are read as they come from the decoder. Anything else (packed, RGB,
-/// semi-planar) is rare in live video and is brought to 4:2:0 first.
-const PLANAR: [&str; 5] = ["yuv420p", "yuv422p", "yuv444p", "yuvj4", "gray"];
+/// Prefixes of the planar formats that are read as they come from the decoder, however their chroma is sampled. Anything
+/// else (packed, RGB, semi-planar) is rare in live video and is brought to 4:2:0 first.
+const PLANAR: [&str; 4] = ["yuv4", "yuvj4", "yuva4", "gray"];
 
 /// Brings frames of unusual formats to planes.
 pub(crate) struct Planes {
@@ -36,6 +36,7 @@ impl Planes {
             None => {
                 let config = ScalerConfig {
                     filter: ScaleFilter::Area,
+                    exact: true,
                     ..ScalerConfig::yuv420p(frame.width(), frame.height())
                 };
                 Scaler::new(config, &self.limits)?

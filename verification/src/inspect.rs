@@ -8,7 +8,7 @@ use crate::compare::{Comparison, FrameDeviation};
 use crate::error::VerifyError;
 use crate::features::{FrameFeatures, NEUTRAL, Range, limited_chroma, limited_luma};
 use crate::frames::{plane, range};
-use crate::judge::judge;
+use crate::judge::{Onlooker, judge};
 use crate::plane::{Grid, area_means};
 use crate::quality::QualitySums;
 use crate::report::{Report, Tier};
@@ -130,7 +130,7 @@ pub fn inspect(
 
 /// Looks on while frames are compared, and keeps the picture of those that may be looked at.
 #[derive(Default)]
-pub(crate) struct Watch {
+struct Watch {
     wanted: Option<u32>,
     compared: u32,
     first: Option<Seen>,
@@ -154,9 +154,8 @@ impl Seen {
     }
 }
 
-impl Watch {
-    /// Sees a frame before it is added to the comparison.
-    pub(crate) fn see(&mut self, comparison: &Comparison<'_>, features: &FrameFeatures, frame: &Frame) {
+impl Onlooker for Watch {
+    fn see(&mut self, comparison: &Comparison<'_>, features: &FrameFeatures, frame: &Frame) {
         let Some(deviation) = comparison.frame_deviation(features) else { return };
         let seen = Seen { index: self.compared, pts: features.pts, frame: frame.clone(), deviation };
         self.compared += 1;
@@ -169,11 +168,13 @@ impl Watch {
         self.first.get_or_insert(seen);
     }
 
-    /// Takes the means when all frames were added.
-    pub(crate) fn end(&mut self, comparison: &Comparison<'_>, tier: Tier, full: &QualitySums) {
+    /// Takes the means.
+    fn end(&mut self, comparison: &Comparison<'_>, tier: Tier, full: &QualitySums) {
         self.mean = comparison.mean_deviation(tier, full);
     }
+}
 
+impl Watch {
     fn choose(&mut self, passed: bool) -> Result<Option<Seen>, VerifyError> {
         if let (Some(wanted), 1..) = (self.wanted, self.compared) {
             let found = self.found.take();

@@ -9,7 +9,6 @@ use crate::compare::Comparison;
 use crate::error::VerifyError;
 use crate::features::FrameFeatures;
 use crate::frames::{KeptPicture, Planes, RENDITION_FORMAT, measure};
-use crate::inspect::Watch;
 use crate::outline::{near, sha256};
 use crate::policy::Policy;
 use crate::quality::QualitySums;
@@ -50,15 +49,24 @@ pub fn verify_hashed(
     judge_hashed(source, rendition, entry, policy.draw(seed), None)
 }
 
-/// Judges a rendition at this depth, where its structure allows that; `watch` sees every frame.
+/// Looks on while a rendition is decoded and compared.
+pub(crate) trait Onlooker {
+    /// Sees a frame before it is added to the comparison.
+    fn see(&mut self, comparison: &Comparison<'_>, features: &FrameFeatures, frame: &Frame);
+
+    /// Sees the comparison when all frames were added.
+    fn end(&mut self, _comparison: &Comparison<'_>, _tier: Tier, _quality: &QualitySums) {}
+}
+
+/// Judges a rendition at this depth, where its structure allows that; `onlooker` sees every frame.
 pub(crate) fn judge(
     source: &SourceReference,
     rendition: &Bytes,
     entry: &LadderEntry,
     tier: Tier,
-    watch: Option<&mut Watch>,
+    onlooker: Option<&mut dyn Onlooker>,
 ) -> Result<Report, VerifyError> {
-    judge_hashed(source, (rendition, sha256(rendition)), entry, tier, watch)
+    judge_hashed(source, (rendition, sha256(rendition)), entry, tier, onlooker)
 }
 
 fn judge_hashed(
@@ -66,7 +74,7 @@ fn judge_hashed(
     (rendition, sha256): (&Bytes, B256),
     entry: &LadderEntry,
     tier: Tier,
-    watch: Option<&mut Watch>,
+    onlooker: Option<&mut dyn Onlooker>,
 ) -> Result<Report, VerifyError> {
     let structure = structure::check(source, rendition, entry)?;
     let sound = structure.checks.iter().all(Check::pass);
@@ -77,11 +85,11 @@ fn judge_hashed(
     if tier != Tier::Structure {
         let decoded = if tier == Tier::Whole { source.whole()? } else { source.first()? };
         let mut judge = PictureJudge::new(source, decoded, tier, entry, structure.frames);
-        judge.watch = watch;
+        judge.onlooker = onlooker;
         judge.run(rendition, tier, entry, &structure)?;
         checks.extend(judge.checks(tier));
-        if let Some(watch) = judge.watch {
-            watch.end(&judge.comparison, tier, &judge.quality);
+        if let Some(onlooker) = judge.onlooker {
+            onlooker.end(&judge.comparison, tier, &judge.quality);
         }
         if judge.undecodable == 0 {
             quality = judge.quality;
@@ -92,7 +100,7 @@ fn judge_hashed(
 }
 
 /// Decodes a rendition and compares it frame by frame.
-struct PictureJudge<'a> {
+struct PictureJudge<'a, 'o> {
     source: &'a SourceReference,
     kept: &'a [KeptPicture],
     comparison: Comparison<'a>,
@@ -102,10 +110,10 @@ struct PictureJudge<'a> {
     undecodable: i64,
     odd_frames: i64,
     quality: QualitySums,
-    watch: Option<&'a mut Watch>,
+    onlooker: Option<&'o mut dyn Onlooker>,
 }
 
-impl<'a> PictureJudge<'a> {
+impl<'a> PictureJudge<'a, '_> {
     fn new(
         source: &'a SourceReference,
         decoded: &'a DecodedSource,
@@ -132,7 +140,7 @@ impl<'a> PictureJudge<'a> {
             undecodable: 0,
             odd_frames: 0,
             quality: QualitySums::default(),
-            watch: None,
+            onlooker: None,
         }
     }
 
@@ -184,8 +192,8 @@ impl<'a> PictureJudge<'a> {
         if let Some(kept) = self.kept.iter().find(|kept| kept.pts == pts) {
             self.quality.add_frames(kernel, &kept.frame, &frame)?;
         }
-        if let Some(watch) = &mut self.watch {
-            watch.see(&self.comparison, &features, &frame);
+        if let Some(onlooker) = &mut self.onlooker {
+            onlooker.see(&self.comparison, &features, &frame);
         }
         self.comparison.add(features);
         Ok(())

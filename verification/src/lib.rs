@@ -51,6 +51,7 @@ pub mod plane;
 pub mod policy;
 mod psi;
 mod quality;
+mod reason;
 mod receipt;
 mod register;
 mod report;

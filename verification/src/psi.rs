@@ -1,5 +1,7 @@
 //! Program tables of a transport stream (ISO/IEC 13818-1, 2.4.4): one program, told once and never otherwise.
 
+use crate::reason::Reason;
+
 /// Longest table section of the standard that is read here.
 const MAX_SECTION: usize = 1024;
 /// Streams a program may announce: one video and the audio tracks, with room to spare.
@@ -90,23 +92,23 @@ impl Tables {
         is_map: bool,
         starts: bool,
         payload: &[u8],
-    ) -> Result<(), &'static str> {
+    ) -> Result<(), Reason> {
         if starts {
-            let [0, body @ ..] = payload else { return Err("table does not start its packet") };
+            let [0, body @ ..] = payload else { return Err(Reason::TableNotFirst) };
             if !self.pending.bytes.is_empty() {
-                return Err("table ends in its middle");
+                return Err(Reason::TableUnfinished);
             }
             self.pending = Pending { pid, bytes: body.to_vec() };
         } else if self.pending.pid == pid && !self.pending.bytes.is_empty() {
             self.pending.bytes.extend_from_slice(payload);
         } else {
-            return Err("table continues without a start");
+            return Err(Reason::TableWithoutStart);
         }
         let bytes = &self.pending.bytes;
         let [_, hi, lo, ..] = bytes[..] else { return Ok(()) };
         let length = 3 + (usize::from(hi & 0x0f) << 8 | usize::from(lo));
         if length > MAX_SECTION {
-            return Err("table section too long");
+            return Err(Reason::TableTooLong);
         }
         if bytes.len() < length {
             return Ok(());
@@ -114,61 +116,65 @@ impl Tables {
         let mut section = std::mem::take(&mut self.pending.bytes);
         // A lenient reader may look for a second section there.
         if section[length..].iter().any(|&byte| byte != 0xff) {
-            return Err("table packet holds more than its table");
+            return Err(Reason::TableFollowed);
         }
         section.truncate(length);
         self.section(section, is_map)
     }
 
-    fn section(&mut self, section: Vec<u8>, is_map: bool) -> Result<(), &'static str> {
+    fn section(&mut self, section: Vec<u8>, is_map: bool) -> Result<(), Reason> {
         if section.len() < HEADER + CHECKSUM || crc32(&section) != 0 {
-            return Err("table section damaged");
+            return Err(Reason::TableDamaged);
         }
         // Current, and the only one: a player keeps no table that is yet to come.
         if section[5] & 1 == 0 || section[6] != 0 || section[7] != 0 {
-            return Err("table of several sections or of later");
+            return Err(Reason::TableNotCurrent);
         }
         if is_map { self.program_map(section) } else { self.program_association(section) }
     }
 
-    fn program_association(&mut self, section: Vec<u8>) -> Result<(), &'static str> {
+    fn program_association(&mut self, section: Vec<u8>) -> Result<(), Reason> {
         if let Some(known) = &self.association {
-            return same_table(known, &section, "program association changes");
+            return same_table(known, &section, Reason::AssociationChanges);
         }
         if section[0] != 0 {
-            return Err("not a program association table");
+            return Err(Reason::NotAssociation);
+        }
+        let entries = section[HEADER..section.len() - CHECKSUM].chunks_exact(4);
+        if !entries.remainder().is_empty() {
+            return Err(Reason::AssociationTrails);
         }
         let mut program = None;
-        for entry in section[HEADER..section.len() - CHECKSUM].chunks_exact(4) {
+        for entry in entries {
             let number = u16::from_be_bytes([entry[0], entry[1]]);
             let pid = u16::from_be_bytes([entry[2] & 0x1f, entry[3]]);
             if number != 0 && program.replace((number, pid)).is_some() {
-                return Err("more than one program");
+                return Err(Reason::SeveralPrograms);
             }
         }
-        let (number, pid) = program.ok_or("no program")?;
+        let (number, pid) = program.ok_or(Reason::NoProgram)?;
         (self.program, self.map_pid) = (number, Some(pid));
         self.association = Some(section);
         Ok(())
     }
 
-    fn program_map(&mut self, section: Vec<u8>) -> Result<(), &'static str> {
+    fn program_map(&mut self, section: Vec<u8>) -> Result<(), Reason> {
         if let Some(known) = &self.map {
-            return same_table(known, &section, "program map changes");
+            return same_table(known, &section, Reason::MapChanges);
         }
         if section[0] != 2 || section.len() < 16 {
-            return Err("not a program map table");
+            return Err(Reason::NotMap);
         }
         if u16::from_be_bytes([section[3], section[4]]) != self.program {
-            return Err("program map of another program");
+            return Err(Reason::OtherProgram);
         }
         self.clock_pid = Some(u16::from_be_bytes([section[8] & 0x1f, section[9]]));
         let info = usize::from(section[10] & 0x0f) << 8 | usize::from(section[11]);
         let mut rest =
-            section.get(12 + info..section.len() - CHECKSUM).ok_or("program descriptors leave the table")?;
+            section.get(12 + info..section.len() - CHECKSUM).ok_or(Reason::ProgramDescriptorsLeave)?;
         while let [stream_type, hi, lo, len_hi, len_lo, tail @ ..] = rest {
             let skip = usize::from(len_hi & 0x0f) << 8 | usize::from(*len_lo);
-            let descriptors = tail.get(..skip).ok_or("stream descriptors leave the table")?;
+            let descriptors = tail.get(..skip).ok_or(Reason::StreamDescriptorsLeave)?;
             self.announce(Announced {
                 pid: u16::from_be_bytes([hi & 0x1f, *lo]),
                 stream_type: *stream_type,
@@ -177,25 +183,25 @@ impl Tables {
             rest = &tail[skip..];
         }
         if !rest.is_empty() {
-            return Err("program map has trailing bytes");
+            return Err(Reason::MapTrails);
         }
         self.map = Some(section);
         Ok(())
     }
 
-    fn announce(&mut self, stream: Announced) -> Result<(), &'static str> {
+    fn announce(&mut self, stream: Announced) -> Result<(), Reason> {
         if self.streams.len() == MAX_STREAMS {
-            return Err("too many streams");
+            return Err(Reason::TooManyStreams);
         }
         if self.streams.iter().any(|other| other.pid == stream.pid) || Some(stream.pid) == self.map_pid {
-            return Err("two streams share an identifier");
+            return Err(Reason::SharedIdentifier);
         }
         self.streams.push(stream);
         Ok(())
     }
 }
 
-fn same_table(known: &[u8], section: &[u8], reason: &'static str) -> Result<(), &'static str> {
+fn same_table(known: &[u8], section: &[u8], reason: Reason) -> Result<(), Reason> {
     if known == section { Ok(()) } else { Err(reason) }
 }
 

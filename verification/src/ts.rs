@@ -8,6 +8,7 @@ use thiserror::Error;
 use crate::pes;
 pub use crate::psi::StreamKind;
 use crate::psi::{Announced, Tables};
+pub use crate::reason::Reason;
 
 const PACKET: usize = 188;
 const HEADER: usize = 4;
@@ -26,7 +27,7 @@ pub struct TsError {
     /// Offset of the offending packet.
     pub offset: usize,
     /// What is wrong with it.
-    pub reason: &'static str,
+    pub reason: Reason,
 }
 
 /// One access unit's place in its elementary stream.
@@ -111,10 +112,10 @@ pub struct TransportStream {
 pub fn parse(bytes: &[u8]) -> Result<TransportStream, TsError> {
     let fail = |offset, reason| Err(TsError { offset, reason });
     if bytes.is_empty() {
-        return fail(0, "empty");
+        return fail(0, Reason::Empty);
     }
     if !bytes.len().is_multiple_of(PACKET) {
-        return fail(bytes.len() / PACKET * PACKET, "not whole packets of 188 bytes");
+        return fail(bytes.len() / PACKET * PACKET, Reason::Torn);
     }
     let mut reader = Reader { size: bytes.len(), ..Reader::default() };
     for (index, packet) in bytes.chunks_exact(PACKET).enumerate() {
@@ -134,12 +135,12 @@ struct Reader {
 }
 
 impl Reader {
-    fn packet(&mut self, packet: &[u8]) -> Result<(), &'static str> {
+    fn packet(&mut self, packet: &[u8]) -> Result<(), Reason> {
         if packet[0] != SYNC {
-            return Err("sync byte missing");
+            return Err(Reason::NoSync);
         }
         if packet[1] & 0x80 != 0 {
-            return Err("transport error flagged");
+            return Err(Reason::FlaggedError);
         }
         let starts = packet[1] & 0x40 != 0;
         let pid = u16::from(packet[1] & 0x1f) << 8 | u16::from(packet[2]);
@@ -148,7 +149,7 @@ impl Reader {
             return Ok(());
         }
         if packet[3] & 0xc0 != 0 {
-            return Err("scrambled");
+            return Err(Reason::Scrambled);
         }
         let (field, payload) = split(packet)?;
         let field = Field::read(field, &mut self.stream)?;
@@ -169,7 +170,7 @@ impl Reader {
         }
     }
 
-    fn table(&mut self, pid: u16, is_map: bool, starts: bool, payload: &[u8]) -> Result<(), &'static str> {
+    fn table(&mut self, pid: u16, is_map: bool, starts: bool, payload: &[u8]) -> Result<(), Reason> {
         self.tables.packet(pid, is_map, starts, payload)?;
         if self.stream.streams.is_empty()
             && let Some(clock_pid) = self.tables.clock_pid
@@ -184,13 +185,7 @@ impl Reader {
         Ok(())
     }
 
-    fn elementary(
-        &mut self,
-        pid: u16,
-        starts: bool,
-        field: &Field,
-        payload: &[u8],
-    ) -> Result<(), &'static str> {
+    fn elementary(&mut self, pid: u16, starts: bool, field: &Field, payload: &[u8]) -> Result<(), Reason> {
         let known = self.stream.streams.iter_mut().find(|stream| stream.pid == pid);
         let Some(stream) = known else {
             self.stream.stray_packets += 1;
@@ -207,7 +202,7 @@ impl Reader {
             stream.data.extend_from_slice(&payload[header.length..]);
             self.stream.stuffing_bytes += header.idle as u64;
         } else if stream.units.is_empty() {
-            return Err("elementary stream continues without a start");
+            return Err(Reason::StreamWithoutStart);
         } else {
             stream.data.extend_from_slice(payload);
         }
@@ -217,9 +212,9 @@ impl Reader {
         Ok(())
     }
 
-    fn finish(self) -> Result<TransportStream, &'static str> {
+    fn finish(self) -> Result<TransportStream, Reason> {
         if !self.tables.is_complete() {
-            return Err("no program map");
+            return Err(Reason::NoMap);
         }
         self.stream.streams.iter().try_for_each(Elementary::check_end)?;
         Ok(self.stream)
@@ -239,30 +234,29 @@ impl Elementary {
     }
 
     /// Demuxers disagree about a unit that is longer or shorter than it says.
-    fn check_end(&self) -> Result<(), &'static str> {
+    fn check_end(&self) -> Result<(), Reason> {
         match self.end {
-            Some(end) if end != self.data.len() => Err("unit is not as long as it says"),
+            Some(end) if end != self.data.len() => Err(Reason::OtherLength),
             _ => Ok(()),
         }
     }
 }
 
 /// Adaptation field and payload of a packet.
-fn split(packet: &[u8]) -> Result<(&[u8], &[u8]), &'static str> {
+fn split(packet: &[u8]) -> Result<(&[u8], &[u8]), Reason> {
     let body = &packet[HEADER..];
     match packet[3] >> 4 & 3 {
         1 => Ok((&[], body)),
         control @ (2 | 3) => {
             let length = usize::from(body[0]);
-            let (field, payload) =
-                body[1..].split_at_checked(length).ok_or("adaptation field leaves the packet")?;
+            let (field, payload) = body[1..].split_at_checked(length).ok_or(Reason::FieldLeaves)?;
             if payload.is_empty() == (control == 3) {
-                return Err("adaptation field contradicts the packet");
+                return Err(Reason::FieldContradicts);
             }
             // A field of no length is a byte of stuffing, and yet a field.
             Ok((if field.is_empty() { &body[..1] } else { field }, payload))
         }
-        _ => Err("reserved adaptation control"),
+        _ => Err(Reason::ReservedControl),
     }
 }
 
@@ -274,9 +268,9 @@ struct Field {
 }
 
 impl Field {
-    fn read(field: &[u8], stream: &mut TransportStream) -> Result<Self, &'static str> {
+    fn read(field: &[u8], stream: &mut TransportStream) -> Result<Self, Reason> {
         let Some((&flags, mut rest)) = field.split_first() else { return Ok(Self::default()) };
-        let short = "adaptation field shorter than its parts";
+        let short = Reason::FieldShort;
         let mut clock = None;
         if flags & 0x10 != 0 {
             let (reference, after) = rest.split_at_checked(CLOCK).ok_or(short)?;
@@ -294,10 +288,10 @@ impl Field {
     }
 }
 
-fn clock_base(reference: &[u8]) -> Result<u64, &'static str> {
+fn clock_base(reference: &[u8]) -> Result<u64, Reason> {
     let word = reference.iter().fold(0u64, |word, &byte| word << 8 | u64::from(byte));
     // 33 bits, 6 reserved, and 9 that count the ticks between.
-    if word & 0x1ff < 300 { Ok(word >> 15) } else { Err("malformed program clock") }
+    if word & 0x1ff < 300 { Ok(word >> 15) } else { Err(Reason::BadClock) }
 }
 
 /// Continuity counters by identifier.
@@ -416,21 +410,21 @@ mod tests {
     fn rejects_a_second_program() {
         let mut packets = sample();
         packets[0] = packet(0, true, 0, &pat(&[0x1000, 0x1001]));
-        assert_eq!(parse(&packets.concat()).expect_err("two programs").reason, "more than one program");
+        assert_eq!(parse(&packets.concat()).expect_err("two programs").reason, Reason::SeveralPrograms);
     }
 
     #[test]
     fn rejects_a_program_map_that_changes() {
         let mut packets = sample();
         packets.push(packet(0x1000, true, 1, &pmt(&[(0x1b, 300)])));
-        assert_eq!(parse(&packets.concat()).expect_err("changed").reason, "program map changes");
+        assert_eq!(parse(&packets.concat()).expect_err("changed").reason, Reason::MapChanges);
     }
 
     #[test]
     fn rejects_a_damaged_table() {
         let mut packets = sample();
         packets[1][PACKET - 1] ^= 1;
-        assert_eq!(parse(&packets.concat()).expect_err("damaged").reason, "table section damaged");
+        assert_eq!(parse(&packets.concat()).expect_err("damaged").reason, Reason::TableDamaged);
     }
 
     #[test]

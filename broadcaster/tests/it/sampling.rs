@@ -12,6 +12,7 @@ use framemill_verification::policy::attention::AttentionConfig;
 use framemill_verification::policy::journal::{Audit, Entry, audit};
 use framemill_verification::{PPM, Policy};
 use prometheus::Registry;
+use tokio::runtime::Builder;
 
 use crate::support::{Act, Peer, Rig, segments, silent_segments, stream_config};
 
@@ -258,6 +259,38 @@ async fn a_fixed_policy_waits_for_room_and_is_not_lowered() {
     assert_eq!(summary.totals.published, 4);
     assert_eq!(looked_at(&registry), [0, 0, 4]);
     assert_eq!(metric(&registry, "verify_shed_total", ""), 0.0);
+}
+
+#[test]
+fn later_results_arrive_while_earlier_ones_are_still_judged() {
+    // Judgements run on the runtime's threads for what blocks. This one has a single such thread, which the test holds.
+    let runtime = Builder::new_multi_thread().max_blocking_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (peer, registry) = (Peer::start(Act::Honest).await, Registry::new());
+        let rig = rig(&peer, roomy(hasty(), None), &registry).await;
+        let config = StreamConfig { verification: Verification::FULL, in_flight: 2, ..adaptive("cam") };
+        let stream = rig.broadcaster.stream(config).unwrap();
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        tokio::task::spawn_blocking(move || held.recv());
+        let mut results = Vec::new();
+        for segment in segments(2) {
+            results.push(stream.push(segment).await.unwrap());
+        }
+        // Of two renditions each the first has the only core, and the others wait: both results are there, whole.
+        let both_there = async {
+            while metric(&registry, "verify_waiting", "") < 3.0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(50), both_there).await.expect("the second result arrives");
+        assert_eq!(looked_at(&registry), [0, 0, 0], "nothing is judged yet");
+        release.send(()).unwrap();
+        for result in results {
+            assert!(result.outcome().await.is_ok());
+        }
+        assert_eq!(looked_at(&registry), [0, 0, 2]);
+        stream.finish().await;
+    });
 }
 
 #[tokio::test(flavor = "multi_thread")]

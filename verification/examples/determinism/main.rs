@@ -22,7 +22,7 @@ use std::io::Write as _;
 use std::process::{Command, ExitCode, Stdio};
 
 use bytes::Bytes;
-use damaged::{Bases, JUDGED, STREAMS, Seen, Way, damaged, report};
+use damaged::{Bases, Case, JUDGED, STREAMS, Seen, Way, damaged, report};
 use framemill_verification::Kernel;
 
 type Failure = Box<dyn std::error::Error>;
@@ -96,11 +96,9 @@ fn streams(frames: u64) -> Result<(), Failure> {
     for (index, stream) in bases.decoded.iter().enumerate() {
         file(&format!("decoded-{index}"), stream)?;
     }
-    for (index, (entry, rendition)) in bases.judged.iter().enumerate() {
-        file(&format!("judged-{index}"), rendition)?;
-        file(&format!("entry-{index}"), &serde_json::to_vec(entry)?)?;
+    for (number, case) in bases.judged.iter().enumerate() {
+        case.write(folder.path(), number)?;
     }
-    file("source", &bases.source)?;
     let settings = Setting::all();
     let (first, others) = settings.split_first().ok_or("no settings")?;
     let mut tallies = vec![Tally::default(); others.len()];
@@ -197,8 +195,9 @@ fn look(plain: &str, threads: &str, kernel: &str, folder: &str, first: &str) -> 
     let kernel = Kernel::available().find(|known| known.to_string() == kernel).ok_or("no such kernel")?;
     let way = Way { threads: threads.parse()?, kernel };
     let read = |name: String| std::fs::read(format!("{folder}/{name}")).map(Bytes::from);
-    let source = read("source".to_owned())?;
-    let clean = way.source(source.clone());
+    let cases = (0..JUDGED).map(|number| Case::read(folder.as_ref(), number));
+    let cases: Vec<Case> = cases.collect::<Result<_, _>>()?;
+    let clean: Vec<_> = cases.iter().map(|case| way.source(case.source.clone())).collect();
     let mut out = std::io::stdout().lock();
     let first: u64 = first.parse()?;
     for number in first..first + ROUND {
@@ -208,13 +207,12 @@ fn look(plain: &str, threads: &str, kernel: &str, folder: &str, first: &str) -> 
         let turn = number / 4;
         if number % 4 == 0 {
             let judged = turn as usize % JUDGED;
-            let rendition = read(format!("judged-{judged}"))?;
-            let entry = serde_json::from_slice(&read(format!("entry-{judged}"))?)?;
+            let (Case { source, entry, rendition }, clean) = (&cases[judged], &clean[judged]);
             let (harmed, source) = (harm(rendition.clone()), harm(source.clone()));
             let [strict, lenient] = [way.look(&harmed, true), way.look(&source, false)];
             let against = way.source(source);
             let reports =
-                [report(clean.as_ref(), &harmed, &entry), report(against.as_ref(), &rendition, &entry)];
+                [report(clean.as_ref(), &harmed, entry), report(against.as_ref(), rendition, entry)];
             let frames = strict.frames + lenient.frames;
             writeln!(out, "{number} {name}|{frames} 2|{} {}|{reports:?}", strict.decoded, lenient.decoded)?;
         } else {

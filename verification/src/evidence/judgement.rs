@@ -11,12 +11,11 @@ use thiserror::Error;
 
 use super::proof::FeatureProof;
 use super::{Bundle, RENDITION, REPORT, SOURCE};
-use crate::claim::{ClaimReport, check_claim};
-use crate::commitment::CommitmentError;
+use crate::claim::{ClaimReport, check_claim_by};
+use crate::commitment::{CommitmentError, Witness, commit};
 use crate::error::VerifyError;
-use crate::judge::verify;
+use crate::judge::{Onlooker, judge, verify};
 use crate::opening::Difference;
-use crate::policy::Policy;
 use crate::receipt::{Delivery, ReceiptError, verify_receipt};
 use crate::report::{Report, Tier};
 use crate::rules;
@@ -190,15 +189,21 @@ impl Bundle {
         }
         self.signed_by_accused(&signed, &claims)?;
         let claim = self.claim(&claims)?;
-        let rendition = self.data(RENDITION).expect("every bundle has its rendition");
-        let checked = check_claim(rendition, &claim, limits)?;
-        if checked.rendition_sha256 != claim.sha256 {
-            let found = checked.rendition_sha256;
+        let found = self.manifest.rendition;
+        if found != claim.sha256 {
             return Err(Unjudgeable::OtherRendition { found, claimed: claim.sha256 });
         }
+        // The rendition is decoded once, for its content and for its features.
+        let mut witness = Witness::default();
+        let onlooker = (!claim.feature_root.is_zero()).then_some(&mut witness);
+        let content = self.content(limits, onlooker);
+        let report = content.as_ref().ok().and_then(|(report, _)| report.as_ref());
+        let seen = report.and_then(|report| witness.commitment(report));
+        let rendition = self.data(RENDITION).expect("every bundle has its rendition");
+        let checked = check_claim_by(found, &claim, || seen.map_or_else(|| commit(rendition, limits), Ok))?;
         faults.extend(self.false_features(&checked, &claim, limits)?);
         faults.extend(checked.true_pixels.and_then(|found| other_pixels(&claim, found)));
-        let (report, reproduced) = match self.content(limits) {
+        let (report, reproduced) = match content {
             Ok(judged) => judged,
             // What is proven already stays so without the source.
             Err(_) if !faults.is_empty() => (None, None),
@@ -300,7 +305,11 @@ impl Bundle {
     }
 
     /// The rendition against its source, every frame; and whether the accuser's report comes out again.
-    fn content(&self, limits: &MediaLimits) -> Result<(Option<Report>, Option<bool>), Unjudgeable> {
+    fn content(
+        &self,
+        limits: &MediaLimits,
+        witness: Option<&mut Witness>,
+    ) -> Result<(Option<Report>, Option<bool>), Unjudgeable> {
         let (Some(source), Some(rendition)) = (self.data(SOURCE), self.data(RENDITION)) else {
             return Err(Unjudgeable::NothingToCompare);
         };
@@ -311,7 +320,8 @@ impl Bundle {
         let renditions = self.ladder.len();
         let entry = self.entry().ok_or(Unjudgeable::NoSuchRendition { accused: case.accused, renditions })?;
         let source = SourceReference::new(source.clone(), limits)?;
-        let report = verify(&source, rendition, entry, &Policy::FULL, &[0; 32])?;
+        let onlooker = witness.map(|witness| witness as &mut dyn Onlooker);
+        let report = judge(&source, rendition, entry, Tier::Whole, onlooker)?;
         let reproduced = match (self.data(REPORT), &case.draw) {
             (Some(told), Some(draw)) => {
                 let drawn = draw.policy().draw(&draw.seed.0);

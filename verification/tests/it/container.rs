@@ -5,13 +5,15 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use framemill_media::{ClipSpec, MediaLimits, Rational, generate_clip};
 use framemill_network::ladder::{LadderEntry, Profile};
-use framemill_verification::{Policy, Report, SourceReference, Tier, ts, verify};
+use framemill_verification::ts::{self, Reason};
+use framemill_verification::{Policy, Report, SourceReference, Tier, verify};
 
 use crate::rewrite::{PACKET, Parts, association, packet, section};
 use crate::studio::{Clip, Recipe, entry, honest};
 
 const VIDEO: u16 = 256;
 const SOUND: u16 = 257;
+const MAP: u16 = 0x1000;
 
 pub(crate) struct Stage {
     source: SourceReference,
@@ -68,7 +70,8 @@ pub(crate) fn stage() -> &'static Stage {
 pub(crate) fn judged() -> Vec<(&'static str, Report)> {
     let stage = stage();
     let packets = PACKET_LIES.iter().map(|&(name, lie, _)| (name, stage.judge_changed(lie)));
-    let violations = VIOLATIONS.iter().map(|&(name, violate)| (name, stage.judge_changed(violate)));
+    let violations =
+        VIOLATIONS.iter().map(|&(reason, violate)| (reason.message(), stage.judge_changed(violate)));
     stage.judged(CONTAINER_LIES).into_iter().chain(packets).chain(violations).collect()
 }
 
@@ -221,6 +224,12 @@ fn every_lie_of_streams_and_times_is_seen_by_the_check_that_is_there_for_it() {
 /// A lie of packets, on the bytes themselves.
 type PacketLie = (&'static str, fn(&mut Vec<u8>), &'static [&'static str]);
 
+/// The checks that see the lies of streams, times and packets.
+pub(crate) fn seen() -> impl Iterator<Item = &'static str> {
+    let streams = CONTAINER_LIES.iter().map(|(_, _, checks)| *checks);
+    streams.chain(PACKET_LIES.iter().map(|(_, _, checks)| *checks)).flatten().copied()
+}
+
 fn place(bytes: &[u8], pid: u16, nth: usize) -> usize {
     let is = |packet: &[u8]| u16::from_be_bytes([packet[1] & 0x1f, packet[2]]) == pid;
     let found = bytes.chunks_exact(PACKET).enumerate().filter(|(_, packet)| is(packet)).nth(nth);
@@ -313,71 +322,139 @@ fn every_lie_of_packets_is_seen_by_the_check_that_is_there_for_it() {
 }
 
 /// What the reader says of a violation, and the violation.
-type Violation = (&'static str, fn(&mut Vec<u8>));
+type Violation = (Reason, fn(&mut Vec<u8>));
 
-/// Violations after which nothing more is read.
+/// Violations after which nothing more is read: one at least for every reason that the reader can give.
 const VIOLATIONS: &[Violation] = &[
-    ("empty", |b| b.clear()),
-    ("not whole packets of 188 bytes", |b| b.push(0x47)),
-    ("sync byte missing", |b| *byte(b, VIDEO, 2, 0) = 0x48),
-    ("transport error flagged", |b| *byte(b, VIDEO, 2, 1) |= 0x80),
-    ("scrambled", |b| *byte(b, VIDEO, 2, 3) |= 0x80),
-    ("reserved adaptation control", |b| *byte(b, VIDEO, 2, 3) &= 0xcf),
-    ("adaptation field leaves the packet", |b| {
+    (Reason::Empty, |b| b.clear()),
+    (Reason::Torn, |b| b.push(0x47)),
+    (Reason::NoSync, |b| *byte(b, VIDEO, 2, 0) = 0x48),
+    (Reason::FlaggedError, |b| *byte(b, VIDEO, 2, 1) |= 0x80),
+    (Reason::Scrambled, |b| *byte(b, VIDEO, 2, 3) |= 0x80),
+    (Reason::ReservedControl, |b| *byte(b, VIDEO, 2, 3) &= 0xcf),
+    (Reason::FieldLeaves, |b| {
         let at = place(b, VIDEO, 2);
         (b[at + 3], b[at + 4]) = (b[at + 3] | 0x30, 200);
     }),
-    ("more than one program", |b| replace(b, 0, &association(&[(1, 0x1000), (2, 0x1001)]))),
-    ("no program", |b| replace(b, 0, &association(&[]))),
-    ("table section damaged", |b| *byte(b, 0, 0, 12) ^= 1),
-    ("program association changes", |b| append(b, 0, &association(&[(1, 0x1001)]))),
-    ("program map changes", |b| {
-        append(b, 0x1000, &section(2, &[0, 1, 0xc1, 0, 0, 0xe1, 0, 0xf0, 0, 0x1b, 0xe1, 0x2c, 0xf0, 0]));
+    (Reason::SeveralPrograms, |b| replace(b, 0, &association(&[(1, MAP), (2, 0x1001)]))),
+    (Reason::NoProgram, |b| replace(b, 0, &association(&[]))),
+    (Reason::TableDamaged, |b| *byte(b, 0, 0, 12) ^= 1),
+    (Reason::AssociationChanges, |b| append(b, 0, &association(&[(1, 0x1001)]))),
+    (Reason::MapChanges, |b| {
+        append(b, MAP, &section(2, &map(&[0xf0, 0, 0x1b, 0xe1, 0x2c, 0xf0, 0])));
     }),
-    ("program map of another program", |b| replace(b, 0, &association(&[(7, 0x1000)]))),
-    ("two streams share an identifier", |b| {
+    (Reason::OtherProgram, |b| replace(b, 0, &association(&[(7, MAP)]))),
+    (Reason::SharedIdentifier, |b| {
         let stream = [0x1b, 0xe1, 0, 0xf0, 0];
-        replace(
-            b,
-            0x1000,
-            &section(2, &[&[0, 1, 0xc1, 0, 0, 0xe1, 0, 0xf0, 0][..], &stream, &stream].concat()),
-        );
+        replace(b, MAP, &section(2, &map(&[&[0xf0, 0], &stream[..], &stream].concat())));
     }),
-    ("table of several sections or of later", |b| {
+    (Reason::TableNotCurrent, |b| {
         replace(b, 0, &section(0, &[0, 1, 0xc0, 0, 0, 0, 1, 0xf0, 0]));
     }),
-    ("table packet holds more than its table", |b| {
+    (Reason::TableFollowed, |b| {
         let at = place(b, 0, 0);
         let second = section(0, &[0, 1, 0xc1, 0, 0, 0, 1, 0xf0, 1]);
         b[at + 60..at + 60 + second.len()].copy_from_slice(&second);
     }),
-    ("table does not start its packet", |b| *byte(b, 0, 0, 4) = 1),
-    ("no program map", |b| drop(b.splice(place(b, 0x1000, 0)..b.len(), []))),
-    ("unit is not as long as it says", |b| {
+    (Reason::TableNotFirst, |b| *byte(b, 0, 0, 4) = 1),
+    (Reason::NoMap, |b| drop(b.splice(place(b, MAP, 0)..b.len(), []))),
+    (Reason::OtherLength, |b| {
         let at = start_of_sound(b);
         b[at + 5] -= 1;
     }),
-    ("unit shorter than its header", |b| {
+    (Reason::ShorterThanHeader, |b| {
         let at = start_of_sound(b);
         (b[at + 4], b[at + 5]) = (0, 1);
     }),
-    ("malformed unit header", |b| {
+    (Reason::BadHeader, |b| {
         let at = start_of_sound(b);
         b[at + 2] = 2;
     }),
-    ("scrambled or malformed unit header", |b| {
+    (Reason::ScrambledHeader, |b| {
         let at = start_of_sound(b);
         b[at + 6] = 0xb0;
     }),
-    ("decoding time without presentation time", |b| {
+    (Reason::OnlyDecodingTime, |b| {
         let at = start_of_sound(b);
         b[at + 7] = 0x40;
     }),
-    ("malformed timestamp", |b| {
+    (Reason::BadTime, |b| {
         let at = start_of_sound(b);
         b[at + 9] &= 0xfe;
     }),
+    (Reason::NoMap, |b| drop(b.drain(..PACKET))),
+    (Reason::NoMap, |b| b.extend(&long_association()[..PACKET])),
+    (Reason::StreamWithoutStart, |b| *byte(b, VIDEO, 0, 1) &= !0x40),
+    (Reason::FieldContradicts, |b| {
+        // All of the packet is field, and a payload announced.
+        let at = place(b, VIDEO, 2);
+        (b[at + 3], b[at + 4]) = (b[at + 3] | 0x30, 183);
+    }),
+    (Reason::FieldContradicts, |b| {
+        let at = place(b, VIDEO, 2);
+        (b[at + 3], b[at + 4]) = (b[at + 3] & 0xcf | 0x20, 100);
+    }),
+    (Reason::FieldShort, |b| {
+        let at = place(b, VIDEO, 2);
+        (b[at + 3], b[at + 4], b[at + 5]) = (b[at + 3] | 0x30, 3, 0x10);
+    }),
+    (Reason::BadClock, |b| {
+        // The last nine bits count to 299.
+        let at = place(b, VIDEO, 0);
+        assert_eq!(b[at + 5], 0x10, "it carries the clock");
+        (b[at + 10], b[at + 11]) = (b[at + 10] | 1, 44);
+    }),
+    (Reason::TableUnfinished, |b| {
+        let first = long_association()[..PACKET].to_vec();
+        b.splice(0..0, first);
+    }),
+    (Reason::TableWithoutStart, |b| b.extend(packet(0, false, 1, None, &[0xff; PACKET - 4]))),
+    (Reason::TableTooLong, |b| {
+        let at = place(b, 0, 0);
+        (b[at + 6], b[at + 7]) = (0xb3, 0xfe);
+    }),
+    (Reason::NotAssociation, |b| replace(b, 0, &section(1, &[0, 1, 0xc1, 0, 0, 0, 1, 0xf0, 0]))),
+    (Reason::AssociationTrails, |b| {
+        replace(b, 0, &section(0, &[0, 1, 0xc1, 0, 0, 0, 1, 0xf0, 0, 7, 7]));
+    }),
+    (Reason::NotMap, |b| replace(b, MAP, &section(3, &map(&[0xf0, 0, 0x1b, 0xe1, 0, 0xf0, 0])))),
+    (Reason::NotMap, |b| replace(b, MAP, &section(2, &map(&[])[..5]))),
+    (Reason::ProgramDescriptorsLeave, |b| replace(b, MAP, &section(2, &map(&[0xf0, 1])))),
+    (Reason::StreamDescriptorsLeave, |b| {
+        replace(b, MAP, &section(2, &map(&[0xf0, 0, 0x1b, 0xe1, 0, 0xf0, 1])));
+    }),
+    (Reason::MapTrails, |b| replace(b, MAP, &section(2, &map(&[0xf0, 0, 0x1b, 0xe1, 0, 0xf0, 0, 7])))),
+    (Reason::TooManyStreams, |b| {
+        let streams = (0..33).flat_map(|pid| [0x0f, 0xe1, pid, 0xf0, 0]);
+        replace(b, MAP, &section(2, &map(&[0xf0, 0].into_iter().chain(streams).collect::<Vec<_>>())));
+    }),
+    (Reason::TimeMissing, |b| {
+        let at = start_of_sound(b);
+        b[at + 8] = 4;
+    }),
+    (Reason::TimeMissing, |b| {
+        b.extend(packet(SOUND, true, 0, None, &[0, 0, 1, 0xc0, 0, 0, 0x80, 0x80, 5, 0x21, 0, 1]));
+    }),
+    (Reason::HeaderLeaves, |b| {
+        let at = start_of_sound(b);
+        (b[at + 4], b[at + 5], b[at + 8]) = (0, 0, 200);
+    }),
 ];
+
+/// The body of a program map that names the video for its clock, and goes on so.
+fn map(rest: &[u8]) -> Vec<u8> {
+    [&[0, 1, 0xc1, 0, 0, 0xe1, 0], rest].concat()
+}
+
+/// Two packets of a program association that is too long for one.
+fn long_association() -> Vec<u8> {
+    let networks = [(0, 16); 50];
+    let section = association(&[&[(1, MAP)], &networks[..]].concat());
+    let (first, second) = section.split_at(PACKET - 5);
+    let mut out = packet(0, true, 0, None, &[&[0], first].concat());
+    out.extend(packet(0, false, 1, None, second));
+    out
+}
 
 /// Where the payload of the first packet of sound begins.
 fn start_of_sound(bytes: &[u8]) -> usize {
@@ -415,6 +492,20 @@ fn every_violation_of_the_container_ends_the_reading() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn a_program_association_may_span_packets() {
+    let stage = stage();
+    let report = stage.judge_changed(|b| drop(b.splice(..PACKET, long_association())));
+    assert_eq!(failed(&report), Vec::<&str>::new());
+}
+
+#[test]
+fn every_reason_of_the_reader_has_a_lie() {
+    let broken = |reason: &&Reason| VIOLATIONS.iter().any(|(known, _)| known == *reason);
+    let missing: Vec<_> = Reason::ALL.iter().filter(|reason| !broken(reason)).collect();
+    assert!(missing.is_empty(), "nothing breaks {missing:?}");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Streams whose coded pictures are damaged, and what a judge sees of them.
 
+use std::path::Path;
 use std::process::Command;
+use std::{fs, io};
 
 use bytes::Bytes;
 use framemill_media::{
@@ -15,8 +17,14 @@ use sha2::{Digest, Sha256};
 use crate::fuzzed::Draw;
 use crate::studio::{Clip, Recipe, entry, honest};
 
-/// Encoder, pixel format, size and further options of streams that are damaged and decoded.
-pub(crate) const STREAMS: [(&str, &str, &str, &[&str]); 14] = [
+/// Encoder, pixel format, size and further options.
+type Stream = (&'static str, &'static str, &'static str, &'static [&'static str]);
+
+/// Of an encoder that is slow otherwise.
+const REALTIME: &[&str] = &["-deadline", "realtime", "-cpu-used", "8", "-b:v", "0"];
+
+/// Streams that are damaged and decoded.
+pub(crate) const STREAMS: [Stream; 16] = [
     ("libx264", "yuv420p", "96x64", &["-preset", "medium", "-bf", "3"]),
     ("libx264", "yuv420p", "50x130", &["-profile:v", "baseline"]),
     ("libx264", "yuv420p", "130x66", &["-x264-params", "slices=3:keyint=8:weightp=2"]),
@@ -31,35 +39,73 @@ pub(crate) const STREAMS: [(&str, &str, &str, &[&str]); 14] = [
     ("libx265", "yuv420p10le", "66x130", &["-preset", "ultrafast"]),
     ("libx265", "yuv422p10le", "64x48", &["-preset", "ultrafast"]),
     ("libx265", "yuv420p12le", "64x64", &["-preset", "ultrafast"]),
+    ("libx264rgb", "rgb24", "66x50", &[]),
+    ("libvpx-vp9", "yuv440p", "64x50", REALTIME),
 ];
 
-/// Codecs of the renditions that are damaged and judged.
-const CODECS: [Codec; JUDGED] = [Codec::H264, Codec::Hevc];
-pub(crate) const JUDGED: usize = 2;
+/// Codecs of the renditions that are damaged and judged, and their sources: clips as they are made everywhere, and such
+/// as are no 4:2:0.
+const CASES: [(Codec, Option<Stream>); JUDGED] = [
+    (Codec::H264, None),
+    (Codec::Hevc, None),
+    (Codec::H264, Some(("libx264rgb", "rgb24", "192x108", &[]))),
+    (Codec::H264, Some(("libvpx-vp9", "yuv440p", "192x108", REALTIME))),
+];
+pub(crate) const JUDGED: usize = 4;
 
 /// Streams to be damaged: any format at all, and renditions that a judge accepts.
 pub(crate) struct Bases {
     pub(crate) decoded: Vec<Bytes>,
+    pub(crate) judged: Vec<Case>,
+}
+
+/// A rendition that a judge accepts, and what it is judged against.
+pub(crate) struct Case {
     pub(crate) source: Bytes,
-    pub(crate) judged: Vec<(LadderEntry, Bytes)>,
+    pub(crate) entry: LadderEntry,
+    pub(crate) rendition: Bytes,
 }
 
 impl Bases {
     pub(crate) fn make() -> Self {
-        let rate = Rational::new(30, 1);
-        let spec = ClipSpec { bitrate: 400_000, audio: None, ..ClipSpec::new(192, 108, rate, 1) };
-        let source = generate_clip(&spec, &MediaLimits::segment()).expect("a clip");
-        let clip = Clip { name: "generated".into(), data: source.clone(), rate };
-        let judged = CODECS.map(|codec| {
-            let entry = LadderEntry { codec, ..entry(192, 108, 150_000) };
-            let rendition = honest(&clip, &entry, &Recipe { preset: "fast", ..Recipe::default() });
-            (entry, rendition)
-        });
-        Self { decoded: STREAMS.map(encoded).into(), source, judged: judged.into() }
+        Self { decoded: STREAMS.map(encoded).into(), judged: CASES.map(Case::make).into() }
     }
 }
 
-fn encoded((encoder, format, size, options): (&str, &str, &str, &[&str])) -> Bytes {
+impl Case {
+    fn make((codec, source): (Codec, Option<Stream>)) -> Self {
+        let rate = Rational::new(30, 1);
+        let spec = ClipSpec { bitrate: 400_000, audio: None, ..ClipSpec::new(192, 108, rate, 1) };
+        let generated = || generate_clip(&spec, &MediaLimits::segment()).expect("a clip");
+        let source = source.map_or_else(generated, encoded);
+        let clip = Clip { name: "generated".into(), data: source.clone(), rate };
+        let entry = LadderEntry { codec, ..entry(192, 108, 150_000) };
+        let rendition = honest(&clip, &entry, &Recipe { preset: "fast", ..Recipe::default() });
+        Self { source, entry, rendition }
+    }
+
+    /// Those whose sources are no 4:2:0.
+    pub(crate) fn unusual() -> impl Iterator<Item = Self> {
+        CASES.into_iter().filter(|(_, source)| source.is_some()).map(Self::make)
+    }
+
+    /// Puts it into a folder, under a number.
+    pub(crate) fn write(&self, folder: &Path, number: usize) -> io::Result<()> {
+        let file = |name: &str, data: &[u8]| fs::write(folder.join(format!("{name}-{number}")), data);
+        file("source", &self.source)?;
+        file("entry", &serde_json::to_vec(&self.entry)?)?;
+        file("rendition", &self.rendition)
+    }
+
+    /// Takes it from there.
+    pub(crate) fn read(folder: &Path, number: usize) -> io::Result<Self> {
+        let file = |name: &str| fs::read(folder.join(format!("{name}-{number}")));
+        let entry = serde_json::from_slice(&file("entry")?)?;
+        Ok(Self { source: file("source")?.into(), entry, rendition: file("rendition")?.into() })
+    }
+}
+
+fn encoded((encoder, format, size, options): Stream) -> Bytes {
     let mut command = Command::new("ffmpeg");
     let picture = format!("testsrc2=s={size}:r=30,noise=alls=12:allf=t");
     command.args(["-v", "error", "-f", "lavfi", "-i", &picture, "-t", "0.8", "-pix_fmt", format]);
@@ -67,7 +113,9 @@ fn encoded((encoder, format, size, options): (&str, &str, &str, &[&str])) -> Byt
     if encoder == "libx265" {
         command.args(["-x265-params", "log-level=none:pools=none:frame-threads=1"]);
     }
-    let made = command.args(["-f", "mpegts", "-"]).output().expect("the ffmpeg command is installed");
+    // Transport streams carry no VP9.
+    let container = if encoder == "libvpx-vp9" { "matroska" } else { "mpegts" };
+    let made = command.args(["-f", container, "-"]).output().expect("the ffmpeg command is installed");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     made.stdout.into()
 }

@@ -1,20 +1,21 @@
 //! The same bytes get the same report, however the judge's machine decodes them.
 
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use bytes::Bytes;
-use framemill_media::{DecoderConfig, Frame, MediaLimits, VideoReader};
+use framemill_media::{DecoderConfig, Frame, MediaLimits, Rational, VideoReader};
 use framemill_network::ladder::{Codec, LadderEntry};
 use framemill_verification::features::{FrameFeatures, Lattice, Picture, Range};
 use framemill_verification::plane::Plane;
-use framemill_verification::{Kernel, Policy, Report, verify};
+use framemill_verification::{Kernel, Policy, Report, Tier, verify};
 
 use crate::clips::{generated, synthetic_set};
-use crate::damaged::{Bases, Way, damaged, report};
+use crate::damaged::{Bases, Case, Way, damaged, report};
 use crate::fuzzed;
 use crate::studio::{Clip, Recipe, entry, honest};
-use crate::suite::source;
+use crate::suite::{judged, source};
 
 /// Judges an honest rendition of the clip with these numbers of decoder threads and kernels, and compares the reports.
 fn assert_one_report(clip: &Clip, ways: &[(u32, Kernel)]) {
@@ -150,11 +151,14 @@ fn fuzzed_frames_have_the_features_that_they_have_on_every_processor() {
 fn damaged_streams_get_one_report_from_every_kernel() {
     let bases = Bases::make();
     let way = |kernel| Way { threads: 1, kernel };
-    let source = |kernel| way(kernel).source(bases.source.clone());
-    let sources: Vec<_> = Kernel::available().map(|kernel| (kernel, source(kernel))).collect();
+    let sources = |case: &Case| -> Vec<_> {
+        Kernel::available().map(|kernel| (kernel, way(kernel).source(case.source.clone()))).collect()
+    };
+    let sources: Vec<_> = bases.judged.iter().map(sources).collect();
     let mut refused = 0;
     for seed in 0..24 {
-        let (entry, rendition) = &bases.judged[seed as usize % bases.judged.len()];
+        let judged = seed as usize % bases.judged.len();
+        let (Case { entry, rendition, .. }, sources) = (&bases.judged[judged], &sources[judged]);
         let rendition = damaged(rendition, seed);
         let reports = sources.iter().map(|(_, source)| report(source.as_ref(), &rendition, entry));
         let reports: Vec<String> = reports.collect();
@@ -167,12 +171,48 @@ fn damaged_streams_get_one_report_from_every_kernel() {
     assert!((1..24).contains(&refused), "{refused} of 24 are refused");
 }
 
+/// Names the folder of cases to the process that judges them without SIMD.
+const FOLDER: &str = "FRAMEMILL_TEST_CASES";
+/// Begins a line of that process.
+const REPORT: &str = "report of a case: ";
+
+#[test]
+fn sources_that_are_no_420_get_one_report_with_simd_and_without() {
+    let folder = tempfile::tempdir().expect("a folder for temporary files");
+    let cases = Case::unusual().enumerate().map(|(number, case)| {
+        case.write(folder.path(), number).expect("room for the case");
+        let clip = Clip { name: String::new(), data: case.source, rate: Rational::new(30, 1) };
+        let report = judged(&source(&clip), &case.rendition, &case.entry, &Policy::FULL);
+        assert_eq!((report.tier, report.reason()), (Tier::Whole, None), "case {number}");
+        report.hash.to_string()
+    });
+    let cases: Vec<String> = cases.collect();
+    let mut command = Command::new(std::env::current_exe().expect("the tests are a program"));
+    command.args(["--ignored", "--exact", "determinism::judges_without_simd", "--nocapture"]);
+    let output = command.env(FOLDER, folder.path()).output().expect("the tests can run themselves");
+    let told = String::from_utf8_lossy(&output.stdout);
+    let plain: Vec<&str> = told.lines().filter_map(|line| line.strip_prefix(REPORT)).collect();
+    assert_eq!(plain, cases, "{told}");
+}
+
+#[test]
+#[ignore = "runs in the process that the test above starts"]
+fn judges_without_simd() {
+    framemill_media::use_plain_instructions();
+    let folder = PathBuf::from(std::env::var_os(FOLDER).expect("the test above names it"));
+    let way = Way { threads: 1, kernel: Kernel::SCALAR };
+    for Case { source, entry, rendition } in (0..).map_while(|number| Case::read(&folder, number).ok()) {
+        // On a line of its own: the name of the test stands before.
+        println!("\n{REPORT}{}", report(way.source(source).as_ref(), &rendition, &entry));
+    }
+}
+
 #[test]
 fn a_stream_that_breaks_is_reported_without_its_pictures() {
     let bases = Bases::make();
-    let (entry, rendition) = &bases.judged[0];
+    let Case { source, entry, rendition } = &bases.judged[0];
     let way = Way { threads: 1, kernel: Kernel::detect() };
-    let source = way.source(bases.source.clone()).expect("sound source");
+    let source = way.source(source.clone()).expect("sound source");
     let judged =
         |rendition: &Bytes| verify(&source, rendition, entry, &Policy::FULL, &[0; 32]).expect("a verdict");
     let whole = judged(rendition);

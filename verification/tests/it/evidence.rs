@@ -18,7 +18,9 @@ use framemill_verification::evidence::{
     Judgement, MANIFEST, MAX_MANIFEST_BYTES, Manifest, OBJECTS, Outcome, Parts, ProofError, ReceiptRecord,
     Unjudgeable, Unrelated, find_in_bundles, judge_accusation,
 };
-use framemill_verification::{Difference, Opening, Policy, Report, SourceReference, verify};
+use framemill_verification::{
+    COMMITMENT_VERSION, Difference, Opening, Policy, Report, SourceReference, verify,
+};
 use probabilistic_ticket::EthKey;
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
@@ -181,6 +183,18 @@ fn false_features_are_proven_without_source_and_opening() {
     let liar = Delivered { source: None, opening: None, ..liar() };
     let judgement = judged(&liar.bundle()).expect("a verdict");
     assert!(matches!(&judgement.faults[..], [Fault::FalseFeatures { difference: None, .. }]));
+}
+
+#[test]
+fn features_are_found_alike_with_the_source_and_without() {
+    for root in [true_root(), B256::repeat_byte(COMMITMENT_VERSION)] {
+        let with = Delivered::new(&sample().rendition, root);
+        let without = Delivered { source: None, ..Delivered::new(&sample().rendition, root) };
+        let [with, without] = [with, without].map(|case| judged(&case.bundle()).expect("a judgement"));
+        assert!(with.report.is_some() && without.report.is_none());
+        assert_eq!(with.claim, without.claim);
+        assert_eq!(with.claim.true_root, Some(true_root()));
+    }
 }
 
 #[test]

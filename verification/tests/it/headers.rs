@@ -1,11 +1,12 @@
 //! Lies of the bitstream's headers: each rule is broken once, and caught by exactly the check that is there for it.
 
+use std::collections::HashSet;
 use std::sync::OnceLock;
 
 use framemill_network::ladder::{Codec, LadderEntry};
 use framemill_verification::Report;
 
-use crate::container::{Lie, Stage, assert_each_is_seen, stage};
+use crate::container::{self, Lie, Stage, assert_each_is_seen, stage};
 use crate::rewrite::{Bits, Parts, nal_units, ue};
 use crate::studio::entry;
 
@@ -77,10 +78,14 @@ fn with_sps(parts: &mut Parts, changes: &[(&str, &str)]) {
     });
 }
 
-/// Says range, primaries, curve and matrix.
 fn with_color(parts: &mut Parts, full_range: bool, codes: [u8; 3]) {
+    with_sps(parts, &[("signal", &format!("1 101 {} {}", u8::from(full_range), colour(codes)))]);
+}
+
+/// Says primaries, curve and matrix.
+fn colour(codes: [u8; 3]) -> String {
     let codes: String = codes.iter().map(|code| format!("{code:08b}")).collect();
-    with_sps(parts, &[("signal", &format!("1 101 {} 1 {codes}", u8::from(full_range)))]);
+    format!("1 {codes}")
 }
 
 /// Changes a field of the header of the first slice of a unit.
@@ -296,7 +301,7 @@ const HEADER_LIES: &[Lie] = &[
     ("padding words in a slice", |p| p.video()[3].data.extend([0, 0, 3].repeat(30_000)), &["idle_bytes"]),
     (
         "far more than the agreed rate",
-        |p| p.edit(3, |units| units.last_mut().expect("a unit").extend([7; 450_000])),
+        |p| p.edit(3, |units| units.last_mut().expect("a unit").extend([7; 700_000])),
         &["video_bytes"],
     ),
 ];
@@ -312,7 +317,7 @@ fn hevc_type(head: u8) -> u8 {
 
 fn hevc_before_slices(parts: &mut Parts, unit: Vec<u8>) {
     parts.edit(2, |units| {
-        let at = units.iter().position(|unit| hevc_type(unit[0]) < 22).expect("a slice");
+        let at = units.iter().position(|unit| is_hevc_slice(unit[0])).expect("a slice");
         units.insert(at, unit);
     });
 }
@@ -332,6 +337,86 @@ fn hevc_pps(parts: &mut Parts, field: &str, value: &str) {
     );
 }
 
+/// The sequence parameter set that x265 writes in its main profile.
+fn hevc_sps(unit: &[u8]) -> Bits {
+    let mut bits = Bits::of(unit, 2);
+    bits.u("video set", 4);
+    assert_eq!(bits.u("layers", 3), 0);
+    bits.u("nesting and tier", 4);
+    assert_eq!(bits.u("profile", 5), 1);
+    bits.u("compatibility", 32);
+    bits.u("constraints", 48);
+    bits.u("level", 8);
+    bits.ue("id");
+    bits.ue("chroma format");
+    bits.ue("width");
+    bits.ue("height");
+    assert_eq!(bits.u("crop", 1), 0);
+    bits.ue("luma depth");
+    bits.ue("chroma depth");
+    bits.ue("order bits");
+    bits.u("every layer", 1);
+    bits.ues(&["buffered", "reordered", "latency"]);
+    bits.ues(&["smallest block", "block sizes", "smallest transform", "transform sizes"]);
+    bits.ues(&["inter depth", "intra depth"]);
+    assert_eq!(bits.u("scaling lists", 1), 0);
+    bits.u("shapes and filter", 2);
+    assert_eq!(bits.u("raw samples", 1), 0);
+    assert_eq!(bits.ue("reference sets"), 0);
+    assert_eq!(bits.u("long-term references", 1), 0);
+    bits.u("motion and smoothing", 2);
+    assert_eq!(bits.u("usability", 1), 1);
+    assert_eq!(bits.u("aspect present", 1), 1);
+    bits.u("aspect", 8);
+    assert_eq!(bits.u("overscan", 1), 0);
+    assert_eq!(bits.u("signal present", 1), 1);
+    bits.u("format", 3);
+    bits.u("full range", 1);
+    assert_eq!(bits.u("colour", 1), 0);
+    assert_eq!(bits.u("chroma place", 1), 0);
+    bits.u("neutral chroma", 1);
+    bits.u("fields", 1);
+    bits.u("picture struct", 1);
+    assert_eq!(bits.u("window", 1), 0);
+    bits
+}
+
+fn with_hevc_sps(parts: &mut Parts, changes: &[(&str, &str)]) {
+    parts.edit_first(
+        |head| hevc_type(head) == 33,
+        |unit| {
+            let mut bits = hevc_sps(unit);
+            for (field, value) in changes {
+                bits.set(field, value);
+            }
+            *unit = bits.unit();
+        },
+    );
+}
+
+/// Codes more than is shown: `crop` pixels, halved, on each side.
+fn with_hevc_crop(parts: &mut Parts, (width, height): (u32, u32), crop: [u32; 4]) {
+    let crop = ["1".to_owned()].into_iter().chain(crop.map(ue)).collect::<String>();
+    with_hevc_sps(parts, &[("width", &ue(width)), ("height", &ue(height)), ("crop", &crop)]);
+}
+
+fn with_hevc_color(parts: &mut Parts, full_range: bool, codes: [u8; 3]) {
+    let range = u8::from(full_range).to_string();
+    with_hevc_sps(parts, &[("full range", &range), ("colour", &colour(codes))]);
+}
+
+fn hevc_sei(number: u8, payload: &[u8]) -> Vec<u8> {
+    [&[0x4e, 1], &sei(number, payload)[1..]].concat()
+}
+
+fn hevc_after_slices(parts: &mut Parts, unit: Vec<u8>) {
+    parts.edit(2, |units| units.push(unit));
+}
+
+fn is_hevc_slice(head: u8) -> bool {
+    hevc_type(head) < 22
+}
+
 const HEVC_LIES: &[Lie] = &[
     (
         "a video set that changes",
@@ -343,6 +428,61 @@ const HEVC_LIES: &[Lie] = &[
         },
         &["video_sets"],
     ),
+    ("range extensions", |p| with_hevc_sps(p, &[("profile", "00100")]), &["profile_allowed"]),
+    ("4:2:2", |p| with_hevc_sps(p, &[("chroma format", &ue(2))]), &["chroma_format"]),
+    ("10 bits of luma", |p| with_hevc_sps(p, &[("luma depth", &ue(2))]), &["bit_depth"]),
+    ("9 bits of chroma", |p| with_hevc_sps(p, &[("chroma depth", &ue(1))]), &["bit_depth"]),
+    ("fields", |p| with_hevc_sps(p, &[("fields", "1")]), &["interlaced"]),
+    ("crop at the left", |p| with_hevc_crop(p, (336, 192), [8, 0, 0, 0]), &["cropped_start"]),
+    ("crop at the top", |p| with_hevc_crop(p, (320, 208), [0, 0, 8, 0]), &["cropped_start"]),
+    (
+        "crop of a whole block at the right",
+        |p| with_hevc_crop(p, (384, 192), [0, 32, 0, 0]),
+        &["cropped_end"],
+    ),
+    (
+        "crop of a whole block at the bottom",
+        |p| with_hevc_crop(p, (320, 256), [0, 0, 0, 32]),
+        &["cropped_end"],
+    ),
+    ("overscan", |p| with_hevc_sps(p, &[("overscan", "11")]), &["trimmed"]),
+    (
+        "a window to be shown by default",
+        |p| with_hevc_sps(p, &[("window", &["1", &ue(0), &ue(4), &ue(0), &ue(0)].concat())]),
+        &["trimmed"],
+    ),
+    ("pixels twice as wide", |p| with_hevc_sps(p, &[("aspect", "00010000")]), &["aspect_permille"]),
+    ("full range", |p| with_hevc_color(p, true, [2, 2, 2]), &["full_range"]),
+    ("other primaries", |p| with_hevc_color(p, false, [9, 2, 2]), &["color_primaries"]),
+    ("another curve", |p| with_hevc_color(p, false, [2, 16, 2]), &["color_transfer"]),
+    ("another matrix", |p| with_hevc_color(p, false, [2, 2, 9]), &["color_matrix"]),
+    ("another width", |p| with_hevc_sps(p, &[("width", &ue(336))]), &["width", "pixels"]),
+    ("another height", |p| with_hevc_sps(p, &[("height", &ue(176))]), &["height", "pixels"]),
+    (
+        "sides swapped",
+        |p| with_hevc_sps(p, &[("width", &ue(192)), ("height", &ue(320))]),
+        &["width", "height"],
+    ),
+    (
+        "a sequence set that changes",
+        |p| {
+            let unit = first_unit(p, |head| hevc_type(head) == 33);
+            let mut changed = hevc_sps(&unit);
+            hevc_before_slices(p, changed.set("latency", &ue(7)).unit());
+        },
+        &["sequence_sets"],
+    ),
+    (
+        "a second picture set",
+        |p| {
+            let unit = first_unit(p, |head| hevc_type(head) == 34);
+            let mut bits = Bits::of(&unit, 2);
+            bits.ue("id");
+            hevc_before_slices(p, bits.set("id", &ue(1)).unit());
+        },
+        &["picture_sets"],
+    ),
+    ("no video set", |p| p.edit(0, |units| units.retain(|unit| hevc_type(unit[0]) != 32)), &["video_sets"]),
     ("pictures that are not shown", |p| hevc_pps(p, "hidden", "1"), &["ambiguous_sets"]),
     ("bits that nobody knows", |p| hevc_pps(p, "extra", "001"), &["ambiguous_sets"]),
     (
@@ -390,9 +530,76 @@ const HEVC_LIES: &[Lie] = &[
         },
         &["orphaned_slices"],
     ),
+    (
+        "pictures that are fields by message",
+        |p| {
+            with_hevc_sps(p, &[("picture struct", "1")]);
+            hevc_before_slices(p, hevc_sei(1, &[0x10]));
+        },
+        &["field_messages"],
+    ),
+    (
+        "captions of its own",
+        |p| hevc_before_slices(p, hevc_sei(4, b"\xb5\x00\x31GA94\x03")),
+        &["foreign_messages"],
+    ),
+    ("a message cut off", |p| hevc_before_slices(p, vec![0x4e, 1, 5, 200, 1, 0x80]), &["foreign_messages"]),
+    ("a forbidden bit", |p| hevc_after_slices(p, vec![0xd0, 1, 5, 1, 1, 0x80]), &["foreign_units"]),
+    (
+        "a unit of no temporal layer",
+        |p| hevc_after_slices(p, vec![0x50, 0, 5, 1, 1, 0x80]),
+        &["foreign_units"],
+    ),
+    ("a delimiter behind the slices", |p| hevc_after_slices(p, vec![0x46, 1, 0x50]), &["misplaced_units"]),
+    ("a stream that ends and goes on", |p| hevc_after_slices(p, vec![0x48, 1]), &["misplaced_units"]),
+    (
+        "bytes before the first start code",
+        |p| {
+            let data = &mut p.video()[3].data;
+            data.splice(0..0, [1, 2, 3]);
+        },
+        &["stray_bytes"],
+    ),
+    (
+        "two pictures in one unit and none in another",
+        |p| {
+            let mut moved = Vec::new();
+            p.edit(4, |units| moved = units.extract_if(.., |unit| is_hevc_slice(unit[0])).collect());
+            p.edit(3, |units| units.extend(moved));
+        },
+        &["uneven_units"],
+    ),
+    (
+        "no refreshing picture at the start",
+        // A clean random access, whose leading pictures may be dropped.
+        |p| p.edit_first(|head| matches!(hevc_type(head), 19 | 20), |unit| unit[0] = 0x2a),
+        &["starts_with_idr"],
+    ),
+    ("long messages", |p| hevc_before_slices(p, hevc_sei(5, &[7; 40_000])), &["message_bytes"]),
+    (
+        "filler beyond the agreed rate",
+        |p| hevc_after_slices(p, [vec![0x4c, 1], vec![0xff; 80_000], vec![0x80]].concat()),
+        &["idle_bytes"],
+    ),
+    (
+        "far more than the agreed rate",
+        |p| p.edit(3, |units| units.last_mut().expect("a unit").extend([7; 700_000])),
+        &["video_bytes"],
+    ),
 ];
 
 #[test]
 fn every_lie_of_hevc_headers_is_seen_by_the_check_that_is_there_for_it() {
     assert_each_is_seen(hevc_stage(), HEVC_LIES);
+}
+
+#[test]
+fn every_check_of_the_structure_has_a_lie() {
+    let headers = HEADER_LIES.iter().chain(HEVC_LIES).flat_map(|(_, _, checks)| checks.iter().copied());
+    let seen: HashSet<&str> = container::seen().chain(headers).collect();
+    let checks = [stage(), hevc_stage()].map(|stage| stage.judged(&[("nothing", |_| {}, &[])]));
+    let names = checks.iter().flatten().flat_map(|(_, report)| &report.checks).map(|check| check.name);
+    // Whatever cannot be read has lies of its own.
+    let missing: Vec<_> = names.filter(|name| !seen.contains(name) && *name != "transport_stream").collect();
+    assert!(missing.is_empty(), "nothing breaks {missing:?}");
 }

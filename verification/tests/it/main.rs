@@ -16,6 +16,7 @@ mod outside;
 mod picture;
 mod quality;
 mod rewrite;
+mod sound;
 mod studio;
 mod suite;
 mod tamper;

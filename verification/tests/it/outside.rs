@@ -1,14 +1,11 @@
 //! What FFmpeg's own command makes, in many settings, is in normal form as well: nothing of it is peculiar to one engine.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
-
 use bytes::Bytes;
 use framemill_media::{ClipSpec, MediaLimits, Pattern, Rational, generate_clip};
 use framemill_network::ladder::{Codec, LadderEntry};
 use framemill_verification::{Policy, Report, SourceReference, Tier, verify};
 
-use crate::studio::entry;
+use crate::studio::{entry, ffmpeg};
 
 const H264: &[&str] = &["-c:v", "libx264", "-b:v", "300k"];
 const HEVC: &[&str] = &["-c:v", "libx265", "-b:v", "300k"];
@@ -19,21 +16,9 @@ fn source(pattern: Pattern) -> Bytes {
     generate_clip(&spec, &MediaLimits::default()).expect("clip is made")
 }
 
-/// Pipes the source through `ffmpeg` with these settings.
 fn transcoded(source: &Bytes, settings: &[&str]) -> Bytes {
-    let mut command = Command::new("ffmpeg");
-    command.args(["-v", "error", "-copyts", "-f", "mpegts", "-i", "-", "-map", "0", "-c:a", "copy"]);
-    command.args(["-vf", "scale=320:192", "-threads", "1", "-muxdelay", "0", "-muxpreload", "0"]);
-    command.args(settings).args(["-f", "mpegts", "-"]);
-    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-    let mut child = piped.expect("the ffmpeg command is installed");
-    let mut input = child.stdin.take().expect("piped");
-    let bytes = source.clone();
-    let feeder = std::thread::spawn(move || input.write_all(&bytes));
-    let output = child.wait_with_output().expect("ffmpeg ends");
-    feeder.join().expect("the feeder ends").expect("ffmpeg reads all");
-    assert!(output.status.success(), "ffmpeg refuses {settings:?}");
-    output.stdout.into()
+    let common = ["-map", "0", "-c:a", "copy", "-vf", "scale=320:192", "-threads", "1"];
+    ffmpeg(source, &[&common, settings].concat())
 }
 
 fn judge(source: &Bytes, rendition: &Bytes, codec: Codec, policy: &Policy) -> Report {

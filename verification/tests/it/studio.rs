@@ -1,5 +1,8 @@
 //! Makes sources and renditions with the project's own decoder, scaler, encoder and muxer.
 
+use std::io::Write;
+use std::process::{Command, Stdio};
+
 use bytes::Bytes;
 use framemill_media::{
     ClipSpec, ColorInfo, DecoderConfig, Demuxer, Encoder, EncoderConfig, Frame, MediaLimits, Muxer,
@@ -201,4 +204,20 @@ pub(crate) fn with_sound(seconds: u32) -> Clip {
     let data = generate_clip(&ClipSpec::new(640, 360, rate, seconds), &MediaLimits::default())
         .expect("clip is made");
     Clip { name: "generated".into(), data, rate }
+}
+
+/// Pipes a clip through the `ffmpeg` command with these settings, into a transport stream.
+pub(crate) fn ffmpeg(clip: &Bytes, settings: &[&str]) -> Bytes {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "error", "-copyts", "-i", "-"]).args(settings);
+    command.args(["-muxdelay", "0", "-muxpreload", "0", "-f", "mpegts", "-"]);
+    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut child = piped.expect("the ffmpeg command is installed");
+    let mut input = child.stdin.take().expect("piped");
+    let bytes = clip.clone();
+    let feeder = std::thread::spawn(move || input.write_all(&bytes));
+    let output = child.wait_with_output().expect("ffmpeg ends");
+    feeder.join().expect("the feeder ends").expect("ffmpeg reads all");
+    assert!(output.status.success(), "ffmpeg refuses {settings:?}");
+    output.stdout.into()
 }
