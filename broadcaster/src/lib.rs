@@ -122,3 +122,9 @@ pub use serve::{hls_object, hls_router};
 pub use service::{Broadcaster, BroadcasterBuilder, OrchestratorView};
 pub use store::{ObjectStorage, Store};
 pub use stream::{PendingSegment, StreamHandle, source_of};
+
+/// Reads the bytes as those of an RTMP publisher. There for fuzzing only.
+#[cfg(fuzzing)]
+pub fn read_rtmp(bytes: &[u8]) {
+    ingest::rtmp::trial::any_input(bytes);
+}

@@ -8,6 +8,8 @@ mod amf;
 mod chunk;
 mod flv;
 mod session;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod trial;
 
 use std::collections::HashMap;
 use std::io::{self, Read};
