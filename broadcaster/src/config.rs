@@ -1,6 +1,7 @@
 //! What a broadcaster and each of its streams may be told.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use alloy_primitives::Address;
@@ -193,6 +194,24 @@ impl Verification {
     pub const ADAPTIVE: Self = Self::Adaptive { minimum: Policy::STRUCTURE_ONLY };
 }
 
+/// A word that names no verification.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not adaptive or full")]
+pub struct UnknownVerification(String);
+
+/// Reads `full` as [`Verification::FULL`] and `adaptive` as [`Verification::ADAPTIVE`].
+impl FromStr for Verification {
+    type Err = UnknownVerification;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        match word {
+            "adaptive" => Ok(Self::ADAPTIVE),
+            "full" => Ok(Self::FULL),
+            other => Err(UnknownVerification(shorten(other))),
+        }
+    }
+}
+
 /// When a segment must be published at the latest: `factor` times its duration, and no sooner than `floor`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeadlinePolicy {
@@ -251,6 +270,9 @@ pub struct StreamConfig {
     pub verification: Verification,
     /// Publish the source as another rendition, named `source`, where it is MPEG-TS.
     pub publish_source: bool,
+    /// Which further stores it is published to, by their names in [`BroadcasterBuilder::copy_to`](crate::BroadcasterBuilder::copy_to);
+    /// `None` for all of them. The first store gets every stream.
+    pub copies: Option<Vec<String>>,
 }
 
 impl StreamConfig {
@@ -265,7 +287,13 @@ impl StreamConfig {
             segment_duration: Duration::from_secs(2),
             verification: Verification::FULL,
             publish_source: false,
+            copies: None,
         }
+    }
+
+    /// Whether it is published to the further store of this name.
+    pub(crate) fn goes_to(&self, store: &str) -> bool {
+        self.copies.as_ref().is_none_or(|copies| copies.iter().any(|name| name == store))
     }
 
     /// How a source of this stream is cut: video is required, segments end at the first keyframe at or after
@@ -291,7 +319,7 @@ pub(crate) fn is_stream_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= MAX_STREAM_NAME && !name.starts_with('.') && name.chars().all(legal)
 }
 
-fn shorten(text: &str) -> String {
+pub(crate) fn shorten(text: &str) -> String {
     text.chars().take(MAX_STREAM_NAME).collect()
 }
 

@@ -172,7 +172,7 @@ const fn push(method: Method) -> Operation {
             Parameter {
                 name: "Livepeer-Transcode-Configuration",
                 place: Place::Header,
-                about: "JSON with `manifestID` and `profiles`: another name and another ladder for the stream that the segment opens.",
+                about: "JSON with `manifestID` and `profiles`: another name and another ladder for the stream that the segment opens. Where there is an auth hook, it has to answer with such a name.",
                 example: "{\"profiles\":[{\"name\":\"small\",\"width\":320,\"height\":180,\"bitrate\":200000,\"fps\":0}]}",
             },
         ],

@@ -25,6 +25,9 @@ pub enum BroadcasterError {
         /// What to do.
         hint: &'static str,
     },
+    /// The auth webhook cannot be asked.
+    #[error("the auth webhook cannot be asked: {0}; write its address like https://example.org/hook")]
+    Webhook(String),
     /// Metrics could not be registered.
     #[error("metrics could not be registered: {0}; give each broadcaster its own registry")]
     Metrics(String),
@@ -47,6 +50,9 @@ pub enum StreamError {
         "stream name {0:?} is not usable; take 1 to {MAX_STREAM_NAME} of a-z A-Z 0-9 _ - . and do not start with a dot"
     )]
     Name(String),
+    /// A store that the broadcaster does not have.
+    #[error("there is no further store {0:?}; name one that the broadcaster was given, or none")]
+    Store(String),
     /// There is a stream of that name.
     #[error("stream {0} is already open; finish it first or take another name")]
     Exists(String),

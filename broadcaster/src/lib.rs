@@ -103,7 +103,7 @@ mod stream;
 pub use chain::{SenderBroker, open_payer};
 pub use config::{
     BroadcasterConfig, DeadlinePolicy, Limits, MAX_STREAM_NAME, PlaylistMode, SamplingConfig,
-    StaticOrchestrator, StreamConfig, Verification,
+    StaticOrchestrator, StreamConfig, UnknownVerification, Verification,
 };
 pub use directory::{Orchestrator, OrchestratorId};
 pub use error::{BroadcasterError, SegmentError, StoreError, StreamError};
@@ -112,13 +112,20 @@ pub use event::{
     SegmentOutcome, SegmentReport, SegmentResult, StreamEvent, StreamSummary, Timeline, Totals,
 };
 pub use evidence::Evidence;
-pub use ingest::auth::{AuthDenied, AuthGrant, AuthRequest, AuthWebhook, PushAuth};
+pub use ingest::auth::{AuthDenied, AuthGrant, AuthRequest, PushAuth};
 pub use ingest::push::{PushConfig, PushIngest};
 pub use ingest::reader::Pace;
 pub use ingest::rtmp::{RtmpConfig, RtmpIngest};
+pub use ingest::webhook::AuthWebhook;
 pub use publish::LIVE_MASTER;
 pub use s3::{S3Config, S3Credentials, S3CredentialsError};
 pub use serve::{hls_object, hls_router};
 pub use service::{Broadcaster, BroadcasterBuilder, OrchestratorView};
 pub use store::{ObjectStorage, Store};
 pub use stream::{PendingSegment, StreamHandle, source_of};
+
+/// Reads the bytes as those of an RTMP publisher. There for fuzzing only.
+#[cfg(fuzzing)]
+pub fn read_rtmp(bytes: &[u8]) {
+    ingest::rtmp::trial::any_input(bytes);
+}

@@ -124,7 +124,7 @@ impl Outlets {
             health: health(FIRST),
             missed: 0,
             variants: None,
-            copies: shared.copies.iter().map(copy).collect(),
+            copies: shared.copies.iter().filter(|named| config.goes_to(&named.name)).map(copy).collect(),
         }
     }
 

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::audit::AUDITS_AT_ONCE;
-use crate::config::{BroadcasterConfig, Limits, StreamConfig};
+use crate::config::{BroadcasterConfig, Limits, StreamConfig, shorten};
 use crate::core::hedge::Strain;
 use crate::core::scoreboard::{Delivery, Performance, Severity, Standing};
 use crate::cores::Cores;
@@ -77,8 +77,8 @@ impl BroadcasterBuilder {
         self
     }
 
-    /// A further store, by a name of your choice. Every stream goes there as well, with playlists of its own: what it refuses is a
-    /// gap there, and neither the stream nor another store waits for it. A segment counts as published when the store
+    /// A further store, by a name of your choice. Every stream goes there as well that does not choose others
+    /// ([`StreamConfig::copies`]), with playlists of its own: what it refuses is a gap there, and neither the stream nor another store waits for it. A segment counts as published when the store
     /// of [`BroadcasterBuilder::store`] has it.
     #[must_use]
     pub fn copy_to(mut self, name: impl Into<String>, store: Arc<dyn Store>) -> Self {
@@ -331,6 +331,13 @@ impl Shared {
         change(&mut lock(&self.totals));
     }
 
+    /// Whether there is a further store of each name.
+    pub(crate) fn check_copies(&self, names: &[String]) -> Result<(), StreamError> {
+        let is_known = |name: &String| self.copies.iter().any(|store| store.name == *name);
+        let unknown = names.iter().find(|name| !is_known(name));
+        unknown.map_or(Ok(()), |name| Err(StreamError::Store(shorten(name))))
+    }
+
     /// Takes a stream out of the list of open ones.
     pub(crate) fn closed(&self, name: &str) {
         let mut streams = lock(&self.streams);
@@ -375,9 +382,10 @@ impl Broadcaster {
     /// Opens a stream. Must be called inside a Tokio runtime.
     ///
     /// # Errors
-    /// When the name cannot be used or is taken, or too many streams are open.
+    /// When the name cannot be used or is taken, there is no such store, or too many streams are open.
     pub fn stream(&self, config: StreamConfig) -> Result<StreamHandle, StreamError> {
         config.check()?;
+        self.shared.check_copies(config.copies.as_deref().unwrap_or_default())?;
         if self.shared.cancel.is_cancelled() {
             return Err(StreamError::Ended(config.name));
         }

@@ -184,11 +184,7 @@ fn playlist(settings: &crate::config::Broadcaster) -> anyhow::Result<PlaylistMod
 }
 
 fn verification(settings: &crate::config::Broadcaster) -> anyhow::Result<Verification> {
-    match settings.verification.as_str() {
-        "adaptive" => Ok(Verification::ADAPTIVE),
-        "full" => Ok(Verification::FULL),
-        other => anyhow::bail!("broadcaster.verification: {other:?} is not adaptive or full"),
-    }
+    settings.verification.parse().context("broadcaster.verification")
 }
 
 /// What may change while the broadcaster runs.

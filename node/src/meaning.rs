@@ -1,6 +1,7 @@
 //! Settings that have the right form and mean nothing: what a role would refuse at its start, told before.
 
 use anyhow::Context as _;
+use framemill_broadcaster::AuthWebhook;
 use framemill_network::{Ladder, ServiceAddress};
 
 use crate::{
@@ -25,6 +26,7 @@ const CHECKS: &[Check] = &[
     ("network.peers", |config| config.network.peers.iter().try_for_each(|peer| buyer::peer(peer).map(drop))),
     ("broadcaster.ingest", |config| host_and_port(&config.broadcaster.ingest)),
     ("broadcaster.rtmp", |config| config.broadcaster.rtmp.as_deref().map_or(Ok(()), host_and_port)),
+    ("broadcaster.auth_url", |config| auth_url(config.broadcaster.auth_url.as_deref())),
     ("broadcaster.ladder", |config| ladder(&config.broadcaster.ladder)),
     ("broadcaster.max_price_wei", |config| buyer::limits(config).map(drop)),
     ("orchestrator.price_wei", |config| orchestrator::price(config.orchestrator.price_wei).map(drop)),
@@ -58,6 +60,10 @@ fn host_and_port(text: &str) -> anyhow::Result<()> {
         "\"{text}\" is no host and port; write it like 127.0.0.1:8080"
     );
     Ok(())
+}
+
+fn auth_url(url: Option<&str>) -> anyhow::Result<()> {
+    url.map_or(Ok(()), |url| Ok(AuthWebhook::new(url).map(drop)?))
 }
 
 fn ladder(text: &str) -> anyhow::Result<()> {

@@ -1,94 +1,110 @@
-//! Who may push a stream, and what for: asked once for each new stream.
-
-use std::time::Duration;
+//! Who may push a stream, and what for.
 
 use async_trait::async_trait;
-use framemill_network::{Ladder, TranscodeConfiguration};
+use framemill_network::Ladder;
 use serde::Serialize;
 
-/// Longest wait for a webhook's answer.
-const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(5);
-/// Most bytes of a webhook's answer that are read.
-const MAX_ANSWER_BYTES: usize = 16 * 1024;
+use crate::config::{StreamConfig, Verification, is_stream_name, shorten};
+use crate::error::StreamError;
+use crate::service::Shared;
 
-/// A new stream that asks to be let in.
+/// What a client reads whose header asks for a name that the hook may have overlooked.
+const UNCONFIRMED: &str =
+    "the header asks for another name than the address has, and the auth hook did not answer with it";
+
+/// Somebody who asks to be let in: to a new stream, or to an open one in another way than those before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AuthRequest {
-    /// The address it was pushed to, with its query.
+    /// The address it is pushed to, with its query: `/live/cam/0.ts?key=…`, or `rtmp:///live/cam?key=…`.
     pub url: String,
+    /// Name of the stream that is asked for: the `manifestID` of the request's header where there is one, otherwise the name in
+    /// the address.
+    #[serde(rename = "manifestID")]
+    pub manifest: String,
 }
 
-/// What a stream is let in with; `None` leaves what the request or the configuration says.
+/// What somebody is let in with; `None` leaves what the request or the configuration says. An open stream keeps what it was
+/// opened with.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuthGrant {
-    /// Name the stream gets.
+    /// Name the stream gets; `None` stands for the one in the address. One that only a header asks for has to be given here: who
+    /// looks at the address alone has not allowed it.
     pub manifest: Option<String>,
     /// Ladder it gets.
     pub ladder: Option<Ladder>,
+    /// How deep its results are checked before they are published.
+    pub verification: Option<Verification>,
+    /// Further stores that it is published to, as [`StreamConfig::copies`].
+    pub copies: Option<Vec<String>>,
 }
 
-/// Why a stream is not let in.
+/// Why a stream is not let in. Whoever pushes reads it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("stream refused: {0}")]
 pub struct AuthDenied(pub String);
 
-/// Decides about new streams.
+/// Decides about streams.
 #[async_trait]
 pub trait PushAuth: Send + Sync + 'static {
-    /// Lets a stream in or not. Called before anything of its first segment is read.
+    /// Lets a stream in or not. Called before anything of the pushed segment is read; once for each RTMP publisher, and for
+    /// HTTP pushes once for each address (but for the number of the segment) and name asked for, as long as the stream is open.
     async fn authorize(&self, request: &AuthRequest) -> Result<AuthGrant, AuthDenied>;
 }
 
-/// Asks a web service: `POST {"url": …}`, answered by 2xx with `{"manifestID": …, "profiles": […]}` or nothing, or by any other
-/// status to refuse. An unreachable service refuses.
+/// Somebody who was let in.
 #[derive(Debug, Clone)]
-pub struct AuthWebhook {
-    client: reqwest::Client,
-    url: String,
+pub(super) struct Admission {
+    /// Name of the stream.
+    pub(super) name: String,
+    grant: AuthGrant,
 }
 
-impl AuthWebhook {
-    /// A webhook at `url`.
-    ///
-    /// # Errors
-    /// When no HTTP client can be made on this system.
-    pub fn new(url: impl Into<String>) -> Result<Self, AuthDenied> {
-        let client = reqwest::Client::builder()
-            .timeout(WEBHOOK_TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| AuthDenied(format!("no http client: {error}")))?;
-        Ok(Self { client, url: url.into() })
+impl Admission {
+    /// Where nobody has to be asked.
+    pub(super) fn free(name: String) -> Self {
+        Self { name, grant: AuthGrant::default() }
     }
 
-    async fn answer(&self, request: &AuthRequest) -> Result<Vec<u8>, reqwest::Error> {
-        let mut response = self.client.post(&self.url).json(request).send().await?.error_for_status()?;
-        let mut answer = Vec::new();
-        while let Some(chunk) = response.chunk().await? {
-            if answer.len() + chunk.len() > MAX_ANSWER_BYTES {
-                break;
+    /// Asks `auth`, and holds its answer against what can be done here. The stream is called `named` in the address.
+    pub(super) async fn ask(
+        auth: &dyn PushAuth,
+        request: &AuthRequest,
+        named: &str,
+        shared: &Shared,
+    ) -> Result<Self, AuthDenied> {
+        let grant = auth.authorize(request).await?;
+        let name = match &grant.manifest {
+            Some(given) => given.clone(),
+            None if request.manifest != named => return Err(AuthDenied(UNCONFIRMED.to_owned())),
+            None if !is_stream_name(named) => {
+                return Err(AuthDenied(StreamError::Name(shorten(named)).to_string()));
             }
-            answer.extend_from_slice(&chunk);
-        }
-        Ok(answer)
+            None => named.to_owned(),
+        };
+        let admission = Self { name, grant };
+        admission.check(shared).map_err(|error| {
+            tracing::error!(stream = request.manifest, %error, "the auth hook let a stream in with what cannot be done; correct its answer");
+            AuthDenied("the auth hook gave no usable answer".to_owned())
+        })?;
+        Ok(admission)
     }
-}
 
-#[async_trait]
-impl PushAuth for AuthWebhook {
-    async fn authorize(&self, request: &AuthRequest) -> Result<AuthGrant, AuthDenied> {
-        // The error's text would carry the service's address to whoever pushes.
-        let answer = self.answer(request).await.map_err(|error| {
-            tracing::debug!(%error, "auth webhook did not let a stream in");
-            AuthDenied("not allowed by the auth webhook".into())
-        })?;
-        if answer.iter().all(u8::is_ascii_whitespace) {
-            return Ok(AuthGrant::default());
+    fn check(&self, shared: &Shared) -> Result<(), StreamError> {
+        if !is_stream_name(&self.name) {
+            return Err(StreamError::Name(shorten(&self.name)));
         }
-        let text = String::from_utf8_lossy(&answer);
-        let configuration = TranscodeConfiguration::from_json(&text).map_err(|error| {
-            AuthDenied(format!("auth webhook answered with an unusable configuration: {error}"))
-        })?;
-        Ok(AuthGrant { manifest: configuration.manifest_id, ladder: configuration.ladder })
+        shared.check_copies(self.grant.copies.as_deref().unwrap_or_default())
+    }
+
+    /// The settings of the stream that is opened: what was granted, what its client `asked` for, what is configured.
+    pub(super) fn settings(&self, configured: StreamConfig, asked: Option<Ladder>) -> StreamConfig {
+        let AuthGrant { ladder, verification, copies, .. } = self.grant.clone();
+        StreamConfig {
+            name: self.name.clone(),
+            ladder: ladder.or(asked).unwrap_or(configured.ladder),
+            verification: verification.unwrap_or(configured.verification),
+            copies: copies.or(configured.copies),
+            ..configured
+        }
     }
 }

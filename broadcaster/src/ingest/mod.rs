@@ -2,7 +2,9 @@
 
 pub(crate) mod auth;
 mod multipart;
+mod passes;
 pub(crate) mod push;
 pub(crate) mod reader;
 pub(crate) mod rtmp;
 mod upload;
+pub(crate) mod webhook;

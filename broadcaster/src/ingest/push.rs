@@ -15,16 +15,17 @@ use alloy_primitives::B256;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use framemill_media::MediaError;
-use framemill_network::TranscodeConfiguration;
+use framemill_network::{Ladder, TranscodeConfiguration};
 use tokio::sync::OnceCell;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::auth::{AuthGrant, AuthRequest, PushAuth};
+use super::auth::{Admission, AuthRequest, PushAuth};
 use super::multipart;
+use super::passes::{Pass, Passes};
 use super::upload::{Upload, UploadError, Uploads};
 use crate::attempt::millis_since;
 use crate::config::{StreamConfig, is_stream_name};
@@ -94,8 +95,29 @@ struct PushState {
     /// What streams are opened with from now on.
     stream: Mutex<StreamConfig>,
     auth: Option<Arc<dyn PushAuth>>,
-    streams: Mutex<HashMap<String, Arc<OnceCell<Live>>>>,
+    streams: Mutex<Streams>,
     uploads: Uploads,
+}
+
+/// The streams that are open or being opened, and who was let in to the open ones.
+#[derive(Default)]
+struct Streams {
+    cells: HashMap<String, Arc<OnceCell<Live>>>,
+    passes: Passes,
+}
+
+impl Streams {
+    fn remove(&mut self, name: &str) -> Option<Arc<OnceCell<Live>>> {
+        self.passes.forget(name);
+        self.cells.remove(name)
+    }
+
+    /// Remembers who was let in, unless the stream has ended meanwhile.
+    fn remember(&mut self, pass: Pass, admission: Arc<Admission>, cell: &Arc<OnceCell<Live>>) {
+        if self.cells.get(&admission.name).is_some_and(|open| Arc::ptr_eq(open, cell)) {
+            self.passes.add(pass, admission);
+        }
+    }
 }
 
 /// An open stream.
@@ -170,8 +192,8 @@ impl PushIngest {
 
     /// Finishes every open stream. Cancel safe: they go on ending when the call is dropped.
     pub async fn finish(&self) {
-        let cells: Vec<_> = lock(&self.state.streams).drain().map(|(_, cell)| cell).collect();
-        let open = cells.iter().filter_map(|cell| cell.get());
+        let ended = std::mem::take(&mut *lock(&self.state.streams));
+        let open = ended.cells.values().filter_map(|cell| cell.get());
         futures::future::join_all(open.map(|live| live.handle.finish())).await;
     }
 }
@@ -182,6 +204,7 @@ impl PushState {
         let idle: Vec<_> = {
             let mut streams = lock(&self.streams);
             let names: Vec<String> = streams
+                .cells
                 .iter()
                 .filter(|(_, cell)| cell.get().is_some_and(|live| self.is_idle(live, now)))
                 .map(|(name, _)| name.clone())
@@ -201,34 +224,49 @@ impl PushState {
             && now.saturating_duration_since(*lock(&live.used)) >= self.config.idle_timeout
     }
 
-    fn is_open(&self, manifest: &str) -> bool {
-        lock(&self.streams).get(manifest).is_some_and(|cell| cell.initialized())
+    /// Whom the request may push as: a hook is asked where it has not let in the very same before, into a stream that is open. The
+    /// stream's name is public, so it lets nobody in.
+    async fn admit(
+        &self,
+        named: &str,
+        asked: Option<String>,
+        uri: &Uri,
+    ) -> Result<(Arc<Admission>, Option<Pass>), Refused> {
+        let manifest = asked.unwrap_or_else(|| named.to_owned());
+        check_name(&manifest)?;
+        let Some(auth) = &self.auth else { return Ok((Arc::new(Admission::free(manifest)), None)) };
+        let request = AuthRequest { url: uri.to_string(), manifest };
+        let pass = Pass::of(&request);
+        if let Some(known) = lock(&self.streams).passes.find(pass) {
+            return Ok((known, None));
+        }
+        let admission = Admission::ask(auth.as_ref(), &request, named, &self.broadcaster.shared).await;
+        let admission =
+            admission.map_err(|denied| Refused::new(StatusCode::FORBIDDEN, denied.to_string()))?;
+        Ok((Arc::new(admission), Some(pass)))
     }
 
-    /// The stream of a manifest, opened when it is not.
+    /// The stream that somebody was let in to, opened when it is not.
     async fn open(
         &self,
-        manifest: &str,
-        grant: AuthGrant,
-        asked: TranscodeConfiguration,
+        admission: &Admission,
+        asked: Option<Ladder>,
     ) -> Result<Arc<OnceCell<Live>>, Refused> {
         let cell = {
             let mut streams = lock(&self.streams);
-            if !streams.contains_key(manifest)
-                && streams.len() >= self.broadcaster.shared.limits().max_streams
+            let open = streams.cells.len();
+            if !streams.cells.contains_key(&admission.name)
+                && open >= self.broadcaster.shared.limits().max_streams
             {
-                return Err(StreamError::TooMany(streams.len()).into());
+                return Err(StreamError::TooMany(open).into());
             }
-            Arc::clone(streams.entry(manifest.to_owned()).or_default())
+            Arc::clone(streams.cells.entry(admission.name.clone()).or_default())
         };
         let opened = cell
             .get_or_try_init(|| async {
-                let ladder = grant.ladder.or(asked.ladder);
-                let stream = lock(&self.stream).clone();
-                let mut config = StreamConfig { name: manifest.to_owned(), ..stream };
-                config.ladder = ladder.unwrap_or(config.ladder);
+                let configured = lock(&self.stream).clone();
                 Ok::<_, StreamError>(Live {
-                    handle: self.broadcaster.stream(config)?,
+                    handle: self.broadcaster.stream(admission.settings(configured, asked))?,
                     used: Mutex::new(Instant::now()),
                     busy: AtomicUsize::new(0),
                     recent: Mutex::default(),
@@ -237,37 +275,28 @@ impl PushState {
             .await
             .map(drop);
         if let Err(error) = opened {
-            lock(&self.streams).retain(|_, cell| cell.initialized() || Arc::strong_count(cell) > 1);
+            let mut streams = lock(&self.streams);
+            streams.cells.retain(|_, cell| cell.initialized() || Arc::strong_count(cell) > 1);
             return Err(error.into());
         }
         Ok(cell)
     }
 
-    async fn serve(&self, manifest: &str, file: &str, request: Request) -> Result<Response, Refused> {
+    async fn serve(&self, named: &str, file: &str, request: Request) -> Result<Response, Refused> {
         let sequence = sequence_of(file)?;
         let (parts, body) = request.into_parts();
         check_headers(&parts.headers)?;
-        let asked = configuration(&parts.headers)?;
-        let manifest = asked.manifest_id.clone().unwrap_or_else(|| manifest.to_owned());
-        check_name(&manifest)?;
-
-        let grant = match &self.auth {
-            Some(auth) if !self.is_open(&manifest) => {
-                let request = AuthRequest { url: parts.uri.to_string() };
-                let granted = auth.authorize(&request).await;
-                granted.map_err(|denied| Refused::new(StatusCode::FORBIDDEN, denied.to_string()))?
-            }
-            _ => AuthGrant::default(),
-        };
-        let manifest = grant.manifest.clone().unwrap_or(manifest);
-        check_name(&manifest)?;
-
+        let TranscodeConfiguration { manifest_id, ladder } = configuration(&parts.headers)?;
+        let (admission, pass) = self.admit(named, manifest_id, &parts.uri).await?;
         let mut upload = self.uploads.begin()?;
         let data = self.read(body, &parts.headers, &mut upload).await?;
         let arrived = Instant::now();
         let segment = Segment::inspect_off_thread(sequence, data).await?;
-        let cell = self.open(&manifest, grant, asked).await?;
-        let live = cell.get().ok_or_else(|| Refused::from(StreamError::Ended(manifest.clone())))?;
+        let cell = self.open(&admission, ladder).await?;
+        let live = cell.get().ok_or_else(|| Refused::from(StreamError::Ended(admission.name.clone())))?;
+        if let Some(pass) = pass {
+            lock(&self.streams).remember(pass, admission, &cell);
+        }
         let result = transcode(live, segment, upload).await?;
         let mut answer = answer(&parts.headers, sequence, &result);
         answer.headers_mut().insert(SERVER_TIMING, server_timing(arrived, &result.report.timeline));

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod admission;
 mod bucket;
 mod cancellation;
 mod clips;
@@ -18,3 +19,4 @@ mod s3;
 mod sampling;
 mod stated;
 mod support;
+mod webhook;

@@ -19,11 +19,11 @@ use crate::support::{Act, Peer, Rig, segments, stream_config};
 
 const MAX_BODY: usize = 4 << 20;
 
-struct Ingest {
-    address: SocketAddr,
+pub(crate) struct Ingest {
+    pub(crate) address: SocketAddr,
     client: Client,
-    ingest: PushIngest,
-    rig: Rig,
+    pub(crate) ingest: PushIngest,
+    pub(crate) rig: Rig,
 }
 
 /// Lets in what has the right key.
@@ -33,7 +33,7 @@ struct KeyAuth;
 impl PushAuth for KeyAuth {
     async fn authorize(&self, request: &AuthRequest) -> Result<AuthGrant, AuthDenied> {
         if request.url.ends_with("?key=right") {
-            return Ok(AuthGrant { manifest: Some("granted".into()), ladder: None });
+            return Ok(AuthGrant { manifest: Some("granted".into()), ..AuthGrant::default() });
         }
         Err(AuthDenied("wrong key".into()))
     }
@@ -41,12 +41,20 @@ impl PushAuth for KeyAuth {
 
 impl Ingest {
     async fn start(peers: &[&Arc<Peer>], auth: Option<Arc<dyn PushAuth>>) -> Self {
-        let rig = Rig::new(peers).await;
+        Self::at(Rig::new(peers).await, auth, |_| {}).await
+    }
+
+    pub(crate) async fn at(
+        rig: Rig,
+        auth: Option<Arc<dyn PushAuth>>,
+        change: impl FnOnce(&mut PushConfig),
+    ) -> Self {
         let stream = StreamConfig {
             deadline: DeadlinePolicy { factor: 1, floor: Duration::from_secs(20) },
             ..stream_config("push")
         };
-        let config = PushConfig { stream, max_body_bytes: MAX_BODY, ..PushConfig::default() };
+        let mut config = PushConfig { stream, max_body_bytes: MAX_BODY, ..PushConfig::default() };
+        change(&mut config);
         let ingest = PushIngest::new(rig.broadcaster.clone(), config, auth);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -62,7 +70,15 @@ impl Ingest {
         (status, String::from_utf8_lossy(&response.bytes().await.unwrap()).into_owned())
     }
 
-    async fn post(&self, path: &str, body: Bytes) -> (StatusCode, String) {
+    /// Pushes with a header that asks for another name than the path's.
+    pub(crate) async fn post_as(&self, manifest: &str, path: &str, body: Bytes) -> StatusCode {
+        let url = format!("http://{}{path}", self.address);
+        let configuration = format!(r#"{{"manifestID":"{manifest}"}}"#);
+        let request = self.client.post(url).header("livepeer-transcode-configuration", configuration);
+        request.body(body).send().await.unwrap().status()
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Bytes) -> (StatusCode, String) {
         self.send(Method::POST, path, body).await
     }
 }

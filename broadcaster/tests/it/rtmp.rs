@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use framemill_broadcaster::{
-    AuthDenied, AuthGrant, AuthRequest, PushAuth, RtmpConfig, RtmpIngest, StreamEvent, StreamSummary,
+    AuthDenied, AuthGrant, AuthRequest, PushAuth, PushConfig, PushIngest, RtmpConfig, RtmpIngest,
+    StreamEvent, StreamSummary,
 };
 use futures::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,15 +23,15 @@ use crate::support::*;
 /// Longer than anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-struct Ingest {
-    rig: Rig,
+pub(crate) struct Ingest {
+    pub(crate) rig: Rig,
     address: SocketAddr,
     stop: CancellationToken,
     serving: JoinHandle<()>,
 }
 
 impl Ingest {
-    async fn start(peer: &Arc<Peer>, auth: Option<Arc<dyn PushAuth>>) -> Self {
+    pub(crate) async fn start(peer: &Arc<Peer>, auth: Option<Arc<dyn PushAuth>>) -> Self {
         Self::with(peer, auth, |_| {}).await
     }
 
@@ -50,7 +51,7 @@ impl Ingest {
     }
 
     /// FFmpeg, publishing some seconds of picture and sound in segments of a second.
-    fn publish(&self, path: &str, seconds: &str) -> Child {
+    pub(crate) fn publish(&self, path: &str, seconds: &str) -> Child {
         let mut ffmpeg = Command::new("ffmpeg");
         ffmpeg.args(["-v", "error", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30"]);
         ffmpeg.args(["-f", "lavfi", "-i", "sine", "-t", seconds, "-pix_fmt", "yuv420p"]);
@@ -173,6 +174,48 @@ async fn one_name_has_one_publisher() {
     ingest.stop.cancel();
     timeout(PATIENCE, ingest.serving).await.expect("the first one's stream is ended in order").unwrap();
     assert!(ingest.rig.broadcaster.streams().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_publisher_is_asked_about_and_gets_no_name_that_is_open() {
+    let (peer, door) = (Peer::start(Act::Honest).await, Arc::new(Door::default()));
+    let ingest = Ingest::start(&peer, Some(Arc::clone(&door) as Arc<dyn PushAuth>)).await;
+    let mut events = ingest.rig.broadcaster.events();
+    let _first = ingest.publish("live/secret?token=7", "600");
+    timeout(PATIENCE, events.next()).await.expect("the first one is there");
+    // By the public name, by a wrong key, and by the right one a second time.
+    for path in ["live/front", "live/secret?token=8", "live/secret?token=7"] {
+        let (success, _) = output(ingest.publish(path, "1")).await;
+        assert!(!success, "{path}");
+    }
+    assert_eq!(door.0.lock().unwrap().len(), 4, "everybody is asked about");
+    assert_eq!(ingest.rig.broadcaster.streams(), ["front"]);
+    let published = async {
+        let mut events = ingest.rig.broadcaster.events();
+        while !matches!(events.next().await, Some((_, StreamEvent::Segment(_)))) {}
+    };
+    timeout(PATIENCE, published).await.expect("the first one goes on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pushes_get_into_no_stream_of_a_publisher() {
+    let (peer, door) = (Peer::start(Act::Honest).await, Arc::new(Door::default()));
+    let ingest = Ingest::start(&peer, Some(Arc::clone(&door) as Arc<dyn PushAuth>)).await;
+    let mut events = ingest.rig.broadcaster.events();
+    let _first = ingest.publish("live/secret?token=7", "600");
+    timeout(PATIENCE, events.next()).await.expect("the first one is there");
+    for auth in [Some(door as Arc<dyn PushAuth>), None] {
+        let config = PushConfig { stream: stream_config("push"), ..PushConfig::default() };
+        let pushes = PushIngest::new(ingest.rig.broadcaster.clone(), config, auth);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/live/front/0.ts", listener.local_addr().unwrap());
+        let router = pushes.router();
+        let serving = tokio::spawn(async move { axum::serve(listener, router).await });
+        let answer = reqwest::Client::new().post(url).body(segments(1)[0].data.clone()).send().await.unwrap();
+        assert!(!answer.status().is_success(), "{}", answer.status());
+        serving.abort();
+    }
+    assert_eq!(ingest.rig.broadcaster.streams(), ["front"]);
 }
 
 /// Writes some bytes and gives what comes back until the other side hangs up.

@@ -223,7 +223,7 @@ pub const KEYS: &[Key] = &[
         "broadcaster.auth_url",
         Kind::Text,
         "",
-        "web service that is asked, by POST {\"url\": …}, whether a new stream may be pushed; unset: every stream may",
+        "web service that is asked, by POST {\"url\": …, \"manifestID\": …}, who may push a stream; unset: everybody may",
     ),
     key("broadcaster.output", Kind::Path, "\"hls\"", "folder the HLS ladders are written to"),
     key(

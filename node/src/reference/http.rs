@@ -23,8 +23,9 @@ that reaches the address may read: put a login in front where it leaves the mach
 const INGEST: &str = "
 ## Broadcaster, at `broadcaster.ingest`
 
-Whoever reaches the address may push: `broadcaster.auth_url` is asked for each new stream where it is set, and everybody may publish
-where it is not. Playlists are for players on any origin.
+Whoever reaches the address may push: `broadcaster.auth_url` is asked about every stream where it is set, and again about whoever pushes
+into an open one in another way ([platform.md](../platform.md#who-may-push)); everybody may publish where it is not. Playlists are for
+players on any origin.
 
 ";
 

@@ -31,14 +31,18 @@ fn check_tells_of_values_that_mean_nothing_with_their_source() {
     let folder = tempfile::tempdir().unwrap();
     let file = write(
         folder.path(),
-        "[broadcaster]\nladder = \"720:fast\"\ningest = \"8935\"\n[network]\nlisten = [\"0.0.0.0:7936\"]\n",
+        "[broadcaster]\nladder = \"720:fast\"\ningest = \"8935\"\nauth_url = \"hook\"\n[network]\nlisten = [\"0.0.0.0:7936\"]\n",
     );
     let output = run(&["config", "check", "--config", &file, "--set", "chain.rpc=http://127.0.0.1:8545"]);
     assert!(!output.status.success());
     let text = stderr(&output);
-    for words in
-        ["4 problem(s)", "broadcaster.ladder: \"720:fast\"", "write it like /ip4/", "chain.deployment is not"]
-    {
+    for words in [
+        "5 problem(s)",
+        "broadcaster.ladder: \"720:fast\"",
+        "write it like /ip4/",
+        "chain.deployment is not",
+        "broadcaster.auth_url: the auth webhook cannot be asked",
+    ] {
         assert!(text.contains(words), "{words}: {text}");
     }
     assert!(text.contains(&format!("write it like 127.0.0.1:8080 ({file})")), "{text}");

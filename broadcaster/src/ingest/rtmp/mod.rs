@@ -8,6 +8,8 @@ mod amf;
 mod chunk;
 mod flv;
 mod session;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod trial;
 
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -25,9 +27,9 @@ use tokio_util::task::TaskTracker;
 
 use self::flv::FlvWriter;
 use self::session::{Event, Session};
-use super::auth::{AuthDenied, AuthGrant, AuthRequest, PushAuth};
+use super::auth::{Admission, AuthDenied, AuthRequest, PushAuth};
 use super::reader::Pace;
-use crate::config::{StreamConfig, is_stream_name};
+use crate::config::StreamConfig;
 use crate::error::StreamError;
 use crate::service::{Broadcaster, lock};
 use crate::stream::StreamHandle;
@@ -324,18 +326,16 @@ impl Shared {
             return Err(RtmpError::Refused(format!("no application {app:?} here; publish to /{APP}/<key>")));
         }
         let (name, _) = key.split_once('?').unwrap_or((key, ""));
-        let grant = match &self.auth {
-            Some(auth) => auth.authorize(&AuthRequest { url: format!("rtmp:///{APP}/{key}") }).await?,
-            None => AuthGrant::default(),
+        let admission = match &self.auth {
+            Some(auth) => {
+                let url = format!("rtmp:///{APP}/{key}");
+                let request = AuthRequest { url, manifest: name.to_owned() };
+                Admission::ask(auth.as_ref(), &request, name, &self.broadcaster.shared).await?
+            }
+            None => Admission::free(name.to_owned()),
         };
-        let name = grant.manifest.as_deref().unwrap_or(name);
-        if !is_stream_name(name) {
-            return Err(StreamError::Name(name.chars().take(64).collect()).into());
-        }
-        let stream = lock(&self.stream).clone();
-        let mut config = StreamConfig { name: name.to_owned(), ..stream };
-        config.ladder = grant.ladder.unwrap_or(config.ladder);
-        Ok(self.broadcaster.stream(config)?)
+        let configured = lock(&self.stream).clone();
+        Ok(self.broadcaster.stream(admission.settings(configured, None))?)
     }
 
     /// Carries media into the stream until the publisher ends, is gone, or is stopped.

@@ -9,9 +9,9 @@ use super::amf::{self, Value};
 use super::chunk::{self, ChunkReader, Message, kind};
 
 /// Length of the handshake's random parts (section 5.2).
-const HANDSHAKE: usize = 1536;
+pub(super) const HANDSHAKE: usize = 1536;
 /// The protocol's version.
-const VERSION: u8 = 3;
+pub(super) const VERSION: u8 = 3;
 /// Bytes after which we want to hear, and tell, how many have arrived.
 const WINDOW: u32 = 2_500_000;
 /// The one message stream that a connection may publish on.
@@ -72,6 +72,11 @@ impl Session {
             window: WINDOW,
             out: Vec::new(),
         }
+    }
+
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn is_bounded(&self) -> bool {
+        self.chunks.is_bounded()
     }
 
     /// What is to be sent.
@@ -241,11 +246,11 @@ fn number(data: &[u8]) -> Result<u32, RtmpError> {
     Ok(u32::from_be_bytes(*bytes))
 }
 
-fn text(text: &str) -> Value {
+pub(super) fn text(text: &str) -> Value {
     Value::Text(text.to_owned())
 }
 
-fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
+pub(super) fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
     Value::Object(fields.map(|(name, value)| (name.to_owned(), value)).into())
 }
 
@@ -258,46 +263,8 @@ fn status(level: &str, code: &str, description: &str) -> BTreeMap<String, Value>
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::trial::obs;
     use super::*;
-
-    /// What OBS Studio (librtmp) sends: version and random bytes, their echo, and the commands up to `publish`, of which those
-    /// without an answer come along with others.
-    fn obs(app: &str, key: &str) -> Vec<u8> {
-        let mut bytes = vec![VERSION];
-        bytes.extend([0; 4]);
-        bytes.extend([0x80, 0, 7, 2]);
-        bytes.extend([5; HANDSHAKE - 8]);
-        bytes.extend([6; HANDSHAKE]);
-        let control = Message {
-            kind: kind::SET_CHUNK_SIZE,
-            timestamp: 0,
-            stream: 0,
-            data: 4096_u32.to_be_bytes().to_vec().into(),
-        };
-        chunk::write(&mut bytes, 2, &control);
-        let url = format!("rtmp://localhost/{app}");
-        let target = object([
-            ("app", text(app)),
-            ("type", text("nonprivate")),
-            ("flashVer", text("FMLE/3.0")),
-            ("tcUrl", text(&url)),
-        ]);
-        for values in [
-            vec![text("connect"), Value::Number(1.0), target],
-            vec![text("releaseStream"), Value::Number(2.0), Value::Nothing, text(key)],
-            vec![text("FCPublish"), Value::Number(3.0), Value::Nothing, text(key)],
-            vec![text("createStream"), Value::Number(4.0), Value::Nothing],
-            vec![text("publish"), Value::Number(5.0), Value::Nothing, text(key), text("live")],
-        ] {
-            // All of them are shorter than a chunk of the size that was set, so each is one chunk.
-            let data: Bytes = amf::encode(&values).into();
-            bytes.extend([3, 0, 0, 0]);
-            bytes.extend(&(data.len() as u32).to_be_bytes()[1..]);
-            bytes.extend([kind::AMF0_COMMAND, 0, 0, 0, 0]);
-            bytes.extend(&data);
-        }
-        bytes
-    }
 
     fn media(kind: u8, data: &[u8]) -> Vec<u8> {
         let mut bytes = vec![4, 0, 0, 9];
