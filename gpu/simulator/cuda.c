@@ -120,6 +120,13 @@ CUresult cuDeviceGetUuid(CUuuid *uuid, CUdevice device)
     return CUDA_SUCCESS;
 }
 
+CUresult cuDeviceGetPCIBusId(char *place, int length, CUdevice device)
+{
+    FAIL_IF_LOST(device);
+    snprintf(place, (size_t)length, "0000:%02x:00.0", device + 1);
+    return CUDA_SUCCESS;
+}
+
 CUresult cuDeviceComputeCapability(int *major, int *minor, CUdevice device)
 {
     FAIL_IF_LOST(device);

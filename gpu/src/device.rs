@@ -1,6 +1,9 @@
 //! Device discovery through the CUDA driver.
 
-use std::fmt;
+use std::{
+    ffi::{CStr, CString, c_int},
+    fmt,
+};
 
 use cudarc::driver::{
     CudaContext,
@@ -90,6 +93,21 @@ pub fn device_memory(ordinal: u32) -> Result<Memory, GpuError> {
     context.bind_to_thread().map_err(|e| refused("cuCtxSetCurrent", e))?;
     let (unused, total) = result::mem_get_info().map_err(|e| refused("cuMemGetInfo", e))?;
     Ok(Memory { unused: unused as u64, total: total as u64 })
+}
+
+/// Longest text of a place on the bus, its end included: a domain of eight digits, bus, device and function.
+const BUS_ID_BYTES: usize = 32;
+
+/// The place of a device on the bus, which every library of the driver knows it by.
+pub(crate) fn bus_id(ordinal: u32) -> Result<CString, GpuError> {
+    list_devices()?;
+    let device = result::device::get(ordinal.cast_signed()).map_err(|e| refused("cuDeviceGet", e))?;
+    let mut text = [0_u8; BUS_ID_BYTES];
+    // SAFETY: the driver library is present, `device` is its own, and it is told how long the live buffer is.
+    let status = unsafe { sys::cuDeviceGetPCIBusId(text.as_mut_ptr().cast(), BUS_ID_BYTES as c_int, device) };
+    status.result().map_err(|e| refused("cuDeviceGetPCIBusId", e))?;
+    let place = CStr::from_bytes_until_nul(&text).map_err(|_| GpuError::NoDevice)?;
+    Ok(place.to_owned())
 }
 
 fn describe(ordinal: i32) -> Result<Device, GpuError> {

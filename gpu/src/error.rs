@@ -21,6 +21,20 @@ pub enum GpuError {
         "the CUDA driver sees no device; check CUDA_VISIBLE_DEVICES and that the card is passed into this container"
     )]
     NoDevice,
+    /// The library that tells of telemetry could not be loaded.
+    #[error(
+        "no telemetry of cards: libnvidia-ml.so.1 was not found; install the full driver, \
+         or start the container with NVIDIA_DRIVER_CAPABILITIES=compute,video,utility"
+    )]
+    NoTelemetry,
+    /// The library is there and answered a call with an error.
+    #[error("the driver refused {call}: {reason}; check `nvidia-smi`")]
+    Telemetry {
+        /// The function of NVML that failed.
+        call: &'static str,
+        /// The driver's own words for the failure.
+        reason: String,
+    },
     /// The kernels do not take such a plane or grid.
     #[error("no kernel takes {value} {what}: want {least} to {most}; measure it on the CPU")]
     Unfit {

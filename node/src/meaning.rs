@@ -6,7 +6,7 @@ use framemill_network::{Ladder, ServiceAddress};
 
 use crate::{
     buyer, chain,
-    commands::orchestrator,
+    commands::{orchestrator, transcoder},
     config::{Config, ConfigError, Settings},
     runtime, telemetry,
 };
@@ -33,6 +33,7 @@ const CHECKS: &[Check] = &[
     ("orchestrator.prices", |config| orchestrator::prices(&config.orchestrator.prices).map(drop)),
     ("orchestrator.commitment_surcharge_ppm", consistent),
     ("transcoder.orchestrator", |config| config.transcoder.orchestrator.as_deref().map_or(Ok(()), service)),
+    ("transcoder.pause_when", |config| transcoder::watch(&config.transcoder).map(drop)),
 ];
 
 /// Looks for such settings.

@@ -111,6 +111,12 @@ impl From<u64> for Demand {
 }
 
 impl Demand {
+    fn is_within(self, held: Self) -> bool {
+        self.pixels_per_second <= held.pixels_per_second
+            && self.encoders <= held.encoders
+            && self.memory_bytes <= held.memory_bytes
+    }
+
     fn plus(self, other: Self) -> Self {
         Self {
             pixels_per_second: self.pixels_per_second.saturating_add(other.pixels_per_second),
@@ -123,6 +129,8 @@ impl Demand {
 #[derive(Debug)]
 struct Reservation {
     demand: Demand,
+    /// Of two sessions the one with the lower place came first.
+    place: u64,
     in_flight: usize,
     last_used: Instant,
     /// Whoever could send more of it is gone.
@@ -135,12 +143,13 @@ pub struct Admission {
     capacity: Capacity,
     room: Room,
     sessions: HashMap<SessionId, Reservation>,
+    next_place: u64,
 }
 
 impl Admission {
     /// An engine with nothing reserved.
     pub fn new(capacity: Capacity) -> Self {
-        Self { capacity, room: Room::default(), sessions: HashMap::new() }
+        Self { capacity, room: Room::default(), sessions: HashMap::new(), next_place: 0 }
     }
 
     /// The same on a device that has this much room.
@@ -152,7 +161,9 @@ impl Admission {
     /// Takes a job of `session` that needs this much while it plays (pixels per second, or a whole [`Demand`]), or says why not.
     ///
     /// A session that is alone is taken whatever its size: it can make nobody else late, and its sender has its own
-    /// deadline. Every other session must fit beside what is reserved.
+    /// deadline. Every other session must fit beside what is reserved; one that asks for no more than it holds, beside what was
+    /// reserved before it. So where the capacity is lowered, the sessions that came last lose their reservations, and no more of
+    /// them than it takes.
     pub fn admit(
         &mut self,
         now: Instant,
@@ -165,13 +176,18 @@ impl Admission {
         if let Some(held) = held.filter(|held| held.in_flight >= JOBS_PER_SESSION) {
             return Err(Refusal::Jobs { in_flight: held.in_flight, limit: JOBS_PER_SESSION });
         }
-        let limit = self.capacity.max_sessions as usize;
-        if held.is_none() && self.sessions.len() >= limit {
-            return Err(Refusal::Sessions { open: self.sessions.len(), limit });
+        let place = held.map_or(self.next_place, |held| held.place);
+        let same = held.is_some_and(|held| demand.is_within(held.demand));
+        let (open, limit) = (self.earlier_than(place).count(), self.capacity.max_sessions as usize);
+        if open >= limit {
+            return Err(Refusal::Sessions { open, limit });
         }
-        self.fits(self.reserved_without(&session), demand)?;
+        let others = if same { total(self.earlier_than(place)) } else { self.reserved_without(&session) };
+        self.fits(others, demand)?;
+        self.next_place = self.next_place.max(place + 1);
         let entry = self.sessions.entry(session).or_insert(Reservation {
             demand,
+            place,
             in_flight: 0,
             last_used: now,
             orphaned: false,
@@ -226,12 +242,12 @@ impl Admission {
         self.expire(now);
     }
 
-    /// Replaces the measured capacity; reservations already given stand.
+    /// Replaces the capacity. Reservations already given stand as far as it goes, in the order in which they were given.
     pub fn set_capacity(&mut self, capacity: Capacity) {
         self.capacity = capacity;
     }
 
-    /// What the engine was measured to sustain.
+    /// What is offered of the engine.
     pub fn capacity(&self) -> Capacity {
         self.capacity
     }
@@ -256,11 +272,24 @@ impl Admission {
         self.sessions.values().map(|held| held.in_flight).sum()
     }
 
+    /// Segments of a session in flight.
+    pub fn jobs_of(&self, session: &SessionId) -> usize {
+        self.sessions.get(session).map_or(0, |held| held.in_flight)
+    }
+
     /// What all sessions but this one hold.
     fn reserved_without(&self, session: &SessionId) -> Demand {
-        let others = self.sessions.iter().filter(|(held, _)| *held != session);
-        others.fold(Demand::default(), |sum, (_, held)| sum.plus(held.demand))
+        total(self.sessions.iter().filter(|(held, _)| *held != session).map(|(_, held)| held))
     }
+
+    /// What was reserved before this place.
+    fn earlier_than(&self, place: u64) -> impl Iterator<Item = &Reservation> {
+        self.sessions.values().filter(move |held| held.place < place)
+    }
+}
+
+fn total<'a>(reservations: impl Iterator<Item = &'a Reservation>) -> Demand {
+    reservations.fold(Demand::default(), |sum, held| sum.plus(held.demand))
 }
 
 #[cfg(test)]
@@ -329,6 +358,25 @@ mod tests {
             assert_eq!(admission.admit(now, id(n), 1), Ok(()));
         }
         assert_eq!(admission.admit(now, id(9), 1), Err(Refusal::Sessions { open: 3, limit: 3 }));
+    }
+
+    #[test]
+    fn a_lower_capacity_costs_the_sessions_that_came_last() {
+        let now = Instant::now();
+        let mut admission = Admission::new(CAPACITY);
+        for session in [A, B, id(3)] {
+            admission.admit(now, session, 30).expect("room for three");
+            admission.finish(now, &session);
+        }
+        admission.set_capacity(Capacity { pixels_per_second: 70, max_sessions: 3 });
+        assert!(admission.admit(now, id(3), 30).is_err());
+        assert_eq!(admission.admit(now, B, 30), Ok(()));
+        assert_eq!(admission.admit(now, A, 30), Ok(()));
+        admission.set_capacity(Capacity { pixels_per_second: 70, max_sessions: 1 });
+        assert_eq!(admission.admit(now, B, 30), Err(Refusal::Sessions { open: 1, limit: 1 }));
+        assert_eq!(admission.admit(now, A, 30), Ok(()));
+        admission.set_capacity(Capacity::default());
+        assert_eq!(admission.admit(now, A, 30), Err(Refusal::Sessions { open: 0, limit: 0 }));
     }
 
     #[test]

@@ -86,6 +86,15 @@ pub struct Room {
     pub memory_bytes: Option<u64>,
 }
 
+/// The card that an engine works on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Card {
+    /// Index under which the driver knows it.
+    pub ordinal: u32,
+    /// Identifier of the process that works on it, while there is one.
+    pub process: Option<u32>,
+}
+
 /// Something that turns a source segment into a ladder of renditions.
 ///
 /// [`SoftwareEngine`](crate::SoftwareEngine) is the implementation on the CPU, [`NvidiaEngine`](crate::NvidiaEngine) the one on
@@ -108,6 +117,11 @@ pub trait Engine: Send + Sync + fmt::Debug {
     /// What the device has room for, apart from speed.
     fn room(&self) -> Room {
         Room::default()
+    }
+
+    /// The card that it works on, if it works on one.
+    fn card(&self) -> Option<Card> {
+        None
     }
 
     /// Whether the engine works now. One that does not keeps what it has promised, by other engines, and is promised nothing new.

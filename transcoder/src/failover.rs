@@ -8,8 +8,8 @@ use futures::StreamExt as _;
 use tracing::warn;
 
 use crate::{
-    CHUNK_BYTES, Capabilities, Engine, Job, RenditionEvent, RenditionSink, RenditionSummary, Renditions,
-    Room, TranscodeError, capacity::MEASURE_SESSION, pipeline::media_codec,
+    CHUNK_BYTES, Capabilities, Card, Engine, Job, RenditionEvent, RenditionSink, RenditionSummary,
+    Renditions, Room, TranscodeError, capacity::MEASURE_SESSION, pipeline::media_codec,
 };
 
 /// An engine with others behind it. What it is and offers is that of the first.
@@ -40,6 +40,10 @@ impl Engine for Failover {
 
     fn room(&self) -> Room {
         self.first.room()
+    }
+
+    fn card(&self) -> Option<Card> {
+        self.first.card()
     }
 
     fn is_up(&self) -> bool {

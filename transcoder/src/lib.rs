@@ -4,7 +4,8 @@
 //! CPU, [`NvidiaEngine`] the one on a card's video engines, in a process of its own for each card ([`work_on_gpu`]);
 //! [`Failover`] puts others behind one. [`choose_engines`] makes them of what `framemill_gpu::list_devices` finds.
 //!
-//! [`measure_capacity`] times an engine; [`Admission`] counts what is promised against that. [`Daemon`] connects outward to an
+//! [`measure_capacity`] times an engine; [`Admission`] counts what is promised against that. [`WatchConfig`] says when less of it is
+//! offered, because the machine does other work. [`Daemon`] connects outward to an
 //! orchestrator, offers the engines, serves its jobs and comes back when the connection breaks. It ends when its
 //! [`DaemonHandle`] is told to drain, or when the orchestrator never accepted its token.
 
@@ -21,13 +22,14 @@ mod nvidia;
 mod pipeline;
 mod software;
 mod trial;
+mod watchdog;
 
 pub use admission::{Admission, Demand, JOBS_PER_SESSION, Refusal, SESSION_IDLE};
 pub use capacity::{Capacity, Measurement, measure, measure_capacity};
 pub use choose::{ChooseError, Chosen, EngineChoice, EngineConfig, Gpus, Offer, choose_engines};
 pub use daemon::{Daemon, DaemonConfig, DaemonError, DaemonHandle, DaemonState};
 pub use engine::{
-    CHUNK_BYTES, Capabilities, Engine, Job, Rendition, RenditionEvent, RenditionSink, RenditionSummary,
+    CHUNK_BYTES, Capabilities, Card, Engine, Job, Rendition, RenditionEvent, RenditionSink, RenditionSummary,
     Renditions, Room,
 };
 pub use error::TranscodeError;
@@ -36,6 +38,7 @@ pub use metrics::Metrics;
 pub use nvidia::{NvidiaConfig, NvidiaEngine, WorkerError, WorkerProgram, work_on_gpu};
 pub use software::{Preset, SoftwareConfig, SoftwareEngine};
 pub use trial::{Paced, Sustained, TrialClip, TrialError, most_streams, pace, sustain};
+pub use watchdog::{PauseCondition, PauseError, WatchConfig};
 
 /// A name for a paying session: the id of the quote it pays by.
 pub type SessionId = alloy_primitives::B256;

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use framemill_network::{ServiceAddress, WorkToken};
 use framemill_transcoder::{
     Capacity, Chosen, Daemon, DaemonConfig, DaemonState, Engine, EngineConfig, Metrics, Offer,
-    SoftwareConfig, choose_engines,
+    SoftwareConfig, WatchConfig, choose_engines,
 };
 
 use crate::{
@@ -21,7 +21,10 @@ use crate::{
 
 /// Runs the daemon until it is asked to stop.
 pub(crate) async fn run(config: &Config, args: &TranscoderArgs, reload: Reload) -> anyhow::Result<()> {
-    let make = async |offer| Ok(Daemon::offering(offer, offers(engines(config, args).await?))?);
+    let watch = Some(watch(&config.transcoder)?);
+    let make = async |offer: DaemonConfig| {
+        Ok(Daemon::offering(DaemonConfig { watch, ..offer }, offers(engines(config, args).await?))?)
+    };
     serve(config, &format!("Transcoder {}", config.transcoder.name), make, Some(reload)).await
 }
 
@@ -84,6 +87,19 @@ pub(crate) fn offer(settings: &crate::config::Transcoder) -> anyhow::Result<Daem
     Ok(DaemonConfig {
         max_sessions: u32::try_from(settings.max_sessions).context("transcoder.max_sessions")?,
         ..DaemonConfig::new(orchestrator, token, &settings.name)
+    })
+}
+
+/// When less is to be offered, because the machine does other work.
+///
+/// # Errors
+/// A text that is no condition.
+pub(crate) fn watch(settings: &crate::config::Transcoder) -> anyhow::Result<WatchConfig> {
+    let conditions = settings.pause_when.iter().map(|text| text.parse());
+    Ok(WatchConfig {
+        sm_budget: Some(settings.sm_budget).filter(|&percent| percent < 100),
+        power_limit: Some(settings.power_limit).filter(|&watts| watts > 0),
+        pause_when: conditions.collect::<Result<_, _>>().context("transcoder.pause_when")?,
     })
 }
 

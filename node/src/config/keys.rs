@@ -515,6 +515,24 @@ pub const KEYS: &[Key] = &[
         "auto: cards, with the CPU behind them for what they fail at, or the CPU alone; nvidia: cards and nothing else",
     ),
     key("transcoder.gpus", Kind::Gpus, "\"all\"", "cards to use, by index, as in [0, 1]; all: every one"),
+    key(
+        "transcoder.sm_budget",
+        Kind::Int(1, 100),
+        "100",
+        "most of a card's SM time that transcoding may take, in percent, before less of the card is offered; 100: no bound",
+    ),
+    key(
+        "transcoder.power_limit",
+        Kind::Int(0, 10_000),
+        "0",
+        "most that a card may draw, whoever makes it, in watts, before less of the card is offered; 0: no bound",
+    ),
+    key(
+        "transcoder.pause_when",
+        Kind::List,
+        "[]",
+        "figures of a card above which it takes no work, as in [\"temperature > 83\", \"memory > 90\"]: sm, encoder, decoder, memory (percent), temperature (degrees Celsius), power (watts)",
+    ),
 ];
 
 /// The key at a dotted path.

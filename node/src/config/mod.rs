@@ -174,6 +174,9 @@ pub struct Transcoder {
     pub max_sessions: usize,
     pub engine: framemill_transcoder::EngineChoice,
     pub gpus: framemill_transcoder::Gpus,
+    pub sm_budget: u32,
+    pub power_limit: u32,
+    pub pause_when: Vec<String>,
 }
 
 fn decimal<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<U256, D::Error> {

@@ -7,7 +7,9 @@ use framemill_media::{
     Demuxer, Encoder, EncoderConfig, Frame, MediaError, MediaLimits, Muxer, OutputFormat, Packet, VideoTrack,
     segment_info,
 };
-use framemill_transcoder::{Capabilities, Engine, Job, RenditionSink, Renditions, Room, TranscodeError};
+use framemill_transcoder::{
+    Capabilities, Card, Engine, Job, RenditionSink, Renditions, Room, TranscodeError,
+};
 use futures::StreamExt as _;
 use tokio::runtime::Handle;
 
@@ -41,6 +43,10 @@ impl Engine for CheatingEngine {
 
     fn room(&self) -> Room {
         self.honest.room()
+    }
+
+    fn card(&self) -> Option<Card> {
+        self.honest.card()
     }
 
     fn is_up(&self) -> bool {

@@ -1,6 +1,7 @@
 //! The miner's daemon: connects outward to one orchestrator, offers its engines, serves jobs, comes back, drains.
 
 mod link;
+mod lookout;
 mod pool;
 mod serve;
 mod service;
@@ -14,7 +15,9 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::info;
 
 use self::{pool::Pool, service::Service};
-use crate::{Capacity, Engine, Metrics, TranscodeError, capacity::MOST_SESSIONS, measure_capacity};
+use crate::{
+    Capacity, Engine, Metrics, TranscodeError, WatchConfig, capacity::MOST_SESSIONS, measure_capacity,
+};
 
 /// Longest name the work protocol carries.
 const MAX_NAME_BYTES: usize = 64;
@@ -32,6 +35,9 @@ pub struct DaemonConfig {
     pub drain_timeout: Duration,
     /// Sessions each engine takes at once at most, however many it sustains.
     pub max_sessions: u32,
+    /// Offers less while the machine does other work that gets in the way, or that this gets in the way of; `None` offers the same
+    /// whatever happens.
+    pub watch: Option<WatchConfig>,
 }
 
 impl DaemonConfig {
@@ -44,6 +50,7 @@ impl DaemonConfig {
             name: name.into(),
             drain_timeout: Duration::from_secs(30),
             max_sessions: MOST_SESSIONS,
+            watch: None,
         }
     }
 }

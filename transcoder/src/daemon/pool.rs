@@ -1,13 +1,19 @@
 //! The daemon's engines and what is promised of each.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use framemill_network::{JobHeader, WorkCapacity};
 
-use super::total;
+use super::{
+    lookout::{Pace, Watch},
+    total,
+};
 use crate::{
-    Admission, Capacity, Demand, Engine, Metrics, Refusal, SessionId, TranscodeError, nvidia::memory_of,
-    pipeline::media_codec,
+    Admission, Capacity, Demand, Engine, Metrics, Refusal, SessionId, TranscodeError, WatchConfig,
+    nvidia::memory_of, pipeline::media_codec,
 };
 
 /// Bytes of source segments that may be in memory at once: some fifty segments of a rich 4K stream. The orchestrator says
@@ -19,6 +25,7 @@ const MAX_SOURCE_BYTES: u64 = 1 << 30;
 struct Slot {
     engine: Arc<dyn Engine>,
     admission: Admission,
+    watch: Option<Watch>,
 }
 
 /// A job's place on an engine; handed back with [`Pool::finish`].
@@ -27,6 +34,9 @@ pub(crate) struct Ticket {
     slot: usize,
     session: SessionId,
     source_bytes: u64,
+    plays: Duration,
+    /// Segments of the session that were in work when this one began, itself included.
+    abreast: usize,
 }
 
 #[derive(Debug)]
@@ -43,9 +53,32 @@ impl Pool {
         }
         let slot = |(engine, capacity): (Arc<dyn Engine>, Capacity)| {
             let admission = Admission::new(capacity).with_room(engine.room());
-            Slot { engine, admission }
+            Slot { engine, admission, watch: None }
         };
         Self { slots: offers.into_iter().map(slot).collect(), source_bytes: 0, metrics }
+    }
+
+    /// Watches over all engines from now on, each by itself. Must be called once.
+    pub(crate) fn watch_by(&mut self, config: &WatchConfig) {
+        for slot in &mut self.slots {
+            slot.watch = Some(Watch::new(&slot.engine, slot.admission.capacity(), config.clone()));
+            if let Some(metrics) = &self.metrics {
+                metrics.watched(slot.engine.name());
+            }
+        }
+    }
+
+    /// Looks at each engine; whether another capacity is offered now.
+    pub(crate) fn look(&mut self, now: Instant) -> bool {
+        let mut changed = false;
+        for slot in &mut self.slots {
+            let watch = slot.watch.as_mut();
+            if let Some(capacity) = watch.and_then(|watch| watch.look(now, self.metrics.as_ref())) {
+                slot.admission.set_capacity(capacity);
+                changed = true;
+            }
+        }
+        changed
     }
 
     pub(crate) fn names(&self) -> Vec<String> {
@@ -82,7 +115,13 @@ impl Pool {
                 Ok(()) => {
                     self.source_bytes = source_bytes;
                     self.report(slot);
-                    let ticket = Ticket { slot, session: header.session, source_bytes: header.source_len };
+                    let ticket = Ticket {
+                        slot,
+                        session: header.session,
+                        source_bytes: header.source_len,
+                        plays: Duration::from_micros(header.duration_90k.saturating_mul(100) / 9),
+                        abreast: self.slots[slot].admission.jobs_of(&header.session),
+                    };
                     return Ok((Arc::clone(&self.slots[slot].engine), ticket));
                 }
                 Err(busy) => refusal = busy.into(),
@@ -91,9 +130,15 @@ impl Pool {
         Err(refusal)
     }
 
-    pub(crate) fn finish(&mut self, now: Instant, ticket: Ticket) {
+    /// Ends a job; `took` is the time that its engine took, where that tells something of its speed.
+    pub(crate) fn finish(&mut self, now: Instant, ticket: Ticket, took: Option<Duration>) {
         self.source_bytes = self.source_bytes.saturating_sub(ticket.source_bytes);
-        self.slots[ticket.slot].admission.finish(now, &ticket.session);
+        let slot = &mut self.slots[ticket.slot];
+        let abreast = slot.admission.jobs_of(&ticket.session).max(ticket.abreast);
+        slot.admission.finish(now, &ticket.session);
+        if let (Some(watch), Some(took)) = (&mut slot.watch, took) {
+            watch.ended(Pace { took, plays: ticket.plays, abreast });
+        }
         self.report(ticket.slot);
     }
 
@@ -112,7 +157,7 @@ impl Pool {
 
     fn report(&self, slot: usize) {
         if let Some(metrics) = &self.metrics {
-            let Slot { engine, admission } = &self.slots[slot];
+            let Slot { engine, admission, .. } = &self.slots[slot];
             metrics.load(engine.name(), admission.reserved(), admission.sessions());
         }
     }
@@ -159,10 +204,7 @@ fn unsupported(header: &JobHeader) -> TranscodeError {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        sync::atomic::{AtomicBool, Ordering},
-        time::Duration,
-    };
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use framemill_network::Ladder;
 
@@ -246,13 +288,51 @@ mod tests {
         assert_eq!(refused, Err(down));
     }
 
+    /// Segments of `session` that each take so long; what is offered after each.
+    fn paced(pool: &mut Pool, now: &mut Instant, session: u8, took: Duration) -> Vec<u64> {
+        let mut segment = || {
+            *now += Duration::from_secs(5);
+            let (_, ticket) = pool.admit(*now, &header(session, 1)).expect("room for one");
+            pool.finish(*now, ticket, Some(took));
+            pool.look(*now);
+            pool.capacity().pixels_per_second
+        };
+        (0..6).map(|_| segment()).collect()
+    }
+
+    #[test]
+    fn late_segments_lower_what_is_offered_of_an_engine_that_has_no_telemetry() {
+        let mut pool = pool(1);
+        pool.watch_by(&WatchConfig::default());
+        let (whole, mut now) = (CAPACITY.pixels_per_second, Instant::now());
+        assert_eq!(paced(&mut pool, &mut now, 1, Duration::from_millis(1_900)), [whole; 6]);
+        let offered = paced(&mut pool, &mut now, 1, Duration::from_millis(2_100));
+        assert_eq!(offered, [whole, whole, whole / 2, whole / 2, whole / 2, whole / 4]);
+        assert!(pool.admit(now, &header(2, 1)).is_err(), "another session has no room now");
+        assert!(pool.admit(now, &header(1, 1)).is_ok(), "the session that is alone stays");
+    }
+
+    #[test]
+    fn a_sender_that_runs_ahead_does_not_make_its_segments_late() {
+        let mut pool = pool(1);
+        pool.watch_by(&WatchConfig::default());
+        let mut now = Instant::now();
+        for _ in 0..10 {
+            let abreast: Vec<_> =
+                (0..4).map(|_| pool.admit(now, &header(1, 1)).expect("room for four").1).collect();
+            now += Duration::from_secs(6);
+            abreast.into_iter().for_each(|ticket| pool.finish(now, ticket, Some(Duration::from_secs(4))));
+            assert!(!pool.look(now));
+        }
+    }
+
     #[test]
     fn refuses_more_source_bytes_than_memory_is_set_aside_for() {
         let mut pool = pool(1);
         let (_, ticket) = pool.admit(Instant::now(), &header(1, MAX_SOURCE_BYTES)).expect("room for one");
         let refused = pool.admit(Instant::now(), &header(1, 1)).map(drop);
         assert!(matches!(refused, Err(TranscodeError::Busy(Refusal::Memory { .. }))), "{refused:?}");
-        pool.finish(Instant::now(), ticket);
+        pool.finish(Instant::now(), ticket, None);
         assert!(pool.admit(Instant::now(), &header(1, 1)).is_ok());
     }
 }

@@ -5,24 +5,29 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use framemill_network::{IncomingJob, JobHeader, JobReply, NetworkError, WireCode, WireError};
 use futures::StreamExt;
 use tracing::{debug, warn};
 
-use crate::{Engine, Job, Metrics, RenditionEvent, TranscodeError};
+use crate::{Engine, Job, Metrics, RenditionEvent, Renditions, TranscodeError};
 
 /// Longest life of a job, whatever deadline the orchestrator names: beyond this nothing live is worth anything.
 const MAX_DEADLINE: Duration = Duration::from_secs(120);
 
-/// Serves an admitted job to its end. Whatever goes wrong ends this job only.
-pub(crate) async fn serve(job: IncomingJob, engine: Arc<dyn Engine>, metrics: Option<Metrics>) {
+/// Serves an admitted job to its end. Whatever goes wrong ends this job only. Returns the time for which the engine was waited for, of
+/// jobs that tell something of its speed.
+pub(crate) async fn serve(
+    job: IncomingJob,
+    engine: Arc<dyn Engine>,
+    metrics: Option<Metrics>,
+) -> Option<Duration> {
     let begun = Instant::now();
+    let mut waited = Duration::ZERO;
     let header = job.header().clone();
     if let Some(metrics) = &metrics {
         metrics.job_started();
     }
-    let outcome = run(job, &header, engine.as_ref(), begun).await;
+    let outcome = run(job, &header, engine.as_ref(), begun, &mut waited).await;
     match &outcome {
         Ok(pixels) => debug!(sequence = header.sequence, pixels, "transcoded segment"),
         Err(TranscodeError::Cancelled) => debug!(sequence = header.sequence, "orchestrator went away"),
@@ -31,6 +36,8 @@ pub(crate) async fn serve(job: IncomingJob, engine: Arc<dyn Engine>, metrics: Op
     if let Some(metrics) = &metrics {
         metrics.job_ended(engine.name(), begun.elapsed(), &outcome);
     }
+    let done_or_late = matches!(outcome, Ok(_) | Err(TranscodeError::DeadlineExceeded));
+    done_or_late.then_some(waited).filter(|waited| !waited.is_zero())
 }
 
 async fn run(
@@ -38,6 +45,7 @@ async fn run(
     header: &JobHeader,
     engine: &dyn Engine,
     begun: Instant,
+    waited: &mut Duration,
 ) -> Result<u64, TranscodeError> {
     let (source, mut reply) = job.accept().await.map_err(gone)?;
     let source = match source.read_all().await {
@@ -47,7 +55,15 @@ async fn run(
             return Err(gone(error));
         }
     };
-    match transcode(source, header, engine, begun, &mut reply).await {
+    let deadline = begun + header.deadline.min(MAX_DEADLINE);
+    let renditions = engine.transcode(Job {
+        session: header.session,
+        sequence: header.sequence,
+        source,
+        ladder: header.ladder.clone(),
+        deadline,
+    });
+    match deliver(renditions, &mut reply, waited).await {
         Ok(pixels) => {
             reply.finish().await.map_err(gone)?;
             Ok(pixels)
@@ -59,22 +75,18 @@ async fn run(
     }
 }
 
-async fn transcode(
-    source: Bytes,
-    header: &JobHeader,
-    engine: &dyn Engine,
-    begun: Instant,
+/// Sends what comes; the way back may be slow, which is not the engine's time.
+async fn deliver(
+    mut renditions: Renditions,
     reply: &mut JobReply,
+    waited: &mut Duration,
 ) -> Result<u64, TranscodeError> {
-    let mut renditions = engine.transcode(Job {
-        session: header.session,
-        sequence: header.sequence,
-        source,
-        ladder: header.ladder.clone(),
-        deadline: begun + header.deadline.min(MAX_DEADLINE),
-    });
     let mut pixels = 0_u64;
-    while let Some(event) = renditions.next().await {
+    loop {
+        let asked = Instant::now();
+        let next = renditions.next().await;
+        *waited += asked.elapsed();
+        let Some(event) = next else { return Ok(pixels) };
         match event? {
             RenditionEvent::Chunk { index, data } => reply.chunk(index, data).await.map_err(gone)?,
             RenditionEvent::End { index, summary } => {
@@ -84,7 +96,6 @@ async fn transcode(
             }
         }
     }
-    Ok(pixels)
 }
 
 /// To a job, every failure of the way back is the same: nobody waits for it any more.

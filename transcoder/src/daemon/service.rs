@@ -12,7 +12,7 @@ use framemill_network::{
 use tokio::{
     sync::watch,
     task::{Id, JoinError, JoinSet},
-    time::sleep_until,
+    time::{Interval, MissedTickBehavior, interval, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -20,6 +20,7 @@ use tracing::{info, warn};
 use super::{
     DaemonConfig, DaemonError, DaemonState,
     link::{Input, Link, Output, Stop},
+    lookout::LOOK_EVERY,
     pool::{Pool, Ticket},
     serve::{serve, wire},
 };
@@ -42,32 +43,41 @@ pub(crate) struct Service {
     link: Link,
     session: Option<WorkSession>,
     dial: JoinSet<Result<WorkSession, NetworkError>>,
-    jobs: JoinSet<()>,
+    jobs: JoinSet<Option<Duration>>,
     tickets: HashMap<Id, Ticket>,
     last_ended: Option<Instant>,
     refusals: JoinSet<()>,
+    /// When to look at the engines, if they are watched.
+    looks: Option<Interval>,
 }
 
 /// What the task woke up for.
 enum Wake {
     Timer,
+    Look,
     Drain,
     Dialed(Result<WorkSession, NetworkError>),
     Session(Result<WorkEvent, NetworkError>),
-    JobEnded(Result<(Id, ()), JoinError>),
+    JobEnded(Result<(Id, Option<Duration>), JoinError>),
 }
 
 impl Service {
     pub(crate) fn new(
         config: DaemonConfig,
         network: Network,
-        pool: Pool,
+        mut pool: Pool,
         metrics: Option<Metrics>,
         state: watch::Sender<DaemonState>,
         drain: CancellationToken,
     ) -> Self {
         let link = Link::new(Instant::now(), config.drain_timeout);
         let orchestrator = config.orchestrator.peer();
+        let looks = config.watch.as_ref().map(|watch| {
+            pool.watch_by(watch);
+            let mut looks = interval(LOOK_EVERY);
+            looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            looks
+        });
         Self {
             config,
             network,
@@ -83,6 +93,7 @@ impl Service {
             tickets: HashMap::new(),
             last_ended: None,
             refusals: JoinSet::new(),
+            looks,
         }
     }
 
@@ -90,6 +101,10 @@ impl Service {
         loop {
             let input = match self.wake().await {
                 Wake::Timer => Input::Tick,
+                Wake::Look => {
+                    self.look();
+                    continue;
+                }
                 Wake::Drain => self.draining(),
                 Wake::Dialed(outcome) => self.dialed(outcome),
                 Wake::Session(Ok(event)) => match self.event(event) {
@@ -121,6 +136,7 @@ impl Service {
             Some(dialed) = self.dial.join_next() => Wake::Dialed(flatten(dialed)),
             event = next_event(&mut self.session) => Wake::Session(event),
             Some(_) = self.refusals.join_next() => Wake::Timer,
+            () = next_look(&mut self.looks) => Wake::Look,
             () = wait_until(timer) => Wake::Timer,
         }
     }
@@ -136,6 +152,18 @@ impl Service {
     /// Whether the drain was asked for and the link has not heard of it.
     fn link_unaware(&self) -> bool {
         !matches!(*self.state.borrow(), DaemonState::Draining | DaemonState::Stopped)
+    }
+
+    fn look(&mut self) {
+        if self.pool.look(Instant::now()) {
+            self.tell_capacity();
+        }
+    }
+
+    fn tell_capacity(&self) {
+        if let Some(session) = &self.session {
+            session.control().set_capacity(self.pool.capacity());
+        }
     }
 
     fn draining(&mut self) -> Input {
@@ -162,6 +190,8 @@ impl Service {
                     metrics.connected();
                 }
                 self.session = Some(session);
+                // It was introduced with what was offered when the dialing began.
+                self.tell_capacity();
                 self.state.send_if_modified(|state| {
                     let connecting = *state == DaemonState::Connecting;
                     if connecting {
@@ -232,17 +262,17 @@ impl Service {
         }
     }
 
-    fn job_ended(&mut self, ended: Result<(Id, ()), JoinError>) -> Input {
-        let id = match ended {
-            Ok((id, ())) => id,
+    fn job_ended(&mut self, ended: Result<(Id, Option<Duration>), JoinError>) -> Input {
+        let (id, took) = match ended {
+            Ok(ended) => ended,
             Err(error) => {
                 warn!(%error, "a job's task died");
-                error.id()
+                (error.id(), None)
             }
         };
         self.last_ended = Some(Instant::now());
         if let Some(ticket) = self.tickets.remove(&id) {
-            self.pool.finish(Instant::now(), ticket);
+            self.pool.finish(Instant::now(), ticket, took);
         }
         Input::JobEnded
     }
@@ -274,6 +304,13 @@ impl Service {
 async fn next_event(session: &mut Option<WorkSession>) -> Result<WorkEvent, NetworkError> {
     match session {
         Some(session) => session.next().await,
+        None => pending().await,
+    }
+}
+
+async fn next_look(looks: &mut Option<Interval>) {
+    match looks {
+        Some(looks) => drop(looks.tick().await),
         None => pending().await,
     }
 }

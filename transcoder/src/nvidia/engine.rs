@@ -19,7 +19,7 @@ use super::{
     name_of,
 };
 use crate::{
-    Capabilities, Engine, Job, RenditionEvent, RenditionSink, Renditions, Room, TranscodeError,
+    Capabilities, Card, Engine, Job, RenditionEvent, RenditionSink, Renditions, Room, TranscodeError,
     backoff::Backoff, pipeline::check_ladder,
 };
 
@@ -148,6 +148,10 @@ impl Engine for NvidiaEngine {
 
     fn room(&self) -> Room {
         self.room
+    }
+
+    fn card(&self) -> Option<Card> {
+        Some(Card { ordinal: self.gpu, process: self.process() })
     }
 
     fn is_up(&self) -> bool {

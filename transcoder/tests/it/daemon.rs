@@ -11,6 +11,7 @@ use framemill_network::{
 use framemill_transcoder::{
     Capabilities, Capacity, Daemon, DaemonConfig, DaemonError, DaemonHandle, DaemonState, Engine, Job,
     Metrics, RenditionEvent, RenditionSink, RenditionSummary, Renditions, SessionId, SoftwareEngine,
+    WatchConfig,
 };
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
@@ -56,8 +57,11 @@ async fn start(
     engine: Arc<dyn Engine>,
     offer: Capacity,
 ) -> DaemonHandle {
+    start_with(DaemonConfig::new(address, token.clone(), "test"), engine, offer).await
+}
+
+async fn start_with(config: DaemonConfig, engine: Arc<dyn Engine>, offer: Capacity) -> DaemonHandle {
     let network = Network::start(NetworkConfig::new(Identity::generate())).await.expect("a node that dials");
-    let config = DaemonConfig::new(address, token.clone(), "test");
     let daemon = Daemon::offering(config, vec![(engine, offer)]).expect("one engine");
     daemon.start(network).expect("a new address book")
 }
@@ -198,6 +202,40 @@ async fn a_job_whose_engine_dies_fails_and_the_next_is_taken() {
     let (outcome, ()) = tokio::join!(exchange.complete(source.clone()), dies);
     assert_eq!(refusal(outcome), Some(WireCode::TranscoderFailed));
     assert!(open(&link.handle(), 2, 1, &source).await.is_ok());
+}
+
+#[tokio::test]
+async fn tells_its_orchestrator_that_it_offers_less_when_segments_are_late() {
+    let (engine, mut jobs) = Puppet::new();
+    let token = token();
+    let mut orchestrator = Orchestrator::start(&token).await;
+    let config = DaemonConfig {
+        watch: Some(WatchConfig::default()),
+        ..DaemonConfig::new(orchestrator.address(), token, "test")
+    };
+    let _daemon = start_with(config, engine, LOTS).await;
+    let mut link = orchestrator.next_worker().await;
+    let handle = link.handle();
+    // Segments of two seconds that take twice as long, and come to nothing.
+    let late = async {
+        // An engine that hangs keeps its end.
+        let mut held = Vec::new();
+        for job in 1.. {
+            let source = Bytes::from_static(b"whatever");
+            let mut header = header(job, 1, &source, small_ladder());
+            header.deadline = Duration::from_secs(4);
+            let exchange = handle.open_job(header).await.expect("a stream that is alone stays");
+            let (_, sink) = tokio::join!(exchange.complete(source), jobs.recv());
+            held.push(sink);
+        }
+    };
+    let told = tokio::select! {
+        () = late => panic!("jobs never end"),
+        told = tokio::time::timeout(PATIENCE, link.next()) => told.expect("news in time").expect("a running session"),
+    };
+    let WorkerEvent::Capacity(capacity) = told else { panic!("{told:?}") };
+    assert_eq!(capacity.pixels_per_second, LOTS.pixels_per_second / 2);
+    assert_eq!(capacity.max_sessions, LOTS.max_sessions / 2);
 }
 
 #[tokio::test]
