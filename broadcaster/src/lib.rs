@@ -97,6 +97,7 @@ mod sampling;
 mod serve;
 mod service;
 mod sessions;
+mod span;
 mod store;
 mod stream;
 
