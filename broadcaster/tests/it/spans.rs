@@ -1,6 +1,6 @@
 //! What whoever follows the process by `tracing` learns of each segment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
@@ -78,8 +78,11 @@ impl Spans {
 }
 
 fn reports(events: &[StreamEvent]) -> Vec<&SegmentReport> {
-    let report = |event| if let StreamEvent::Segment(report) = event { Some(report) } else { None };
-    events.iter().filter_map(report).collect()
+    let reports = events.iter().filter_map(|event| match event {
+        StreamEvent::Segment(report) => Some(report),
+        _ => None,
+    });
+    reports.collect()
 }
 
 fn assert_tells(seen: &Seen, report: &SegmentReport) {
@@ -119,6 +122,9 @@ async fn each_segment_has_a_span_with_the_stages_of_who_delivered_it() {
         assert!(report.timeline.published_ms.is_some(), "{report:?}");
         assert_tells(seen, report);
     }
+    let inside = |seen: &Seen| spans.get(seen.parent.unwrap()).fields["sequence"].clone();
+    let attempted: BTreeSet<_> = spans.called("attempt").iter().map(inside).collect();
+    assert_eq!(attempted, ["0", "1", "2", "3"].map(str::to_owned).into());
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
-//! The shortest ways in, typed as the pages show them: a miner's two commands.
+//! The shortest ways in, typed as the pages show them: a miner's two commands, and the program of the library's front page.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// Pause between two looks at what is waited for.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The first shell block of a file under the workspace's root that holds `command`.
+/// The first shell block of a file under the workspace's root that holds `command`; in comments, too.
 fn block_with(file: &str, command: &str) -> anyhow::Result<String> {
     let text = std::fs::read_to_string(workspace().join(file))?;
     let plain: Vec<_> = text.lines().map(|line| line.trim_start_matches("//!").trim_start()).collect();
@@ -74,6 +74,19 @@ impl Shell {
     fn log(&self) -> String {
         std::fs::read_to_string(self.path("shell.log")).unwrap_or_default()
     }
+
+    /// Waits until the shell has come to its end.
+    async fn end(&mut self) -> anyhow::Result<()> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                ensure!(status.success(), "{status}: {}", self.log());
+                return Ok(());
+            }
+            ensure!(Instant::now() < end, "it does not end: {}", self.log());
+            sleep(LOOK).await;
+        }
+    }
 }
 
 impl Drop for Shell {
@@ -117,5 +130,34 @@ async fn a_miner_has_its_first_segment_paid_after_two_commands() -> anyhow::Resu
     }
     assert!(market.redeemed().await?.iter().all(|paid| paid.recipient == seller.orchestrator.address));
     ensure!(miner.child.try_wait()?.is_none(), "the transcoder has ended: {}", miner.log());
+    Ok(())
+}
+
+/// A program that was built with these tests as an example of the library.
+fn example(name: &str) -> anyhow::Result<String> {
+    let program = binary().with_file_name("examples").join(name);
+    ensure!(
+        program.is_file(),
+        "{} is not built: run cargo test --workspace, or cargo build --examples first",
+        program.display()
+    );
+    Ok(program.display().to_string())
+}
+
+fn is_in_a_playlist(folder: &Path) -> bool {
+    std::fs::read_to_string(folder.join("360p/index.m3u8")).is_ok_and(|text| text.contains("#EXTINF"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_front_page_of_the_library_leads_to_a_ladder() -> anyhow::Result<()> {
+    let block = block_with("broadcaster/src/lib.rs", "framemill orchestrator")?;
+    // The program is built already, where a reader's Cargo builds it.
+    let build = "cargo run --quiet --package framemill-broadcaster --example first --";
+    ensure!(block.contains(build), "the page does not run its program: {block}");
+    let mut shell = Shell::start(&block.replace(build, &example("first")?), &[])?;
+    shell.end().await?;
+    let said = shell.log();
+    assert!(said.contains("play hls/first/vod.m3u8"), "{said}");
+    assert!(is_in_a_playlist(&shell.path("hls/first")), "{said}");
     Ok(())
 }
