@@ -440,6 +440,7 @@ impl Worker {
         self.conclude(bought, &ladder, reply, &span).instrument(inside).await;
     }
 
+    /// Does that inside the segment's span.
     async fn conclude(
         &mut self,
         bought: Bought,

@@ -1,6 +1,6 @@
 //! The market after the show: it takes streams by RTMP until it is asked to stop.
 
-use std::{io::ErrorKind, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use anyhow::Context as _;
 use framemill_broadcaster::{Broadcaster, LIVE_MASTER, RtmpConfig, RtmpIngest, StreamConfig};
@@ -39,10 +39,7 @@ impl Entrance {
             Some(address) => TcpListener::bind(address).await.with_context(|| {
                 format!("cannot listen for rtmp on {address}: set broadcaster.rtmp to an address of this machine and a free port")
             })?,
-            None => match TcpListener::bind(USUAL).await {
-                Err(error) if error.kind() == ErrorKind::AddrInUse => TcpListener::bind(FREE).await?,
-                bound => bound?,
-            },
+            None => usual_or_free(USUAL).await?,
         };
         let address = listener.local_addr()?;
         Ok(Self { listener, address })
@@ -73,10 +70,31 @@ impl Entrance {
     }
 }
 
+/// Listens at `usual`, or at a free port of this machine where another program does.
+async fn usual_or_free(usual: &str) -> io::Result<TcpListener> {
+    match TcpListener::bind(usual).await {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => TcpListener::bind(FREE).await,
+        bound => bound,
+    }
+}
+
 /// Draws what happens on all streams, for as long as the broadcaster lives.
 pub(super) async fn keep_streams_drawn(board: &Board, broadcaster: &Broadcaster) {
     let mut events = broadcaster.events();
     while let Some((stream, event)) = events.next().await {
         feed::draw(board, &stream, &event, feed::now_ms());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_that_another_program_has_is_replaced_by_a_free_one() {
+        let other = TcpListener::bind(FREE).await.unwrap();
+        let taken = other.local_addr().unwrap();
+        let found = usual_or_free(&taken.to_string()).await.unwrap();
+        assert_ne!(found.local_addr().unwrap(), taken);
     }
 }
