@@ -12,8 +12,8 @@ FORGE := .tools/bin/forge
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: ## a whole market on this machine; INPUT=clip plays your clip, ARGS="--fast --json" are passed on
-	scripts/setup build chain
+demo: ## a whole market on this machine; INPUT=clip plays your clip, ARGS=--keep then takes streams by RTMP
+	scripts/setup build chain media
 	cargo build --release --locked --package framemill
 	target/release/framemill demo $(ARGS) $(if $(INPUT),"$(INPUT)")
 

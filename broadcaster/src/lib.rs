@@ -2,34 +2,28 @@
 //!
 //! # A first program
 //!
-//! It takes one file to HLS through one orchestrator. For an orchestrator of your own on this machine, without a chain or payments, run
-//! `framemill orchestrator` and `framemill transcoder` (their logs say the addresses to use), then give this program the address:
+//! It takes `clip.mp4` to HLS through one orchestrator, and is the example `first`:
 //!
 //! ```no_run
-//! use std::{fs::File, sync::Arc, time::Duration};
+#![doc = include_str!("../examples/first.rs")]
+//! ```
 //!
-//! use framemill_broadcaster::{Broadcaster, BroadcasterConfig, ObjectStorage, Pace, StreamConfig};
-//! use framemill_network::{Identity, Network, NetworkConfig, ServiceAddress};
+//! To run it, make a clip and an orchestrator of your own with a transcoder, without a chain or payments. The orchestrator has a key all the
+//! same, since it signs what it delivers, and its log says the address to give to others. From a clone of the repository, with `framemill` in the `PATH`:
 //!
-//! #[tokio::main]
-//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     // As an orchestrator's log shows it: /ip4/203.0.113.7/udp/7936/quic-v1/p2p/12D3KooW…
-//!     let orchestrator: ServiceAddress = std::env::args().nth(1).ok_or("give an orchestrator")?.parse()?;
-//!     let broadcaster = Broadcaster::builder()
-//!         .network(Network::start(NetworkConfig::new(Identity::generate())).await?)
-//!         .store(Arc::new(ObjectStorage::folder("hls")?))
-//!         .config(BroadcasterConfig { orchestrators: vec![orchestrator.into()], ..Default::default() })
-//!         .build()
-//!         .await?;
-//!
-//!     let stream = broadcaster.stream(StreamConfig::new("first"))?;
-//!     stream.push_file(File::open("clip.mp4")?, Pace::Fast).await?;
-//!     let summary = stream.finish().await;
-//!     println!("{} segments: play hls/{}", summary.totals.published, summary.master_playlist);
-//!
-//!     broadcaster.shutdown(Duration::from_secs(5)).await;
-//!     Ok(())
-//! }
+//! ```sh
+//! ffmpeg -loglevel error -f lavfi -i testsrc2=size=640x360:rate=30 -f lavfi -i sine -t 6 -pix_fmt yuv420p \
+//!        -c:v libx264 -preset veryfast -g 60 -c:a aac clip.mp4
+//! (umask 077; openssl rand -hex 32 > password)
+//! export FRAMEMILL_WALLET_PASSWORD_FILE=password
+//! framemill wallet new --set data_dir=orchestrator
+//! framemill orchestrator --set data_dir=orchestrator --set network.listen=/ip4/127.0.0.1/tcp/0 2> orchestrator.log &
+//! until grep --quiet service= orchestrator.log; do sleep 1; done
+//! ADDRESS=$(sed -n 's/.* service=\([^ ]*\).*/\1/p' orchestrator.log)
+//! framemill transcoder --set data_dir=transcoder --set transcoder.orchestrator="$ADDRESS" \
+//!     --set transcoder.token_file=orchestrator/transcoder.token 2> transcoder.log &
+//! until grep --quiet 'transcoder connected' orchestrator.log; do sleep 1; done
+//! cargo run --quiet --package framemill-broadcaster --example first -- "$ADDRESS"
 //! ```
 //!
 //! Three examples go on from there, and run in this crate's tests: `file` (with a table of what happened), `axum_handler` (ingest and playback inside a web
@@ -97,6 +91,7 @@ mod sampling;
 mod serve;
 mod service;
 mod sessions;
+mod span;
 mod store;
 mod stream;
 

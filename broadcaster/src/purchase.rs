@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use crate::attempt::{Attempt, Signal, Trace, millis_since};
 use crate::check::{Delivered, LazySource};
@@ -19,6 +20,7 @@ use crate::failure::{Blame, Failure};
 use crate::market::{Bought, Market, Order, Purchase, Work};
 use crate::service::lock;
 use crate::sessions::Session;
+use crate::span;
 use crate::stream::Segment;
 
 /// Orchestrators that must say "bad source" before it is believed: one alone could make any segment fail.
@@ -198,12 +200,15 @@ impl Buyer {
         let late_at = signal.began + usual;
         self.plan.started(&id, late_at);
         self.entrants.push(Entrant { id, signal, late_at, noted: false });
+        let span = span::attempt(session.account);
+        let inside = span.clone();
         let run = async move {
             let mut trace = Trace::default();
             let result = attempt.run(&mut trace).await;
+            span::attempted(&span, &trace, &result);
             Ended { attempt, trace, result }
         };
-        self.running.push(run.boxed());
+        self.running.push(run.instrument(inside).boxed());
         true
     }
 

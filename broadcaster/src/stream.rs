@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::{Instrument, Span};
 
 use crate::attempt::millis_since;
 use crate::config::StreamConfig;
@@ -30,6 +31,7 @@ use crate::market::{Bought, Market, Purchase, spent};
 use crate::outlets::{Outlets, variants};
 use crate::publish::{Piece, Place, SOURCE_NAME};
 use crate::service::Shared;
+use crate::span;
 
 /// A segment of a source, checked and ready to be sent.
 #[derive(Debug, Clone)]
@@ -354,6 +356,7 @@ struct Running {
     bought: Bought,
     ladder: Arc<Ladder>,
     reply: oneshot::Sender<SegmentOutcome>,
+    span: Span,
 }
 
 /// Takes the stream out of the open ones however its task ends.
@@ -426,13 +429,25 @@ impl Worker {
 
     /// Publishes or loses the next segment in order, and tells everybody.
     async fn settle(&mut self, done: Result<Running, tokio::task::JoinError>) {
-        let Ok(Running { bought, ladder, reply }) = done else {
+        let Ok(Running { bought, ladder, reply, span }) = done else {
             // A panic in a purchase is a defect that costs its segment; whoever waits for it hears "aborted".
             tracing::error!(stream = %self.config.name, "a purchase ended without an outcome; report the panic above");
             self.totals.segments += 1;
             self.totals.lost += 1;
             return;
         };
+        let inside = span.clone();
+        self.conclude(bought, &ladder, reply, &span).instrument(inside).await;
+    }
+
+    /// Does that inside the segment's span.
+    async fn conclude(
+        &mut self,
+        bought: Bought,
+        ladder: &Ladder,
+        reply: oneshot::Sender<SegmentOutcome>,
+        span: &Span,
+    ) {
         let Bought { segment, arrived, attempts, hedge, result } = bought;
         let (tickets, expected_value) = spent(&attempts);
         let mut report = SegmentReport {
@@ -454,7 +469,7 @@ impl Worker {
             expected_value,
         };
         let published = match result {
-            Ok(purchase) => self.publish(&segment, &ladder, purchase, &mut report).await,
+            Ok(purchase) => self.publish(&segment, ladder, purchase, &mut report).await,
             Err(error) => {
                 self.outlets.lose(segment.place()).await;
                 Err(error)
@@ -465,6 +480,8 @@ impl Worker {
             tracing::warn!(stream = %self.config.name, sequence = segment.sequence, %error, "segment lost");
         }
         report.timeline.published_ms = report.lost.is_none().then(|| millis_since(arrived));
+        span::ended(span, &report);
+        tracing::debug!("segment ended");
         self.count(&report, arrived.elapsed());
         self.events.send(StreamEvent::Segment(report.clone()));
         let _ = reply.send(published.map(|renditions| SegmentResult { report, renditions }));
@@ -556,5 +573,8 @@ impl Worker {
 
 async fn run_job(market: Arc<Market>, job: Job) -> Running {
     let Job { segment, ladder, reply } = job;
-    Running { bought: market.buy(segment).await, ladder, reply }
+    let span = span::open(&market.config.name, segment.sequence);
+    let bought = market.buy(segment).instrument(span.clone()).await;
+    span::bought(&span, &bought);
+    Running { bought, ladder, reply, span }
 }

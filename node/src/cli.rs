@@ -141,7 +141,7 @@ pub struct DemoArgs {
     /// Length of the synthetic clip, in seconds
     #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(4..=3600))]
     pub seconds: u32,
-    /// Keep the dashboard and the market up after the stream, until Ctrl-C
+    /// Keep the market up after the stream, until Ctrl-C, and take streams by RTMP (at broadcaster.rtmp, or port 1935)
     #[arg(long)]
     pub keep: bool,
 }

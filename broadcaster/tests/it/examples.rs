@@ -53,6 +53,17 @@ async fn the_file_example_writes_a_ladder() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_program_of_the_front_page_writes_a_ladder() {
+    let peer = Peer::start(Act::Honest).await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("clip.mp4"), clip()).unwrap();
+    let mut command = example("first");
+    command.current_dir(folder.path()).arg(peer.service().to_string());
+    assert_eq!(output(command).await, "1 segments: play hls/first/vod.m3u8\n");
+    assert!(folder.path().join("hls/first/360p/0.ts").is_file());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_example_of_a_store_of_ones_own_keeps_a_ladder_in_memory() {
     let peer = Peer::start(Act::Honest).await;
     let folder = tempfile::tempdir().unwrap();

@@ -17,6 +17,7 @@ mod quality;
 mod rtmp;
 mod s3;
 mod sampling;
+mod spans;
 mod stated;
 mod support;
 mod webhook;

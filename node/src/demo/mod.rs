@@ -1,6 +1,7 @@
 //! `framemill demo`: a whole market on this machine, with one cheat and one sudden death.
 
 mod cheat;
+mod live;
 mod playback;
 mod report;
 mod stage;
@@ -33,8 +34,9 @@ const CLIP_FPS: u32 = 30;
 pub async fn run(config: &Config, args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let dir = folder(args)?;
     let input = input(args, &dir).await?;
+    let entrance = if args.keep { Some(live::Entrance::open(config).await?) } else { None };
     println!("demo: everything lies in {}", dir.display());
-    let outcome = tokio::select! {
+    let mut outcome = tokio::select! {
         outcome = stage::play(config, args, &dir, &input) => outcome?,
         stop = runtime::asked_to_stop() => { stop?; anyhow::bail!("stopped before the end of the stream") }
     };
@@ -45,9 +47,8 @@ pub async fn run(config: &Config, args: &DemoArgs) -> anyhow::Result<ExitCode> {
     }
     let success = outcome.faults.is_empty();
     println!("{:<12} {}", "result", if success { "success" } else { "failure" });
-    if args.keep {
-        println!("the market stays up until Ctrl-C");
-        runtime::asked_to_stop().await?;
+    if let Some(entrance) = entrance {
+        outcome.stage.stay(entrance, outcome.stream).await?;
     }
     outcome.stage.strike().await;
     if args.json {

@@ -13,10 +13,13 @@ use framemill_contracts::{Anvil, AnvilConfig};
 use framemill_media::{MediaLimits, Segmenter};
 use framemill_network::{Ladder, LadderEntry};
 use probabilistic_ticket::{Ledger as _, SqliteLedger};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::{
-    Report, Seller, Terms, playback,
+    Report, Seller, Terms,
+    live::{self, Entrance},
+    playback,
     watch::{Plot, Watch},
 };
 use crate::{
@@ -27,7 +30,7 @@ use crate::{
     devnet::{self, ETHER, Market, Member, Plan},
     feed,
     process::{Launcher, Process},
-    runtime::Runtime,
+    runtime::{self, Runtime},
 };
 
 /// Orchestrators in the demo's market.
@@ -45,6 +48,8 @@ const WINNERS_READ: u32 = 1_000_000;
 /// Time a segment has. Three transcoders, their orchestrators and the verification share one machine here: a segment that
 /// a slow machine delivers late is told in the table, one that is lost would end the demo.
 const SEGMENT_LIMIT: Duration = Duration::from_secs(120);
+/// How long streams that are published to a market that stays up may take to end with it.
+const FAREWELL: Duration = Duration::from_secs(10);
 /// Name of the demo's stream.
 const STREAM: &str = "demo";
 
@@ -54,6 +59,8 @@ pub(super) struct Outcome {
     pub(super) names: BTreeMap<Address, String>,
     pub(super) faults: Vec<String>,
     pub(super) dashboard: String,
+    /// Settings of the stream that was played.
+    pub(super) stream: StreamConfig,
     pub(super) stage: Stage,
 }
 
@@ -93,7 +100,7 @@ pub(super) async fn play(
     let before = client.sender_info(payer).await?;
 
     let mut report = stage.perform(args, input, &programme, &names).await?;
-    stage.revive(&names).await?;
+    stage.revive("for what it had won").await?;
     stage.wait_for_redemption().await?;
     let after = client.sender_info(payer).await?;
     let funds = |info: &framemill_contracts::SenderInfo| info.deposit + info.reserve;
@@ -104,13 +111,14 @@ pub(super) async fn play(
     let mut faults = report.faults(programme.ladder.len() as u64);
     println!("checking every published rendition once more, independently of the broadcaster");
     let (master, input) = (report.master_playlist.clone(), input.to_owned());
-    let (cut, ladder) = (programme.stream.segmenter(), programme.ladder.clone());
+    let (cut, ladder) = (programme.stream.segmenter(), programme.ladder);
     let checked =
         tokio::task::spawn_blocking(move || playback::check(&master, &input, &cut, &ladder)).await?;
     if let Err(error) = checked {
         faults.push(format!("the published ladder is not right: {error:#}"));
     }
-    Ok(Outcome { report, names, faults, dashboard: stage.runtime.dashboard(), stage })
+    let (dashboard, stream) = (stage.runtime.dashboard(), programme.stream);
+    Ok(Outcome { report, names, faults, dashboard, stream, stage })
 }
 
 /// Reads the input once, without decoding it: what it holds decides the terms and the plot.
@@ -223,14 +231,18 @@ impl Stage {
         Ok(report)
     }
 
-    /// Starts who was killed again, as an operator would: the tickets it acknowledged are on its disk.
-    async fn revive(&mut self, names: &BTreeMap<Address, String>) -> anyhow::Result<()> {
+    /// Starts who does not run again, as an operator would: the tickets it acknowledged are on its disk.
+    async fn revive(&mut self, why: &str) -> anyhow::Result<()> {
         for (process, seller) in self.orchestrators.iter_mut().zip(&self.market.sellers) {
             if process.is_none() {
                 let member = &seller.orchestrator;
-                println!("          {} is started again, for what it had won", names[&member.address]);
+                println!("          {} is started again, {why}", member.name);
                 let started = process.insert(orchestrator(&self.launcher, member)?);
                 started.ready(&seller.http).await?;
+                let address = member.address.to_string();
+                self.runtime
+                    .board
+                    .draw(|picture| picture.orchestrator(&address).note = "started again".to_owned());
             }
         }
         Ok(())
@@ -286,12 +298,34 @@ impl Stage {
         Ok(())
     }
 
-    /// Ends everything.
+    /// Opens again after the show, to streams from outside, until this process is asked to stop.
+    pub(super) async fn stay(&mut self, entrance: Entrance, stream: StreamConfig) -> anyhow::Result<()> {
+        let mut asked_to_stop = std::pin::pin!(runtime::asked_to_stop());
+        tokio::select! {
+            stopped = &mut asked_to_stop => return stopped,
+            revived = self.revive("for your streams") => revived?,
+        }
+        println!("\n{}", entrance.invitation(&self.runtime.dashboard()));
+        let (board, broadcaster) = (&self.runtime.board, &self.buyer.broadcaster);
+        let stop = CancellationToken::new();
+        let publishing = entrance.serve(broadcaster, stream, stop.clone());
+        tokio::select! {
+            stopped = asked_to_stop => stopped?,
+            () = live::keep_streams_drawn(board, broadcaster) => {}
+            never = feed::keep_market_drawn(board, broadcaster) => match never {},
+        }
+        stop.cancel();
+        // A stream that takes longer ends with the broadcaster.
+        let _ = timeout(FAREWELL, publishing).await;
+        Ok(())
+    }
+
+    /// Ends everything: first the one who buys, whose streams need the others to end well.
     pub(super) async fn strike(self) {
-        for process in self.transcoders {
+        self.buyer.close().await;
+        for process in self.orchestrators.into_iter().flatten().chain(self.transcoders) {
             process.stop().await;
         }
-        self.buyer.close().await;
         self.runtime.stop().await;
         drop(self.anvil);
     }

@@ -22,12 +22,18 @@ mod wallet;
 
 use std::process::{Command, Output};
 
-/// The binary, with nothing of this machine's configuration.
-fn framemill(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_framemill"));
+/// A program, with nothing of this machine's configuration.
+fn clean(program: &str) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("FRAMEMILL_")) {
         command.env_remove(name);
     }
+    command
+}
+
+/// The binary.
+fn framemill(arguments: &[&str]) -> Command {
+    let mut command = clean(env!("CARGO_BIN_EXE_framemill"));
     command.args(arguments);
     command
 }

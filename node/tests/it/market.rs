@@ -15,7 +15,7 @@ use framemill_network::SigningDomain;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{framemill, stderr, stdout};
+use super::{clean, framemill, stderr, stdout};
 
 /// Base units of one token.
 const UNIT: u64 = 1_000_000_000_000_000_000;
@@ -98,8 +98,22 @@ impl Market {
         self.command(arguments).output().unwrap()
     }
 
+    /// What a command line printed that a shell ran, with the binary in its `PATH`.
+    pub(super) fn typed(&self, line: &str, orchestrator: &str) -> String {
+        let programs = std::path::Path::new(env!("CARGO_BIN_EXE_framemill")).parent().unwrap();
+        let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+        let mut shell = clean("sh");
+        shell.args(["-euc", line]).env("PATH", path).env("ORCHESTRATOR", orchestrator);
+        let output = self.configured(shell).output().unwrap();
+        assert!(output.status.success(), "{line}: {}", stderr(&output));
+        stdout(&output)
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = framemill(arguments);
+        self.configured(framemill(arguments))
+    }
+
+    fn configured(&self, mut command: Command) -> Command {
         command
             .env("FRAMEMILL_DATA_DIR", self.dir.path())
             .env("FRAMEMILL_WALLET_PASSWORD_FILE", self.dir.path().join("password"))

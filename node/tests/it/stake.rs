@@ -30,6 +30,29 @@ async fn a_dry_run_says_amount_lock_risk_and_cost_and_signs_nothing() {
     assert_eq!((&value["dry_run"], &value["transactions"]), (&Value::from(true), &serde_json::json!([])));
 }
 
+/// The commands of the first shell block of the page for stakers.
+fn commands_of_the_page() -> Vec<String> {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/staking.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let (_, rest) = page.split_once("```sh").unwrap();
+    let block = rest.lines().skip(1).take_while(|line| *line != "```");
+    block.map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_two_commands_at_the_top_of_the_page_delegate() {
+    let market = Market::open().await;
+    market.owner.transfer_tokens(market.staker, tokens(100)).await.unwrap();
+    let commands = commands_of_the_page();
+    assert_eq!(commands.len(), 2, "{commands:?}");
+    let to = market.orchestrator(0);
+    let listed = market.typed(&commands[0], &to);
+    assert!(listed.contains(&to), "{listed}");
+    market.typed(&commands[1], &to);
+    let account = market.owner.delegator(market.staker).await.unwrap();
+    assert_eq!((account.stake, Some(account.delegate)), (tokens(100), market.orchestrators[0].address()));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_signed_that_nobody_confirmed() {
     let market = Market::open().await;

@@ -16,7 +16,8 @@ use framemill_verification::plain_video;
 use probabilistic_ticket::Wei;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
-use tracing::{debug, warn};
+use tracing::field::{Empty, display};
+use tracing::{Instrument, Span, debug, info_span, warn};
 
 use super::pool::Slot;
 use super::vouch::{Original, Vouched, vouch};
@@ -56,7 +57,10 @@ pub(crate) async fn serve(shared: Arc<Shared>, mut server: SegmentServer) {
         }
         tokio::select! {
             offer = server.next(), if segments.len() < MAX_SEGMENTS => match offer {
-                Some(offer) => { segments.spawn(segment(shared.clone(), offer)); }
+                Some(offer) => {
+                    let span = span(&offer);
+                    segments.spawn(segment(shared.clone(), offer).instrument(span));
+                }
                 None => break,
             },
             Some(_) = segments.join_next() => {}
@@ -90,23 +94,53 @@ struct Admitted {
     _buffer: OwnedSemaphorePermit,
 }
 
+/// The span of a segment, whose times are milliseconds since its offer.
+fn span(offer: &IncomingSegment) -> Span {
+    let header = offer.header();
+    info_span!(
+        "segment",
+        peer = %offer.peer(),
+        session = %header.session,
+        sequence = header.sequence,
+        admitted_ms = Empty,
+        uploaded_ms = Empty,
+        transcoder = Empty,
+        made_ms = Empty,
+        ended_ms = Empty,
+        refusal = Empty,
+    )
+}
+
+/// Notes on the segment's span when a stage ended.
+fn note(stage: &'static str, offered: Instant) {
+    Span::current().record(stage, u64::try_from(offered.elapsed().as_millis()).unwrap_or(u64::MAX));
+}
+
 async fn segment(shared: Arc<Shared>, incoming: IncomingSegment) {
+    let offered = Instant::now();
     let (peer, header) = (incoming.peer(), incoming.header().clone());
     let (session, sequence) = (header.session, header.sequence);
     let refused = match admit(&shared, peer, &header, incoming.deadline()).await {
-        Ok(admitted) => match run(&shared, incoming, header, admitted).await {
-            Ok(()) => {
-                shared.metrics.segments.with_label_values(&["done"]).inc();
-                return;
+        Ok(admitted) => {
+            note("admitted_ms", offered);
+            match run(&shared, incoming, header, admitted, offered).await {
+                Ok(()) => {
+                    note("ended_ms", offered);
+                    debug!("segment ended with a receipt");
+                    shared.metrics.segments.with_label_values(&["done"]).inc();
+                    return;
+                }
+                Err(refusal) => refusal,
             }
-            Err(refusal) => refusal,
-        },
+        }
         Err(refusal) => {
             incoming.reject(refusal.to_wire()).await;
             refusal
         }
     };
     let code = refused.code().as_str();
+    note("ended_ms", offered);
+    Span::current().record("refusal", code);
     debug!(%peer, %session, sequence, refusal = %refused, "segment ended without a receipt");
     shared.metrics.segments.with_label_values(&[code]).inc();
     shared.events.send(OrchestratorEvent::SegmentFailed { session, sequence, code });
@@ -191,6 +225,7 @@ async fn run(
     incoming: IncomingSegment,
     header: SegmentHeader,
     mut admitted: Admitted,
+    offered: Instant,
 ) -> Result<(), Refusal> {
     let session = admitted.terms.id;
     let ticket_params = shared.till.fresh_params(session).await;
@@ -205,6 +240,7 @@ async fn run(
     };
     let work = Work {
         shared,
+        offered,
         header: &header,
         admitted: &admitted,
         client_awaited: AtomicBool::new(false),
@@ -305,6 +341,7 @@ impl From<Fault> for Failed {
 
 struct Work<'a> {
     shared: &'a Shared,
+    offered: Instant,
     header: &'a SegmentHeader,
     admitted: &'a Admitted,
     /// Output waits for the client; still up at the end when it left or stopped taking it.
@@ -319,6 +356,7 @@ impl Work<'_> {
         let started = Instant::now();
         let source = reader.read_all().await.map_err(|error| Refusal::Wire(error.to_wire()))?;
         let uploaded = Instant::now();
+        note("uploaded_ms", self.offered);
         let limits = self.media_limits();
         let info = inspect(source.clone(), limits).await?.map_err(bad_source)?;
         let pixels = info.video.as_ref().map_or(0, |video| u64::from(video.width) * u64::from(video.height));
@@ -332,7 +370,9 @@ impl Work<'_> {
         while relay.missing() > 0 {
             let worker = self.admitted.slot.assign()?;
             match self.attempt(&worker, (&source, &original), &pts, &mut relay, reply).await {
-                Ok(()) => {}
+                Ok(()) => {
+                    Span::current().record("transcoder", display(worker.peer()));
+                }
                 Err(Failed::Segment(refusal)) => return Err(refusal),
                 Err(Failed::Transcoder(fault)) => {
                     warn!(transcoder = %worker.peer(), %fault, "transcoder failed a segment; trying another");
@@ -341,6 +381,7 @@ impl Work<'_> {
                 }
             }
         }
+        note("made_ms", self.offered);
         self.shared.metrics.upload_seconds.observe((uploaded - started).as_secs_f64());
         self.shared.metrics.transcode_seconds.observe(uploaded.elapsed().as_secs_f64());
         Ok(relay.made())

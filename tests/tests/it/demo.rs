@@ -3,17 +3,18 @@
 use std::{
     collections::BTreeSet,
     path::Path,
-    process::{Output, Stdio},
+    process::{ExitStatus, Output, Stdio},
     time::Duration,
 };
 
 use anyhow::{Context as _, ensure};
-use framemill_tests::{binary, clip, synthetic};
+use framemill_media::{MediaLimits, segment_info};
+use framemill_tests::{binary, clip, playlist_entries, synthetic, workspace};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
-    process::{Child, Command},
+    io::{AsyncBufReadExt as _, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
     time::{Instant, sleep, timeout},
 };
 
@@ -160,14 +161,122 @@ async fn interrupted_demo_leaves_no_process_behind() -> anyhow::Result<()> {
     let arguments = ["--ladder", "144:200k", source.to_str().context("a plain path")?];
     let mut child = demo(&dir.path().join("demo"), &arguments).spawn()?;
     wait_for_stream(&mut child).await?;
-    let id = child.id().context("the demo runs")?;
-    let family = descendants(id);
-    // A chain, three orchestrators, three transcoders.
-    assert!(family.len() >= 7, "{family:?}");
-
-    ensure!(Command::new("kill").args(["-INT", &id.to_string()]).status().await?.success(), "no SIGINT");
-    let status = timeout(PATIENCE, child.wait()).await.context("the demo ignores Ctrl-C")??;
+    let family = family(&child)?;
+    let status = interrupt(&mut child).await?;
     assert!(!status.success());
+    wait_until_gone(&family).await
+}
+
+/// What a demo that stays up tells who wants to publish.
+struct Invitation {
+    command: String,
+    page: String,
+    playlist: String,
+}
+
+/// Reads what the demo prints until it has said how to publish a stream and where to watch it.
+async fn invitation(lines: &mut Lines<BufReader<ChildStdout>>) -> anyhow::Result<Invitation> {
+    let (mut command, mut addresses) = (None, Vec::new());
+    while let Some(line) = lines.next_line().await? {
+        match line.trim_start() {
+            line if line.starts_with("ffmpeg ") => command = Some(line.to_owned()),
+            line if line.starts_with("http://") => addresses.push(line.to_owned()),
+            _ => {}
+        }
+        if let (Some(command), [page, playlist]) = (&command, &addresses[..]) {
+            let [command, page, playlist] = [command, page, playlist].map(String::clone);
+            return Ok(Invitation { command, page, playlist });
+        }
+    }
+    anyhow::bail!("the demo ended without an invitation")
+}
+
+async fn text(address: &str) -> anyhow::Result<String> {
+    Ok(reqwest::get(address).await?.error_for_status()?.text().await?)
+}
+
+/// How high the pictures in the first segments of each rendition are, once there are so many.
+async fn heights_of_first(count: usize, master: &str) -> anyhow::Result<Vec<Vec<u32>>> {
+    let beside = |playlist: &str, name: &str| {
+        format!("{}/{name}", playlist.rsplit_once('/').map_or("", |(folder, _)| folder))
+    };
+    let mut heights = Vec::new();
+    for variant in playlist_entries(&text(master).await?) {
+        let playlist = beside(master, &variant);
+        let segments = playlist_entries(&text(&playlist).await?);
+        ensure!(segments.len() >= count, "{playlist} has {} segments", segments.len());
+        let mut found = Vec::new();
+        for segment in &segments[..count] {
+            let data = reqwest::get(beside(&playlist, segment)).await?.error_for_status()?.bytes().await?;
+            let info = segment_info(&data, &MediaLimits::segment())?;
+            found.push(info.require_video()?.height);
+        }
+        heights.push(found);
+    }
+    Ok(heights)
+}
+
+#[tokio::test]
+async fn a_demo_that_stays_up_takes_the_stream_that_it_invites_and_shows_it() -> anyhow::Result<()> {
+    let dir = TempDir::new()?;
+    let source = dir.path().join("source.ts");
+    std::fs::write(&source, synthetic(320, 180, 4))?;
+    let source = source.to_str().context("a plain path")?;
+    let arguments =
+        ["--keep", "--fast", "--ladder", "144:200k,96:100k", "--set", "broadcaster.rtmp=127.0.0.1:0", source];
+    let mut child = demo(&dir.path().join("demo"), &arguments).spawn()?;
+    let mut lines = BufReader::new(child.stdout.take().context("standard output is a pipe")?).lines();
+    let invited = timeout(PATIENCE, invitation(&mut lines)).await.context("no invitation comes")??;
+    let (wanted, _) = invited.command.split_once("rtmp://").context("it publishes by rtmp")?;
+    for page in ["README.md", "docs/platform.md"] {
+        let shown = std::fs::read_to_string(workspace().join(page))?.replace("\\\n", "");
+        let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(shown.contains(wanted), "{page} shows another command than {wanted}");
+    }
+
+    let command = format!("exec {}", invited.command);
+    let mut publisher = Command::new("sh")
+        .args(["-c", &command])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()?;
+    let end = Instant::now() + PATIENCE;
+    let heights = loop {
+        match heights_of_first(2, &invited.playlist).await {
+            Ok(heights) => break heights,
+            Err(error) => ensure!(Instant::now() < end, "nothing to watch: {error:#}"),
+        }
+        ensure!(publisher.try_wait()?.is_none(), "the publisher was sent away");
+        sleep(Duration::from_millis(100)).await;
+    };
+    assert_eq!(heights, [[144; 2], [96; 2]]);
+    let board = text(&invited.page.replace("#/streams/mine", "api/board")).await?;
+    assert!(board.contains("\"mine\""), "the dashboard does not know the stream: {board}");
+
+    let family = family(&child)?;
+    let status = interrupt(&mut child).await?;
+    assert!(status.success(), "{status}");
+    timeout(PATIENCE, publisher.wait()).await.context("the publisher is not sent away")??;
+    assert!(dir.path().join("demo/hls/mine/vod.m3u8").is_file(), "the stream was not ended");
+    wait_until_gone(&family).await
+}
+
+/// Everything that a demo has started.
+fn family(demo: &Child) -> anyhow::Result<Vec<Relative>> {
+    let family = descendants(demo.id().context("the demo runs")?);
+    // A chain, three orchestrators, three transcoders.
+    ensure!(family.len() >= 7, "{family:?}");
+    Ok(family)
+}
+
+async fn interrupt(demo: &mut Child) -> anyhow::Result<ExitStatus> {
+    let id = demo.id().context("the demo runs")?.to_string();
+    ensure!(Command::new("kill").args(["-INT", &id]).status().await?.success(), "no SIGINT");
+    Ok(timeout(PATIENCE, demo.wait()).await.context("the demo ignores Ctrl-C")??)
+}
+
+async fn wait_until_gone(family: &[Relative]) -> anyhow::Result<()> {
     let end = Instant::now() + PATIENCE;
     while family.iter().any(Relative::lives) {
         ensure!(Instant::now() < end, "left behind: {family:?}");

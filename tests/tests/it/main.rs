@@ -7,6 +7,7 @@ mod court;
 mod dashboard;
 mod demo;
 mod documents;
+mod first_steps;
 mod impostors;
 mod kill_and_restart;
 mod load;

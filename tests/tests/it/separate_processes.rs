@@ -12,6 +12,7 @@ use framemill_contracts::{Anvil, AnvilConfig};
 use framemill_media::{MediaLimits, SourceSegment, segment_info};
 use framemill_tests::{BroadcasterProcess, binary, cut, playlist_entries, synthetic};
 use reqwest::{Client, Response, StatusCode};
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{process::Command, time::sleep};
 
@@ -38,6 +39,11 @@ fn config(path: &Path) -> anyhow::Result<Config> {
 
 impl ByHand {
     async fn start() -> anyhow::Result<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// With more settings of the form `KEY=VALUE` for orchestrator and broadcaster.
+    async fn start_with(settings: &[&str]) -> anyhow::Result<Self> {
         let anvil = Anvil::start(AnvilConfig::default()).await?;
         let folder = TempDir::new()?;
         let dir = folder.path().join("devnet");
@@ -52,13 +58,15 @@ impl ByHand {
         let launcher = Launcher::new(binary(), folder.path().join("logs"))?;
         let [seller, worker, buyer] = ["orchestrator-1", "transcoder-1", "broadcaster"]
             .map(|name| dir.join(name).with_extension("toml"));
-        let mut orchestrator = launcher.start("orchestrator", &["orchestrator"], &seller)?;
+        let more = settings.iter().flat_map(|setting| ["--set", setting]);
+        let arguments: Vec<_> = ["orchestrator"].into_iter().chain(more).collect();
+        let mut orchestrator = launcher.start("orchestrator", &arguments, &seller)?;
         let mut transcoder = launcher.start("transcoder", &["transcoder"], &worker)?;
         transcoder.ready(&config(&worker)?.http.listen).await?;
         orchestrator.ready(&config(&seller)?.http.listen).await?;
-        let ladder = "broadcaster.ladder=180:300k,144:150k".to_owned();
-        let patient = "broadcaster.deadline_ms=60000".to_owned();
-        let broadcaster = BroadcasterProcess::start(&launcher, &buyer, &[ladder, patient]).await?;
+        let own = ["broadcaster.ladder=180:300k,144:150k", "broadcaster.deadline_ms=60000"];
+        let all: Vec<_> = own.iter().chain(settings).map(|setting| (*setting).to_owned()).collect();
+        let broadcaster = BroadcasterProcess::start(&launcher, &buyer, &all).await?;
         Ok(Self { _anvil: anvil, folder, launcher, orchestrator, transcoder, broadcaster })
     }
 
@@ -212,6 +220,56 @@ async fn every_role_serves_metrics_and_health() -> anyhow::Result<()> {
         let metrics = client.get(format!("http://{http}/metrics")).send().await?.text().await?;
         assert!(metrics.contains(&format!("framemill_{role}_")), "{role}: {metrics}");
     }
+    market.stop().await
+}
+
+/// The span of the first line of a JSON log that says `message`, once there is one.
+async fn span_of(process: &Process, message: &str) -> anyhow::Result<Value> {
+    let search = async {
+        loop {
+            let log = process.log();
+            // The last line may not be whole yet.
+            let lines = log.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+            for line in lines {
+                let line: Value = serde_json::from_str(line).with_context(|| format!("no JSON: {line}"))?;
+                if line["fields"]["message"] == message {
+                    return Ok(line["span"].clone());
+                }
+            }
+            sleep(POLL).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, search).await.with_context(|| format!("nobody says {message}"))?
+}
+
+/// Checks that a span has these times, each no earlier than the one before.
+fn assert_in_order(span: &Value, stages: &[&str]) {
+    let times: Vec<_> = stages.iter().map(|stage| span[stage].as_u64()).collect();
+    assert!(times.iter().all(Option::is_some) && times.is_sorted(), "{stages:?} in {span}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_in_json_has_a_span_for_each_segment_with_its_stages() -> anyhow::Result<()> {
+    let filter = "log.filter=info,framemill_broadcaster=debug,framemill_orchestrator=debug";
+    let market = ByHand::start_with(&["log.format=json", filter]).await?;
+    let segment = segments().remove(0);
+    let answer = push(&client()?, market.broadcaster.push_url("told", 0), &segment, "*/*").await?;
+    assert_eq!(answer.status(), StatusCode::OK);
+
+    let bought = span_of(&market.broadcaster.process, "segment ended").await?;
+    assert_eq!((&bought["name"], &bought["stream"]), (&Value::from("segment"), &Value::from("told")));
+    assert_eq!(bought["sequence"], 0);
+    assert!(bought["attempts"].as_u64() >= Some(1), "{bought}");
+    assert!(bought["orchestrator"].as_str().is_some_and(|account| account.starts_with("0x")), "{bought}");
+    assert_in_order(
+        &bought,
+        &["quote_ms", "accepted_ms", "uploaded_ms", "downloaded_ms", "verified_ms", "published_ms"],
+    );
+
+    let sold = span_of(&market.orchestrator, "segment ended with a receipt").await?;
+    assert_eq!((&sold["name"], &sold["sequence"]), (&Value::from("segment"), &Value::from(0)));
+    assert!(sold["session"].is_string() && sold["transcoder"].is_string(), "{sold}");
+    assert_in_order(&sold, &["admitted_ms", "uploaded_ms", "made_ms", "ended_ms"]);
     market.stop().await
 }
 
