@@ -439,7 +439,7 @@ impl Broadcaster {
         tokio::time::timeout(limit, wait).await.is_ok()
     }
 
-    /// Why no stream could be served now; `None` when at least one orchestrator can be asked.
+    /// Why no stream could be served now; `None` when at least one orchestrator can be asked, and paid where there is a payer.
     pub fn not_ready(&self) -> Option<String> {
         let orchestrators = self.orchestrators();
         if orchestrators.is_empty() {
@@ -451,7 +451,11 @@ impl Broadcaster {
                 orchestrators.len()
             ));
         }
-        None
+        let unfunded = self.shared.payer.as_ref().filter(|payer| payer.deposit().is_zero())?;
+        Some(format!(
+            "account {} has no deposit, so that no ticket can be paid; fund it (framemill wallet fund)",
+            unfunded.address()
+        ))
     }
 
     /// Names of the streams open now.

@@ -56,7 +56,9 @@ pub enum MediaError {
         bound: u64,
     },
     /// Packets could not be decoded and the decoder is strict, or none could.
-    #[error("{errors} of {packets} packets do not decode; the stream is damaged")]
+    #[error(
+        "{errors} of {packets} packets do not decode: the stream is damaged; send it whole, or encode it anew"
+    )]
     Decode {
         /// Packets that failed.
         errors: u64,
@@ -64,7 +66,7 @@ pub enum MediaError {
         packets: u64,
     },
     /// Timestamps are missing or contradict each other beyond repair.
-    #[error("timestamps of stream {stream} cannot be used: {reason}")]
+    #[error("timestamps of stream {stream} cannot be used: {reason}; encode the input anew")]
     Timestamps {
         /// Index of the stream.
         stream: usize,

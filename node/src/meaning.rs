@@ -1,5 +1,7 @@
 //! Settings that have the right form and mean nothing: what a role would refuse at its start, told before.
 
+use std::collections::BTreeSet;
+
 use anyhow::Context as _;
 use framemill_broadcaster::AuthWebhook;
 use framemill_network::{Ladder, ServiceAddress};
@@ -7,12 +9,17 @@ use framemill_network::{Ladder, ServiceAddress};
 use crate::{
     buyer, chain,
     commands::{orchestrator, transcoder},
-    config::{Config, ConfigError, Settings},
+    config::{self, Config, ConfigError, Merged, Settings, Sources},
     runtime, telemetry,
 };
 
 /// A key, and what fails where its value means nothing.
 type Check = (&'static str, fn(&Config) -> anyhow::Result<()>);
+
+/// Where it is said that settings of an orchestrator do not go together.
+const TOGETHER: &str = "orchestrator.commitment_surcharge_ppm";
+/// What those settings begin with.
+const SELLER: &str = "orchestrator.";
 
 const CHECKS: &[Check] = &[
     ("log.filter", |config| telemetry::filter(&config.log).map(drop)),
@@ -31,17 +38,36 @@ const CHECKS: &[Check] = &[
     ("broadcaster.max_price_wei", |config| buyer::limits(config).map(drop)),
     ("orchestrator.price_wei", |config| orchestrator::price(config.orchestrator.price_wei).map(drop)),
     ("orchestrator.prices", |config| orchestrator::prices(&config.orchestrator.prices).map(drop)),
-    ("orchestrator.commitment_surcharge_ppm", consistent),
+    (TOGETHER, consistent),
     ("transcoder.orchestrator", |config| config.transcoder.orchestrator.as_deref().map_or(Ok(()), service)),
     ("transcoder.pause_when", |config| transcoder::watch(&config.transcoder).map(drop)),
 ];
 
-/// Looks for such settings.
+/// Reads a configuration and looks for such settings.
 ///
 /// # Errors
-/// Every one, with why it means nothing and where it comes from.
-pub(crate) fn check(config: &Config, settings: &Settings) -> Result<(), ConfigError> {
+/// Everything that is wrong: settings that there are not, values of another form, and those that mean nothing.
+pub(crate) fn read(sources: &Sources) -> Result<(Config, Settings), ConfigError> {
+    let Merged { settings, mut problems, doubtful, lacks_file } = sources.merged();
+    let config = config::interpret(&settings);
+    if let (Ok(config), false) = (&config, lacks_file) {
+        problems.extend(meaningless(config, &settings, &doubtful));
+    }
+    match config {
+        Ok(config) if problems.is_empty() => Ok((config, settings)),
+        Ok(_) => Err(ConfigError(problems)),
+        Err(error) => Err(ConfigError(problems.into_iter().chain(error.0).collect())),
+    }
+}
+
+/// Why settings mean nothing, and where they come from. What hangs on a doubtful one is not looked at: it would be said of a
+/// default that nobody asked for.
+fn meaningless(config: &Config, settings: &Settings, doubtful: &BTreeSet<&str>) -> Vec<String> {
     let problem = |(key, check): &Check| {
+        let hangs_on = |doubtful: &&str| doubtful == key || *key == TOGETHER && doubtful.starts_with(SELLER);
+        if doubtful.iter().any(hangs_on) {
+            return None;
+        }
         let error = check(config).err()?;
         let source =
             settings.get(key).map_or_else(|| "not set".to_owned(), |setting| setting.source.to_string());
@@ -49,8 +75,7 @@ pub(crate) fn check(config: &Config, settings: &Settings) -> Result<(), ConfigEr
         let text = text.strip_prefix(&format!("{key}: ")).unwrap_or(&text).to_owned();
         Some(format!("{key}: {text} ({source})"))
     };
-    let problems: Vec<_> = CHECKS.iter().filter_map(problem).collect();
-    if problems.is_empty() { Ok(()) } else { Err(ConfigError(problems)) }
+    CHECKS.iter().filter_map(problem).collect()
 }
 
 fn host_and_port(text: &str) -> anyhow::Result<()> {

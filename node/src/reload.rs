@@ -6,7 +6,7 @@ use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
-    config::{self, Config, ConfigError, KEYS, Key, Settings, Sources},
+    config::{Config, ConfigError, KEYS, Key, Settings, Sources},
     dashboard::Role,
     meaning,
     telemetry::{self, LogControl},
@@ -82,14 +82,12 @@ impl Reload {
 
     /// The keys that have changed.
     fn take(&mut self, apply: impl Fn(&Config) -> anyhow::Result<()>) -> Result<Vec<&'static str>, Refused> {
-        let settings = self.start.sources.settings()?;
-        let config = config::interpret(&settings)?;
+        let (config, settings) = meaning::read(&self.start.sources)?;
         let changed = changed(self.role, &self.start.settings, &settings);
         let fixed = paths(changed.iter().filter(|key| !key.live));
         if !fixed.is_empty() {
             return Err(Refused::Restart(fixed));
         }
-        meaning::check(&config, &settings)?;
         let filter = telemetry::filter(&config.log).map_err(Refused::Unusable)?;
         apply(&config).map_err(Refused::Unusable)?;
         self.start.logs.set(filter);

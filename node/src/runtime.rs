@@ -6,8 +6,8 @@ use std::time::Duration;
 use alloy_primitives::{Address, B256};
 use anyhow::Context as _;
 use framemill_network::{
-    DiscoveryConfig, Identity, Multiaddr, Network, NetworkConfig, NetworkLimits, RelayLimits, ServiceAddress,
-    SignatureBytes, SigningDomain,
+    DiscoveryConfig, Identity, Multiaddr, Network, NetworkConfig, NetworkError, NetworkLimits, RelayLimits,
+    ServiceAddress, SignatureBytes, SigningDomain,
 };
 use probabilistic_ticket::{Signature, recover};
 use prometheus::Registry;
@@ -45,7 +45,8 @@ impl Runtime {
         let stop = CancellationToken::new();
         let shown = Shown::new(role, title, stop.clone());
         let Shown { metrics, readiness, board, views, .. } = shown.clone();
-        let server = http::serve_node(&config.http.listen, shown, Hosts::new(&config.http.hosts)).await?;
+        let hosts = Hosts::new(&config.http.hosts);
+        let server = http::serve_node(&config.http.listen, shown, hosts).await.context("http.listen")?;
         tracing::info!(address = %server.address, "serving metrics, health and dashboard");
         Ok(Self { metrics, readiness, board, views, stop, server })
     }
@@ -67,7 +68,7 @@ impl Runtime {
 /// # Errors
 /// The identity cannot be read, or an address cannot be listened on.
 pub async fn network(config: &Config, listen: &[String]) -> anyhow::Result<Network> {
-    Ok(Network::start(told(config, listen)?).await?)
+    start(told(config, listen)?).await
 }
 
 /// As [`network`], for a role of the market: it finds others by what is signed for `domain`, and where it listens it is found,
@@ -91,7 +92,14 @@ pub async fn market_network(
         node.relays = services("network.relays", &settings.relays)?;
         node.relay_server = settings.relay_server.then(|| relay_limits(settings));
     }
-    Ok(Network::start(node).await?)
+    start(node).await
+}
+
+async fn start(node: NetworkConfig) -> anyhow::Result<Network> {
+    Network::start(node).await.map_err(|error| match error {
+        NetworkError::Listen { .. } => anyhow::Error::new(error).context("network.listen"),
+        other => other.into(),
+    })
 }
 
 fn told(config: &Config, listen: &[String]) -> anyhow::Result<NetworkConfig> {

@@ -107,7 +107,7 @@ pub enum ChooseError {
         reason: String,
     },
     /// The engine on the CPU cannot transcode the built-in clip.
-    #[error("engine software failed its measurement: {0}")]
+    #[error("engine software failed its measurement: {0}; give FFmpeg its encoders, or use engine nvidia")]
     Measure(#[source] TranscodeError),
 }
 

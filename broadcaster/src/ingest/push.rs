@@ -104,6 +104,8 @@ struct PushState {
 struct Streams {
     cells: HashMap<String, Arc<OnceCell<Live>>>,
     passes: Passes,
+    /// No more are opened.
+    closing: bool,
 }
 
 impl Streams {
@@ -190,9 +192,11 @@ impl PushIngest {
         *lock(&self.state.stream) = stream;
     }
 
-    /// Finishes every open stream. Cancel safe: they go on ending when the call is dropped.
+    /// Finishes every open stream, and refuses what is pushed from then on: a stream that is over would begin anew in the place
+    /// of its recording. Cancel safe: they go on ending when the call is dropped.
     pub async fn finish(&self) {
-        let ended = std::mem::take(&mut *lock(&self.state.streams));
+        let closed = Streams { closing: true, ..Streams::default() };
+        let ended = std::mem::replace(&mut *lock(&self.state.streams), closed);
         let open = ended.cells.values().filter_map(|cell| cell.get());
         futures::future::join_all(open.map(|live| live.handle.finish())).await;
     }
@@ -254,6 +258,10 @@ impl PushState {
     ) -> Result<Arc<OnceCell<Live>>, Refused> {
         let cell = {
             let mut streams = lock(&self.streams);
+            if streams.closing {
+                let message = "this broadcaster is about to end; push to another, or try again later";
+                return Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, message.to_owned()));
+            }
             let open = streams.cells.len();
             if !streams.cells.contains_key(&admission.name)
                 && open >= self.broadcaster.shared.limits().max_streams

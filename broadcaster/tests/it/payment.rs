@@ -228,13 +228,15 @@ impl BrokerView for GrowingDeposit {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deposit_that_was_topped_up_is_noticed_while_the_node_runs() {
+async fn a_missing_deposit_is_told_and_its_top_up_noticed_while_the_node_runs() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = SqliteLedger::open(folder.path().join("sender.db")).await.unwrap();
-    let chain = Arc::new(GrowingDeposit(AtomicU64::new(1)));
+    let chain = Arc::new(GrowingDeposit(AtomicU64::new(0)));
     let sender = payer_on(ledger, chain.clone()).await;
     let peer = Peer::start_at(Act::Honest, 10).await;
-    let _rig = Rig::with(&[&peer], |builder| builder.payer(sender.clone())).await;
+    let rig = Rig::with(&[&peer], |builder| builder.payer(sender.clone())).await;
+    let reason = rig.broadcaster.not_ready().expect("nothing can be paid");
+    assert!(reason.contains("has no deposit") && reason.contains("framemill wallet fund"), "{reason}");
     chain.0.store(2, Ordering::SeqCst);
     let noticed = async {
         while sender.deposit() != Wei::from(2) {
@@ -242,6 +244,7 @@ async fn a_deposit_that_was_topped_up_is_noticed_while_the_node_runs() {
         }
     };
     tokio::time::timeout(Duration::from_secs(60), noticed).await.expect("the new deposit");
+    assert_eq!(rig.broadcaster.not_ready(), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -274,3 +274,16 @@ async fn without_orchestrators_a_push_is_answered_with_503() {
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(message.contains("no orchestrator"), "{message}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_pushed_after_the_end_begins_no_stream_in_the_place_of_the_recording() {
+    let peer = Peer::start(Act::Honest).await;
+    let ingest = Ingest::start(&[&peer], None).await;
+    let [first, second] = [0, 1].map(|index| segments(2)[index].data.clone());
+    assert_eq!(ingest.post("/live/cam/0.ts", first).await.0, StatusCode::OK);
+    ingest.ingest.finish().await;
+    let (status, message) = ingest.post("/live/cam/1.ts", second).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(message.contains("about to end; push to another"), "{message}");
+    assert!(ingest.rig.broadcaster.streams().is_empty());
+}

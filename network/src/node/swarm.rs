@@ -1,5 +1,6 @@
 //! The libp2p swarm: transports, behaviours, and the task that drives them.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use libp2p::kad::store::MemoryStore;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::{ConnectionId, NetworkBehaviour, SwarmEvent};
 use libp2p::{
-    Multiaddr, PeerId, Swarm, SwarmBuilder, autonat, dcutr, identify, kad, noise, ping, relay, tcp,
+    Multiaddr, PeerId, Swarm, SwarmBuilder, TransportError, autonat, dcutr, identify, kad, noise, ping,
+    relay, tcp,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
@@ -169,12 +171,20 @@ pub(crate) async fn listen(
     let mut found = Vec::new();
     for address in addresses {
         let failed = |reason: String| NetworkError::Listen { address: address.clone(), reason };
-        let id = swarm.listen_on(address.clone()).map_err(|error| failed(error.to_string()))?;
+        let id = swarm.listen_on(address.clone()).map_err(|error| failed(cause(&error)))?;
         let came_up = timeout(LISTEN_TIMEOUT, came_up(swarm, id)).await;
         let listening = came_up.map_err(|_| failed("the listener did not come up in time".into()))?;
         found.push(listening.map_err(failed)?);
     }
     Ok(found)
+}
+
+/// Why an address cannot be listened on: the error's own text leaves the system's word out.
+fn cause(error: &TransportError<io::Error>) -> String {
+    match error {
+        TransportError::Other(error) => error.to_string(),
+        other => other.to_string(),
+    }
 }
 
 async fn came_up(swarm: &mut Swarm<Behaviour>, id: ListenerId) -> Result<Multiaddr, String> {

@@ -21,7 +21,10 @@ async fn an_address_in_use_is_an_error_that_names_it() {
         first.listen_addresses().into_iter().find(|address| address.to_string().contains("quic")).unwrap();
     let config = NetworkConfig { listen: vec![taken.clone()], ..NetworkConfig::loopback() };
     match Network::start(config).await {
-        Err(NetworkError::Listen { address, .. }) => assert_eq!(address, taken),
+        Err(NetworkError::Listen { address, reason }) => {
+            assert_eq!(address, taken);
+            assert!(reason.contains("in use"), "{reason}");
+        }
         other => panic!("{other:?}"),
     }
 }

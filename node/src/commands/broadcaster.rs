@@ -5,7 +5,6 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context as _;
 use framemill_broadcaster::{AuthWebhook, PushAuth, PushConfig, PushIngest, RtmpConfig, RtmpIngest};
 use futures::StreamExt as _;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
@@ -36,7 +35,8 @@ pub(crate) async fn run(config: &Config, reload: Reload) -> anyhow::Result<()> {
     let (rtmp, publishing) = publishers(config, &buyer, auth.clone(), stop.clone()).await?.unzip();
     let ingest = PushIngest::new(buyer.broadcaster.clone(), settings, auth);
     let routes = http::ingest_router(&ingest, buyer.broadcaster.store());
-    let server = http::serve(&config.broadcaster.ingest, routes, stop.clone()).await?;
+    let server = http::serve(&config.broadcaster.ingest, routes, stop.clone());
+    let server = server.await.context("broadcaster.ingest")?;
     tracing::info!(address = %server.address, "taking segments at /live/<stream>/<number>.ts, serving playlists at /hls");
 
     let reloads = reload.follow(&runtime.metrics, |config| {
@@ -73,10 +73,7 @@ async fn publishers(
     stop: CancellationToken,
 ) -> anyhow::Result<Option<(RtmpIngest, JoinHandle<()>)>> {
     let Some(address) = &config.broadcaster.rtmp else { return Ok(None) };
-    let listener = TcpListener::bind(address).await;
-    let listener = listener.with_context(|| {
-        format!("cannot listen for rtmp on {address}: set broadcaster.rtmp to an address of this machine and a free port")
-    })?;
+    let listener = http::bind(address).await.context("broadcaster.rtmp")?;
     tracing::info!(address = %listener.local_addr()?, "taking streams at rtmp://<address>/live/<key>");
     let settings = RtmpConfig { stream: buyer::stream_config(config, "rtmp")?, ..RtmpConfig::default() };
     let ingest = RtmpIngest::new(buyer.broadcaster.clone(), settings, auth);

@@ -3,37 +3,34 @@
 use serde_json::json;
 
 use crate::{
-    cli::ConfigCommand,
-    config::{self, Sources},
+    cli::{ConfigCommand, JsonArgs},
+    config::{Setting, Settings, Sources},
     meaning,
 };
 
 /// Runs the command.
 pub(crate) fn run(command: &ConfigCommand, sources: &Sources) -> anyhow::Result<()> {
-    let settings = sources.settings()?;
-    let config = config::interpret(&settings)?;
     match command {
         ConfigCommand::Check => {
-            meaning::check(&config, &settings)?;
+            let (_, settings) = meaning::read(sources)?;
             println!("the configuration is valid: {} settings", settings.len());
         }
-        ConfigCommand::Show(output) if output.json => {
-            let shown: serde_json::Map<_, _> = settings
-                .iter()
-                .map(|(path, setting)| {
-                    (
-                        (*path).to_owned(),
-                        json!({ "value": setting.value, "source": setting.source.to_string() }),
-                    )
-                })
-                .collect();
-            println!("{}", serde_json::to_string_pretty(&shown)?);
-        }
-        ConfigCommand::Show(_) => {
-            for (path, setting) in &settings {
-                println!("{path} = {}  # {}", setting.value, setting.source);
-            }
-        }
+        ConfigCommand::Show(output) => show(&sources.settings()?, *output)?,
+    }
+    Ok(())
+}
+
+fn show(settings: &Settings, output: JsonArgs) -> anyhow::Result<()> {
+    if output.json {
+        let value =
+            |setting: &Setting| json!({ "value": setting.value, "source": setting.source.to_string() });
+        let shown: serde_json::Map<_, _> =
+            settings.iter().map(|(path, setting)| ((*path).to_owned(), value(setting))).collect();
+        println!("{}", serde_json::to_string_pretty(&shown)?);
+        return Ok(());
+    }
+    for (path, setting) in settings {
+        println!("{path} = {}  # {}", setting.value, setting.source);
     }
     Ok(())
 }

@@ -113,7 +113,8 @@ pub(crate) async fn engines(config: &Config, args: &TranscoderArgs) -> anyhow::R
         gpus: settings.gpus.clone(),
         worker: Some(super::gpu_worker::program()?),
     })
-    .await?;
+    .await
+    .context("transcoder.engine")?;
     if let Some(from) = args.cheat_from {
         for offer in &mut chosen.offers {
             offer.engine = Arc::new(CheatingEngine::new(Arc::clone(&offer.engine), from));

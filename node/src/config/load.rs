@@ -1,7 +1,7 @@
 //! Merges defaults, file, environment and flags; later wins, and every problem is reported at once.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     path::{Path, PathBuf},
 };
@@ -90,14 +90,20 @@ impl Sources {
 
     /// Merges and checks everything, without interpreting it.
     pub fn settings(&self) -> Result<Settings, ConfigError> {
-        let mut merge = Merge::default();
-        merge.defaults();
+        let merged = self.merged();
+        if merged.problems.is_empty() { Ok(merged.settings) } else { Err(ConfigError(merged.problems)) }
+    }
+
+    /// As [`Sources::settings`], with what is right also where something is wrong.
+    pub(crate) fn merged(&self) -> Merged {
+        let mut merged = Merged::default();
+        merged.defaults();
         if let Some(file) = &self.file {
-            merge.file(file);
+            merged.file(file);
         }
-        merge.environment(&self.environment);
-        merge.flags(&self.flags);
-        if merge.problems.is_empty() { Ok(merge.settings) } else { Err(ConfigError(merge.problems)) }
+        merged.environment(&self.environment);
+        merged.flags(&self.flags);
+        merged
     }
 
     /// The typed configuration.
@@ -120,13 +126,20 @@ pub fn interpret(settings: &Settings) -> Result<Config, ConfigError> {
 
 use serde::Deserialize as _;
 
+/// What the sources say, as far as they can be read.
 #[derive(Default)]
-struct Merge {
-    settings: Settings,
-    problems: Vec<String>,
+pub(crate) struct Merged {
+    /// Every value that is right by itself.
+    pub(crate) settings: Settings,
+    /// What is wrong, one line each.
+    pub(crate) problems: Vec<String>,
+    /// Keys whose value here is perhaps not what was meant: they were given a wrong one, or a wrong name that is near.
+    pub(crate) doubtful: BTreeSet<&'static str>,
+    /// The file could not be read: what it says is not here at all.
+    pub(crate) lacks_file: bool,
 }
 
-impl Merge {
+impl Merged {
     fn defaults(&mut self) {
         for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
             let table: Table =
@@ -137,13 +150,15 @@ impl Merge {
     }
 
     fn file(&mut self, path: &Path) {
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) => return self.problems.push(format!("{}: {error}", path.display())),
-        };
-        match text.parse::<Table>() {
+        let table = std::fs::read_to_string(path)
+            .map_err(|error| error.to_string())
+            .and_then(|text| text.parse::<Table>().map_err(|error| error.to_string().trim_end().to_owned()));
+        match table {
             Ok(table) => self.table(&table, "", path),
-            Err(error) => self.problems.push(format!("{}: {}", path.display(), error.to_string().trim_end())),
+            Err(problem) => {
+                self.lacks_file = true;
+                self.problems.push(format!("{}: {problem}", path.display()));
+            }
         }
     }
 
@@ -193,12 +208,17 @@ impl Merge {
     ) {
         match value.and_then(|value| value::normalize(value, key.kind, folder)) {
             Ok(value) => drop(self.settings.insert(key.path, Setting { value, source })),
-            Err(problem) => self.problems.push(format!("{}: {problem} ({source}); {}", key.path, key.help)),
+            Err(problem) => {
+                self.doubtful.insert(key.path);
+                self.problems.push(format!("{}: {problem} ({source}); {}", key.path, key.help));
+            }
         }
     }
 
     fn unknown(&mut self, path: &str, place: &str) {
-        let hint = keys::nearest(path).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+        let near = keys::nearest(path);
+        self.doubtful.extend(near);
+        let hint = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
         self.problems.push(format!("{path}: no such setting ({place}){hint}"));
     }
 }

@@ -10,6 +10,7 @@ use alloy_primitives::U256;
 use serde::Deserialize;
 
 pub use keys::{KEYS, Key, Kind, SQLITE, find as key};
+pub(crate) use load::Merged;
 pub use load::{ConfigError, Setting, Settings, Source, Sources, interpret, read};
 
 /// The effective configuration of one node. [`KEYS`] documents every field.

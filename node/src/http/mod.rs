@@ -98,10 +98,14 @@ pub async fn serve_node(listen: &str, shown: Shown, hosts: Hosts) -> anyhow::Res
     run(Patient { inner: bind(listen).await?, limit: WRITE_LIMIT }, router(shown, hosts), stop)
 }
 
-async fn bind(listen: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(listen)
-        .await
-        .map_err(|error| anyhow::anyhow!("cannot listen on {listen}: {error}; choose another address"))
+/// Listens on an address; who calls says which setting names it.
+///
+/// # Errors
+/// The address cannot be listened on.
+pub(crate) async fn bind(listen: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(listen).await.map_err(|error| {
+        anyhow::anyhow!("cannot listen on {listen}: {error}; choose another address, or free the port")
+    })
 }
 
 fn run<L>(listener: L, router: Router, stop: CancellationToken) -> anyhow::Result<Server>

@@ -49,6 +49,29 @@ fn check_tells_of_values_that_mean_nothing_with_their_source() {
 }
 
 #[test]
+fn check_tells_of_everything_at_once_and_of_nothing_that_hangs_on_a_mistake() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "[broadcaster]\nsegment_ms = 1\nladder = \"720:fast\"\n[chain]\nrpc = \"http://127.0.0.1:8545\"\n\
+                deploymint = \"d.json\"\n[orchestrator]\nquality_least_ppm = \"half\"\nquality_least_centi_db = 9999\n\
+                [transcoder]\norchestrator = \"nowhere\"\n";
+    let file = write(folder.path(), text);
+    let output = run(&["config", "check", "--config", &file, "--set", "http.listen=7935"]);
+    assert!(!output.status.success());
+    let text = stderr(&output);
+    for words in [
+        "6 problem(s)",
+        "did you mean chain.deployment?",
+        "1 is not within 500 to 20000",
+        "orchestrator.quality_least_ppm: ",
+        "broadcaster.ladder: \"720:fast\"",
+        "http.listen: \"7935\" is no host and port",
+        "transcoder.orchestrator: \"nowhere\"",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+}
+
+#[test]
 fn show_tells_where_each_value_comes_from() {
     let folder = tempfile::tempdir().unwrap();
     let file = write(folder.path(), "[transcoder]\nname = \"from-file\"\nthreads = 3\n");
@@ -65,7 +88,8 @@ fn show_tells_where_each_value_comes_from() {
 
 #[test]
 fn missing_configuration_file_is_named() {
-    let output = run(&["config", "check", "--config", "/nowhere/at/all.toml"]);
+    let output = run(&["config", "check", "--config", "/nowhere/at/all.toml", "--set", "chain.rpc=http://a"]);
     assert!(!output.status.success());
+    assert!(stderr(&output).contains("1 problem(s)"), "what it says of chain.deployment is not known");
     assert!(stderr(&output).contains("/nowhere/at/all.toml"), "{}", stderr(&output));
 }

@@ -12,6 +12,7 @@ mod dashboard;
 mod dispute;
 mod doctor;
 mod earnings;
+mod first_errors;
 mod gpu;
 mod market;
 mod reference;

@@ -158,6 +158,14 @@ impl Market {
         Serving(child)
     }
 
+    /// A role that runs until what is returned is dropped.
+    pub(super) fn start(&self, arguments: &[&str]) -> Serving {
+        let mut command = self.command(arguments);
+        Serving(
+            command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap(),
+        )
+    }
+
     /// What a successful command printed.
     pub(super) fn done(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);

@@ -80,13 +80,15 @@ pub struct LaneState {
 }
 
 impl LaneState {
-    /// Takes a nonce once: above the floor, inside the window or at most `max_jump` above it.
+    /// Takes a nonce once: above the floor, inside the window or at most `max_jump` above it. The first one of a lane may be any:
+    /// books that were lost do not know how far its sender has counted.
     pub fn admit(&mut self, nonce: u64, max_jump: u64) -> Result<(), Reason> {
         if nonce <= self.floor {
             return Err(Reason::Replayed);
         }
         if nonce > self.highest {
-            if nonce - self.highest > max_jump || nonce > MAX_NONCE {
+            let jumps = self.highest != 0 && nonce - self.highest > max_jump;
+            if jumps || nonce > MAX_NONCE {
                 return Err(Reason::NonceJump);
             }
             self.slide_to(nonce);

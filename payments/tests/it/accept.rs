@@ -217,10 +217,22 @@ async fn takes_payments_that_overtake_each_other() {
 async fn rejects_nonce_jump() {
     let world = World::new().await;
     let params = world.params().await;
-    let far = world.config.max_nonce_jump + 1;
+    world.pay(&params, &[1], TICKET).await.unwrap();
+    let far = world.config.max_nonce_jump + 2;
     assert_eq!(refusal(world.pay(&params, &[far], TICKET).await).reason, Reason::NonceJump);
     assert_eq!(refusal(world.pay(&params, &[u64::MAX], TICKET).await).reason, Reason::NonceJump);
     world.pay(&params, &[far - 1], TICKET).await.unwrap();
+}
+
+#[tokio::test]
+async fn books_that_were_lost_go_on_where_the_sender_is() {
+    let world = World::new().await;
+    let params = world.params().await;
+    let far = 100 * world.config.max_nonce_jump;
+    assert_eq!(refusal(world.pay(&params, &[u64::MAX], TICKET).await).reason, Reason::NonceJump);
+    world.pay(&params, &[far], TICKET).await.unwrap();
+    world.pay(&params, &[far + 1], TICKET).await.unwrap();
+    assert_eq!(refusal(world.pay(&params, &[far], TICKET).await).reason, Reason::Replayed);
 }
 
 #[tokio::test]

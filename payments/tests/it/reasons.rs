@@ -76,7 +76,7 @@ const WRONGS: [Wrong; 12] = [
     Wrong {
         reason: Reason::NonceJump,
         params: as_issued,
-        tickets: |params, tickets| tickets[0] = sign(params, &key("sender"), 20_000),
+        tickets: |params, tickets| tickets[0] = sign(params, &key("sender"), u64::MAX),
     },
     Wrong { reason: Reason::InsufficientCredit, params: as_issued, tickets: |_, tickets| tickets.clear() },
 ];

@@ -49,6 +49,9 @@ async fn reload(process: &Process, http: &str, outcome: &str, count: u32) -> any
     told.with_context(|| format!("no {wanted}: {}", process.log()))?
 }
 
+/// More sessions than were quoted here and never used.
+const MOST_QUOTES: usize = 16;
+
 /// A stream that has to get every segment through.
 struct Stream {
     broadcaster: BroadcasterProcess,
@@ -58,17 +61,34 @@ struct Stream {
 
 impl Stream {
     async fn push(&mut self) -> anyhow::Result<()> {
-        let segment = &self.segments[self.next];
-        let url = self.broadcaster.push_url("live", segment.sequence);
+        let answer = self.push_to("live", self.next).await?;
+        ensure!(answer.status() == StatusCode::OK, "{}: {}", answer.status(), answer.text().await?);
+        self.next += 1;
+        Ok(())
+    }
+
+    /// Pushes a segment to a stream of any name.
+    async fn push_to(&self, name: &str, index: usize) -> anyhow::Result<reqwest::Response> {
+        let segment = &self.segments[index];
+        let url = self.broadcaster.push_url(name, segment.sequence);
         let request = reqwest::Client::builder().timeout(PATIENCE).build()?.put(url);
         let request = request
             .header("Content-Resolution", "320x180")
             .header("Content-Duration", (segment.duration / 90).to_string())
             .body(segment.data.clone());
-        let answer = request.send().await?;
-        ensure!(answer.status() == StatusCode::OK, "{}: {}", answer.status(), answer.text().await?);
-        self.next += 1;
-        Ok(())
+        Ok(request.send().await?)
+    }
+
+    /// Begins further streams until one is refused, and returns how: quotes that were never used give way to the first ones.
+    async fn refusal(&self) -> anyhow::Result<String> {
+        for count in 0..MOST_QUOTES {
+            let answer = self.push_to(&format!("further-{count}"), 0).await?;
+            if answer.status() == StatusCode::SERVICE_UNAVAILABLE {
+                return Ok(answer.text().await?);
+            }
+            ensure!(answer.status() == StatusCode::OK, "{}: {}", answer.status(), answer.text().await?);
+        }
+        anyhow::bail!("{MOST_QUOTES} further streams were served")
     }
 }
 
@@ -77,7 +97,7 @@ async fn another_price_is_quoted_from_sighup_on_and_the_running_stream_loses_not
     let market = Market::start(MarketPlan::default()).await?;
     let ladder = "broadcaster.ladder=144:150k".to_owned();
     let broadcaster = market.start_broadcaster(&[ladder]).await?;
-    let clip = synthetic(320, 180, 8);
+    let clip = synthetic(320, 180, 10);
     let mut stream = Stream { broadcaster, segments: cut(&clip, 2), next: 0 };
     let wire = WireSegment::of(stream.segments[0].data.clone())?;
     let asker = Client::new(&market, 0, "144:150k".parse()?, wire).await?;
@@ -121,5 +141,12 @@ async fn another_price_is_quoted_from_sighup_on_and_the_running_stream_loses_not
     let metrics = reqwest::get(metrics).await?.text().await?;
     assert!(metrics.contains("framemill_broadcaster_segments_total{result=\"published\"} 4"), "{metrics}");
     assert!(metrics.contains("framemill_broadcaster_segments_total{result=\"lost\"} 0\n"), "{metrics}");
-    Ok(())
+
+    edit(&file, "[orchestrator]\n", "[orchestrator]\nmax_sessions = 1\n")?;
+    reload(orchestrator, &http, "applied", 2).await?;
+    let full = stream.refusal().await?;
+    for words in ["all capacity is taken", "ask another orchestrator", "add orchestrators"] {
+        assert!(full.contains(words), "{words}: {full}");
+    }
+    stream.push().await.context("the session that was there goes on")
 }

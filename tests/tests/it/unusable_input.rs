@@ -1,4 +1,4 @@
-//! Input that is no usable video: whoever brings it hears why, and the next good segment is served.
+//! Input that is no usable video: whoever brings it hears why and what to do, and the next good segment is served.
 
 use std::{path::Path, process::Stdio};
 
@@ -20,10 +20,13 @@ struct Case {
     name: &'static str,
     data: Bytes,
     /// Status and words that a push is answered with; none when it is served.
-    pushed: Option<(StatusCode, &'static str)>,
+    pushed: Option<(StatusCode, Words)>,
     /// What `framemill transcode` says; none when it succeeds.
-    transcoded: Option<&'static str>,
+    transcoded: Option<Words>,
 }
+
+/// Of an error: what is wrong, and what to do.
+type Words = [&'static str; 2];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unusable_input_ends_in_a_clear_error_and_a_running_node() -> anyhow::Result<()> {
@@ -62,30 +65,30 @@ async fn cases(good: &Bytes, folder: &Path) -> anyhow::Result<Vec<Case>> {
     };
     let (bad, unprocessable) = (StatusCode::BAD_REQUEST, StatusCode::UNPROCESSABLE_ENTITY);
     let text = Bytes::from("All work and no play makes Jack a dull boy.\n".repeat(500));
+    let other = ["not media", "send mpeg-ts, flv, mp4, matroska or webm"];
+    let truncated = ["truncated", "send the whole segment"];
+    let damaged = ["do not decode", "send it whole, or encode it anew"];
+    let blind = ["no video", "send one"];
+    let empty = ["no bytes", "send a whole mpeg-ts or mp4 segment"];
+    let zero = ["it has zero bytes", truncated[1]];
     Ok(vec![
-        refused("a text file", text, bad, "not media", "not media"),
+        refused("a text file", text, bad, other, other),
         refused(
             "a transport stream cut in its head",
             good.slice(..2 * PACKET + 90),
             bad,
-            "truncated",
-            "truncated",
+            truncated,
+            truncated,
         ),
         refused(
             "a transport stream cut in half",
             good.slice(..good.len() / 2),
             unprocessable,
-            "do not decode",
-            "do not decode",
+            damaged,
+            damaged,
         ),
-        refused(
-            "sound without a picture",
-            sound_of(good, folder).await?,
-            unprocessable,
-            "no video",
-            "no video",
-        ),
-        refused("a segment of zero bytes", Bytes::new(), bad, "no bytes", "it has zero bytes"),
+        refused("sound without a picture", sound_of(good, folder).await?, unprocessable, blind, blind),
+        refused("a segment of zero bytes", Bytes::new(), bad, empty, zero),
         Case { name: "a picture without sound", data: silent()?, pushed: None, transcoded: None },
     ])
 }
@@ -128,10 +131,11 @@ async fn transcode(market: &Market, case: &Case) -> anyhow::Result<()> {
             let summary: Value = serde_json::from_slice(&output.stdout)?;
             ensure!(summary["renditions"] == RENDITIONS && summary["lost"] == 0, "{summary}");
         }
-        Some(words) => {
+        Some([cause, remedy]) => {
             let last = said.lines().last().unwrap_or_default();
             ensure!(output.status.code() == Some(1), "{}: {said}", output.status);
-            ensure!(last.starts_with("framemill: ") && said.matches(words).count() == 1, "{said}");
+            ensure!(last.starts_with("framemill: ") && said.matches(cause).count() == 1, "{said}");
+            ensure!(said.contains(remedy), "not what to do: {said}");
         }
     }
     Ok(())
@@ -149,7 +153,9 @@ async fn push(to: &BroadcasterProcess, sequence: u64, case: &Case) -> anyhow::Re
             let parts = body.matches("Rendition-Name: ").count() as u64;
             ensure!(parts == RENDITIONS, "{parts} renditions");
         }
-        Some((expected, words)) => ensure!(status == expected && body.contains(words), "{status}: {body}"),
+        Some((expected, words)) => {
+            ensure!(status == expected && words.iter().all(|words| body.contains(words)), "{status}: {body}");
+        }
     }
     Ok(())
 }

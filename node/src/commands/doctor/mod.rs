@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use crate::{
     cli::DoctorArgs,
-    config::{self, Config, Settings, Source, Sources},
+    config::{Config, Settings, Source, Sources},
     dashboard::Role,
     meaning,
 };
@@ -35,12 +35,7 @@ pub(crate) async fn run(args: &DoctorArgs, sources: &Sources) -> anyhow::Result<
 
 /// Reads the configuration; where it is wrong there is nothing to examine.
 fn configuration(args: &DoctorArgs, sources: &Sources, report: &mut Report) -> Option<(Config, Vec<Role>)> {
-    let read = sources.settings().and_then(|settings| {
-        let config = config::interpret(&settings)?;
-        meaning::check(&config, &settings)?;
-        Ok((config, settings))
-    });
-    let (config, settings) = match read {
+    let (config, settings) = match meaning::read(sources) {
         Ok(read) => read,
         Err(error) => {
             let mend = "mend it; framemill config show lists every key";

@@ -36,6 +36,21 @@ pub(super) fn blocks(page: &str) -> Vec<Block> {
     found
 }
 
+/// Lines with commands of ours that only their indentation makes a block: nobody runs them.
+pub(super) fn unfenced_commands(page: &str) -> Vec<usize> {
+    let mut is_fenced = false;
+    let mut found = Vec::new();
+    for (line, number) in page.lines().zip(1..) {
+        is_fenced ^= line.starts_with("```");
+        let command = line.strip_prefix("    ").map(str::trim_start).unwrap_or_default();
+        let is_ours = ["framemill ", "make "].iter().any(|program| command.starts_with(program));
+        if is_ours && !is_fenced {
+            found.push(number);
+        }
+    }
+    found
+}
+
 /// A script that runs blocks in one shell and stops at the first command that fails.
 pub(super) fn script(blocks: &[Block]) -> String {
     let mut text = SERVING.to_owned();
@@ -54,4 +69,10 @@ fn blocks_are_found_with_their_reasons() {
     assert_eq!((found[1].text.as_str(), found[1].reason.as_deref()), ("c", Some("needs a card")));
     assert_eq!(found.len(), 2);
     assert!(script(&found).contains("a &\nserving $!\nb\n"));
+}
+
+#[test]
+fn commands_that_no_fence_holds_are_found() {
+    let page = "    make it so\n- a list\n  make no block\n```sh\nfor x in 1; do\n    framemill help\ndone\n```\n    framemill help\n";
+    assert_eq!(unfenced_commands(page), [1, 9]);
 }

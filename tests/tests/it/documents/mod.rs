@@ -15,7 +15,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use blocks::{Block, blocks, script};
+use blocks::{Block, blocks, script, unfenced_commands};
 use framemill_tests::{binary, workspace};
 
 /// A page takes less, on slow machines too.
@@ -111,6 +111,8 @@ fn a_block_that_is_not_run_says_why_and_shell_is_called_sh() {
                 page.display()
             );
         }
+        let bare = unfenced_commands(&text);
+        assert!(bare.is_empty(), "{}: fence the commands of lines {bare:?} by ```sh", page.display());
         for block in blocks(&text) {
             assert!(
                 block.reason.is_none_or(|reason| !reason.is_empty()),
