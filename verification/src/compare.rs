@@ -123,6 +123,7 @@ pub(crate) struct Comparison<'a> {
     near: Registration,
     far: Registration,
     first_displacement: i64,
+    colour_displacement: i64,
     tempo: Tempo,
     kernel: Kernel,
     luma: PlaneSums,
@@ -142,6 +143,8 @@ pub(crate) struct Comparison<'a> {
     ease: i64,
     /// [`DISPLACED_PIXEL`] in thousandths of a cell of the fine lattice.
     pixel_displacement: i64,
+    /// A pixel of the rendition's chroma in thousandths of a cell of the coarse lattice.
+    chroma_pixel: i64,
     /// The latest frames' luma with their places in the source, for comparing changes.
     recent: VecDeque<(usize, Vec<u16>)>,
 }
@@ -166,9 +169,11 @@ impl<'a> Comparison<'a> {
             ease: rules::ease(millibits),
             pixel_displacement: DISPLACED_PIXEL * (radius as i64 + 1) * lattice.fine.cols as i64
                 / i64::from(size.0.max(1)),
-            near: Registration::new(lattice, 0),
-            far: Registration::new(lattice, coarse_radius),
+            near: Registration::new(lattice.fine, 0),
+            far: Registration::new(lattice.fine, coarse_radius),
             first_displacement: 0,
+            colour_displacement: 0,
+            chroma_pixel: 1_000 * 2 * lattice.coarse.cols as i64 / i64::from(size.0.max(2)),
             fine: lattice.fine,
             tempo: Tempo::new(kernel),
             kernel,
@@ -212,6 +217,11 @@ impl<'a> Comparison<'a> {
         self.v.add(&own.features.v, &shown.v, &own.contrast.v);
         if self.frames.is_multiple_of(REGISTER_EVERY) {
             self.register(&own.features.fine, &shown.fine);
+        }
+        if self.frames == 0 {
+            let planes = [(&own.features.u, &shown.u), (&own.features.v, &shown.v)];
+            self.colour_displacement =
+                planes.map(|(source, shown)| self.displaced(source, shown)).into_iter().max().unwrap_or(0);
         }
         let source = self.source;
         self.tempo.place(at, source.len(), |i| source[i].features.luma.as_slice(), &shown.luma);
@@ -297,6 +307,13 @@ impl<'a> Comparison<'a> {
         }
     }
 
+    /// Displacement of one frame's plane on the coarse lattice, in thousandths of a cell: of colours that luma does not show.
+    fn displaced(&self, source: &[u16], shown: &[u16]) -> i64 {
+        let mut registration = Registration::new(self.grid, 0);
+        registration.add(source, shown);
+        registration.largest_milli_cells()
+    }
+
     /// Of the frames so far, in thousandths of a cell of the fine lattice.
     fn displacement(&self) -> i64 {
         self.near.largest_milli_cells().max(self.far.largest_milli_cells())
@@ -349,6 +366,7 @@ impl<'a> Comparison<'a> {
             Check::max("first_unlike_permille", pixels.unlike_permille, rules.unlike_permille),
             Check::max("first_nearer_percent", pixels.nearer_percent, rules.nearer_percent),
             Check::max("first_displacement", self.first_displacement, rules.first_displacement),
+            Check::max("first_colour_displacement", self.colour_displacement, rules.colour_displacement),
             Check::max("displacement", self.displacement(), rules.displacement),
         ];
         if tier == Tier::Whole {
@@ -418,6 +436,8 @@ impl<'a> Comparison<'a> {
             first_mark: rules.first_mark * self.ease / 256,
             nearer_percent: rules.nearer_percent * (radius + 1) * self.ease / 256,
             first_displacement: rules.first_displacement.max(self.pixel_displacement),
+            // Scalers place chroma by conventions that differ by half a pixel.
+            colour_displacement: rules.colour_displacement.max(self.chroma_pixel),
             displacement: rules.displacement.max(self.pixel_displacement),
             misaligned_permille: if buried { 1_000 } else { rules.misaligned_permille },
             frozen_permille: if buried {

@@ -1,10 +1,10 @@
-//! Is the picture where it should be? Displacement of tiles, by least squares on the fine lattice.
+//! Is the picture where it should be? Displacement of tiles, by least squares on a lattice.
 //!
 //! A rendition displaced by `s` cells differs from its source by `s` times the source's gradient (B. D. Lucas and T.
 //! Kanade, 1981). Normal equations are summed per tile in integers and solved by Cramer's rule. Tiles tell a crop,
 //! a zoom and a rotation, which move the rim and not the middle.
 
-use crate::features::Lattice;
+use crate::plane::Grid;
 use crate::rules::{
     CORRELATED, DOUBT_PERCENT, EXPLAINED_PERCENT, MIN_TILES, SEEN_DISPLACEMENT, TEXTURE_FLOOR,
 };
@@ -32,24 +32,24 @@ struct Sums {
 /// Normal equations of all tiles.
 #[derive(Clone, Debug)]
 pub(crate) struct Registration {
-    lattice: Lattice,
+    grid: Grid,
     tiles: [Sums; TILES * TILES],
     frames: u32,
     correlated: i128,
 }
 
 impl Registration {
-    /// For lattices that were averaged over `radius` cells on each side.
-    pub(crate) fn new(lattice: Lattice, radius: usize) -> Self {
+    /// For cells that were averaged over `radius` of them on each side.
+    pub(crate) fn new(grid: Grid, radius: usize) -> Self {
         // Cells that were averaged together witness as one.
         let correlated = CORRELATED * (radius as i128 + 1) * (radius as i128 + 1);
-        Self { lattice, correlated, tiles: [Sums::default(); TILES * TILES], frames: 0 }
+        Self { grid, correlated, tiles: [Sums::default(); TILES * TILES], frames: 0 }
     }
 
-    /// Adds a frame: fine lattices of source and rendition.
+    /// Adds a frame: cells of source and rendition.
     pub(crate) fn add(&mut self, source: &[u16], rendition: &[u16]) {
         self.frames += 1;
-        let (cols, rows) = (self.lattice.fine.cols, self.lattice.fine.rows);
+        let (cols, rows) = (self.grid.cols, self.grid.rows);
         for y in 1..rows - 1 {
             let above = &source[(y - 1) * cols..y * cols];
             let here = &source[y * cols..(y + 1) * cols];
@@ -169,6 +169,8 @@ impl Sums {
 mod tests {
     use super::*;
 
+    const GRID: Grid = Grid { cols: 160, rows: 90 };
+
     /// A smooth texture, sampled with an offset in thousandths of a cell.
     fn texture(dx: i64, dy: i64, lift: u16) -> Vec<u16> {
         let wave = |t: i64, period: i64| {
@@ -190,7 +192,7 @@ mod tests {
     }
 
     fn displacement(shown: &[u16]) -> i64 {
-        let mut registration = Registration::new(Lattice::for_picture(160, 90), 0);
+        let mut registration = Registration::new(GRID, 0);
         registration.add(&texture(0, 0, 0), shown);
         registration.largest_milli_cells()
     }
@@ -205,7 +207,7 @@ mod tests {
     fn a_lag_that_changes_less_than_half_a_level_is_no_displacement() {
         let faint = |dx| texture(dx, 0, 0).into_iter().map(|level| 2000 + level / 8).collect::<Vec<_>>();
         let lag = |dx| {
-            let mut registration = Registration::new(Lattice::for_picture(160, 90), 0);
+            let mut registration = Registration::new(GRID, 0);
             registration.add(&faint(0), &faint(dx));
             registration.largest_milli_cells()
         };
@@ -222,7 +224,7 @@ mod tests {
     #[test]
     fn a_picture_without_texture_has_no_displacement() {
         let flat = vec![900u16; 160 * 90];
-        let mut registration = Registration::new(Lattice::for_picture(160, 90), 0);
+        let mut registration = Registration::new(GRID, 0);
         registration.add(&flat, &texture(0, 0, 0));
         assert_eq!(registration.largest_milli_cells(), 0);
     }

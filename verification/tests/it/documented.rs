@@ -5,7 +5,7 @@ use framemill_verification::rules::{FIRST_FRAME, PictureRules, WHOLE};
 type Bound = fn(&PictureRules) -> i64;
 
 /// Every bound on the picture by its check's name; the last two do not apply to a single frame.
-const BOUNDS: [(&str, Bound); 25] = [
+const BOUNDS: [(&str, Bound); 26] = [
     ("frame_cells", |rules| rules.frame_cells),
     ("frame_peak", |rules| rules.frame_peak),
     ("frame_error_permille", |rules| rules.frame_error_permille),
@@ -28,6 +28,7 @@ const BOUNDS: [(&str, Bound); 25] = [
     ("first_unlike_permille", |rules| rules.unlike_permille),
     ("first_nearer_percent", |rules| rules.nearer_percent),
     ("first_displacement", |rules| rules.first_displacement),
+    ("first_colour_displacement", |rules| rules.colour_displacement),
     ("displacement", |rules| rules.displacement),
     ("misaligned_permille", |rules| rules.misaligned_permille),
     ("frozen_permille", |rules| rules.frozen_permille),
