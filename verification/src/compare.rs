@@ -219,9 +219,9 @@ impl<'a> Comparison<'a> {
             self.register(&own.features.fine, &shown.fine);
         }
         if self.frames == 0 {
-            let planes = [(&own.features.u, &shown.u), (&own.features.v, &shown.v)];
-            self.colour_displacement =
-                planes.map(|(source, shown)| self.displaced(source, shown)).into_iter().max().unwrap_or(0);
+            let [u, v] = [(&own.features.u, &shown.u), (&own.features.v, &shown.v)]
+                .map(|(source, shown)| self.displaced(source, shown));
+            self.colour_displacement = u.max(v);
         }
         let source = self.source;
         self.tempo.place(at, source.len(), |i| source[i].features.luma.as_slice(), &shown.luma);

@@ -97,10 +97,10 @@ pub struct PictureRules {
     pub nearer_percent: i64,
     /// Largest displacement of a tile of the first frame, in thousandths of a fine lattice cell.
     pub first_displacement: i64,
-    /// The same of either chroma plane's, in thousandths of a coarse lattice cell.
-    pub colour_displacement: i64,
     /// The same of all frames: what moves may lag behind where it is too faint to be coded anew.
     pub displacement: i64,
+    /// Largest displacement of a tile of either chroma plane of the first frame, in thousandths of a coarse lattice cell.
+    pub colour_displacement: i64,
     /// Largest share of moving frames that look like another frame, in thousandths.
     pub misaligned_permille: i64,
     /// Largest share of moving frames that stand still, in thousandths.
@@ -136,8 +136,8 @@ pub const WHOLE: PictureRules = PictureRules {
     unlike_permille: 950,
     nearer_percent: 160,
     first_displacement: 100,
-    colour_displacement: 250,
     displacement: 250,
+    colour_displacement: 250,
     misaligned_permille: 150,
     frozen_permille: 250,
 };

@@ -4,10 +4,11 @@
 //! Without clips it takes those that bounds were fitted on and others, with `--fresh` the others alone; with `--honest` it
 //! makes no attack. Prints one line per judgement, then what came of them: honest renditions refused, for every attack and
 //! rung how many of those that a viewer could see were caught by all frames (T2) and by the first one (T1), and how many
-//! lies of the container by reading it (T0); last whether the goals are met, which its exit status says, too. With `--peers`, beside what PSNR, SSIM and the MPEG-7 signature catch when
-//! their thresholds are taken from honest renditions of the other contents. Renditions are kept in the cache folder, so
-//! that a change of the rules is judged without encoding anew; `--every N` makes every N-th attack and variant of a clip,
-//! others for every clip. `--json` writes every judgement with all its figures, a line each.
+//! lies of the container by reading it (T0); last whether the goals are met, which its exit status says, too. With `--peers`,
+//! beside what PSNR, SSIM and the MPEG-7 signature catch when their thresholds are taken from honest renditions of the other
+//! contents. Renditions are kept in the cache folder, so that a change of the rules is judged without encoding anew;
+//! `--every N` makes every N-th attack and variant of a clip, others for every clip. `--json` writes every judgement with
+//! all its figures, a line each.
 
 use std::cell::LazyCell;
 use std::fs::File;

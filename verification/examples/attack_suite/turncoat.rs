@@ -57,12 +57,12 @@ pub(crate) fn print() {
 
 /// Tampered segments that pass in one run.
 fn run_of(run: u64, record: u64, good: &Delivered, bad: &Delivered) -> u64 {
-    let mut book = AttentionBook::new(AttentionConfig::default(), []);
+    let config = AttentionConfig::default();
+    let mut book = AttentionBook::new(config, []);
     for segment in 0..record + ENOUGH {
         let now = 2 * segment;
         let delivered = if segment < record { good } else { bad };
         let seed = keccak256([run.to_be_bytes(), segment.to_be_bytes()].concat()).0;
-        let config = *book.config();
         let mut report = delivered.at(book.rates(&(), now).draw(&seed));
         if is_in_doubt(std::slice::from_ref(report), config.escalate_permille) {
             report = delivered.at(Tier::Whole);
