@@ -7,7 +7,7 @@ INPUT ?=
 ARGS ?=
 FORGE := .tools/bin/forge
 
-.PHONY: help setup demo test crash check check-code check-contracts bench bench-load attack-suite long-run determinism kernels hostile fuzz fmt abi dashboard docs package
+.PHONY: help setup demo test crash check check-code check-contracts api bench bench-load attack-suite long-run determinism kernels hostile fuzz fmt abi dashboard docs package
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,15 +18,16 @@ demo: ## a whole market on this machine; INPUT=clip plays your clip, ARGS=--keep
 	target/release/framemill demo $(ARGS) $(if $(INPUT),"$(INPUT)")
 
 test: ## every test: Rust, contracts, chain, browser, PostgreSQL
-	scripts/setup build contracts browser postgres s3 prometheus nat simulator package pages
+	scripts/setup build contracts browser postgres s3 prometheus nat simulator kernels package pages
 	cargo test --workspace --locked --no-fail-fast
+	cargo test --manifest-path tools/api/Cargo.toml --locked
 	cd contracts && FOUNDRY_PROFILE=ci ../$(FORGE) test --offline
 
-crash: ## 200 kills of the process that pays, is paid and redeems, on both stores, and of the server under it
+crash: ## 400 kills over both stores: of who pays and is paid at once, of either alone, of the server under them
 	scripts/setup build postgres
-	PROBABILISTIC_TICKET_KILLS=100 cargo test --locked --package probabilistic-ticket --test it -- --nocapture killed_at_random_moments
+	PROBABILISTIC_TICKET_KILLS=100 cargo test --locked --package probabilistic-ticket --test it -- --nocapture kill::killed sides::either
 
-check: ## format, lints, documentation, licences, the page's bundle, the Dockerfile; of the contracts ABI, layout, code size, gas, static analysis
+check: ## format, lints, documentation, the library's public surface, dependencies, the page's bundle, the Dockerfile; of the contracts ABI, layout, code size, gas, static analysis
 	scripts/setup build check
 	@# The compiler of the contracts takes minutes of one core: the lints use the others.
 	$(MAKE) --no-print-directory --jobs 2 --output-sync=line check-code check-contracts
@@ -35,10 +36,12 @@ check-code:
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo fmt --manifest-path verification/cross/Cargo.toml --check
+	cargo fmt --manifest-path tools/api/Cargo.toml --check
 	cargo clippy --workspace --all-targets --locked -- --deny warnings
+	cargo clippy --manifest-path tools/api/Cargo.toml --all-targets --locked -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --document-private-items --locked
-	cargo deny --all-features --log-level error check licenses bans sources
-	scripts/advisories
+	scripts/api --check
+	scripts/dependencies
 	scripts/dashboard --check
 	scripts/hadolint
 
@@ -96,7 +99,11 @@ dashboard: ## rebuild the committed bundle of the page that nodes serve
 	scripts/setup dashboard
 	scripts/dashboard
 
-docs: ## rewrite the reference pages of commands, settings, wire errors and HTTP routes from the code
+api: ## rewrite the listing of the library's public surface, broadcaster/api.txt; ARGS=--release keeps it as that of this version
+	scripts/setup build
+	scripts/api $(ARGS)
+
+docs: ## rewrite the reference pages of commands, settings, metrics, wire errors and HTTP routes from the code
 	scripts/setup build
 	cargo run --quiet --locked --package framemill -- generate docs docs/reference
 

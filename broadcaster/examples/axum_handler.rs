@@ -7,14 +7,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use axum::Router;
 use axum::routing::get;
 use framemill_broadcaster::{
-    AuthDenied, AuthGrant, AuthRequest, Broadcaster, BroadcasterConfig, ObjectStorage, PlaylistMode,
-    PushAuth, PushConfig, PushIngest, StreamConfig, hls_router,
+    AuthDenied, AuthGrant, AuthRequest, Broadcaster, BroadcasterConfig, Identity, Network, NetworkConfig,
+    ObjectStorage, PlaylistMode, PushAuth, PushConfig, PushIngest, ServiceAddress, StreamConfig, async_trait,
+    hls_router,
 };
-use framemill_network::{Identity, Network, NetworkConfig, ServiceAddress};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -57,7 +56,7 @@ async fn main() -> Result<(), Error> {
     let ready = broadcaster.clone();
     let app = Router::new()
         .route("/readyz", get(move || async move { ready.not_ready().unwrap_or_else(|| "ready".into()) }))
-        .nest("/hls", hls_router(broadcaster.store()))
+        .nest("/hls", hls_router(&broadcaster))
         .merge(ingest.router());
     let listener = tokio::net::TcpListener::bind(listen).await?;
     let address = listener.local_addr()?;

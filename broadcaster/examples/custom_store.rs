@@ -7,10 +7,10 @@ use std::fs::File;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use framemill_broadcaster::{Broadcaster, BroadcasterConfig, Pace, Store, StoreError, StreamConfig};
-use framemill_network::{Identity, Network, NetworkConfig, ServiceAddress};
+use framemill_broadcaster::{
+    Broadcaster, BroadcasterConfig, Identity, Network, NetworkConfig, Pace, ServiceAddress, Store,
+    StoreError, StreamConfig, async_trait, bytes::Bytes,
+};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 

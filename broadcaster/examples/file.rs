@@ -6,8 +6,10 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
-use framemill_broadcaster::{Broadcaster, BroadcasterConfig, ObjectStorage, Pace, StreamConfig, StreamEvent};
-use framemill_network::{Identity, Network, NetworkConfig, ServiceAddress};
+use framemill_broadcaster::{
+    Broadcaster, BroadcasterConfig, Identity, Network, NetworkConfig, ObjectStorage, Pace, ServiceAddress,
+    StreamConfig, StreamEvent,
+};
 use futures::StreamExt;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;

@@ -2,8 +2,10 @@
 
 use std::{fs::File, sync::Arc, time::Duration};
 
-use framemill_broadcaster::{Broadcaster, BroadcasterConfig, ObjectStorage, Pace, StreamConfig};
-use framemill_network::{Identity, Network, NetworkConfig, ServiceAddress};
+use framemill_broadcaster::{
+    Broadcaster, BroadcasterConfig, Identity, Network, NetworkConfig, ObjectStorage, Pace, ServiceAddress,
+    StreamConfig,
+};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -254,9 +254,13 @@ impl Attempt {
 
     fn accepted(&self, exchange: SegmentExchange, terms: &mut Terms) -> SegmentExchange {
         // Fresh parameters that do not decode are noticed when they are used: the old ones stay.
-        let fresh = exchange.accept.ticket_params.as_ref();
-        if let Some(fresh) = fresh.and_then(|fresh| decode_params(fresh, &self.session.quote).ok()) {
-            terms.renew(fresh);
+        match &exchange.accept.ticket_params {
+            None => terms.confirm(),
+            Some(fresh) => {
+                if let Ok(fresh) = decode_params(fresh, &self.session.quote) {
+                    terms.renew(fresh);
+                }
+            }
         }
         self.session.touch(Instant::now());
         exchange

@@ -19,6 +19,7 @@ use framemill_verification::{
 use crate::check::Delivered;
 use crate::directory::OrchestratorId;
 use crate::event::{AuditReport, Events, StreamEvent};
+use crate::metrics::AuditEnd;
 use crate::service::Shared;
 use crate::sessions::Session;
 use crate::stream::Segment;
@@ -70,7 +71,7 @@ pub(crate) fn consider(
     }
     let slot = Arc::clone(&shared.audit_slots).try_acquire_owned();
     let (Ok(slot), false) = (slot, shared.sampling.has_waiting()) else {
-        return shared.metrics.quality_audits.with_label_values(&["skipped"]).inc();
+        return shared.metrics.quality_audits.inc(AuditEnd::Skipped);
     };
     // A ladder has an entry, and as many renditions.
     let rung = (number(&seed, b"rung") % ladder.len() as u64) as usize;
@@ -104,7 +105,7 @@ pub(crate) fn consider(
             Ok(Ok(outcome)) => subject.conclude(&shared, &events, &outcome),
             failed => {
                 tracing::debug!(?failed, "quality audit came to no end");
-                shared.metrics.quality_audits.with_label_values(&["failed"]).inc();
+                shared.metrics.quality_audits.inc(AuditEnd::Failed);
             }
         }
     });
@@ -130,8 +131,8 @@ struct Subject {
 impl Subject {
     fn conclude(self, shared: &Shared, events: &Events, outcome: &Outcome) {
         let Outcome { reference, found, worth_ppm } = *outcome;
-        let label = if worth_ppm < PPM { "below" } else { "met" };
-        shared.metrics.quality_audits.with_label_values(&[label]).inc();
+        let end = if worth_ppm < PPM { AuditEnd::Below } else { AuditEnd::Met };
+        shared.metrics.quality_audits.inc(end);
         shared.audited(&self.id, worth_ppm);
         if worth_ppm < PPM {
             tracing::info!(

@@ -243,7 +243,7 @@ impl Judging {
 
     /// Counts a judgement, and puts on record what it showed. Returns the reports on a result that passed.
     fn conclude(&self, shared: &Shared, (reports, fault): Judged) -> Result<Vec<Report>, Finding> {
-        shared.metrics.judged(depth(&reports));
+        shared.metrics.judged.inc(depth(&reports).into());
         match fault {
             Some((accused, reason)) => {
                 let (accused, draw) = (Some(accused), self.draw());

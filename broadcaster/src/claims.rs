@@ -8,6 +8,7 @@ use framemill_verification::{ClaimReport, check_claim};
 
 use crate::check::Delivered;
 use crate::cores::Turn;
+use crate::metrics::ClaimEnd;
 use crate::service::Shared;
 
 /// Whether every rendition comes with the commitment that the quote promised.
@@ -46,8 +47,7 @@ pub(crate) async fn first_false(
             None => return Err("a claim check ended without a verdict; see the log".to_owned()),
         };
         let reason = reason(&report);
-        let result = if reason.is_none() { "true" } else { "false" };
-        shared.metrics.claims.with_label_values(&[result]).inc();
+        shared.metrics.claims.inc(if reason.is_none() { ClaimEnd::True } else { ClaimEnd::False });
         if let Some(reason) = reason {
             return Ok(Some((claim.index, format!("{}: {reason}", entry.name))));
         }

@@ -11,7 +11,9 @@ use framemill_verification::Policy;
 use framemill_verification::policy::attention::AttentionConfig;
 
 use crate::core::hedge::HedgePolicy;
+use crate::core::parts::MAX_PARTS;
 use crate::core::plan::PlanLimits;
+use crate::core::playlist::Kind;
 use crate::core::scoreboard::SuspensionPolicy;
 use crate::core::select::SelectionPolicy;
 use crate::error::StreamError;
@@ -21,6 +23,7 @@ pub const MAX_STREAM_NAME: usize = 128;
 
 /// An orchestrator named in the configuration instead of the chain's registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StaticOrchestrator {
     /// Who it is and where it is reached.
     pub service: ServiceAddress,
@@ -100,6 +103,12 @@ pub struct Limits {
     pub max_streams: usize,
 }
 
+impl Default for Limits {
+    fn default() -> Self {
+        BroadcasterConfig::default().limits()
+    }
+}
+
 impl BroadcasterConfig {
     /// The part of it that may change.
     pub fn limits(&self) -> Limits {
@@ -175,6 +184,7 @@ impl Default for SamplingConfig {
 
 /// How deep the results of a stream are checked before they are published. Receipt, hashes and structure always are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Verification {
     /// At these rates, whoever delivers and however high the load: a result that has to wait may come too late.
     Fixed(Policy),
@@ -236,6 +246,7 @@ impl Default for DeadlinePolicy {
 
 /// What the media playlists of a stream show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PlaylistMode {
     /// The newest `segments`; segments stay in the store, and a playlist of all of them (`vod.m3u8`) is written at the end.
     Live {
@@ -249,6 +260,24 @@ pub enum PlaylistMode {
     },
     /// Everything from the start; turns into a VOD playlist when the stream ends.
     Event,
+}
+
+impl PlaylistMode {
+    pub(crate) fn kind(self) -> Kind {
+        match self {
+            Self::Live { segments } | Self::Sliding { segments } => Kind::Window(segments),
+            Self::Event => Kind::Event,
+        }
+    }
+
+    /// The same time in segments of which there are so many more.
+    fn times(self, parts: usize) -> Self {
+        match self {
+            Self::Live { segments } => Self::Live { segments: segments.saturating_mul(parts) },
+            Self::Sliding { segments } => Self::Sliding { segments: segments.saturating_mul(parts) },
+            Self::Event => Self::Event,
+        }
+    }
 }
 
 /// Settings of one stream.
@@ -266,6 +295,11 @@ pub struct StreamConfig {
     pub in_flight: usize,
     /// Length that segments are cut to, and the playlists' initial target duration.
     pub segment_duration: Duration,
+    /// Segments that players of [`hls_router`](crate::hls_router) see as one of so many parts, each listed as soon as it is published: low
+    /// latency with long segments. From 1, where nothing is seen otherwise than it is bought, to
+    /// [`MAX_PARTS`]. A window of [`StreamConfig::playlist`] has so many times its segments then. Stores keep
+    /// segments as they are bought, and their playlists list those. Allow more [`StreamConfig::in_flight`] for short segments.
+    pub parts_per_segment: usize,
     /// How deep results are checked before they are published.
     pub verification: Verification,
     /// Publish the source as another rendition, named `source`, where it is MPEG-TS.
@@ -285,6 +319,7 @@ impl StreamConfig {
             deadline: DeadlinePolicy::default(),
             in_flight: 3,
             segment_duration: Duration::from_secs(2),
+            parts_per_segment: 1,
             verification: Verification::FULL,
             publish_source: false,
             copies: None,
@@ -301,6 +336,16 @@ impl StreamConfig {
     pub fn segmenter(&self) -> SegmenterConfig {
         let target = i64::try_from(self.target_90k()).unwrap_or(i64::MAX);
         SegmenterConfig { target, require_video: true, ..SegmenterConfig::default() }
+    }
+
+    /// Parts of a segment as players see it.
+    pub(crate) fn parts(&self) -> u64 {
+        (self.parts_per_segment as u64).clamp(1, MAX_PARTS)
+    }
+
+    /// What the playlists in stores show.
+    pub(crate) fn stored_playlist(&self) -> PlaylistMode {
+        self.playlist.times(self.parts() as usize)
     }
 
     /// The segment duration in ticks of 90 kHz.

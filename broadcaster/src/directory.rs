@@ -23,6 +23,7 @@ pub enum OrchestratorId {
 
 /// One orchestrator that can be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Orchestrator {
     /// What it is remembered by.
     pub id: OrchestratorId,

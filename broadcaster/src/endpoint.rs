@@ -130,7 +130,7 @@ const PUSHED: &[Answer] = &[
         body: &["multipart/mixed"],
     },
     answer(400, "A malformed request, an empty body, no media, or a number that was taken already"),
-    answer(403, "Refused by the auth hook"),
+    answer(403, "Refused by the auth hook, or pushed by a web page where there is none"),
     answer(405, "Neither POST nor PUT"),
     answer(413, "The body is larger than allowed"),
     answer(422, "Media that cannot be transcoded"),
@@ -191,16 +191,35 @@ pub const PUBLISHED: Endpoint = Endpoint {
     operations: &[Operation {
         method: Method::Get,
         summary: "Read a published playlist or segment",
-        parameters: &[Parameter {
-            name: "path",
-            place: Place::Path,
-            about: "Path in the store: `<stream>/master.m3u8`, `<stream>/<rendition>/index.m3u8`, `<stream>/<rendition>/<number>.ts`, and `vod.m3u8` in the place of both playlists once a recorded stream has ended.",
-            example: "cam/master.m3u8",
-        }],
+        parameters: &[
+            Parameter {
+                name: "path",
+                place: Place::Path,
+                about: "Path in the store: `<stream>/master.m3u8`, `<stream>/<rendition>/index.m3u8`, `<stream>/<rendition>/<number>.ts`, and `vod.m3u8` in the place of both playlists once a recorded stream has ended. `<first>-<last>.ts` are the parts of these numbers, one after the other.",
+                example: "cam/master.m3u8",
+            },
+            Parameter {
+                name: "_HLS_msn",
+                place: Place::Query,
+                about: "Of an `index.m3u8` in parts: wait until the segment of this media sequence number is listed. Ignored of other files, as `_HLS_part` is.",
+                example: "4",
+            },
+            Parameter {
+                name: "_HLS_part",
+                place: Place::Query,
+                about: "Wait until this part of the segment is listed, counted from zero. Not without `_HLS_msn`.",
+                example: "0",
+            },
+        ],
         body: &[],
         answers: &[
             Answer { status: 200, about: "The file", body: &["application/vnd.apple.mpegurl", "video/mp2t"] },
+            answer(400, "What is waited for is no number, too far ahead, or a part of no segment"),
             answer(404, "There is no such file"),
+            answer(
+                503,
+                "What is waited for was not there within three target durations, or too many requests wait",
+            ),
         ],
     }],
 };

@@ -140,6 +140,7 @@ pub enum SegmentError {
 /// The store refused.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("store could not {operation} {path}: {source}")]
+#[non_exhaustive]
 pub struct StoreError {
     /// What was tried.
     pub operation: &'static str,
@@ -150,8 +151,17 @@ pub struct StoreError {
 }
 
 impl StoreError {
+    /// What a [`Store`](crate::Store) of your own says that could not `operation` (`put`, `get`, `delete`) an object.
+    pub fn new(
+        operation: &'static str,
+        path: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self { operation, path: path.into(), source: Arc::from(source.into()) }
+    }
+
     /// Whether the store answered and does not want it: a wrong key, a missing bucket. Trying again does not help
-    /// then. Known of buckets alone: errors of folders and of other stores count as passing.
+    /// then. Known of buckets, and where the source is such an error of [`object_store`]; any other counts as passing.
     pub fn is_refusal(&self) -> bool {
         use object_store::Error;
         let refusal = |error: &Error| {

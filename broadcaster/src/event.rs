@@ -117,6 +117,7 @@ pub enum StreamEvent {
 
 /// A rendition beside a second encode of its segment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct AuditReport {
     /// Number of the segment.
     pub sequence: u64,
@@ -138,6 +139,7 @@ pub struct AuditReport {
 
 /// Times of one segment's stages in milliseconds since its arrival; `None` where a stage was not reached.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Timeline {
     /// A session with a valid quote was there.
     pub quote_ms: Option<u64>,
@@ -231,6 +233,7 @@ impl AttemptOutcome {
 
 /// What verification found of one rendition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct RenditionVerdict {
     /// Name of the rendition.
     pub name: String,
@@ -248,6 +251,7 @@ pub struct RenditionVerdict {
 
 /// One attempt on one segment.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct AttemptReport {
     /// Sequence of the segment.
     pub sequence: u64,
@@ -266,6 +270,22 @@ pub struct AttemptReport {
     pub tickets: u32,
     /// Their expected value in wei.
     pub expected_value: U256,
+}
+
+impl AttemptReport {
+    /// One without times, renditions and payments, for code that reads events to be tried with; streams make theirs.
+    pub fn new(sequence: u64, orchestrator: Address, result: AttemptOutcome, price: PricePerPixel) -> Self {
+        Self {
+            sequence,
+            orchestrator,
+            result,
+            timeline: Timeline::default(),
+            price,
+            renditions: Vec::new(),
+            tickets: 0,
+            expected_value: U256::ZERO,
+        }
+    }
 }
 
 /// Who delivered a segment that was sent to two.
@@ -293,6 +313,7 @@ impl HedgeWinner {
 
 /// One segment, published or lost.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct SegmentReport {
     /// Name of the stream.
     pub stream: String,
@@ -339,6 +360,7 @@ impl SegmentReport {
 
 /// One published rendition of a segment.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct RenditionResult {
     /// What was asked for, with its final size.
     pub entry: LadderEntry,
@@ -352,6 +374,7 @@ pub struct RenditionResult {
 
 /// A delivered segment: what [`PendingSegment`](crate::PendingSegment) resolves to.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct SegmentResult {
     /// What happened to it.
     pub report: SegmentReport,
@@ -364,6 +387,7 @@ pub type SegmentOutcome = Result<SegmentResult, SegmentError>;
 
 /// Totals of a stream or of a whole broadcaster.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Totals {
     /// Segments taken.
     pub segments: u64,
@@ -410,6 +434,7 @@ impl Totals {
 
 /// What a stream came to.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct StreamSummary {
     /// Name of the stream.
     pub stream: String,
@@ -427,6 +452,7 @@ pub struct StreamSummary {
 
 /// What of a stream came to a further store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct CopySummary {
     /// The name that the store was given.
     pub store: String,

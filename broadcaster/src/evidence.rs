@@ -9,6 +9,7 @@ use serde::Serialize;
 
 /// A rejected result with the orchestrator's signed statement about it.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct Evidence {
     /// Name of the stream.
     pub stream: String,

@@ -12,10 +12,12 @@ use tokio_util::sync::CancellationToken;
 use crate::config::StreamConfig;
 use crate::copies::{Copier, Queue, Ready};
 use crate::core::codecs::codec_strings;
+use crate::core::parts::PartPlaylist;
 use crate::core::playlist::Variant;
+use crate::editions::Herald;
 use crate::error::StoreError;
 use crate::event::{CopySummary, Events, StreamEvent};
-use crate::metrics::Metrics;
+use crate::metrics::{CopyEnd, Metrics};
 use crate::publish::{Piece, Place, Publisher, frame_rate};
 use crate::service::Shared;
 use crate::store::Store;
@@ -54,9 +56,8 @@ impl Health {
 
     /// Counts the segments that a further store took and missed until now.
     pub(crate) fn count(&mut self, published: u64, missed: u64) {
-        let count = |result, more| self.metrics.copied.with_label_values(&[result]).inc_by(more);
-        count("published", published - self.counted.0);
-        count("missed", missed - self.counted.1);
+        self.metrics.copied.add(CopyEnd::Published, published - self.counted.0);
+        self.metrics.copied.add(CopyEnd::Missed, missed - self.counted.1);
         self.counted = (published, missed);
     }
 
@@ -103,8 +104,14 @@ impl Drop for Further {
 impl Outlets {
     pub(crate) fn new(shared: &Shared, config: &StreamConfig, events: &Events) -> Self {
         let publisher = |store: &Arc<dyn Store>| {
-            Publisher::new(Arc::clone(store), config.name.clone(), config.playlist, config.target_90k())
+            let window = config.stored_playlist();
+            Publisher::new(Arc::clone(store), config.name.clone(), window, config.target_90k())
         };
+        let mut first = publisher(&shared.store);
+        if config.parts() > 1 {
+            let playlist = PartPlaylist::new(config.playlist.kind(), config.target_90k(), config.parts());
+            first = first.told_by(Herald::new(Arc::clone(&shared.editions), config.name.clone(), playlist));
+        }
         let health = |store: &str| Health {
             store: store.to_owned(),
             stream: config.name.clone(),
@@ -120,7 +127,7 @@ impl Outlets {
             Further { queue, task: Some(shared.tasks.spawn(copier.run())) }
         };
         Self {
-            first: publisher(&shared.store),
+            first,
             health: health(FIRST),
             missed: 0,
             variants: None,

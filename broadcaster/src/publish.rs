@@ -10,11 +10,12 @@ use futures::future::{join_all, try_join_all};
 
 use crate::config::PlaylistMode;
 use crate::core::playlist::{Entry, Kind, MediaPlaylist, Variant, render_master};
+use crate::editions::Herald;
 use crate::error::StoreError;
 use crate::store::Store;
 
 /// File of a rendition's media playlist while the stream runs.
-const LIVE_PLAYLIST: &str = "index.m3u8";
+pub(crate) const LIVE_PLAYLIST: &str = "index.m3u8";
 /// File of a rendition's playlist of the whole stream.
 const VOD_PLAYLIST: &str = "vod.m3u8";
 /// File of a stream's master playlist, in its folder of the store, while the stream runs.
@@ -22,7 +23,7 @@ pub const LIVE_MASTER: &str = "master.m3u8";
 /// Master playlist of [`VOD_PLAYLIST`]s.
 const VOD_MASTER: &str = "vod.m3u8";
 /// Extension of segment files.
-const EXTENSION: &str = "ts";
+pub(crate) const EXTENSION: &str = "ts";
 /// Name of the source when it is published as a rendition.
 pub(crate) const SOURCE_NAME: &str = "source";
 
@@ -60,6 +61,8 @@ pub(crate) struct Publisher {
     stream: String,
     live: MediaPlaylist,
     archive: Option<MediaPlaylist>,
+    /// Tells of the stream in parts.
+    herald: Option<Herald>,
     /// Segments that left the window and are still there, with how many of them stay; `None` keeps all for good.
     retired: Option<(VecDeque<Entry>, usize)>,
     variants: Vec<Variant>,
@@ -71,17 +74,14 @@ pub(crate) struct Publisher {
 
 impl Publisher {
     pub(crate) fn new(store: Arc<dyn Store>, stream: String, mode: PlaylistMode, target_90k: u64) -> Self {
-        let (kind, keep_all) = match mode {
-            PlaylistMode::Live { segments } => (Kind::Window(segments), true),
-            PlaylistMode::Sliding { segments } => (Kind::Window(segments), false),
-            PlaylistMode::Event => (Kind::Event, false),
-        };
+        let keeps_all = matches!(mode, PlaylistMode::Live { .. });
         Self {
             store,
             stream,
-            live: MediaPlaylist::new(kind, target_90k),
+            live: MediaPlaylist::new(mode.kind(), target_90k),
             // The archive's text is written once, at the end, so its target is that of its longest segment.
-            archive: keep_all.then(|| MediaPlaylist::new(Kind::Event, 0)),
+            archive: keeps_all.then(|| MediaPlaylist::new(Kind::Event, 0)),
+            herald: None,
             // RFC 8216, 6.2.2: a segment stays for its own duration and that of the longest playlist it was in.
             retired: match mode {
                 PlaylistMode::Sliding { segments } => Some((VecDeque::new(), segments + 1)),
@@ -92,6 +92,11 @@ impl Publisher {
             expected_start: None,
             published: 0,
         }
+    }
+
+    /// Every segment is also told of as a part of a longer one.
+    pub(crate) fn told_by(self, herald: Herald) -> Self {
+        Self { herald: Some(herald), ..self }
     }
 
     /// Where a rendition's segment lies in the store.
@@ -151,6 +156,9 @@ impl Publisher {
             // Nothing to play yet: the playlists appear together with the first real segment.
             return Ok(());
         }
+        if let Some(herald) = &mut self.herald {
+            herald.tell(&self.variants);
+        }
         self.write_playlists(&self.live, LIVE_PLAYLIST).await?;
         if self.master_is_stale {
             self.write_master(LIVE_MASTER, LIVE_PLAYLIST).await?;
@@ -164,6 +172,10 @@ impl Publisher {
     pub(crate) async fn finish(&mut self) -> Result<String, StoreError> {
         if self.is_silent() {
             return Ok(String::new());
+        }
+        if let Some(herald) = &mut self.herald {
+            herald.end();
+            herald.tell(&self.variants);
         }
         self.live.end();
         self.write_playlists(&self.live, LIVE_PLAYLIST).await?;
@@ -189,6 +201,9 @@ impl Publisher {
         let length = i64::try_from(place.duration_90k).unwrap_or(0);
         self.expected_start = Some(place.start_pts_90k.saturating_add(length));
         let gone = self.live.push(entry);
+        if let Some(herald) = &mut self.herald {
+            herald.append(entry, gone.last().map(|gone| gone.sequence));
+        }
         if let Some((retired, _)) = &mut self.retired {
             retired.extend(gone.into_iter().filter(|entry| !entry.gap));
         }
@@ -273,6 +288,9 @@ pub(crate) fn frame_rate(entry: &LadderEntry, source: (u32, u32)) -> (u32, u32) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::StreamConfig;
+    use crate::core::parts::{PartPlaylist, numbers_in};
+    use crate::editions::Editions;
     use crate::store::ObjectStorage;
 
     const SECOND: u64 = 90_000;
@@ -334,6 +352,33 @@ mod tests {
         }
         assert!(!fixture.read("360p/index.m3u8").contains("4.ts"));
         assert!(!fixture.exists("360p/1.ts") && fixture.exists("360p/2.ts"));
+    }
+
+    #[tokio::test]
+    async fn a_sliding_stream_keeps_every_part_that_a_playlist_names() {
+        let (playlist, editions) = (PlaylistMode::Sliding { segments: 2 }, Arc::new(Editions::default()));
+        let config = StreamConfig { playlist, parts_per_segment: 3, ..StreamConfig::new("cam") };
+        let mut fixture = Fixture::new(config.stored_playlist());
+        let parts = PartPlaylist::new(playlist.kind(), 2 * SECOND, 3);
+        fixture.publisher =
+            fixture.publisher.told_by(Herald::new(Arc::clone(&editions), "cam".into(), parts));
+        for sequence in 0..30 {
+            fixture.publish(sequence).await;
+            let newest = editions.playlist("cam/240p/index.m3u8").unwrap().borrow().clone();
+            let text = std::str::from_utf8(&newest.text).unwrap();
+            let parts = text.lines().filter(|line| line.starts_with("#EXT-X-PART:"));
+            let parts = parts.filter_map(|line| line.split('"').nth(1));
+            for file in parts.chain(text.lines().filter(|line| !line.starts_with('#'))) {
+                let name = file.strip_suffix(".ts").unwrap();
+                for number in numbers_in(name).unwrap_or_else(|| {
+                    let number = name.parse().unwrap();
+                    number..=number
+                }) {
+                    assert!(fixture.exists(&format!("240p/{number}.ts")), "{file} of {text}");
+                }
+            }
+        }
+        assert!(!fixture.exists("240p/16.ts") && fixture.exists("240p/17.ts"));
     }
 
     #[tokio::test]

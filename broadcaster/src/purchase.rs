@@ -98,7 +98,7 @@ impl Buyer {
         }
         let hedge = self.pair.map(|pair| winner(pair, result.as_ref().ok()));
         if let Some(winner) = hedge {
-            self.market.shared.metrics.hedges.with_label_values(&[winner.as_str()]).inc();
+            self.market.shared.metrics.hedges.inc(winner);
         }
         Bought { segment: self.segment, arrived: self.arrived, attempts: self.attempts, hedge, result }
     }

@@ -24,6 +24,7 @@ use crate::core::hedge::Strain;
 use crate::core::scoreboard::{Delivery, Performance, Severity, Standing};
 use crate::cores::Cores;
 use crate::directory::{Directory, Orchestrator, OrchestratorId};
+use crate::editions::Editions;
 use crate::error::{BroadcasterError, StreamError};
 use crate::event::{Events, StreamEvent, Totals};
 use crate::evidence::{Evidence, EvidenceLog};
@@ -129,6 +130,7 @@ impl BroadcasterBuilder {
             network: self.network.ok_or(BroadcasterError::Missing("network"))?,
             store: self.store.ok_or(BroadcasterError::Missing("store"))?,
             copies: self.copies,
+            editions: Arc::default(),
             payer: self.payer,
             domain: self.domain,
             directory,
@@ -259,6 +261,7 @@ pub(crate) struct Shared {
     pub(crate) network: Network,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) copies: Vec<NamedStore>,
+    pub(crate) editions: Arc<Editions>,
     pub(crate) payer: Option<Sender>,
     pub(crate) domain: SigningDomain,
     pub(crate) directory: Directory,
@@ -353,6 +356,7 @@ impl Shared {
 
 /// One orchestrator as the broadcaster sees it now.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct OrchestratorView {
     /// Who it is and where it is reached.
     pub orchestrator: Orchestrator,

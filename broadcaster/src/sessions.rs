@@ -22,6 +22,7 @@ use crate::core::prospect::{Prospect, prospect};
 use crate::core::scoreboard::{Severity, Standing};
 use crate::core::select::Merit;
 use crate::directory::{Orchestrator, OrchestratorId};
+use crate::metrics::QuoteEnd;
 use crate::service::{Shared, lock};
 
 /// How long value that an orchestrator took for nothing counts against it.
@@ -89,6 +90,11 @@ impl Terms {
     /// Takes newer parameters.
     pub(crate) fn renew(&mut self, params: TicketParams) {
         self.params = Some(params);
+        self.confirm();
+    }
+
+    /// Notes that what was paid on is not replaced: the orchestrator, which took it, told nothing newer.
+    pub(crate) fn confirm(&mut self) {
         self.freshness.renewed(Instant::now());
     }
 
@@ -113,9 +119,8 @@ pub(crate) struct Tickets {
 impl Tickets {
     /// `self` before `newer`, or `newer` alone where one payment cannot hold both.
     pub(crate) fn followed_by(mut self, newer: Self) -> Self {
-        let terms = |batch: &TicketBatch| TicketParams { nonce_floor: 0, ..batch.params };
         let count = self.batch.tickets.len() + newer.batch.tickets.len();
-        if terms(&self.batch) != terms(&newer.batch) || count > MAX_TICKETS {
+        if !self.batch.params.has_terms_of(&newer.batch.params) || count > MAX_TICKETS {
             return newer;
         }
         self.batch.tickets.extend(newer.batch.tickets);
@@ -434,13 +439,13 @@ impl Sessions {
 
     /// Opens the session that a quote offers, or draws the consequences of there being none.
     fn take(self: &Arc<Self>, orchestrator: &Orchestrator, answer: Result<Session, Refusal>) {
-        let label = match answer {
+        let end = match answer {
             Ok(session) => {
                 if let Some(replaced) = lock(&self.live).insert(session.id(), Arc::new(session)) {
                     self.retire(replaced);
                 }
                 self.changes.send_modify(|count| *count += 1);
-                "usable"
+                QuoteEnd::Usable
             }
             Err(refusal) => {
                 tracing::debug!(peer = %orchestrator.peer, reason = %refusal.reason, "no usable quote");
@@ -448,10 +453,10 @@ impl Sessions {
                     self.shared.failed(&orchestrator.id, severity);
                 }
                 *lock(&self.last_refusal) = Some(format!("{}: {}", orchestrator.peer, refusal.reason));
-                "refused"
+                QuoteEnd::Refused
             }
         };
-        self.shared.metrics.quotes.with_label_values(&[label]).inc();
+        self.shared.metrics.quotes.inc(end);
     }
 
     async fn ask(

@@ -66,7 +66,8 @@ impl Segment {
         inspected.unwrap_or(Err(MediaError::Cancelled.into()))
     }
 
-    /// Checks a whole segment; one in another container than MPEG-TS, or with sound that renditions cannot carry, is cut anew. Blocks on the length of the data.
+    /// Checks a whole segment; one in another container than MPEG-TS, with sound that renditions cannot carry or with pictures that need the
+    /// segment before is cut anew. Blocks on the length of the data.
     fn inspect(sequence: u64, data: Bytes) -> Result<Self, StreamError> {
         let limits = MediaLimits::segment();
         let info = match plain_video(&data, &limits) {
@@ -79,9 +80,9 @@ impl Segment {
             },
             None => segment_info(&data, &limits)?,
         };
-        info.require_video()?;
+        let leading = info.require_video()?.leading;
         let foreign = info.audio.iter().any(|track| matches!(track.codec, AudioCodec::Other(_)));
-        if info.container != Container::MpegTs || foreign {
+        if info.container != Container::MpegTs || foreign || leading > 0 {
             return Self::remux(sequence, data, &limits);
         }
         let start = info.start().unwrap_or(0);

@@ -1,4 +1,4 @@
-//! Every message of the protocols between roles.
+//! Every message of the protocols between roles, alone and as it comes on a stream.
 
 #![no_main]
 

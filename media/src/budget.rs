@@ -13,6 +13,7 @@ use ffmpeg_next::ffi::{self, AVBufferRef, AVCodecContext, AVCodecParameters, AVF
 use crate::codec::{PixelFormat, VideoCodec};
 use crate::error::{Limit, MediaError};
 use crate::limits::{MediaLimits, check};
+use crate::watch::{Callbacks, Watched};
 
 /// Pictures that a stream may refer to while one is decoded: 16 of H.264 and HEVC, of others 8.
 const REFERENCES: u64 = 16;
@@ -32,8 +33,8 @@ pub(crate) struct PictureBudget {
 }
 
 impl PictureBudget {
-    /// Sets the threads of a decoder that is not open yet, and gives it a budget for [`count_buffers`].
-    pub(crate) fn attach(
+    /// Sets the threads of a decoder that is not open yet to what the budget has room for; [`count_buffers`] spends it.
+    pub(crate) fn new(
         context: &mut AVCodecContext,
         parameters: &AVCodecParameters,
         threads: u32,
@@ -44,9 +45,7 @@ impl PictureBudget {
         context.thread_count = i32::try_from(threads).unwrap_or(i32::MAX);
         let asks = VideoCodec::from_id(parameters.codec_id) != VideoCodec::Av1;
         let held = if asks { 0 } else { HELD_BY_DAV1D + u64::from(threads) };
-        let budget = Arc::new(Self { bound, used: AtomicU64::new(0), refused: AtomicU64::new(0), held });
-        context.opaque = Arc::as_ptr(&budget).cast_mut().cast();
-        budget
+        Arc::new(Self { bound, used: AtomicU64::new(0), refused: AtomicU64::new(0), held })
     }
 
     /// An error once a picture was refused.
@@ -83,8 +82,8 @@ impl Drop for Share {
     }
 }
 
-/// Has the buffers of a decoder counted against its budget. Not for decoders on a device: FFmpeg puts things of its own where the
-/// shares go, and device memory has bounds of its own.
+/// Has the buffers of a decoder counted against the budget of its [`Callbacks`]. Not for decoders on a device: FFmpeg puts things of
+/// its own where the shares go, and device memory has bounds of its own.
 pub(crate) fn count_buffers(context: &mut AVCodecContext) {
     context.get_buffer2 = Some(give_buffer);
 }
@@ -129,15 +128,13 @@ unsafe extern "C" fn give_buffer(context: *mut AVCodecContext, frame: *mut AVFra
     }
     // SAFETY: FFmpeg's frame is exclusively this call's until it returns.
     let frame = unsafe { &mut *frame };
-    // SAFETY: a context that is alive; those of its threads have a copy of the pointer.
-    let budget = unsafe { (*context).opaque }.cast_const().cast::<PictureBudget>();
-    // SAFETY: set in `attach`; the decoder keeps the budget for longer than its context.
-    unsafe { Arc::increment_strong_count(budget) };
-    // SAFETY: the count that was just added.
-    let budget = unsafe { Arc::from_raw(budget) };
+    // SAFETY: the decoder that makes the call is alive until it returns.
+    let callbacks = unsafe { Callbacks::of(context) };
+    let budget = Arc::clone(&callbacks.budget);
     let bytes = buffer_bytes(frame);
-    let attached = budget.take(bytes).is_some_and(|share| attach_share(frame, share));
-    if attached {
+    let attached =
+        budget.take(bytes).map(|share| Attached { _share: share, _watched: callbacks.begin(frame) });
+    if attached.is_some_and(|attached| attach(frame, attached)) {
         return status;
     }
     // SAFETY: gives back what the call above has put into the frame.
@@ -145,13 +142,19 @@ unsafe extern "C" fn give_buffer(context: *mut AVCodecContext, frame: *mut AVFra
     ffi::AVERROR(ffi::ENOMEM)
 }
 
-/// Whether the frame had a place for the share: the last, since no format takes more than the first four of eight.
-fn attach_share(frame: &mut AVFrame, share: Share) -> bool {
+/// What goes with a picture's buffers, and ends with them.
+struct Attached {
+    _share: Share,
+    _watched: Option<Watched>,
+}
+
+/// Whether the frame had a place for it: the last, since no format takes more than the first four of eight.
+fn attach(frame: &mut AVFrame, attached: Attached) -> bool {
     let Some(place) = frame.buf.last_mut().filter(|buffer| buffer.is_null()) else { return false };
-    let data = Box::into_raw(Box::new(share));
+    let data = Box::into_raw(Box::new(attached));
     // SAFETY: the data lives until `give_back` is called, which happens once, by whoever drops the last reference.
     let buffer: *mut AVBufferRef = unsafe {
-        ffi::av_buffer_create(data.cast(), size_of::<Share>() as _, Some(give_back), ptr::null_mut(), 0)
+        ffi::av_buffer_create(data.cast(), size_of::<Attached>() as _, Some(give_back), ptr::null_mut(), 0)
     };
     if buffer.is_null() {
         // SAFETY: FFmpeg did not take it.
@@ -163,8 +166,8 @@ fn attach_share(frame: &mut AVFrame, share: Share) -> bool {
 }
 
 unsafe extern "C" fn give_back(_: *mut c_void, data: *mut u8) {
-    // SAFETY: made by `attach_share`, and dropped once.
-    drop(unsafe { Box::from_raw(data.cast::<Share>()) });
+    // SAFETY: made by `attach`, and dropped once.
+    drop(unsafe { Box::from_raw(data.cast::<Attached>()) });
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::annexb::is_intra_picture;
+use crate::annexb::{is_intra_picture, is_leading, may_begin_open_group};
 use crate::codec::VideoCodec;
 use crate::error::{Limit, MediaError};
 use crate::limits::check;
@@ -26,6 +26,8 @@ pub(crate) struct Cut {
     pub(crate) rest: Vec<Vec<Packet>>,
     /// Presentation time at which the next segment starts, where it follows without a break.
     pub(crate) end: Option<Ticks>,
+    /// Pictures that follow its keyframe in the stream, need the segment before, and are not among its packets.
+    pub(crate) left_out: u64,
 }
 
 /// Gathers packets and hands them out segment by segment.
@@ -54,11 +56,15 @@ struct Open {
     packets: Vec<Packet>,
     start: Ticks,
     bytes: usize,
+    /// It begins with an open group of pictures.
+    in_open_group: bool,
+    left_out: u64,
 }
 
 /// A segment whose leading stream is complete and whose other streams may still bring packets.
 struct Closing {
     packets: Vec<Packet>,
+    left_out: u64,
     end: Ticks,
 }
 
@@ -158,29 +164,37 @@ impl Cutter {
         let skipped = self.skipping_since.take().is_some();
         self.drop_rest_before(if skipped { now } else { now.saturating_sub(MAX_SKEW) });
         let bytes = packet.data().len();
-        self.open = Some(Open { packets: vec![packet], start: now, bytes });
+        let in_open_group =
+            self.lead.codec.as_ref().is_some_and(|codec| may_begin_open_group(&packet, codec));
+        self.open = Some(Open { packets: vec![packet], start: now, bytes, in_open_group, left_out: 0 });
         Ok(())
     }
 
     fn extend(&mut self, packet: Packet, now: Ticks) -> Result<(), MediaError> {
         let Some(open) = &mut self.open else { return Ok(()) };
-        open.bytes += packet.data().len();
-        open.packets.push(packet);
         let start = open.start;
+        let codec = self.lead.codec.as_ref().filter(|_| open.in_open_group);
+        if codec.is_some_and(|codec| is_leading(&packet, start, codec)) {
+            open.left_out += 1;
+        } else {
+            open.bytes += packet.data().len();
+            open.packets.push(packet);
+        }
         self.check_duration(start, now)
     }
 
     /// Ends the open segment at `end`; the other streams get time to catch up.
     fn close_at(&mut self, end: Ticks) {
         self.emit_closing();
-        self.closing = self.open.take().map(|open| Closing { packets: open.packets, end });
+        self.closing =
+            self.open.take().map(|Open { packets, left_out, .. }| Closing { packets, left_out, end });
     }
 
     /// Hands out the closing segment with what the other streams have for it.
     fn emit_closing(&mut self) {
-        let Some(Closing { packets, end }) = self.closing.take() else { return };
+        let Some(Closing { packets, left_out, end }) = self.closing.take() else { return };
         let rest = self.take_rest(|packet| time(packet).is_none_or(|time| time < end));
-        self.ready.push_back(Cut { lead: packets, rest, end: Some(end) });
+        self.ready.push_back(Cut { lead: packets, rest, end: Some(end), left_out });
     }
 
     /// Hands out everything there is.
@@ -189,7 +203,7 @@ impl Cutter {
         if let Some(mut open) = self.open.take() {
             drop_trailing_discards(&mut open.packets);
             let rest = self.take_rest(|_| true);
-            self.ready.push_back(Cut { lead: open.packets, rest, end: None });
+            self.ready.push_back(Cut { lead: open.packets, rest, end: None, left_out: open.left_out });
         }
     }
 

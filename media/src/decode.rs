@@ -22,6 +22,7 @@ use crate::probe::Probe;
 use crate::sys;
 use crate::time::Ticks;
 use crate::turn::Turner;
+use crate::watch::{Callbacks, Watcher};
 
 /// How to decode.
 #[derive(Clone, Debug)]
@@ -47,8 +48,8 @@ const MAX_FAILURES_IN_A_ROW: u32 = 256;
 /// Damaged sources may repeat timestamps: check that they rise before you encode.
 pub struct Decoder<P = Frame> {
     context: CodecContext,
-    /// Outlives the context, which points to it.
-    budget: Arc<PictureBudget>,
+    /// Outlive the context, which points to them.
+    callbacks: Arc<Callbacks>,
     limits: MediaLimits,
     strict: bool,
     ready: VecDeque<P>,
@@ -72,7 +73,7 @@ impl Decoder {
         config: &DecoderConfig,
         limits: &MediaLimits,
     ) -> Result<Self, MediaError> {
-        Self::open(parameters, config, limits, |context| {
+        Self::open(parameters, config, limits, None, |context| {
             context.strict_std_compliance = ffi::FF_COMPLIANCE_NORMAL;
             count_buffers(context);
             Ok(())
@@ -81,7 +82,8 @@ impl Decoder {
 
     /// A decoder for packets of [`Packet::of_unit`], of a stream that nobody has probed: its headers stand before its
     /// pictures. Frames are held back as long as the stream's own bound on reordering says, or where it says none as
-    /// long as its level allows, so that their order does not rest on a guess.
+    /// long as its level allows, so that their order does not rest on a guess. `watcher` sees their rows as they are
+    /// done, where the decoder shows any.
     ///
     /// # Errors
     ///
@@ -90,9 +92,10 @@ impl Decoder {
         codec: VideoCodec,
         config: &DecoderConfig,
         limits: &MediaLimits,
+        watcher: Option<Arc<dyn Watcher>>,
     ) -> Result<Self, MediaError> {
         let parameters = StreamParameters::unprobed(codec)?;
-        Self::open(&parameters, config, limits, |context| {
+        Self::open(&parameters, config, limits, watcher, |context| {
             context.strict_std_compliance = ffi::FF_COMPLIANCE_STRICT;
             count_buffers(context);
             Ok(())
@@ -118,7 +121,7 @@ impl Decoder<GpuFrame> {
     ) -> Result<Self, MediaError> {
         // Threads of FFmpeg's would only stand in line before the one device.
         let config = DecoderConfig { threads: 1, ..config.clone() };
-        Self::open(parameters, &config, limits, |context| device.attach(context))
+        Self::open(parameters, &config, limits, None, |context| device.attach(context))
     }
 }
 
@@ -127,6 +130,7 @@ impl<P: Picture> Decoder<P> {
         parameters: &StreamParameters,
         config: &DecoderConfig,
         limits: &MediaLimits,
+        watcher: Option<Arc<dyn Watcher>>,
         prepare: impl FnOnce(&mut AVCodecContext) -> Result<(), MediaError>,
     ) -> Result<Self, MediaError> {
         sys::init();
@@ -143,7 +147,8 @@ impl<P: Picture> Decoder<P> {
         sys::check("take over stream parameters", status)?;
         let raw = context.get_mut();
         raw.pkt_timebase = TICK_BASE;
-        let budget = PictureBudget::attach(raw, parameters.get(), config.threads, limits);
+        let budget = PictureBudget::new(raw, parameters.get(), config.threads, limits);
+        let callbacks = Callbacks::attach(raw, budget, watcher);
         raw.max_pixels = limits.padded_pixels_per_frame();
         // Frames that lean on missing references are handed out too, marked corrupt: a segment must not lose frames.
         raw.flags |= ffi::AV_CODEC_FLAG_OUTPUT_CORRUPT as i32;
@@ -159,7 +164,7 @@ impl<P: Picture> Decoder<P> {
         sys::check("open a decoder", status)?;
         Ok(Self {
             context,
-            budget,
+            callbacks,
             limits: limits.clone(),
             strict: config.strict,
             ready: VecDeque::new(),
@@ -180,6 +185,7 @@ impl<P: Picture> Decoder<P> {
     pub fn send(&mut self, packet: &Packet) -> Result<(), MediaError> {
         self.limits.check_time()?;
         self.packets += 1;
+        self.callbacks.expect(packet.data());
         let raw = packet.to_ffmpeg(packet.stream())?;
         self.feed(raw.as_ptr())
     }
@@ -273,7 +279,7 @@ impl<P: Picture> Decoder<P> {
         // SAFETY: the pointer is only turned into a shared reference that lives as long as `video`.
         let raw = unsafe { video.as_ptr() };
         // SAFETY: an allocated frame, which nobody writes to.
-        self.budget.check_picture(unsafe { &*raw })
+        self.callbacks.budget.check_picture(unsafe { &*raw })
     }
 
     fn upright(&mut self, frame: P) -> Result<P, MediaError> {
@@ -285,7 +291,7 @@ impl<P: Picture> Decoder<P> {
 
     fn failed(&mut self, status: i32) -> Result<(), MediaError> {
         self.errors += 1;
-        self.budget.check()?;
+        self.callbacks.budget.check()?;
         if GpuDevice::is_to_blame(self.context.get(), status) {
             return Err(sys::device_failure("decode", status));
         }

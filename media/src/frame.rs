@@ -13,6 +13,7 @@ use crate::limits::MediaLimits;
 use crate::sys;
 use crate::time::Ticks;
 use crate::turn::Turner;
+use crate::watch::PictureId;
 
 /// A decoded picture, wherever it lies: what decoders make and encoders take.
 pub trait Picture: sealed::Wrap + Clone + Send + fmt::Debug + 'static {
@@ -258,21 +259,13 @@ impl Frame {
 
     /// Plane `index`: luma first, then chroma (one interleaved plane for NV12). `None` when there is no such plane.
     pub fn plane(&self, index: usize) -> Option<Plane<'_>> {
-        if index >= self.planes() {
-            return None;
-        }
-        let (row_bytes, rows) = plane_size(self.format, index, self.width(), self.height());
-        let raw = self.raw();
-        let stride = usize::try_from(*raw.linesize.get(index)?).ok()?;
-        let start = *raw.data.get(index)?;
-        if start.is_null() || rows == 0 || row_bytes > stride {
-            return None;
-        }
-        let length = stride * (rows - 1) + row_bytes;
-        // SAFETY: FFmpeg's buffer holds `rows` rows at `stride` from `start`, the last at least `row_bytes` long, and
-        // lives and stays unchanged as long as `self`.
-        let data = unsafe { std::slice::from_raw_parts(start, length) };
-        Some(Plane { data, stride, row_bytes, rows })
+        finished_rows(self.raw(), self.format, index, (self.width(), self.height()), self.height())
+    }
+
+    /// Which of a decoder's pictures it is: what a [`Watcher`](crate::Watcher) saw it as. Of a picture that was converted it
+    /// says nothing.
+    pub fn picture(&self) -> PictureId {
+        PictureId::of(self.raw())
     }
 
     pub(crate) fn raw(&self) -> &AVFrame {
@@ -311,15 +304,44 @@ fn normalise_range(frame: &mut AVFrame) -> Option<PixelFormat> {
     Some(PixelFormat(plain))
 }
 
+/// The first rows of plane `index` of a picture: those of `done` rows of luma, which nobody changes while `frame` is borrowed.
+pub(crate) fn finished_rows(
+    frame: &AVFrame,
+    format: PixelFormat,
+    index: usize,
+    (width, height): (u32, u32),
+    done: u32,
+) -> Option<Plane<'_>> {
+    if index >= format.planes() {
+        return None;
+    }
+    let (row_bytes, rows) = plane_size(format, index, width, height);
+    let rows = if done == height { rows } else { rows.min((done as usize) >> row_shift(format, index)) };
+    let stride = usize::try_from(*frame.linesize.get(index)?).ok()?;
+    let start = *frame.data.get(index)?;
+    if start.is_null() || rows == 0 || row_bytes > stride {
+        return None;
+    }
+    let length = stride * (rows - 1) + row_bytes;
+    // SAFETY: FFmpeg's buffer holds `rows` rows at `stride` from `start`, the last at least `row_bytes` long, and lives
+    // as long as `frame`. Nobody writes to them, says the caller.
+    let data = unsafe { std::slice::from_raw_parts(start, length) };
+    Some(Plane { data, stride, row_bytes, rows })
+}
+
+/// How many times the rows of a plane are halved.
+fn row_shift(format: PixelFormat, index: usize) -> u8 {
+    let is_chroma = index == 1 || index == 2;
+    if is_chroma { format.chroma_shift().1 } else { 0 }
+}
+
 /// Bytes per row and rows of one plane.
 fn plane_size(format: PixelFormat, index: usize, width: u32, height: u32) -> (usize, usize) {
     let plane = i32::try_from(index).unwrap_or(i32::MAX);
     let width = i32::try_from(width).unwrap_or(0);
     // SAFETY: pure arithmetic over a static table; unknown planes give an error or zero.
     let row_bytes = unsafe { ffi::av_image_get_linesize(format.0, width, plane) };
-    let is_chroma = index == 1 || index == 2;
-    let shift = if is_chroma { format.chroma_shift().1 } else { 0 };
-    let rows = (height as usize).div_ceil(1 << shift);
+    let rows = (height as usize).div_ceil(1 << row_shift(format, index));
     (usize::try_from(row_bytes).unwrap_or(0), rows)
 }
 

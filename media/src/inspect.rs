@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::annexb::{is_leading, may_begin_open_group};
 use crate::codec::{AudioCodec, Container, VideoCodec};
 use crate::demux::Demuxer;
 use crate::error::MediaError;
@@ -64,6 +65,8 @@ pub struct VideoTrack {
     pub starts_with_key: bool,
     /// Number of keyframes.
     pub key_frames: usize,
+    /// Pictures that follow the first keyframe, are shown before it and may need what came before it: it begins an open group.
+    pub leading: usize,
     /// Average frame rate: `(frames - 1) / (last - first)`; what the headers say where there is one frame.
     pub frame_rate: Rational,
 }
@@ -81,6 +84,8 @@ impl VideoTrack {
             0 => packets.iter().map(Packet::duration).max().filter(|&duration| duration > 0),
             _ => Some(average(span, intervals)),
         };
+        let leading =
+            packets.split_first().map_or(0, |(key, others)| leading_pictures(key, others, &info.codec));
         Some(Self {
             codec: info.codec.clone(),
             width: info.width,
@@ -88,12 +93,13 @@ impl VideoTrack {
             duration: span.saturating_add(last_frame.unwrap_or_else(|| frame_rate.frame_duration())),
             starts_with_key: packets.first().is_some_and(Packet::is_key),
             key_frames: packets.iter().filter(|packet| packet.is_key()).count(),
+            leading,
             frame_rate,
             pts,
         })
     }
 
-    /// A track whose packets were read elsewhere: their presentation times in rising order, the first a keyframe. None with fewer
+    /// A track whose packets were read elsewhere: their presentation times in rising order, the first an IDR picture. None with fewer
     /// than two, which say nothing of the rate.
     pub fn of_times(
         codec: VideoCodec,
@@ -105,7 +111,17 @@ impl VideoTrack {
         let intervals = pts.len() as Ticks - 1;
         let frame_rate = Rational::of_intervals(intervals, span)?;
         let duration = span.saturating_add(average(span, intervals));
-        Some(Self { codec, width, height, pts, duration, starts_with_key: true, key_frames, frame_rate })
+        Some(Self {
+            codec,
+            width,
+            height,
+            pts,
+            duration,
+            starts_with_key: true,
+            key_frames,
+            leading: 0,
+            frame_rate,
+        })
     }
 
     /// Number of frames.
@@ -117,6 +133,12 @@ impl VideoTrack {
     pub fn pixels(&self) -> u64 {
         u64::from(self.width) * u64::from(self.height) * self.pts.len() as u64
     }
+}
+
+/// How many of the pictures behind a segment's first need what came before it.
+fn leading_pictures(first: &Packet, others: &[Packet], codec: &VideoCodec) -> usize {
+    let Some(start) = first.pts().filter(|_| may_begin_open_group(first, codec)) else { return 0 };
+    others.iter().filter(|packet| is_leading(packet, start, codec)).count()
 }
 
 /// Length of one of so many intervals, which are at least one.

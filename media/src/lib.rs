@@ -57,6 +57,7 @@ mod sniff;
 mod sys;
 pub mod time;
 mod turn;
+mod watch;
 
 pub use avio::{PushHandle, PushReader, push_source};
 pub use clip::{ClipAudio, ClipSpec, Pattern, generate_clip};
@@ -78,3 +79,4 @@ pub use scale::{ScaleFilter, Scaler, ScalerConfig};
 pub use segment::{Segmenter, SegmenterConfig, SourceSegment};
 pub use sys::use_plain_instructions;
 pub use time::{Rational, TICKS_PER_SECOND, Ticks};
+pub use watch::{FinishedRows, PictureId, Watcher};

@@ -75,6 +75,8 @@ pub struct SourceSegment {
     pub info: SegmentInfo,
     /// What the stream consists of.
     pub probe: Arc<Probe>,
+    /// Pictures at its beginning that could not be decoded without the segment before, and so are not in it: see [`Segmenter`].
+    pub left_out: u64,
 }
 
 impl SourceSegment {
@@ -93,6 +95,10 @@ impl SourceSegment {
 /// the segment during which it is heard, bit for bit. Where the clock of the source jumps by more than ten seconds the
 /// segment ends and the next starts at the keyframe after. Sources that never send a keyframe in FFmpeg's sense are cut
 /// nowhere, but may begin with a plain intra picture.
+///
+/// In H.264 and HEVC a group of pictures may be open: pictures that follow its keyframe and are shown before it refer to the
+/// group before. Whoever gets one segment alone cannot decode them, and nothing else refers to them; at the beginning of a
+/// segment they are left out and counted ([`SourceSegment::left_out`]). An encoder with closed groups loses nothing.
 pub struct Segmenter {
     demuxer: Demuxer,
     probe: Arc<Probe>,
@@ -282,7 +288,7 @@ impl Segmenter {
 
     /// Writes the packets of one segment into a file of its own.
     fn build(&mut self, cut: Cut) -> Result<SourceSegment, MediaError> {
-        let Cut { lead, rest, end } = cut;
+        let Cut { lead, rest, end, left_out } = cut;
         let mut lanes: Vec<Vec<Packet>> = std::iter::once(lead).chain(rest).collect();
         for lane in &mut lanes {
             repair_timestamps(lane)?;
@@ -300,7 +306,8 @@ impl Segmenter {
         let duration = end.map_or(info.duration(), |end| end.saturating_sub(start_pts));
         let sequence = self.sequence;
         self.sequence += 1;
-        Ok(SourceSegment { sequence, data, start_pts, duration, info, probe: Arc::clone(&self.probe) })
+        let probe = Arc::clone(&self.probe);
+        Ok(SourceSegment { sequence, data, start_pts, duration, info, probe, left_out })
     }
 
     fn builder<'a>(&self, lanes: impl Iterator<Item = &'a Lane>) -> Result<MuxerBuilder, MediaError> {

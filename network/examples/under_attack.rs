@@ -51,6 +51,7 @@ async fn compare(peers: usize, rounds: usize) -> Result<(), Failed> {
     let mut config = NetworkConfig::loopback();
     config.limits.max_connections = 4 * peers as u32 + 64;
     config.limits.max_connections_per_address = 4 * peers as u32;
+    config.limits.max_pending_per_address = config.limits.max_pending_connections;
     config.limits.connection_burst = peers as u32;
     let server = Network::start(config).await?;
     let client = Network::start(NetworkConfig { listen: Vec::new(), ..NetworkConfig::loopback() }).await?;

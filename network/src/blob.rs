@@ -269,7 +269,7 @@ pub(crate) async fn request(
     open_with((&mut reader, &mut writer), request, until).await?;
     // The peer looks for the file first, as long as an application may take.
     let first = until.min(Instant::now() + context.timeouts.application);
-    let wait = Wait { what: "a file", first, message: context.timeouts.message };
+    let wait = Wait::begun_by("a file", first, context.timeouts.message);
     match reader.expect(MAX_CHUNK_MESSAGE, wait).await? {
         BlobFrame::Error(error) => Err(error.into()),
         BlobFrame::Bytes(bytes) if bytes > request.max_bytes => {
@@ -292,7 +292,7 @@ async fn collect(
     while (data.len() as u64) < bytes {
         let started = Instant::now();
         let message = context.timeouts.message;
-        let wait = Wait { what: "a file", first: started + message, message };
+        let wait = Wait::begun_by("a file", started + message, message);
         match reader.expect(MAX_CHUNK_MESSAGE, wait).await? {
             BlobFrame::Data(chunk) if (data.len() + chunk.len()) as u64 > bytes => {
                 return Err(ProtocolError::BlobTooLong { max: bytes }.into());

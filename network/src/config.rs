@@ -21,6 +21,9 @@ pub struct NetworkConfig {
     pub external: Vec<Multiaddr>,
     /// How peers are found beside [`Network::add_peer`](crate::Network::add_peer); `None` for a node that is told all it needs.
     pub discovery: Option<DiscoveryConfig>,
+    /// Whether peers that offer it are asked to call back, to learn under which addresses this node can be dialed. One that takes
+    /// part in discovery and listens asks without being told to.
+    pub asks_reach: bool,
     /// Relays through which this node can be reached when it cannot be dialed; it keeps a place at each.
     pub relays: Vec<ServiceAddress>,
     /// What this node relays for others; `None` relays nothing.
@@ -39,6 +42,7 @@ impl NetworkConfig {
             listen: Vec::new(),
             external: Vec::new(),
             discovery: None,
+            asks_reach: false,
             relays: Vec::new(),
             relay_server: None,
             limits: NetworkLimits::default(),
@@ -99,6 +103,8 @@ pub struct NetworkLimits {
     pub max_connections: u32,
     /// Inbound connections being set up: handshakes cost CPU before a peer is known.
     pub max_pending_connections: u32,
+    /// Of these, from one address: who begins connections and says nothing more must not keep everybody out.
+    pub max_pending_per_address: u32,
     /// Connections with one peer: one per transport and direction.
     pub max_connections_per_peer: u32,
     /// Streams that one peer may have open here at a time; a broadcaster has one per segment in flight.
@@ -127,6 +133,7 @@ impl Default for NetworkLimits {
         Self {
             max_connections: 1_024,
             max_pending_connections: 128,
+            max_pending_per_address: 32,
             max_connections_per_peer: 4,
             max_streams_per_peer: 64,
             requests_per_second: 50,
@@ -146,6 +153,8 @@ impl Default for NetworkLimits {
 pub struct NetworkTimeouts {
     /// Until a dialed peer is connected and has agreed on a protocol.
     pub dial: Duration,
+    /// Until a connection that was begun, by either side, is encrypted and carries streams.
+    pub handshake: Duration,
     /// An unused connection is closed after this; it keeps quotes on warm connections.
     pub idle_connection: Duration,
     /// From the first to the last byte of one message, and for the first message of a stream.
@@ -164,6 +173,7 @@ impl Default for NetworkTimeouts {
     fn default() -> Self {
         Self {
             dial: Duration::from_secs(3),
+            handshake: Duration::from_secs(5),
             idle_connection: Duration::from_secs(120),
             message: Duration::from_secs(5),
             application: Duration::from_secs(10),

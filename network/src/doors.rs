@@ -19,6 +19,8 @@ const MAX_ADDRESSES: usize = 8_192;
 pub(crate) enum Closed {
     #[error("{bound} connections from this address are open already")]
     TooMany { bound: u32 },
+    #[error("{bound} connections from this address are being made already")]
+    TooManyPending { bound: u32 },
     #[error("this address connects too often")]
     TooOften,
     #[error("too many addresses are connected")]
@@ -27,7 +29,10 @@ pub(crate) enum Closed {
 
 #[derive(Debug)]
 struct Door {
+    /// Made, or being made.
     open: u32,
+    /// Being made.
+    pending: u32,
     arrivals: TokenBucket,
 }
 
@@ -43,7 +48,8 @@ impl Doors {
         Self { limits, doors: HashMap::new() }
     }
 
-    /// Counts a connection that is being made from `address`; every success is followed by one [`Doors::leave`].
+    /// Counts a connection that is being made from `address`; every success is followed by at most one [`Doors::made`] and by one
+    /// [`Doors::leave`].
     pub(crate) fn enter(&mut self, address: IpAddr, now: Instant) -> Result<(), Closed> {
         self.make_room(now);
         if self.doors.len() >= MAX_ADDRESSES && !self.doors.contains_key(&address) {
@@ -51,19 +57,32 @@ impl Doors {
         }
         let limits = &self.limits;
         let arrivals = || TokenBucket::new(limits.connections_per_second, limits.connection_burst, now);
-        let door = self.doors.entry(address).or_insert_with(|| Door { open: 0, arrivals: arrivals() });
+        let door =
+            self.doors.entry(address).or_insert_with(|| Door { open: 0, pending: 0, arrivals: arrivals() });
         if door.open >= limits.max_connections_per_address {
             return Err(Closed::TooMany { bound: limits.max_connections_per_address });
         }
+        if door.pending >= limits.max_pending_per_address {
+            return Err(Closed::TooManyPending { bound: limits.max_pending_per_address });
+        }
         door.arrivals.take(now).map_err(|_| Closed::TooOften)?;
         door.open += 1;
+        door.pending += 1;
         Ok(())
     }
 
-    /// A connection from `address` has ended, or was not made.
-    pub(crate) fn leave(&mut self, address: &IpAddr) {
+    /// A connection from `address` that was being made has been made.
+    pub(crate) fn made(&mut self, address: &IpAddr) {
+        if let Some(door) = self.doors.get_mut(address) {
+            door.pending = door.pending.saturating_sub(1);
+        }
+    }
+
+    /// A connection from `address` has ended; it had been `made`, or never was.
+    pub(crate) fn leave(&mut self, address: &IpAddr, made: bool) {
         if let Some(door) = self.doors.get_mut(address) {
             door.open = door.open.saturating_sub(1);
+            door.pending = door.pending.saturating_sub(u32::from(!made));
         }
     }
 
@@ -123,11 +142,27 @@ mod tests {
         assert_eq!((doors.enter(address(1), now), doors.enter(address(1), now)), (Ok(()), Ok(())));
         assert_eq!(doors.enter(address(1), now), Err(Closed::TooMany { bound: 2 }));
         assert_eq!(doors.enter(address(2), now), Ok(()));
-        doors.leave(&address(1));
+        doors.leave(&address(1), false);
         assert_eq!(doors.enter(address(1), now), Ok(()));
-        doors.leave(&address(1));
+        doors.leave(&address(1), false);
         assert_eq!(doors.enter(address(1), now), Err(Closed::TooOften));
         assert_eq!(doors.enter(address(1), now + Duration::from_secs(1)), Ok(()));
+    }
+
+    #[test]
+    fn bounds_connections_that_are_being_made_per_address() {
+        let now = Instant::now();
+        let mut doors = doors(10, 10, 10);
+        doors.limits.max_pending_per_address = 2;
+        assert_eq!((doors.enter(address(1), now), doors.enter(address(1), now)), (Ok(()), Ok(())));
+        let full = Err(Closed::TooManyPending { bound: 2 });
+        assert_eq!((doors.enter(address(1), now), doors.enter(address(2), now)), (full, Ok(())));
+        doors.made(&address(1));
+        assert_eq!((doors.enter(address(1), now), doors.enter(address(1), now)), (Ok(()), full));
+        doors.leave(&address(1), true);
+        assert_eq!(doors.enter(address(1), now), full, "one that was made is not one that is being made");
+        doors.leave(&address(1), false);
+        assert_eq!(doors.enter(address(1), now), Ok(()));
     }
 
     #[test]
@@ -137,7 +172,7 @@ mod tests {
         doors.enter(address(0), now).unwrap();
         for n in 1..3 * MAX_ADDRESSES as u32 {
             doors.enter(address(n), now).unwrap();
-            doors.leave(&address(n));
+            doors.leave(&address(n), false);
             assert!(doors.doors.len() <= MAX_ADDRESSES);
         }
         assert!(doors.doors.contains_key(&address(0)));

@@ -39,6 +39,8 @@ pub enum NetworkError {
         peer: PeerId,
         /// Why the last attempt failed.
         reason: String,
+        /// Who else is at its address; boxed, since every error has the size of the largest.
+        answered_by: Option<Box<PeerId>>,
     },
     /// The address book is full.
     #[error("the address book holds {bound} peers: remove some first")]

@@ -49,7 +49,7 @@ pub use identity::{Identity, IdentityError, write_private_file};
 pub use ladder::{
     Codec, FrameRate, Gop, Ladder, LadderEntry, LadderError, Profile, SourceVideo, TranscodeConfiguration,
 };
-pub use node::Network;
+pub use node::{Network, ReachTest};
 pub use opening::{IncomingOpening, OpeningAnswer, OpeningQuestion, OpeningRequest, OpeningServer};
 pub use price::{PriceError, PricePerPixel};
 pub use quality::{MAX_CENTI_DB, PPM, QualityTerms, QualityTermsError};
@@ -62,7 +62,7 @@ pub use segment::{
 };
 pub use signing::{SignatureBytes, SigningDomain};
 pub use transfer::{
-    MAX_AHEAD_BYTES, MAX_CHUNK_BYTES, RenditionChunk, RenditionEnd, SourceReader, SourceWriter,
+    CHUNK_BYTES, MAX_AHEAD_BYTES, MAX_CHUNK_BYTES, RenditionChunk, RenditionEnd, SourceReader, SourceWriter,
 };
 pub use wire_error::{MAX_DETAILS_BYTES, MAX_MESSAGE_BYTES, Retry, WireCode, WireError};
 pub use work::{

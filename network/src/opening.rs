@@ -204,7 +204,7 @@ pub(crate) async fn request(
     let remote = Remote { peer, protocol: OPENING_PROTOCOL };
     let (mut reader, mut writer) = split(stream, remote, context.timeouts.message);
     open_with((&mut reader, &mut writer), request, until).await?;
-    let wait = Wait { what: "an opening", first: until, message: context.timeouts.message };
+    let wait = Wait::until("an opening", until, context.timeouts.message);
     match reader.expect(MAX_SMALL_MESSAGE, wait).await? {
         OpeningReply::Error(error) => Err(error.into()),
         OpeningReply::Answer(answer) => Ok(answer),

@@ -149,7 +149,7 @@ pub(crate) async fn request(
     let remote = Remote { peer, protocol: QUOTE_PROTOCOL };
     let (mut reader, mut writer) = split(stream, remote, context.timeouts.message);
     open_with((&mut reader, &mut writer), request, until).await?;
-    let wait = Wait { what: "a quote", first: until, message: context.timeouts.message };
+    let wait = Wait::until("a quote", until, context.timeouts.message);
     match reader.expect(MAX_SMALL_MESSAGE, wait).await? {
         QuoteReply::Error(error) => Err(error.into()),
         QuoteReply::Quote(signed) => {

@@ -6,12 +6,12 @@ use alloy::signers::local::PrivateKeySigner;
 use alloy_primitives::{Address, U256};
 use anyhow::Context as _;
 use framemill_broadcaster::{
-    Broadcaster, BroadcasterConfig, DeadlinePolicy, Limits, ObjectStorage, PlaylistMode, S3Config,
-    S3Credentials, SamplingConfig, StaticOrchestrator, StoreError, StreamConfig, Verification,
-    core::hedge::HedgePolicy, open_payer,
+    Broadcaster, BroadcasterConfig, DeadlinePolicy, HedgePolicy, Limits, ObjectStorage, PlaylistMode,
+    S3Config, S3Credentials, SamplingConfig, StaticOrchestrator, StoreError, StreamConfig, Verification,
+    open_payer,
 };
 use framemill_contracts::ChainClient;
-use framemill_network::{Ladder, Network, PPM, PricePerPixel, SigningDomain};
+use framemill_network::{Ladder, Network, PPM, PricePerPixel, ServiceAddress, SigningDomain};
 use framemill_verification::{Policy, policy::attention::AttentionConfig};
 use probabilistic_ticket::{EthKey, Sender, SenderCaps, Wei};
 use prometheus::Registry;
@@ -103,16 +103,20 @@ impl Buyer {
 pub(crate) fn stream_config(config: &Config, name: &str) -> anyhow::Result<StreamConfig> {
     let settings = &config.broadcaster;
     let ladder: Ladder = settings.ladder.parse().context("broadcaster.ladder")?;
+    let defaults = StreamConfig::new(name);
     Ok(StreamConfig {
         ladder,
         segment_duration: Duration::from_millis(settings.segment_ms),
+        parts_per_segment: settings.parts_per_segment,
+        // As much of the stream's time as with segments of that length.
+        in_flight: defaults.in_flight * settings.parts_per_segment,
         deadline: DeadlinePolicy {
             floor: Duration::from_millis(settings.deadline_ms),
             ..DeadlinePolicy::default()
         },
         verification: verification(settings)?,
         playlist: playlist(settings)?,
-        ..StreamConfig::new(name)
+        ..defaults
     })
 }
 
@@ -240,8 +244,11 @@ pub(crate) fn peer(text: &str) -> anyhow::Result<StaticOrchestrator> {
         }
         None => (None, text),
     };
-    let service = address.parse().with_context(|| format!("network.peers: {text}"))?;
-    Ok(StaticOrchestrator { service, account })
+    let service: ServiceAddress = address.parse().with_context(|| format!("network.peers: {text}"))?;
+    Ok(match account {
+        Some(account) => (account, service).into(),
+        None => service.into(),
+    })
 }
 
 async fn payer(

@@ -7,7 +7,7 @@ use std::{
 
 use framemill_broadcaster::{
     AttemptOutcome, AttemptReport, Broadcaster, HedgeWinner, OrchestratorId, OrchestratorView, SegmentReport,
-    StreamEvent, StreamSummary, Timeline, core::scoreboard,
+    StreamEvent, StreamSummary, Timeline,
 };
 use framemill_network::PPM;
 
@@ -190,9 +190,9 @@ fn draw_view(row: &mut OrchestratorRow, view: &OrchestratorView) {
     row.addresses = addresses.map(|address| words(&address.to_string())).collect();
     row.stake_wei = view.orchestrator.stake;
     row.standing = match view.standing {
-        scoreboard::Standing::Good => Standing::Good,
-        scoreboard::Standing::LastResort => Standing::LastResort,
-        scoreboard::Standing::Barred => Standing::Barred,
+        framemill_broadcaster::Standing::Good => Standing::Good,
+        framemill_broadcaster::Standing::LastResort => Standing::LastResort,
+        framemill_broadcaster::Standing::Barred => Standing::Barred,
     };
     row.suspended_ms = millis(view.suspended_for);
     row.delivered = performance.delivered;
@@ -221,16 +221,10 @@ mod tests {
     use super::*;
 
     fn attempt(sequence: u64, result: AttemptOutcome) -> StreamEvent {
-        StreamEvent::Attempt(AttemptReport {
-            sequence,
-            orchestrator: Address::repeat_byte(1),
-            result,
-            timeline: Timeline::default(),
-            price: PricePerPixel::new(U256::from(7), 1_000).unwrap(),
-            renditions: Vec::new(),
-            tickets: 2,
-            expected_value: U256::from(10),
-        })
+        let price = PricePerPixel::new(U256::from(7), 1_000).unwrap();
+        let mut report = AttemptReport::new(sequence, Address::repeat_byte(1), result, price);
+        (report.tickets, report.expected_value) = (2, U256::from(10));
+        StreamEvent::Attempt(report)
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 /// A process that is not ready by then will not be.
-const START_LIMIT: Duration = Duration::from_secs(90);
+const START_LIMIT: Duration = Duration::from_secs(180);
 /// Pause between two questions whether a process is ready.
 const READY_POLL: Duration = Duration::from_millis(100);
 /// How long a process may take to drain before it is killed.
@@ -32,10 +32,12 @@ impl Launcher {
     /// Runs `binary`, with one log file per process in the folder `logs`.
     ///
     /// # Errors
-    /// The folder cannot be made.
+    /// The folder cannot be made, or the machine has no certificates, without which there is no HTTP client.
     pub fn new(binary: PathBuf, logs: PathBuf) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
-        Ok(Self { binary, logs, client: reqwest::Client::new() })
+        let client = reqwest::Client::builder().build();
+        let client = client.context("there is no http client without the package ca-certificates")?;
+        Ok(Self { binary, logs, client })
     }
 
     /// Starts one process; started again under the same name, it adds to the same log.

@@ -48,5 +48,6 @@ pub use error::OrchestratorError;
 pub use events::OrchestratorEvent;
 pub use evidence::KeptReceipt;
 pub use jury::{Colleagues, JuryDuty, JuryPolicy, accusation, court_receipt};
+pub use metrics::every_series;
 pub use payments::Payments;
 pub use service::{Orchestrator, OrchestratorDeps, OrchestratorHandle};

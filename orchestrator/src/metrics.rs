@@ -1,20 +1,97 @@
 //! Counters of one orchestrator, prefix `framemill_orchestrator_`, closed label sets only.
 
+use framemill_contracts::Verdict;
+use framemill_network::WireCode;
 use prometheus::core::Collector;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 /// Upper bounds of the stage histograms: a live segment of 2 s is useless after a few durations.
 const STAGE_BUCKETS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0];
 
+/// Outcomes of tickets; what is won is accepted, too.
+const TICKETS: [&str; 3] = ["accepted", "won", "refused"];
+/// Outcomes of redemptions.
+const REDEMPTIONS: [&str; 3] = ["submitted", "redeemed", "failed"];
+
+/// A registry with every series that an orchestrator may have, for whoever describes them.
+///
+/// # Errors
+/// A metric is defined wrongly.
+pub fn every_series() -> Result<Registry, prometheus::Error> {
+    let registry = Registry::new();
+    let metrics = Metrics::new(&registry)?;
+    for requests in [&metrics.quotes, &metrics.segments, &metrics.openings] {
+        requests.of(Ok(()));
+        WireCode::ALL.iter().for_each(|code| drop(requests.of(Err(*code))));
+    }
+    Ok(registry)
+}
+
+/// How the call for a reward went.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum RewardEnd {
+    /// It was made.
+    Called,
+    /// One attempt did not succeed.
+    Failed,
+    /// Its round ended before.
+    Missed,
+}
+
+impl RewardEnd {
+    const ALL: [Self; 3] = [Self::Called, Self::Failed, Self::Missed];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Called => "called",
+            Self::Failed => "failed",
+            Self::Missed => "missed",
+        }
+    }
+}
+
+const VERDICTS: [Verdict; 3] = [Verdict::Guilty, Verdict::NotGuilty, Verdict::Unavailable];
+
+fn vote(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Guilty => "guilty",
+        Verdict::NotGuilty => "not_guilty",
+        Verdict::Unavailable => "unavailable",
+    }
+}
+
+/// Requests by outcome: a word for those that were served, or the wire code of the refusal.
+#[derive(Debug, Clone)]
+pub(crate) struct Requests {
+    series: IntCounterVec,
+    served: &'static str,
+}
+
+impl Requests {
+    fn new(what: &str, help: &str, served: &'static str) -> Result<Self, prometheus::Error> {
+        Ok(Self { series: outcomes(what, help)?, served })
+    }
+
+    /// Counts one that was served, or refused.
+    pub(crate) fn count(&self, ended: Result<(), WireCode>) {
+        self.of(ended).inc();
+    }
+
+    fn of(&self, ended: Result<(), WireCode>) -> IntCounter {
+        let outcome = ended.map_or_else(WireCode::as_str, |()| self.served);
+        self.series.with_label_values(&[outcome])
+    }
+}
+
 /// All metrics of one orchestrator.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
-    /// Quotes by outcome: `signed` or the wire code of the refusal.
-    pub(crate) quotes: IntCounterVec,
-    /// Segments by outcome: `done` or the wire code they ended with.
-    pub(crate) segments: IntCounterVec,
-    /// Questions about commitments by outcome: `answered` or the wire code of the refusal.
-    pub(crate) openings: IntCounterVec,
+    /// Quotes.
+    pub(crate) quotes: Requests,
+    /// Segments.
+    pub(crate) segments: Requests,
+    /// Questions about commitments.
+    pub(crate) openings: Requests,
     /// Open sessions.
     pub(crate) sessions: IntGauge,
     /// Sessions of other processes over the same books that were taken in.
@@ -31,24 +108,20 @@ pub(crate) struct Metrics {
     pub(crate) discounted: IntCounter,
     /// Segments moved to another transcoder.
     pub(crate) retries: IntCounter,
-    /// Tickets by outcome: `accepted`, `won` or `refused`.
-    pub(crate) tickets: IntCounterVec,
-    /// Redemptions by outcome: `submitted`, `redeemed` or `failed`.
-    pub(crate) redemptions: IntCounterVec,
+    tickets: IntCounterVec,
+    redemptions: IntCounterVec,
     /// Whether the chain answered last time (1) or not (0).
     pub(crate) chain_up: IntGauge,
     /// Rounds that this node initialized.
     pub(crate) rounds: IntCounter,
-    /// Rewards by outcome: `called`, `failed` or `missed`.
-    pub(crate) rewards: IntCounterVec,
+    rewards: IntCounterVec,
     /// Whether this round's reward is about to be missed (1) or not (0).
     pub(crate) reward_at_risk: IntGauge,
     /// Disputes that are followed.
     pub(crate) disputes: IntGauge,
     /// Seats in juries that this node claimed.
     pub(crate) seats: IntCounter,
-    /// Votes that this node revealed, by verdict: `guilty`, `not_guilty` or `unavailable`.
-    pub(crate) votes: IntCounterVec,
+    votes: IntCounterVec,
     /// Juries in which this node had a seat and did not vote.
     pub(crate) votes_missed: IntCounter,
     /// Whether a vote is about to be missed (1) or not (0).
@@ -66,9 +139,9 @@ impl Metrics {
     /// A name is registered already: one orchestrator per registry.
     pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let new = Self {
-            quotes: outcomes("quotes_total", "Quote requests by outcome.")?,
-            segments: outcomes("segments_total", "Segments by outcome.")?,
-            openings: outcomes("openings_total", "Questions about commitments by outcome.")?,
+            quotes: Requests::new("quotes_total", "Quote requests by outcome.", "signed")?,
+            segments: Requests::new("segments_total", "Segments by outcome.", "done")?,
+            openings: Requests::new("openings_total", "Questions about commitments by outcome.", "answered")?,
             sessions: gauge("sessions", "Open sessions.")?,
             adopted: counter(
                 "sessions_adopted_total",
@@ -117,21 +190,40 @@ impl Metrics {
         };
         new.collectors().into_iter().try_for_each(|collector| registry.register(collector))?;
         // What begins at one shows no increase: an alert would miss the first.
-        for (counter, outcomes) in [
-            (&new.tickets, ["accepted", "won", "refused"]),
-            (&new.redemptions, ["submitted", "redeemed", "failed"]),
-            (&new.rewards, ["called", "failed", "missed"]),
+        for (counters, values) in [
+            (&new.tickets, TICKETS),
+            (&new.redemptions, REDEMPTIONS),
+            (&new.rewards, RewardEnd::ALL.map(RewardEnd::as_str)),
+            (&new.votes, VERDICTS.map(vote)),
         ] {
-            outcomes.iter().for_each(|outcome| drop(counter.with_label_values(&[outcome])));
+            add(counters, values, [0; 3]);
         }
         Ok(new)
     }
 
+    /// Counts tickets: accepted, won among them, refused.
+    pub(crate) fn tickets(&self, counts: [u64; 3]) {
+        add(&self.tickets, TICKETS, counts);
+    }
+
+    /// Counts winning tickets: sent to the chain, paid, given up.
+    pub(crate) fn redemptions(&self, counts: [u64; 3]) {
+        add(&self.redemptions, REDEMPTIONS, counts);
+    }
+
+    pub(crate) fn reward(&self, end: RewardEnd) {
+        self.rewards.with_label_values(&[end.as_str()]).inc();
+    }
+
+    pub(crate) fn voted(&self, verdict: Verdict) {
+        self.votes.with_label_values(&[vote(verdict)]).inc();
+    }
+
     fn collectors(&self) -> [Box<dyn Collector>; 24] {
         [
-            Box::new(self.quotes.clone()),
-            Box::new(self.segments.clone()),
-            Box::new(self.openings.clone()),
+            Box::new(self.quotes.series.clone()),
+            Box::new(self.segments.series.clone()),
+            Box::new(self.openings.series.clone()),
             Box::new(self.sessions.clone()),
             Box::new(self.adopted.clone()),
             Box::new(self.transcoders.clone()),
@@ -170,6 +262,12 @@ fn outcomes(what: &str, help: &str) -> Result<IntCounterVec, prometheus::Error> 
     IntCounterVec::new(Opts::new(name(what), help), &["outcome"])
 }
 
+fn add(counters: &IntCounterVec, values: [&str; 3], counts: [u64; 3]) {
+    for (value, count) in values.into_iter().zip(counts) {
+        counters.with_label_values(&[value]).inc_by(count);
+    }
+}
+
 fn counter(what: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
     IntCounter::new(name(what), help)
 }
@@ -180,22 +278,4 @@ fn gauge(what: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
 
 fn seconds(what: &str, help: &str) -> Result<Histogram, prometheus::Error> {
     Histogram::with_opts(HistogramOpts::new(name(what), help).buckets(STAGE_BUCKETS.to_vec()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_metric_has_its_row_in_the_documentation() {
-        let page = include_str!("../../docs/metrics.md");
-        let metrics = Metrics::new(&Registry::new()).unwrap();
-        let collectors = metrics.collectors();
-        for desc in collectors.iter().flat_map(|collector| collector.desc()) {
-            let labels: Vec<_> = desc.variable_labels.iter().map(|label| format!("`{label}` ")).collect();
-            let row = format!("| `{}` | {}| {} |", desc.fq_name, labels.concat(), desc.help);
-            assert!(page.contains(&row), "docs/metrics.md has no row {row}");
-        }
-        assert_eq!(page.matches("| `framemill_orchestrator_").count(), collectors.len(), "a row too many");
-    }
 }

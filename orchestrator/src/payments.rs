@@ -8,8 +8,9 @@ use bytes::Bytes;
 use framemill_contracts::{Change, Changes};
 use probabilistic_ticket::recipient::LimitName;
 use probabilistic_ticket::{
-    Broker, BrokerError, Clock, FundingRefusal, Ledger, LedgerError, Reason, Recipient, RecipientConfig,
-    RecipientError, RedeemError, RedeemPolicy, RedeemReport, Redeemer, RefusedTicket, SystemClock, Wei,
+    Broker, BrokerError, Clock, FundingRefusal, Ledger, LedgerError, PARAMS_BYTES, Reason, Recipient,
+    RecipientConfig, RecipientError, RedeemError, RedeemPolicy, RedeemReport, Redeemer, RefusedTicket,
+    SystemClock, TicketParams, Wei,
 };
 use tracing::{error, info, warn};
 
@@ -126,6 +127,14 @@ impl Till {
     pub(crate) async fn fresh_params(&self, session: B256) -> Option<Bytes> {
         let params = self.payments.as_ref()?.recipient.params(session).await.ok()?;
         Some(Bytes::copy_from_slice(&params.encode()))
+    }
+
+    /// Current parameters of a session, unless this payment was made on them: whoever sent it has them.
+    pub(crate) async fn newer_params(&self, session: B256, payment: &[u8]) -> Option<Bytes> {
+        let params = self.payments.as_ref()?.recipient.params(session).await.ok()?;
+        let paid_on = payment.get(..PARAMS_BYTES).and_then(|bytes| TicketParams::decode(bytes).ok());
+        let same = paid_on.is_some_and(|paid_on| paid_on.has_terms_of(&params));
+        (!same).then(|| Bytes::copy_from_slice(&params.encode()))
     }
 
     /// Ends a hold: `actual` of it is earned, the rest is the client's credit again.
@@ -264,10 +273,7 @@ impl Till {
     }
 
     fn report(&self, report: &RedeemReport) {
-        let counts = [("submitted", report.submitted), ("redeemed", report.paid), ("failed", report.dead)];
-        for (outcome, count) in counts {
-            self.metrics.redemptions.with_label_values(&[outcome]).inc_by(count as u64);
-        }
+        self.metrics.redemptions([report.submitted, report.paid, report.dead].map(|count| count as u64));
         if report.submitted > 0 {
             info!(tickets = report.submitted, "winning tickets sent to the chain");
             self.events.send(OrchestratorEvent::RedemptionSent { tickets: report.submitted });
@@ -283,9 +289,7 @@ impl Till {
     }
 
     fn count(&self, accepted: u64, won: u64, refused: usize) {
-        for (outcome, count) in [("accepted", accepted), ("won", won), ("refused", refused as u64)] {
-            self.metrics.tickets.with_label_values(&[outcome]).inc_by(count);
-        }
+        self.metrics.tickets([accepted, won, refused as u64]);
         if won > 0 {
             info!(tickets = won, "tickets won");
             self.events.send(OrchestratorEvent::TicketsWon { tickets: won });

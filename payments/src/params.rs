@@ -50,6 +50,11 @@ impl TicketParams {
         self.win_prob.expected_value(self.face_value)
     }
 
+    /// Whether tickets made on either are the same tickets: all but the hint agrees.
+    pub fn has_terms_of(&self, other: &Self) -> bool {
+        Self { nonce_floor: other.nonce_floor, ..*self } == *other
+    }
+
     /// The ticket with this nonce and salt. Livepeer tickets know neither lane nor salt: both are
     /// zero there.
     pub fn ticket(&self, sender_nonce: u64, salt: B256) -> Ticket {

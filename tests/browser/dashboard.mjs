@@ -2,16 +2,15 @@
 //
 //   node dashboard.mjs STAGE
 //
-// STAGE is JSON: { modules, chromium, out, broadcaster, orchestrator, transcoder, stream, rpc, account, delegate, round_length }.
+// STAGE is JSON: { modules, chromium, out, broadcaster, orchestrator, transcoder, stream, rpc, account, stranger, delegate, round_length }.
 // Screenshots go to `out`. The wallet is a test's own: it hands calls to the chain, whose accounts are unlocked.
 
 import { mkdir, readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import path from "node:path";
 
+import { launch } from "./chromium.mjs";
+
 const stage = JSON.parse(process.argv[2]);
-const require = createRequire(path.join(stage.modules, "package.json"));
-const { chromium: launcher } = require("playwright-core");
 const axe = await readFile(path.join(stage.modules, "axe-core/axe.min.js"), "utf8");
 
 /** Longest wait for anything on a page, in milliseconds. */
@@ -28,7 +27,7 @@ const PAGES = [
   { node: "broadcaster", page: "streams", wait: ".card .badge" },
   { node: "broadcaster", page: `streams/${stage.stream}`, wait: ".timeline .stage.publish" },
   { node: "broadcaster", page: "orchestrators", wait: "tbody tr:nth-child(2)" },
-  { node: "broadcaster", page: "stake", wait: "section:nth-of-type(1) tbody tr:nth-child(3)" },
+  { node: "broadcaster", page: "stake", wait: "section:nth-of-type(2) tbody tr:nth-child(3)" },
   { node: "broadcaster", page: "disputes", wait: "tbody tr" },
   { node: "orchestrator", page: "work", wait: "section:nth-of-type(2) tbody tr" },
   { node: "orchestrator", page: "earnings", wait: "section:nth-of-type(2) tbody tr" },
@@ -36,15 +35,7 @@ const PAGES = [
 ];
 
 await mkdir(stage.out, { recursive: true });
-const browser = await launcher.launch({
-  executablePath: stage.chromium,
-  headless: true,
-  args: [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--autoplay-policy=no-user-gesture-required",
-  ],
-});
+const browser = await launch(stage.modules, stage.chromium);
 
 const url = (node, page = "") => `http://${stage[node]}/#/${page}`;
 const shot = (page, name) => page.screenshot({ path: path.join(stage.out, `${name}.png`), fullPage: true });
@@ -262,6 +253,53 @@ function putWallet() {
   window.addEventListener("eip6963:requestProvider", announce);
 }
 
+/** Runs in the page: counts what its reader clicks, by mouse or by key. What is clicked in a wallet's own window is not the page's. */
+function countClicks() {
+  window.clicks = 0;
+  document.addEventListener("click", (event) => event.isTrusted && window.clicks++, true);
+}
+
+const BY_MOUSE = (button) => button.click();
+const BY_KEY = async (button) => {
+  await button.focus();
+  await button.page().keyboard.press("Enter");
+};
+
+/** From the node's bare address to stake that is bonded, by somebody whose wallet was never here. */
+async function stranger(press) {
+  const faults = [];
+  const sent = [];
+  let plan;
+  for (let tries = 0; tries < TRIES; tries++) {
+    const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
+    const page = await open(context, faults);
+    await page.exposeFunction("testWallet", async (method, params) => {
+      if (method === "eth_requestAccounts") return { result: [stage.stranger] };
+      if (method === "eth_sendTransaction") sent.push(params[0]);
+      return rpc(method, params);
+    });
+    await page.addInitScript(putWallet);
+    await page.addInitScript(countClicks);
+    await page.goto(url("broadcaster").replace("#/", ""));
+    await press(page.getByRole("link", { name: "Stake and delegate" }));
+    await press(page.getByRole("button", { name: /^Bond with Test/ }));
+    const dialog = page.getByRole("dialog", { name: /^bond / });
+    await dialog.waitFor();
+    // What the first try had allowed stays allowed.
+    plan ??= await dialog.innerText();
+    const broken = await accessibility(page);
+    await press(page.getByRole("button", { name: "Sign in the wallet" }));
+    const told = page.locator("p.notice[role=status]");
+    await page.waitForFunction(() => /done: |the contract refuses/.test(document.querySelector("p.notice[role=status]")?.textContent ?? ""));
+    const found = { clicks: await page.evaluate(() => window.clicks), told: await told.innerText(), plan, accessibility: broken, sent, faults };
+    await context.close();
+    // As below: a round that no node has initialized yet refuses everything.
+    if (found.told.startsWith("done: ")) return found;
+    await new Promise((done) => setTimeout(done, PAUSE));
+  }
+  throw new Error("no round took a bond");
+}
+
 /** Bonds, unbonds, withdraws and claims by a wallet in the page, on the real chain. */
 async function wallet() {
   const faults = [];
@@ -295,7 +333,7 @@ async function wallet() {
   await connect.click();
   await says("the wallet is connected");
 
-  await page.getByRole("button", { name: `choose ${stage.delegate}` }).click();
+  await page.getByRole("button", { name: stage.delegate }).click();
   const bond = page.getByLabel(/to bond$/);
   await bond.fill("1e3");
   stories.unreadable = await page.getByRole("button", { name: "Bond", exact: true }).isDisabled();
@@ -372,7 +410,7 @@ try {
       }
     }
   }
-  const report = { looks, player: await player(), theme: await theme(), navigation: await navigation(), hostile: await hostile(), wallet: await wallet() };
+  const report = { looks, player: await player(), theme: await theme(), navigation: await navigation(), hostile: await hostile(), strangers: [await stranger(BY_MOUSE), await stranger(BY_KEY)], wallet: await wallet() };
   console.log(JSON.stringify(report));
 } finally {
   await browser.close();

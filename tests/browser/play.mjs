@@ -7,13 +7,12 @@
 
 import { createServer } from "node:http";
 import { readFile, realpath } from "node:fs/promises";
-import { createRequire } from "node:module";
 import path from "node:path";
+
+import { launch } from "./chromium.mjs";
 
 const [master, modules, chromium] = process.argv.slice(2);
 const root = await realpath(path.dirname(master));
-const require = createRequire(path.join(modules, "package.json"));
-const { chromium: launcher } = require("playwright-core");
 
 /** Longest time one pass may take, in milliseconds. */
 const PASS_LIMIT = 60_000;
@@ -90,15 +89,7 @@ async function pass({ source, level, limit }) {
   return { levels, report };
 }
 
-const browser = await launcher.launch({
-  executablePath: chromium,
-  headless: true,
-  args: [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--autoplay-policy=no-user-gesture-required",
-  ],
-});
+const browser = await launch(modules, chromium);
 
 async function visit(level) {
   const page = await browser.newPage();

@@ -30,6 +30,13 @@ pub use cut::cut;
 pub use market::{Market, MarketPlan};
 pub use reach::{BroadcasterProcess, Redeemed, free_address, node_modules, playlist_entries};
 
+/// Says that a test, or the rest of it, was left out: where it is seen, also when tests pass.
+pub fn skipped(reason: &str) {
+    use std::io::Write as _;
+    // Whoever closed standard error does not want to know.
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {reason}");
+}
+
 /// The checkout.
 pub fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests crate lies in the workspace")

@@ -1,14 +1,16 @@
 //! Every clip cut off at random places and with bytes changed, through probe, segmenter and engine, in processes that may die of it.
 //!
-//! `cargo run -p framemill-transcoder --example hostile -- [--cuts N] [--flips N] [--seed N] [--clip NAME] [--damage DAMAGE]`:
+//! `cargo run -p framemill-transcoder --example hostile -- [--cuts N] [--flips N] [--seed N] [--clip NAME] [--damage DAMAGE] [--seconds N]`:
 //! 64 cuts and 4 runs of changed bytes at each of two rates for each clip of `$FRAMEMILL_MEDIA`, of `../shared/media` beside the
-//! checkout, and for clips it makes itself. A report names each case so that `--clip` and `--damage` try it again.
+//! checkout, and for clips it makes itself. A report names each case so that `--clip` and `--damage` try it again. A step that
+//! takes longer than so many seconds, 60 by default, is a flaw: give more where the machine does other work.
 
 use std::{
     env,
     error::Error,
     fs, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 mod abuse;
@@ -21,15 +23,17 @@ const WORKER: &str = "--worker";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    if arguments == [WORKER] {
-        return Ok(abuse::worker::work()?);
+    if let [WORKER, seconds] = arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        return Ok(abuse::worker::work(Duration::from_secs(seconds.parse()?))?);
     }
     let options = Options::parse(&arguments)?;
     let folder = tempfile::tempdir()?;
     let cases = options.cases(folder.path())?;
     println!("{} cases, seed {}", cases.len(), options.measure.seed);
     let tell = |case: &Case, outcome: &str| println!("{case}: {outcome}");
-    let report = abuse::run(&cases, &env::current_exe()?, &[WORKER], tell)?;
+    let deadline = Duration::from_secs(options.seconds);
+    let report =
+        abuse::run(&cases, &env::current_exe()?, &[WORKER, &options.seconds.to_string()], deadline, tell)?;
     let ((memory, largest), (millis, slowest)) = (&report.largest, &report.slowest);
     println!("{} cases; most memory {memory} KiB ({largest}); longest {millis} ms ({slowest})", report.cases);
     for flaw in &report.flaws {
@@ -46,12 +50,14 @@ struct Options {
     measure: Measure,
     clip: Option<String>,
     damage: Option<Damage>,
+    seconds: u64,
 }
 
 impl Options {
     fn parse(arguments: &[String]) -> Result<Self, Box<dyn Error>> {
-        let mut options =
-            Self { measure: Measure { cuts: 64, flips: 4, seed: rand::random() }, clip: None, damage: None };
+        let measure = Measure { cuts: 64, flips: 4, seed: rand::random() };
+        let seconds = abuse::worker::DEADLINE.as_secs();
+        let mut options = Self { measure, clip: None, damage: None, seconds };
         for pair in arguments.chunks(2) {
             let [name, value] = pair else { return Err(format!("{pair:?} lacks a value").into()) };
             match name.as_str() {
@@ -59,6 +65,7 @@ impl Options {
                 "--flips" => options.measure.flips = value.parse()?,
                 "--seed" => options.measure.seed = value.parse()?,
                 "--clip" => options.clip = Some(value.clone()),
+                "--seconds" => options.seconds = value.parse()?,
                 "--damage" => options.damage = Some(value.parse()?),
                 _ => return Err(format!("{name} is no option; see the first lines of the example").into()),
             }

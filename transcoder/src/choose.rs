@@ -129,6 +129,8 @@ pub struct EngineConfig {
 pub struct Offer {
     /// The engine, with others behind it where there are some.
     pub engine: Arc<dyn Engine>,
+    /// The engine with nothing behind it: what it makes was made by it.
+    pub alone: Arc<dyn Engine>,
     /// Of the engine alone.
     pub measurement: Measurement,
 }
@@ -137,7 +139,7 @@ impl Offer {
     async fn of(engine: Arc<dyn Engine>) -> Result<Self, TranscodeError> {
         let measurement = measure(engine.as_ref()).await?;
         info!(engine = engine.name(), pixels_per_second = measurement.pixels_per_second(), "measured engine");
-        Ok(Self { engine, measurement })
+        Ok(Self { alone: Arc::clone(&engine), engine, measurement })
     }
 
     /// Of a card the second run counts: the sessions that the first one opens stay open for a stream's segments.

@@ -18,8 +18,8 @@ use crate::{SessionId, TranscodeError};
 /// Chunks that may wait for a slow receiver; then the encoders wait. Bounds a job's output to this many [`CHUNK_BYTES`].
 const CHUNKS_IN_FLIGHT: usize = 32;
 
-/// Size at which encoded bytes are handed on. Fits the wire's 64 KiB messages; a 2 s rung is a handful of them.
-pub const CHUNK_BYTES: usize = 48 << 10;
+/// Size at which encoded bytes are handed on: what fills one of the wire's messages. A 2 s rung is a handful of them.
+pub const CHUNK_BYTES: usize = framemill_network::CHUNK_BYTES;
 
 /// One segment to transcode.
 #[derive(Debug, Clone)]

@@ -117,18 +117,63 @@ pub enum TranscodeError {
     },
 }
 
+/// Kinds of errors that logs, metrics and peers tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Code {
+    BadMedia,
+    Unsupported,
+    Busy,
+    Gpu,
+    Deadline,
+    Cancelled,
+    Stuck,
+    Internal,
+}
+
+impl Code {
+    pub(crate) const ALL: [Self; 8] = [
+        Self::BadMedia,
+        Self::Unsupported,
+        Self::Busy,
+        Self::Gpu,
+        Self::Deadline,
+        Self::Cancelled,
+        Self::Stuck,
+        Self::Internal,
+    ];
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::BadMedia => "bad_media",
+            Self::Unsupported => "unsupported",
+            Self::Busy => "busy",
+            Self::Gpu => "gpu",
+            Self::Deadline => "deadline",
+            Self::Cancelled => "cancelled",
+            Self::Stuck => "stuck",
+            Self::Internal => "internal",
+        }
+    }
+}
+
 impl TranscodeError {
     /// A stable, short code for logs, metrics and wire messages.
     pub const fn code(&self) -> &'static str {
+        self.kind().as_str()
+    }
+
+    const fn kind(&self) -> Code {
         match self {
-            Self::BadMedia(_) | Self::SizeChanged { .. } | Self::SourceRefused { .. } => "bad_media",
-            Self::Unsupported { .. } => "unsupported",
-            Self::Busy(_) => "busy",
-            Self::DeadlineExceeded => "deadline",
-            Self::Cancelled => "cancelled",
-            Self::Engine(_) | Self::EngineDied { .. } | Self::NoThread { .. } => "internal",
-            Self::EngineStuck { .. } | Self::Stalled { .. } => "stuck",
-            Self::Gpu { .. } | Self::WorkerDied { .. } | Self::TooSlow { .. } | Self::GpuDown { .. } => "gpu",
+            Self::BadMedia(_) | Self::SizeChanged { .. } | Self::SourceRefused { .. } => Code::BadMedia,
+            Self::Unsupported { .. } => Code::Unsupported,
+            Self::Busy(_) => Code::Busy,
+            Self::DeadlineExceeded => Code::Deadline,
+            Self::Cancelled => Code::Cancelled,
+            Self::Engine(_) | Self::EngineDied { .. } | Self::NoThread { .. } => Code::Internal,
+            Self::EngineStuck { .. } | Self::Stalled { .. } => Code::Stuck,
+            Self::Gpu { .. } | Self::WorkerDied { .. } | Self::TooSlow { .. } | Self::GpuDown { .. } => {
+                Code::Gpu
+            }
         }
     }
 

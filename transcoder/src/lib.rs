@@ -34,7 +34,7 @@ pub use engine::{
 };
 pub use error::TranscodeError;
 pub use failover::Failover;
-pub use metrics::Metrics;
+pub use metrics::{Metrics, every_series};
 pub use nvidia::{NvidiaConfig, NvidiaEngine, WorkerError, WorkerProgram, work_on_gpu};
 pub use software::{Preset, SoftwareConfig, SoftwareEngine};
 pub use trial::{Paced, Sustained, TrialClip, TrialError, most_streams, pace, sustain};

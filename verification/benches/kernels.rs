@@ -83,6 +83,8 @@ fn main() -> Result<(), BadPlane> {
                 }
             }
         }
+        let bytes: usize = sets[0].iter().flat_map(|frame| &frame.planes).map(Vec::len).sum();
+        println!("{depth:2} bits, reading: {:.1} GB/s", bytes as f64 / reading.as_secs_f64() / 1e9);
         let whole = |times: &[Duration]| times.iter().sum::<Duration>().as_secs_f64();
         for (kernel, own) in kernels.iter().zip(&times) {
             let of_reading = whole(own) / reading.as_secs_f64();
@@ -90,7 +92,10 @@ fn main() -> Result<(), BadPlane> {
             println!("{depth:2} bits, {kernel}: {of_reading:.2} times reading, {of_plain:.3} of plain Rust");
             for ((width, height), (own, plain)) in SIZES.into_iter().zip(own.iter().zip(&times[0])) {
                 let ratio = own.as_secs_f64() / plain.as_secs_f64();
-                println!("    {width}x{height}: {ratio:.3} of plain Rust");
+                // Luma and half as much chroma.
+                let bytes = width * height * usize::from(depth.div_ceil(8u8)) * 3 / 2;
+                let speed = bytes as f64 / own.as_secs_f64() / 1e9;
+                println!("    {width}x{height}: {ratio:.3} of plain Rust, {speed:.1} GB/s");
             }
             let figures = serde_json::json!({ "of_reading": of_reading, "of_plain_rust": of_plain });
             table.insert(format!("{kernel}, {depth} bits"), figures);

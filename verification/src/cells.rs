@@ -24,28 +24,65 @@ pub(crate) fn smoothed(cells: Vec<i32>, grid: Grid, radius: usize) -> Vec<i32> {
     if radius == 0 {
         return cells;
     }
-    // Summed areas: sums over all frames of differences below 2^12, times thousands of cells.
-    let across = grid.cols + 1;
-    let mut areas = vec![0i64; across * (grid.rows + 1)];
-    for (y, row) in cells.chunks_exact(grid.cols).enumerate() {
-        let mut sum = 0;
-        for (x, cell) in row.iter().enumerate() {
-            sum += i64::from(*cell);
-            areas[(y + 1) * across + x + 1] = areas[y * across + x + 1] + sum;
-        }
-    }
+    let side = 2 * radius + 1;
+    // Sums over all frames of differences below 2^12, times thousands of cells. Beyond the rim there is nothing.
+    let mut columns = vec![0i64; grid.cols + 2 * radius];
+    let mut sums = vec![0i64; grid.cols];
+    let shares: Vec<Share> = (0..=side * side).map(|count| Share::new(count as u64)).collect();
+    let row = |y: usize| &cells[y * grid.cols..(y + 1) * grid.cols];
     let mut out = Vec::with_capacity(cells.len());
+    let inside = radius..radius + grid.cols;
+    for y in 0..radius.min(grid.rows) {
+        columns[inside.clone()].iter_mut().zip(row(y)).for_each(|(sum, &cell)| *sum += i64::from(cell));
+    }
     for y in 0..grid.rows {
         let (top, bottom) = (y.saturating_sub(radius), (y + radius + 1).min(grid.rows));
-        for x in 0..grid.cols {
-            let (left, right) = (x.saturating_sub(radius), (x + radius + 1).min(grid.cols));
-            let area = |y: usize, x: usize| areas[y * across + x];
-            let sum = area(bottom, right) - area(bottom, left) - area(top, right) + area(top, left);
-            // A mean is no larger than the largest of its cells.
-            out.push((sum / ((bottom - top) * (right - left)) as i64) as i32);
+        let columns_inside = &mut columns[inside.clone()];
+        if bottom == y + radius + 1 {
+            columns_inside.iter_mut().zip(row(bottom - 1)).for_each(|(sum, &cell)| *sum += i64::from(cell));
         }
+        if y > radius {
+            columns_inside.iter_mut().zip(row(top - 1)).for_each(|(sum, &cell)| *sum -= i64::from(cell));
+        }
+        sums.copy_from_slice(&columns[..grid.cols]);
+        for shift in 1..side {
+            sums.iter_mut().zip(&columns[shift..]).for_each(|(sum, column)| *sum += column);
+        }
+        // A mean is no larger than the largest of its cells.
+        let mean = |columns: usize, sum: i64| shares[(bottom - top) * columns].of(sum) as i32;
+        let columns = |x: usize| (x + radius + 1).min(grid.cols) - x.saturating_sub(radius);
+        let left = radius.min(grid.cols);
+        let right = grid.cols.saturating_sub(radius).max(left);
+        out.extend((0..left).map(|x| mean(columns(x), sums[x])));
+        out.extend(sums[left..right].iter().map(|&sum| mean(side, sum)));
+        out.extend((right..grid.cols).map(|x| mean(columns(x), sums[x])));
     }
     out
+}
+
+/// Division by a small number: a multiplication where that is exact.
+#[derive(Clone, Copy)]
+struct Share {
+    count: u64,
+    reciprocal: u64,
+}
+
+impl Share {
+    fn new(count: u64) -> Self {
+        Self { count, reciprocal: (1 << 32) / count.max(1) + 1 }
+    }
+
+    /// The quotient, rounded toward zero.
+    fn of(self, sum: i64) -> i64 {
+        let size = sum.unsigned_abs();
+        // The reciprocal is high by less than `count` parts in 2^32, which the product stays below.
+        let quotient = if size < (1 << 32) / (self.count + 1) {
+            (size * self.reciprocal) >> 32
+        } else {
+            size / self.count
+        };
+        if sum < 0 { -(quotient as i64) } else { quotient as i64 }
+    }
 }
 
 /// Cells that differ by more than coding can make them.
@@ -84,7 +121,8 @@ fn allowed(shares: &mut [i32]) -> (i32, &[i32]) {
 
 impl Outliers {
     pub(crate) fn of(differences: &[i32], bounds: &[i32]) -> Self {
-        if differences.iter().zip(bounds).all(|(difference, &bound)| difference.abs() <= bound) {
+        let outside = differences.iter().zip(bounds).map(|(cell, &bound)| i32::from(cell.abs() > bound));
+        if outside.sum::<i32>() == 0 {
             return Self::default();
         }
         let mut shares = shares(differences, bounds);
@@ -153,6 +191,18 @@ mod tests {
         let cells: Vec<i32> = (0..40).map(|i| i * 37 % 101 - 50).collect();
         for radius in 0..6 {
             assert_eq!(smoothed(cells.clone(), GRID, radius), means_by_definition(&cells, radius));
+        }
+    }
+
+    #[test]
+    fn shares_are_rounded_toward_zero() {
+        for count in (1..=25 * 25).step_by(3) {
+            let border = (1i64 << 32) / (count + 1);
+            let around = [0, 1, count, border, border * 9, i64::MAX / 2];
+            for sum in around.into_iter().flat_map(|sum| (sum - 2 * count..).step_by(7).take(count as usize))
+            {
+                assert_eq!(Share::new(count as u64).of(sum), sum / count, "{sum} / {count}");
+            }
         }
     }
 

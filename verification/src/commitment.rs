@@ -16,6 +16,8 @@
 //! has one possible place and one possible length. The features come from the rendition alone: its own size lays the
 //! lattice, and times are those of its container. The root is therefore a function of the bytes.
 
+use std::sync::Arc;
+
 use alloy_primitives::{B256, Keccak256};
 use bytes::Bytes;
 use framemill_media::time::wrapped;
@@ -28,9 +30,10 @@ use thiserror::Error;
 use crate::compare::Comparison;
 use crate::error::VerifyError;
 use crate::features::{FrameFeatures, Lattice};
-use crate::frames::measure;
-use crate::judge::{Onlooker, plain};
+use crate::frames::is_plain;
+use crate::judge::Onlooker;
 use crate::kernel::Kernel;
+use crate::meter::FeatureMeter;
 use crate::report::{Check, FIRST_PICTURE_CHECK, Report, Tier};
 use crate::track;
 
@@ -310,9 +313,9 @@ pub(crate) struct Witness {
 }
 
 impl Onlooker for Witness {
-    fn see(&mut self, _: &Comparison<'_>, _: &FrameFeatures, frame: &Frame) {
+    fn see(&mut self, comparison: &Comparison<'_>, features: &FrameFeatures, frame: &Frame) {
         let index = self.measured.seen;
-        match self.measured.measure(frame) {
+        match self.measured.measure_again(frame, (features, comparison.lattice())) {
             Ok(features) => self.leaves.push(FrameBlocks::new(index, &features).leaf()),
             Err(_) => self.failed = true,
         }
@@ -342,8 +345,9 @@ struct Frames {
 impl Frames {
     fn open(rendition: &Bytes, limits: &MediaLimits) -> Result<Self, CommitmentError> {
         // Features carry times as the container does, whatever they are unwrapped around.
-        let frames = track::Frames::open(rendition, &STRICT, limits, 0)?;
-        Ok(Self { frames, measured: Measured::default() })
+        let measured = Measured::default();
+        let frames = track::Frames::open(rendition, &STRICT, limits, 0, Some(&measured.meter))?;
+        Ok(Self { frames, measured })
     }
 
     fn next(&mut self) -> Result<Option<(FrameFeatures, Frame)>, CommitmentError> {
@@ -356,16 +360,41 @@ impl Frames {
 }
 
 /// Frames measured so far.
-#[derive(Default)]
 struct Measured {
+    meter: Arc<FeatureMeter>,
     /// Size of the first frame, which the others must have.
     size: (u32, u32),
     seen: u32,
 }
 
+impl Default for Measured {
+    fn default() -> Self {
+        Self { meter: Arc::new(FeatureMeter::new(Kernel::detect(), None)), size: (0, 0), seen: 0 }
+    }
+}
+
 impl Measured {
     /// The features of the next frame.
     fn measure(&mut self, frame: &Frame) -> Result<FrameFeatures, CommitmentError> {
+        let pts = self.next(frame)?;
+        self.meter.features(frame, pts).map_err(CommitmentError::Judge)
+    }
+
+    /// The features of the next frame, of which some are known on this lattice.
+    fn measure_again(
+        &mut self,
+        frame: &Frame,
+        (known, lattice): (&FrameFeatures, Lattice),
+    ) -> Result<FrameFeatures, CommitmentError> {
+        let pts = self.next(frame)?;
+        if Lattice::for_picture(frame.width() as usize, frame.height() as usize) == lattice {
+            return Ok(FrameFeatures { pts, ..known.clone() });
+        }
+        self.meter.features(frame, pts).map_err(CommitmentError::Judge)
+    }
+
+    /// The time of the next frame, which must be fit to be measured.
+    fn next(&mut self, frame: &Frame) -> Result<i64, CommitmentError> {
         let index = self.seen;
         self.seen += 1;
         let size = (frame.width(), frame.height());
@@ -375,12 +404,10 @@ impl Measured {
         if index == 0 {
             self.size = size;
         }
-        if !plain(frame) || self.size != size {
+        if !is_plain(frame.format()) || self.size != size {
             return Err(odd(index, frame));
         }
-        let pts = wrapped(frame.pts().ok_or(CommitmentError::UntimedFrame { index })?);
-        let lattice = Lattice::for_picture(size.0 as usize, size.1 as usize);
-        measure(Kernel::detect(), frame, pts, lattice).map_err(CommitmentError::Judge)
+        Ok(wrapped(frame.pts().ok_or(CommitmentError::UntimedFrame { index })?))
     }
 }
 
@@ -439,7 +466,7 @@ mod tests {
                 .map(|((features, _), index)| FrameBlocks::new(index, &features).leaf())
                 .collect()
         };
-        let plain = track::Frames::open(&clip, &STRICT, &limits, 0).expect("it opens");
+        let plain = track::Frames::open(&clip, &STRICT, &limits, 0, None).expect("it opens");
         let demuxed = track::Frames::demuxed(&clip, &STRICT, &limits).expect("it opens");
         assert!(matches!(plain, track::Frames::Plain(_)));
         assert_eq!(leaves(plain), leaves(demuxed));

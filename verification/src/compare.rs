@@ -150,6 +150,11 @@ pub(crate) struct Comparison<'a> {
 }
 
 impl<'a> Comparison<'a> {
+    /// That of the features it is given.
+    pub(crate) fn lattice(&self) -> Lattice {
+        Lattice { fine: self.fine, coarse: self.grid }
+    }
+
     /// `size` is that of the rendition's frames, `millibits` what the ladder gives each of their pixels.
     pub(crate) fn new(
         source: &'a [SourceFrame],
@@ -383,10 +388,10 @@ impl<'a> Comparison<'a> {
     }
 
     fn rules(&self, tier: Tier, full: &QualitySums) -> PictureRules {
-        let rules = if tier == Tier::Whole && self.frames >= MIN_AVERAGED_FRAMES {
-            rules::WHOLE
-        } else {
-            rules::FIRST_FRAME
+        let rules = match (tier, self.frames) {
+            (Tier::Whole, MIN_AVERAGED_FRAMES..) => rules::WHOLE,
+            (Tier::Whole, 2..) => rules::FEW_FRAMES,
+            _ => rules::FIRST_FRAME,
         };
         self.adapted(rules, full)
     }

@@ -81,17 +81,28 @@ impl FrameFeatures {
     #[must_use]
     pub fn measure_by(kernel: Kernel, picture: &Picture<'_>, lattice: Lattice) -> Self {
         let means = |plane, grid| area_means_by(kernel, plane, grid);
-        let mut fine = means(&picture.y, lattice.fine);
-        let (mut u, mut v) = match &picture.chroma {
-            Some((u, v)) => (means(u, lattice.coarse), means(v, lattice.coarse)),
-            None => (vec![NEUTRAL; lattice.coarse.cells()], vec![NEUTRAL; lattice.coarse.cells()]),
+        let fine = means(&picture.y, lattice.fine);
+        let chroma = match &picture.chroma {
+            Some((u, v)) => [u, v].map(|plane| means(plane, lattice.coarse)),
+            None => [vec![NEUTRAL; lattice.coarse.cells()], vec![NEUTRAL; lattice.coarse.cells()]],
         };
-        if picture.range == Range::Full {
+        Self::of_means(picture.pts, picture.range, fine, chroma, lattice)
+    }
+
+    /// The features of a picture whose planes have these means.
+    pub(crate) fn of_means(
+        pts: i64,
+        range: Range,
+        mut fine: Vec<u16>,
+        [mut u, mut v]: [Vec<u16>; 2],
+        lattice: Lattice,
+    ) -> Self {
+        if range == Range::Full {
             fine.iter_mut().for_each(|level| *level = limited_luma(*level));
             u.iter_mut().for_each(|level| *level = limited_chroma(*level));
             v.iter_mut().for_each(|level| *level = limited_chroma(*level));
         }
-        Self { pts: picture.pts, luma: halve(&fine, lattice), fine, u, v }
+        Self { pts, luma: halve(&fine, lattice), fine, u, v }
     }
 
     /// The features as bytes, big-endian, in the order of the fields: the same on every machine.
@@ -120,11 +131,12 @@ pub(crate) fn limited_chroma(level: u16) -> u16 {
 
 /// Averages two by two cells of the fine lattice.
 fn halve(fine: &[u16], lattice: Lattice) -> Vec<u16> {
-    let mut out = Vec::with_capacity(lattice.coarse.cells());
-    for rows in fine.chunks_exact(2 * lattice.fine.cols) {
+    let mut out = vec![0; lattice.coarse.cells()];
+    let rows = fine.chunks_exact(2 * lattice.fine.cols);
+    for (means, rows) in out.chunks_exact_mut(lattice.coarse.cols).zip(rows) {
         let (upper, lower) = rows.split_at(lattice.fine.cols);
-        for (a, b) in upper.chunks_exact(2).zip(lower.chunks_exact(2)) {
-            out.push((a[0] + a[1] + b[0] + b[1] + 2) / 4);
+        for (mean, (a, b)) in means.iter_mut().zip(upper.chunks_exact(2).zip(lower.chunks_exact(2))) {
+            *mean = (a[0] + a[1] + b[0] + b[1] + 2) / 4;
         }
     }
     out
@@ -134,21 +146,14 @@ fn halve(fine: &[u16], lattice: Lattice) -> Vec<u16> {
 /// four fine cells around it. Coding errors grow with it.
 #[must_use]
 pub fn contrast(fine: &[u16], lattice: Lattice) -> Vec<u16> {
-    let (cols, rows) = (lattice.fine.cols, lattice.fine.rows);
+    let Grid { cols, rows } = lattice.fine;
     let mut out = Vec::with_capacity(lattice.coarse.cells());
-    let (mut high, mut low) = (vec![0u16; cols], vec![0u16; cols]);
+    let mut reach = Reach::new(cols);
     for row in 0..lattice.coarse.rows {
-        high.fill(0);
-        low.fill(u16::MAX);
-        for y in (2 * row).saturating_sub(1)..(2 * row + 3).min(rows) {
-            extend(&mut high, &mut low, &fine[y * cols..(y + 1) * cols]);
-        }
-        for col in 0..lattice.coarse.cols {
-            let span = (2 * col).saturating_sub(1)..(2 * col + 3).min(cols);
-            let top = high[span.clone()].iter().max();
-            let bottom = low[span].iter().min();
-            out.push(top.zip(bottom).map_or(0, |(top, bottom)| top - bottom));
-        }
+        reach.take(fine, cols, (2 * row).saturating_sub(1)..(2 * row + 3).min(rows));
+        // Of neighbours two by two, a coarse cell's own and one on each side.
+        let [high, low] = [&reach.high, &reach.low].map(|row| row.windows(4).step_by(2));
+        out.extend(high.zip(low).map(|(high, low)| range_of(high, low)));
     }
     out
 }
@@ -156,21 +161,39 @@ pub fn contrast(fine: &[u16], lattice: Lattice) -> Vec<u16> {
 /// The largest minus the smallest of the three by three cells around every cell.
 pub(crate) fn spread(cells: &[u16], grid: Grid) -> Vec<u16> {
     let mut out = Vec::with_capacity(cells.len());
-    let (mut high, mut low) = (vec![0u16; grid.cols], vec![0u16; grid.cols]);
+    let mut reach = Reach::new(grid.cols);
     for row in 0..grid.rows {
-        high.fill(0);
-        low.fill(u16::MAX);
-        for y in row.saturating_sub(1)..(row + 2).min(grid.rows) {
-            extend(&mut high, &mut low, &cells[y * grid.cols..(y + 1) * grid.cols]);
-        }
-        for col in 0..grid.cols {
-            let span = col.saturating_sub(1)..(col + 2).min(grid.cols);
-            let top = high[span.clone()].iter().max();
-            let bottom = low[span].iter().min();
-            out.push(top.zip(bottom).map_or(0, |(top, bottom)| top - bottom));
-        }
+        reach.take(cells, grid.cols, row.saturating_sub(1)..(row + 2).min(grid.rows));
+        let [high, low] = [&reach.high, &reach.low].map(|row| row.windows(3));
+        out.extend(high.zip(low).map(|(high, low)| range_of(high, low)));
     }
     out
+}
+
+/// The largest and the smallest of neighbouring rows, column by column, with one more column at each end that is neither.
+struct Reach {
+    high: Vec<u16>,
+    low: Vec<u16>,
+}
+
+impl Reach {
+    fn new(cols: usize) -> Self {
+        Self { high: vec![0; cols + 2], low: vec![u16::MAX; cols + 2] }
+    }
+
+    fn take(&mut self, cells: &[u16], cols: usize, rows: std::ops::Range<usize>) {
+        let (high, low) = (&mut self.high[1..=cols], &mut self.low[1..=cols]);
+        high.fill(0);
+        low.fill(u16::MAX);
+        for line in cells[rows.start * cols..rows.end * cols].chunks_exact(cols) {
+            extend(high, low, line);
+        }
+    }
+}
+
+fn range_of(high: &[u16], low: &[u16]) -> u16 {
+    let most = high.iter().fold(0, |most, &level| most.max(level));
+    most - low.iter().fold(most, |least, &level| least.min(level))
 }
 
 fn extend(high: &mut [u16], low: &mut [u16], line: &[u16]) {

@@ -3,9 +3,8 @@
 use framemill_media::{Frame, MediaError, MediaLimits, PixelFormat, ScaleFilter, Scaler, ScalerConfig};
 
 use crate::error::VerifyError;
-use crate::features::{FrameFeatures, Lattice, Picture, Range};
-use crate::kernel::Kernel;
-use crate::plane::Plane;
+use crate::features::{Picture, Range};
+use crate::plane::{BadPlane, Plane};
 
 /// Prefixes of the planar formats that are read as they come from the decoder, however their chroma is sampled. Anything
 /// else (packed, RGB, semi-planar) is rare in live video and is brought to 4:2:0 first.
@@ -46,19 +45,13 @@ impl Planes {
     }
 }
 
-/// Measures a frame that [`Planes::readable`] returned.
-pub(crate) fn measure(
-    kernel: Kernel,
-    frame: &Frame,
-    pts: i64,
-    lattice: Lattice,
-) -> Result<FrameFeatures, VerifyError> {
+/// A frame that [`Planes::readable`] returned, to be measured.
+pub(crate) fn picture(frame: &Frame, pts: i64) -> Result<Picture<'_>, VerifyError> {
     let chroma = match (plane(frame, 1)?, plane(frame, 2)?) {
         (Some(u), Some(v)) => Some((u, v)),
         _ => None,
     };
-    let picture = Picture { pts, range: range(frame), y: luma(frame)?, chroma };
-    Ok(FrameFeatures::measure_by(kernel, &picture, lattice))
+    Ok(Picture { pts, range: range(frame), y: luma(frame)?, chroma })
 }
 
 /// The luma plane.
@@ -76,13 +69,19 @@ pub(crate) fn range(frame: &Frame) -> Range {
 }
 
 pub(crate) fn plane(frame: &Frame, index: usize) -> Result<Option<Plane<'_>>, VerifyError> {
-    let Some(raw) = frame.plane(index) else {
-        return Ok(None);
-    };
     let depth = frame.format().bit_depth();
+    Ok(frame.plane(index).map(|raw| samples(&raw, depth)).transpose()?)
+}
+
+/// Samples of so many bits.
+pub(crate) fn samples<'a>(raw: &framemill_media::Plane<'a>, depth: u8) -> Result<Plane<'a>, BadPlane> {
     let sample_bytes = if depth > 8 { 2 } else { 1 };
-    let plane = Plane::new(raw.data(), raw.stride(), raw.row_bytes() / sample_bytes, raw.rows(), depth)?;
-    Ok(Some(plane))
+    Plane::new(raw.data(), raw.stride(), raw.row_bytes() / sample_bytes, raw.rows(), depth)
+}
+
+/// Whether pixels are 4:2:0 in 8 bits, whichever range they are tagged with.
+pub(crate) fn is_plain(format: PixelFormat) -> bool {
+    format == RENDITION_FORMAT || format.name() == "yuvj420p"
 }
 
 /// A picture kept at full size, to measure the quality of renditions. It shares the decoder's buffer.

@@ -1,5 +1,7 @@
 //! One judgement: structure first, then as much of the picture as the policy draws.
 
+use std::sync::Arc;
+
 use alloy_primitives::B256;
 use bytes::Bytes;
 use framemill_media::{Frame, MediaError, MediaLimits};
@@ -8,7 +10,8 @@ use framemill_network::ladder::LadderEntry;
 use crate::compare::Comparison;
 use crate::error::VerifyError;
 use crate::features::FrameFeatures;
-use crate::frames::{KeptPicture, Planes, RENDITION_FORMAT, measure};
+use crate::frames::{KeptPicture, Planes, is_plain};
+use crate::meter::FeatureMeter;
 use crate::outline::{near, sha256};
 use crate::policy::Policy;
 use crate::quality::QualitySums;
@@ -105,6 +108,7 @@ struct PictureJudge<'a, 'o> {
     kept: &'a [KeptPicture],
     comparison: Comparison<'a>,
     planes: Planes,
+    meter: Arc<FeatureMeter>,
     size: (u32, u32),
     decoded: u64,
     undecodable: i64,
@@ -135,6 +139,7 @@ impl<'a> PictureJudge<'a, '_> {
                 source.kernel(),
             ),
             planes: Planes::new(&limits),
+            meter: Arc::new(FeatureMeter::new(source.kernel(), Some(source.lattice()))),
             size: (entry.width, entry.height),
             decoded: 0,
             undecodable: 0,
@@ -172,7 +177,8 @@ impl<'a> PictureJudge<'a, '_> {
     }
 
     fn every_frame(&mut self, rendition: &Bytes, limits: &MediaLimits) -> Result<(), Stop> {
-        let mut frames = Frames::open(rendition, &self.source.strict(), limits, self.source.origin())?;
+        let (config, origin) = (self.source.strict(), self.source.origin());
+        let mut frames = Frames::open(rendition, &config, limits, origin, Some(&self.meter))?;
         while let Some(frame) = frames.next_frame()? {
             self.frame(frame).map_err(Stop::Judge)?;
         }
@@ -182,15 +188,14 @@ impl<'a> PictureJudge<'a, '_> {
     fn frame(&mut self, frame: Frame) -> Result<(), VerifyError> {
         self.decoded += 1;
         self.undecodable += i64::from(frame.is_corrupt());
-        if (frame.width(), frame.height()) != self.size || !plain(&frame) {
+        if (frame.width(), frame.height()) != self.size || !is_plain(frame.format()) {
             self.odd_frames += 1;
         }
         let pts = frame.pts().map_or(i64::MIN, |pts| near(self.source.origin(), pts));
         let frame = self.planes.readable(frame).map_err(VerifyError::Judge)?;
-        let kernel = self.source.kernel();
-        let features: FrameFeatures = measure(kernel, &frame, pts, self.source.lattice())?;
+        let features = self.meter.features(&frame, pts)?;
         if let Some(kept) = self.kept.iter().find(|kept| kept.pts == pts) {
-            self.quality.add_frames(kernel, &kept.frame, &frame)?;
+            self.quality.add_frames(self.source.kernel(), &kept.frame, &frame)?;
         }
         if let Some(onlooker) = &mut self.onlooker {
             onlooker.see(&self.comparison, &features, &frame);
@@ -217,11 +222,6 @@ fn millibits(source: &SourceReference, entry: &LadderEntry, frames: u64) -> u64 
     let bits = u128::from(entry.bitrate) * u128::from(source.outline().duration()) / 90;
     let pixels = u128::from(entry.pixels_per_frame()) * u128::from(frames);
     u64::try_from(bits / pixels.max(1)).unwrap_or(u64::MAX)
-}
-
-/// Whether the frame's pixels are 4:2:0 in 8 bits, whichever range they are tagged with.
-pub(crate) fn plain(frame: &Frame) -> bool {
-    frame.format() == RENDITION_FORMAT || frame.format().name() == "yuvj420p"
 }
 
 /// Why decoding a rendition ended early.

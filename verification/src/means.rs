@@ -1,7 +1,7 @@
 //! Exact area means over a plane: what every feature is made of.
 
-use crate::kernel::{Kernel, SmallDivisor};
-use crate::plane::{Grid, LEVEL, MAX_MEAN, Plane};
+use crate::kernel::{Kernel, SmallDivisor, Window};
+use crate::plane::{Grid, LEVEL, MAX_MEAN, Plane, PlaneShape};
 
 /// Exact area means of the cells of `grid`, row by row, in sixteenths of an 8-bit level ([`LEVEL`]).
 ///
@@ -21,16 +21,16 @@ pub fn area_means_by(kernel: Kernel, plane: &Plane<'_>, grid: Grid) -> Vec<u16> 
     if out.is_empty() {
         return out;
     }
-    let mut means = AreaMeans::new(kernel, *plane, grid);
+    let mut means = AreaMeans::new(kernel, plane.shape(), grid);
     for (index, row) in out.chunks_exact_mut(grid.cols).enumerate() {
-        means.row(index, row);
+        means.row(plane, index, row);
     }
     out
 }
 
-/// Area means, one row of cells at a time. The grid has cells.
-pub(crate) struct AreaMeans<'a> {
-    plane: Plane<'a>,
+/// Area means of planes of one shape, one row of cells at a time. The grid has cells.
+pub(crate) struct AreaMeans {
+    shape: PlaneShape,
     kernel: Kernel,
     across: Axis,
     down: Axis,
@@ -72,12 +72,56 @@ enum Sums {
     Same,
     /// Four neighbours together, in 16 bits those of 8.
     Quads { columns: Vec<u32>, samples: usize, cells: Vec<u32>, divisor: SmallDivisor },
-    /// In 16 bits.
-    Narrow { columns: Vec<u16>, edges: Edges, cells: Vec<u32>, divisor: SmallDivisor },
+    /// In 16 bits with a sign.
+    Narrow { columns: Vec<u16>, windows: Windows, cells: Vec<u32>, divisor: SmallDivisor },
     /// In 32 bits, the cells' sums too.
     Wide { columns: Vec<u32>, edges: Edges, cells: Vec<u32>, divisor: SmallDivisor },
     /// In 32 bits, the cells' sums in 64.
     Exact { columns: Vec<u32>, divisor: Divisor },
+}
+
+/// The columns of the cells of a row, cut into windows as long as a register. What a window holds beyond its cell's columns
+/// weighs nothing.
+struct Windows {
+    /// For every cell as many.
+    all: Vec<Window>,
+    for_each: usize,
+}
+
+impl Windows {
+    fn new(across: Axis, cells: usize) -> Self {
+        let spans = || (0..cells).map(|cell| across.span(cell));
+        let longest = spans().map(|(first, after, _)| after - first).max().unwrap_or(1);
+        let for_each = longest.div_ceil(Window::COLUMNS);
+        let mut all = Vec::with_capacity(cells * for_each);
+        for (first, after, weights) in spans() {
+            // Weights are at most the axis' cells, which `fits` bounds.
+            let [head, tail, between] = weights.map(|weight| weight as i16);
+            for start in (first..).step_by(Window::COLUMNS).take(for_each) {
+                let mut weights = [0; Window::COLUMNS];
+                let covered = after.saturating_sub(start).min(Window::COLUMNS);
+                weights[..covered].fill(between);
+                if start + covered == after && covered > 0 {
+                    weights[covered - 1] = tail;
+                }
+                if start == first {
+                    weights[0] = head;
+                }
+                all.push(Window::new(start, weights));
+            }
+        }
+        Self { all, for_each }
+    }
+
+    /// Whether columns of sums up to this and the weights of this axis are signed 16 bits.
+    fn fits(across: Axis, largest: u64) -> bool {
+        largest <= i16::MAX as u64 && across.cells <= i16::MAX as usize
+    }
+
+    /// So many columns of zeros have to follow those of the plane.
+    fn beyond(&self) -> usize {
+        self.for_each * Window::COLUMNS
+    }
 }
 
 /// Where the cells of a row end, looked up rather than followed: their pattern is too irregular for a branch.
@@ -105,62 +149,68 @@ impl Edges {
         }
     }
 
-    /// Sums of parts of columns for every cell. `sum_left` sums what lies left of each column and returns the sum of all.
-    fn sum(&mut self, kernel: Kernel, sum_left: impl FnOnce(&mut [u32]) -> u32, cells: &mut [u32]) {
-        let (end, lefts) = self.lefts.split_last_mut().expect("one more than the columns");
-        *end = sum_left(lefts);
+    /// Sums of parts of columns for every cell.
+    fn sum(&mut self, kernel: Kernel, columns: &[u32], cells: &mut [u32]) {
+        let mut sum = 0u32;
+        for (left, column) in self.lefts.iter_mut().zip(columns.iter().chain(&[0])) {
+            *left = sum;
+            sum = sum.wrapping_add(*column);
+        }
         kernel.sum_parts(&self.lefts, (&self.columns, &self.cuts), self.parts, cells);
     }
 }
 
 impl Sums {
-    fn new(plane: &Plane<'_>, across: Axis, down: Axis, cells: usize) -> Self {
-        let width = plane.width();
+    fn new(PlaneShape { width, depth, .. }: PlaneShape, across: Axis, down: Axis, cells: usize) -> Self {
         // Every factor is at most MAX_PLANE_SIDE and the depth adds 8 bits: no overflow in u64.
-        let divisor = ((across.samples * down.samples) as u64) << (plane.depth() - 8);
-        let brightest = if plane.depth() > 8 { u64::from(u16::MAX) } else { u64::from(u8::MAX) };
+        let divisor = ((across.samples * down.samples) as u64) << (depth - 8);
+        let brightest = if depth > 8 { u64::from(u16::MAX) } else { u64::from(u8::MAX) };
         let largest = brightest * (across.samples * down.samples) as u64 * u64::from(LEVEL) + divisor / 2;
         if largest > u64::from(u32::MAX) {
             return Self::Exact { columns: vec![0; width], divisor: Divisor::new(divisor) };
         }
-        if plane.depth() == 8 && [across, down].iter().all(|axis| axis.samples == 1 && axis.cells == 1) {
+        if depth == 8 && [across, down].iter().all(|axis| axis.samples == 1 && axis.cells == 1) {
             return Self::Same;
         }
         // What bounds the dividend bounds the divisor.
         let (cells, divisor) = (vec![0; cells], SmallDivisor::new(divisor as u32));
-        let columns_fit = brightest * down.samples as u64 <= u64::from(u16::MAX);
+        let column = brightest * down.samples as u64;
+        let columns_fit = column <= u64::from(u16::MAX);
         let quads = across.cells == 1 && across.samples.is_multiple_of(4);
-        if quads && (plane.depth() > 8 || columns_fit) {
+        if quads && (depth > 8 || columns_fit) {
             Self::Quads { columns: vec![0; width / 4], samples: across.samples / 4, cells, divisor }
-        } else if plane.depth() > 8 || !columns_fit {
+        } else if depth == 8 && Windows::fits(across, column) {
+            let windows = Windows::new(across, cells.len());
+            Self::Narrow { columns: vec![0; width + windows.beyond()], windows, cells, divisor }
+        } else {
             Self::Wide {
                 columns: vec![0; width],
                 edges: Edges::new(across, width, cells.len()),
                 cells,
                 divisor,
             }
-        } else {
-            Self::Narrow {
-                columns: vec![0; width],
-                edges: Edges::new(across, width, cells.len()),
-                cells,
-                divisor,
-            }
         }
     }
 }
 
-impl<'a> AreaMeans<'a> {
-    pub(crate) fn new(kernel: Kernel, plane: Plane<'a>, grid: Grid) -> Self {
-        let across = Axis::new(plane.width(), grid.cols);
-        let down = Axis::new(plane.height(), grid.rows);
-        let sums = Sums::new(&plane, across, down, grid.cols);
-        Self { plane, kernel, across, down, sums }
+impl AreaMeans {
+    pub(crate) fn new(kernel: Kernel, shape: PlaneShape, grid: Grid) -> Self {
+        let across = Axis::new(shape.width, grid.cols);
+        let down = Axis::new(shape.height, grid.rows);
+        let sums = Sums::new(shape, across, down, grid.cols);
+        Self { shape, kernel, across, down, sums }
     }
 
-    /// The means of the cells of row `index`.
-    pub(crate) fn row(&mut self, index: usize, out: &mut [u16]) {
-        let band = self.plane.band(self.down, index);
+    /// The first row of samples that row `index` of cells does not touch, nor any above it.
+    pub(crate) fn end(&self, index: usize) -> usize {
+        self.down.span(index).1
+    }
+
+    /// The means of the cells of row `index`. Of the plane no more is looked at than the rows that they touch; those below
+    /// may be missing.
+    pub(crate) fn row(&mut self, plane: &Plane<'_>, index: usize, out: &mut [u16]) {
+        // The rows of a picture that still comes are in the caches already.
+        let band = plane.band(self.down, index, plane.height() == self.shape.height);
         match &mut self.sums {
             Sums::Same => {
                 for (mean, &sample) in out.iter_mut().zip(band.row(0)) {
@@ -172,13 +222,9 @@ impl<'a> AreaMeans<'a> {
                 self.kernel.sum_chunks(columns, *samples, cells);
                 self.kernel.divide(cells, *divisor, out);
             }
-            Sums::Narrow { columns, edges, cells, divisor } => {
-                self.kernel.sum_columns(&band, columns);
-                if self.across.cells == 1 {
-                    sum_columns(columns, self.across.samples, cells);
-                } else {
-                    edges.sum(self.kernel, |lefts| self.kernel.sum_left(columns, lefts), cells);
-                }
+            Sums::Narrow { columns, windows, cells, divisor } => {
+                self.kernel.sum_columns(&band, &mut columns[..self.shape.width]);
+                self.kernel.sum_windows(columns, &windows.all, windows.for_each, cells);
                 self.kernel.divide(cells, *divisor, out);
             }
             Sums::Wide { columns, edges, cells, divisor } => {
@@ -186,7 +232,7 @@ impl<'a> AreaMeans<'a> {
                 if self.across.cells == 1 {
                     self.kernel.sum_chunks(columns, self.across.samples, cells);
                 } else {
-                    edges.sum(self.kernel, |lefts| Kernel::sum_left_wide(columns, lefts), cells);
+                    edges.sum(self.kernel, columns, cells);
                 }
                 self.kernel.divide(cells, *divisor, out);
             }
@@ -195,13 +241,6 @@ impl<'a> AreaMeans<'a> {
                 exact_means(columns, self.across, divisor, out);
             }
         }
-    }
-}
-
-/// Sums of whole columns for every cell.
-fn sum_columns(columns: &[u16], samples: usize, cells: &mut [u32]) {
-    for (cell, columns) in cells.iter_mut().zip(columns.chunks_exact(samples)) {
-        *cell = columns.iter().map(|&column| u32::from(column)).sum();
     }
 }
 

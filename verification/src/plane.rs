@@ -45,6 +45,14 @@ pub struct Plane<'a> {
     depth: u8,
 }
 
+/// What the means of a plane depend on, its samples aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PlaneShape {
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+    pub(crate) depth: u8,
+}
+
 impl<'a> Plane<'a> {
     /// Checks that every row lies inside `data`.
     ///
@@ -81,6 +89,10 @@ impl<'a> Plane<'a> {
         self.height
     }
 
+    pub(crate) fn shape(&self) -> PlaneShape {
+        PlaneShape { width: self.width, height: self.height, depth: self.depth }
+    }
+
     /// Bits of a sample.
     #[must_use]
     pub fn depth(&self) -> u8 {
@@ -100,11 +112,12 @@ impl<'a> Plane<'a> {
         }
     }
 
-    /// The rows that row `index` of the cells touches, with their weights.
-    pub(crate) fn band(&self, down: Axis, index: usize) -> Band<'a> {
+    /// The rows that row `index` of the cells touches, with their weights; with those of the next row where they are to be fetched
+    /// ahead.
+    pub(crate) fn band(&self, down: Axis, index: usize, ahead: bool) -> Band<'a> {
         let (top, bottom, [first, last, between]) = down.span(index);
         let row_bytes = self.width * self.sample_bytes();
-        let next = bottom..(2 * bottom - top).min(self.height);
+        let next = bottom..if ahead { (2 * bottom - top).min(self.height) } else { bottom };
         let bytes = |rows: std::ops::Range<usize>| match rows.len() {
             0 => &[][..],
             count => &self.data[rows.start * self.stride..][..(count - 1) * self.stride + row_bytes],

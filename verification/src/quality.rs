@@ -176,7 +176,8 @@ fn ratio(numerator: u128, denominator: u128) -> u64 {
 /// A band of rows of a plane's levels at the size of a rendition.
 struct Levels<'a> {
     kernel: Kernel,
-    means: AreaMeans<'a>,
+    plane: &'a Plane<'a>,
+    means: AreaMeans,
     range: Range,
     cols: usize,
     band: Vec<u16>,
@@ -184,17 +185,17 @@ struct Levels<'a> {
 }
 
 impl<'a> Levels<'a> {
-    fn new(kernel: Kernel, (plane, range): (&Plane<'a>, Range), grid: Grid) -> Self {
-        let means = AreaMeans::new(kernel, *plane, grid);
+    fn new(kernel: Kernel, (plane, range): (&'a Plane<'a>, Range), grid: Grid) -> Self {
+        let means = AreaMeans::new(kernel, plane.shape(), grid);
         let (band, above) = (vec![0; BAND * grid.cols], vec![0; grid.cols]);
-        Self { kernel, means, range, cols: grid.cols, band, above }
+        Self { kernel, plane, means, range, cols: grid.cols, band, above }
     }
 
     /// Reads so many rows from `top` on, at most [`BAND`], and adds them to the blocks.
     fn read(&mut self, top: usize, rows: usize, blocks: &mut Blocks) -> &[u16] {
         let levels = &mut self.band[..rows * self.cols];
         for (row, levels) in (top..).zip(levels.chunks_exact_mut(self.cols)) {
-            self.means.row(row, levels);
+            self.means.row(self.plane, row, levels);
             if self.range == Range::Full {
                 levels.iter_mut().for_each(|level| *level = limited_luma(*level));
             }

@@ -5,7 +5,7 @@
 use crate::plane::LEVEL;
 
 /// Version of this table and of the rules that read it.
-pub const VERSION: u32 = 7;
+pub const VERSION: u32 = 8;
 
 /// Tolerated difference of a lattice cell, in sixteenths of a level:
 /// `base + (contrast * per_contrast + motion * per_motion) / 256`.
@@ -160,8 +160,16 @@ pub const FIRST_FRAME: PictureRules = PictureRules {
     ..WHOLE
 };
 
-/// Fewer frames than this are judged by [`FIRST_FRAME`]'s bounds.
+/// Fewer frames than this are no average: they are judged by [`FEW_FRAMES`].
 pub const MIN_AVERAGED_FRAMES: u32 = 8;
+
+/// Bounds on a judgement of every frame where there are too few to average. Each may lag behind as one of many may, and what they
+/// show together is held to what a first frame may be off by.
+pub const FEW_FRAMES: PictureRules = PictureRules {
+    frame_peak: WHOLE.frame_peak,
+    frame_foreign_permille: WHOLE.frame_foreign_permille,
+    ..FIRST_FRAME
+};
 
 /// Added to the bound on standing still for every cell over which a small rendition is averaged: little that moves in it
 /// is larger than its pixels.

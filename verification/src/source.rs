@@ -1,6 +1,6 @@
 //! The source segment: read once, decoded at most once, shared by every rendition and every attempt.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use alloy_primitives::B256;
 use bytes::Bytes;
@@ -9,8 +9,9 @@ use framemill_media::{DecoderConfig, Frame, MediaError, MediaLimits};
 use crate::compare::SourceFrame;
 use crate::error::VerifyError;
 use crate::features::Lattice;
-use crate::frames::{KeptPicture, Planes, measure};
+use crate::frames::{KeptPicture, Planes};
 use crate::kernel::Kernel;
+use crate::meter::FeatureMeter;
 use crate::outline::{Outline, near, sha256};
 use crate::track::{Frames, first_frame};
 
@@ -186,15 +187,16 @@ impl SourceReference {
             .ok_or(VerifyError::NoSourcePicture)?;
         let mut planes = Planes::new(&self.limits);
         let mut decoded = DecodedSource::default();
-        self.push(&mut decoded, &mut planes, frame, Want::Features)?;
+        self.push(&mut decoded, &mut planes, frame, Some(&self.meter()))?;
         Ok(decoded)
     }
 
     fn decode_all(&self, want: Want) -> Result<DecodedSource, VerifyError> {
         let (config, limits) = (self.lenient(), &self.limits);
-        let mut frames =
-            Frames::open(&self.data, &config, limits, self.origin()).map_err(VerifyError::Source)?;
-        match self.decode(&mut frames, want) {
+        let meter = (want == Want::Features).then(|| Arc::new(self.meter()));
+        let mut frames = Frames::open(&self.data, &config, limits, self.origin(), meter.as_ref())
+            .map_err(VerifyError::Source)?;
+        match self.decode(&mut frames, meter.as_deref()) {
             Err(VerifyError::Source(error)) if !error.is_bad_media() => {
                 return Err(VerifyError::Source(error));
             }
@@ -204,7 +206,12 @@ impl SourceReference {
         }
         // What patching up comes to depends on the number of threads, unless it is one.
         let config = DecoderConfig { threads: 1, ..config };
-        self.decode(&mut Frames::demuxed(&self.data, &config, limits).map_err(VerifyError::Source)?, want)
+        let mut frames = Frames::demuxed(&self.data, &config, limits).map_err(VerifyError::Source)?;
+        self.decode(&mut frames, meter.as_deref())
+    }
+
+    fn meter(&self) -> FeatureMeter {
+        FeatureMeter::new(self.kernel, Some(self.lattice))
     }
 
     /// Whether the frames stand at the times of the packets.
@@ -216,7 +223,7 @@ impl SourceReference {
     /// The frame shown at this time, or the first one; none where it is not found.
     pub(crate) fn picture(&self, pts: Option<i64>) -> Result<Option<Frame>, VerifyError> {
         let (config, limits) = (self.lenient(), &self.limits);
-        let open = Frames::open(&self.data, &config, limits, self.origin());
+        let open = Frames::open(&self.data, &config, limits, self.origin(), None);
         let found = open.and_then(|frames| self.find(frames, pts)).map_err(VerifyError::Source);
         // As in `decode_whole`.
         match found {
@@ -240,11 +247,16 @@ impl SourceReference {
         Ok(None)
     }
 
-    fn decode(&self, frames: &mut Frames, want: Want) -> Result<DecodedSource, VerifyError> {
+    /// Every frame, measured where there is a meter.
+    fn decode(
+        &self,
+        frames: &mut Frames,
+        meter: Option<&FeatureMeter>,
+    ) -> Result<DecodedSource, VerifyError> {
         let mut planes = Planes::new(&self.limits);
         let mut decoded = DecodedSource::default();
         while let Some(frame) = frames.next_frame().map_err(VerifyError::Source)? {
-            self.push(&mut decoded, &mut planes, frame, want)?;
+            self.push(&mut decoded, &mut planes, frame, meter)?;
         }
         if decoded.times.is_empty() {
             return Err(VerifyError::NoSourcePicture);
@@ -257,26 +269,25 @@ impl SourceReference {
         decoded: &mut DecodedSource,
         planes: &mut Planes,
         frame: Frame,
-        want: Want,
+        meter: Option<&FeatureMeter>,
     ) -> Result<(), VerifyError> {
         let Some(pts) = frame.pts().map(|pts| near(self.origin(), pts)) else {
             return Ok(());
         };
         let keep = self.keeps(decoded.times.len());
         decoded.times.push(pts);
-        if !keep && want == Want::Pictures {
+        if !keep && meter.is_none() {
             return Ok(());
         }
         let frame = planes.readable(frame).map_err(VerifyError::Source)?;
         if keep {
             decoded.kept.push(KeptPicture { pts, frame: frame.clone() });
         }
-        if want == Want::Pictures {
-            return Ok(());
+        if let Some(meter) = meter {
+            let features = meter.features(&frame, pts)?;
+            let frame = SourceFrame::new(features, decoded.frames.last(), self.lattice);
+            decoded.frames.push(frame);
         }
-        let features = measure(self.kernel, &frame, pts, self.lattice)?;
-        let frame = SourceFrame::new(features, decoded.frames.last(), self.lattice);
-        decoded.frames.push(frame);
         Ok(())
     }
 

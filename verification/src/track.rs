@@ -4,12 +4,14 @@
 //! demuxer decodes the first pictures once more to guess what the stream is. Anything else goes through that demuxer.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use framemill_media::{
-    Decoder, DecoderConfig, Frame, MediaError, MediaLimits, Packet, VideoCodec, VideoReader,
+    Decoder, DecoderConfig, Frame, MediaError, MediaLimits, Packet, VideoCodec, VideoReader, Watcher,
 };
 
+use crate::meter::FeatureMeter;
 use crate::outline::near;
 use crate::ts::{self, Elementary};
 
@@ -46,7 +48,7 @@ impl Track {
 
     /// Decodes the first unit alone.
     fn first(&self, config: &DecoderConfig, limits: &MediaLimits) -> Result<Option<Frame>, MediaError> {
-        let mut decoder = Decoder::of_units(self.codec.clone(), config, limits)?;
+        let mut decoder = Decoder::of_units(self.codec.clone(), config, limits, None)?;
         if let Some(packet) = self.packet(0) {
             decoder.send(&packet)?;
         }
@@ -77,15 +79,18 @@ pub(crate) struct PlainFrames {
 }
 
 impl Frames {
+    /// `meter` watches the decoder, where frames go to one directly.
     pub(crate) fn open(
         data: &Bytes,
         config: &DecoderConfig,
         limits: &MediaLimits,
         origin: i64,
+        meter: Option<&Arc<FeatureMeter>>,
     ) -> Result<Self, MediaError> {
         match Track::read(data, origin) {
             Some(track) => {
-                let decoder = Decoder::of_units(track.codec.clone(), config, limits)?;
+                let watcher = meter.map(|meter| Arc::clone(meter) as Arc<dyn Watcher>);
+                let decoder = Decoder::of_units(track.codec.clone(), config, limits, watcher)?;
                 Ok(Self::Plain(Box::new(PlainFrames { track, decoder, sent: 0, delivered: 0 })))
             }
             None => Self::demuxed(data, config, limits),
@@ -199,7 +204,7 @@ mod tests {
         for (start_pts, b_frames) in [(0, 0), (900_000, 3), ((1 << 33) - 50_000, 2)] {
             let data = clip(&ClipSpec { start_pts, b_frames, ..spec() });
             let origin = origin(&data);
-            let mut plain = Frames::open(&data, &config, &limits, origin).expect("it opens");
+            let mut plain = Frames::open(&data, &config, &limits, origin, None).expect("it opens");
             assert!(matches!(plain, Frames::Plain(_)));
             let demuxed = shown(Frames::demuxed(&data, &config, &limits).expect("it opens"), origin);
             assert_eq!(demuxed.len(), 30);
@@ -212,7 +217,7 @@ mod tests {
                 assert_eq!(last.as_ref().and_then(Frame::pts), Some(wanted.0));
             }
             assert!(last.is_some() && plain.next_frame().expect("it ends").is_none() && plain.is_whole());
-            let again = Frames::open(&data, &config, &limits, origin).expect("it opens");
+            let again = Frames::open(&data, &config, &limits, origin, None).expect("it opens");
             assert!(shown(again, origin) == demuxed, "samples differ");
         }
     }
@@ -225,7 +230,7 @@ mod tests {
         let torn: Bytes = [&data[..gap], &data[gap + 188..]].concat().into();
         assert!(Track::read(&data, origin).is_some());
         assert!(Track::read(&torn, origin).is_none());
-        let frames = Frames::open(&torn, &DecoderConfig::default(), &MediaLimits::segment(), origin);
+        let frames = Frames::open(&torn, &DecoderConfig::default(), &MediaLimits::segment(), origin, None);
         assert!(matches!(frames, Ok(Frames::Demuxed(_))));
     }
 

@@ -4,12 +4,14 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::time::{Duration, Instant};
 
-use framemill_broadcaster::core::hedge::{HedgeBudget, HedgePolicy, Strain};
-use framemill_broadcaster::core::panel;
-use framemill_broadcaster::core::plan::{GiveUp, Outlook, PlanLimits, SegmentPlan, Setback, Step};
-use framemill_broadcaster::core::scoreboard::{Delivery, Scoreboard, Severity, Standing, SuspensionPolicy};
-use framemill_broadcaster::core::select::{Merit, SelectionPolicy};
-use framemill_broadcaster::core::spare::{Fitness, Spare};
+use framemill_broadcaster::simulation::hedge::{HedgeBudget, HedgePolicy, Strain};
+use framemill_broadcaster::simulation::panel;
+use framemill_broadcaster::simulation::plan::{GiveUp, Outlook, PlanLimits, SegmentPlan, Setback, Step};
+use framemill_broadcaster::simulation::scoreboard::{
+    Delivery, Scoreboard, Severity, Standing, SuspensionPolicy,
+};
+use framemill_broadcaster::simulation::select::{Merit, SelectionPolicy};
+use framemill_broadcaster::simulation::spare::{Fitness, Spare};
 use framemill_verification::policy::attention::{AttentionBook, AttentionConfig, Sight};
 use framemill_verification::{Policy, Tier};
 use rand::rngs::StdRng;

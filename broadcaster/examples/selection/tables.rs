@@ -3,7 +3,7 @@
 use std::fmt::{Result, Write};
 use std::time::Duration;
 
-use framemill_broadcaster::core::hedge::HedgePolicy;
+use framemill_broadcaster::simulation::hedge::HedgePolicy;
 
 use crate::figures::{Figures, WINDOWS_MIN};
 use crate::market::{Market, SEGMENT, Scenario};

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt::Write;
 
 /// Ticks of the 90 kHz clock in one second.
-const TICKS_PER_SECOND: u64 = 90_000;
+pub(super) const TICKS_PER_SECOND: u64 = 90_000;
 
 /// Entries that a growing playlist holds at most: 48 hours of 2 s segments, about 4 MB of text.
 pub const MAX_ENTRIES: usize = 86_400;
@@ -59,7 +59,13 @@ impl MediaPlaylist {
     ///
     /// `EXT-X-TARGETDURATION` should not change, so the configured target is used from the start; a longer segment
     /// raises it, because an `EXTINF` above the target is the worse violation.
+    ///
+    /// A window counts from its first segment's number on, so that it does not go back for players where another broadcaster had
+    /// published the stream until then.
     pub fn push(&mut self, entry: Entry) -> Vec<Entry> {
+        if self.entries.is_empty() && matches!(self.kind, Kind::Window(_)) {
+            self.media_sequence = entry.sequence;
+        }
         self.target_seconds = self.target_seconds.max(rounded_seconds(entry.duration_90k));
         self.entries.push_back(entry);
         let keep = match self.kind {
@@ -98,15 +104,8 @@ impl MediaPlaylist {
 
     /// The playlist's text; `extension` is that of the segment files, which lie beside it.
     pub fn render(&self, extension: &str) -> String {
-        // EXT-X-GAP came with version 8; without one, version 3 (fractional EXTINF) reaches the oldest players.
-        let version = if self.entries.iter().any(|entry| entry.gap) { 8 } else { 3 };
-        let mut text = format!(
-            "#EXTM3U\n#EXT-X-VERSION:{version}\n#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-TARGETDURATION:{}\n#EXT-X-MEDIA-SEQUENCE:{}\n",
-            self.target_seconds, self.media_sequence
-        );
-        if self.discontinuity_sequence > 0 {
-            put(&mut text, format_args!("#EXT-X-DISCONTINUITY-SEQUENCE:{}\n", self.discontinuity_sequence));
-        }
+        let has_gap = self.entries.iter().any(|entry| entry.gap);
+        let mut text = head(has_gap, self.target_seconds, self.media_sequence, self.discontinuity_sequence);
         match (self.kind, self.ended) {
             (Kind::Event, true) => text.push_str("#EXT-X-PLAYLIST-TYPE:VOD\n"),
             (Kind::Event, false) => text.push_str("#EXT-X-PLAYLIST-TYPE:EVENT\n"),
@@ -129,6 +128,20 @@ impl MediaPlaylist {
         }
         text
     }
+}
+
+/// What a media playlist begins with.
+pub(super) fn head(has_gap: bool, target_seconds: u64, sequence: u64, discontinuities: u64) -> String {
+    // EXT-X-GAP came with version 8; without one, version 3 (fractional EXTINF) reaches the oldest players.
+    let version = if has_gap { 8 } else { 3 };
+    let mut text = format!(
+        "#EXTM3U\n#EXT-X-VERSION:{version}\n#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-TARGETDURATION:{target_seconds}\n\
+         #EXT-X-MEDIA-SEQUENCE:{sequence}\n"
+    );
+    if discontinuities > 0 {
+        put(&mut text, format_args!("#EXT-X-DISCONTINUITY-SEQUENCE:{discontinuities}\n"));
+    }
+    text
 }
 
 /// One rendition in the master playlist, with the totals of what was really published.
@@ -233,7 +246,7 @@ pub fn render_master(variants: &[Variant], file: &str) -> String {
 }
 
 /// A duration as decimal seconds, exact to the microsecond.
-struct Seconds(u64);
+pub(super) struct Seconds(pub(super) u64);
 
 impl std::fmt::Display for Seconds {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -243,12 +256,12 @@ impl std::fmt::Display for Seconds {
     }
 }
 
-fn put(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+pub(super) fn put(text: &mut String, arguments: std::fmt::Arguments<'_>) {
     text.write_fmt(arguments).expect("writing to a string cannot fail");
 }
 
 /// RFC 8216 section 4.3.3.1 compares the target with `EXTINF` rounded to the nearest second.
-fn rounded_seconds(ticks: u64) -> u64 {
+pub(super) fn rounded_seconds(ticks: u64) -> u64 {
     ticks.saturating_add(TICKS_PER_SECOND / 2) / TICKS_PER_SECOND
 }
 
@@ -292,7 +305,7 @@ mod tests {
         assert_eq!(gone, vec![10, 11]);
         let text = playlist.render("ts");
         assert!(
-            text.contains("#EXT-X-MEDIA-SEQUENCE:2\n") && !text.contains("11.ts") && text.contains("12.ts")
+            text.contains("#EXT-X-MEDIA-SEQUENCE:12\n") && !text.contains("11.ts") && text.contains("12.ts")
         );
     }
 

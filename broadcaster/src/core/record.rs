@@ -31,6 +31,7 @@ const MAX_MS: u64 = 30 * 24 * 3_600_000;
 
 /// Averages over an orchestrator's recent segments.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct Performance {
     /// Segments delivered in time and right.
     pub delivered: u32,

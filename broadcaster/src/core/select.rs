@@ -75,11 +75,13 @@ impl Default for SelectionPolicy {
 impl SelectionPolicy {
     /// The same for a spare: it is there for when it must be quick and right, and gets too little work to share it out by stake.
     #[must_use]
+    #[doc(hidden)]
     pub fn for_spare(self) -> Self {
         Self { stake: 0.0, success: self.success * 2.0, speed: self.speed * 3.0, ..self }
     }
 
     /// The weight of each merit in a draw among all of them; never negative, zero or NaN.
+    #[doc(hidden)]
     pub fn weights(&self, merits: &[Merit]) -> Vec<f64> {
         let largest = merits.iter().map(|m| finite(m.stake)).fold(0.0, f64::max);
         let prices = merits.iter().map(Merit::likely_price).filter(|price| *price > 0.0);
@@ -107,6 +109,7 @@ impl SelectionPolicy {
     }
 
     /// Draws the index of one merit; `None` where there are none.
+    #[doc(hidden)]
     pub fn choose(&self, merits: &[Merit], rng: &mut impl Rng) -> Option<usize> {
         let weights = self.weights(merits);
         let (new, known): (Vec<usize>, Vec<usize>) =

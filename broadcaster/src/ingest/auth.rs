@@ -14,6 +14,7 @@ const UNCONFIRMED: &str =
 
 /// Somebody who asks to be let in: to a new stream, or to an open one in another way than those before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct AuthRequest {
     /// The address it is pushed to, with its query: `/live/cam/0.ts?key=…`, or `rtmp:///live/cam?key=…`.
     pub url: String,
@@ -21,6 +22,13 @@ pub struct AuthRequest {
     /// the address.
     #[serde(rename = "manifestID")]
     pub manifest: String,
+}
+
+impl AuthRequest {
+    /// One for a rule of your own to be tried with; ingests make theirs.
+    pub fn new(url: impl Into<String>, manifest: impl Into<String>) -> Self {
+        Self { url: url.into(), manifest: manifest.into() }
+    }
 }
 
 /// What somebody is let in with; `None` leaves what the request or the configuration says. An open stream keeps what it was

@@ -234,11 +234,14 @@ impl PushState {
         &self,
         named: &str,
         asked: Option<String>,
-        uri: &Uri,
+        (uri, headers): (&Uri, &HeaderMap),
     ) -> Result<(Arc<Admission>, Option<Pass>), Refused> {
         let manifest = asked.unwrap_or_else(|| named.to_owned());
         check_name(&manifest)?;
-        let Some(auth) = &self.auth else { return Ok((Arc::new(Admission::free(manifest)), None)) };
+        let Some(auth) = &self.auth else {
+            check_no_page(headers)?;
+            return Ok((Arc::new(Admission::free(manifest)), None));
+        };
         let request = AuthRequest { url: uri.to_string(), manifest };
         let pass = Pass::of(&request);
         if let Some(known) = lock(&self.streams).passes.find(pass) {
@@ -295,7 +298,7 @@ impl PushState {
         let (parts, body) = request.into_parts();
         check_headers(&parts.headers)?;
         let TranscodeConfiguration { manifest_id, ladder } = configuration(&parts.headers)?;
-        let (admission, pass) = self.admit(named, manifest_id, &parts.uri).await?;
+        let (admission, pass) = self.admit(named, manifest_id, (&parts.uri, &parts.headers)).await?;
         let mut upload = self.uploads.begin()?;
         let data = self.read(body, &parts.headers, &mut upload).await?;
         let arrived = Instant::now();
@@ -322,6 +325,19 @@ impl PushState {
             return Err(Refused::bad("segment has no bytes; send a whole mpeg-ts or mp4 segment".into()));
         }
         Ok(data)
+    }
+}
+
+/// Any page that somebody at this machine looks at could spend the deposit: browsers let it send, also to addresses of this machine,
+/// and say so in `Origin`, which encoders do not have. A page whose own name was pointed here says it as well.
+fn check_no_page(headers: &HeaderMap) -> Result<(), Refused> {
+    match headers.get(header::ORIGIN) {
+        None => Ok(()),
+        Some(_) => Err(Refused::new(
+            StatusCode::FORBIDDEN,
+            "pages in a browser may push only where a hook decides who may: set broadcaster.auth_url"
+                .to_owned(),
+        )),
     }
 }
 

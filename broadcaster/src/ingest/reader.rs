@@ -12,6 +12,7 @@ use crate::stream::StreamHandle;
 
 /// How fast a source is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Pace {
     /// Segments are pushed when they would be there in a live stream.
     Realtime,
@@ -81,7 +82,15 @@ fn read(
     sender: &mpsc::Sender<SourceSegment>,
 ) -> Result<(), MediaError> {
     let mut segmenter = open(config, limits)?;
+    let mut warned = false;
     while let Some(segment) = segmenter.next_segment()? {
+        if segment.left_out > 0 && !std::mem::replace(&mut warned, true) {
+            tracing::warn!(
+                pictures = segment.left_out,
+                "the source has open groups of pictures: those that are shown before a segment's keyframe are left out; \
+                 have its encoder close groups (x265: open-gop=0)"
+            );
+        }
         if sender.blocking_send(segment).is_err() {
             return Ok(());
         }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use alloy_primitives::Address;
-use framemill_verification::policy::attention::{Attention, AttentionBook, Sight, Suspicion};
+use framemill_verification::policy::attention::{Attention, AttentionBook, Sight};
 use framemill_verification::policy::draw::{Epoch, Secret, Seed};
 use framemill_verification::policy::journal::Entry;
 use framemill_verification::{PPM, Policy, Report};
@@ -57,13 +57,6 @@ impl Sampling {
         };
         let (record, keeper) = files.map(Keeper::new).unzip();
         metrics.sampling_share.set(1.0);
-        for cause in Suspicion::ALL {
-            // A cause that never came up counts zero, rather than being absent.
-            metrics.suspicions.with_label_values(&[cause.as_str()]);
-        }
-        for result in ["true", "false"] {
-            metrics.claims.with_label_values(&[result]);
-        }
         let sampling = Self {
             metrics,
             book: Mutex::new(AttentionBook::new(config.attention, known)),
@@ -119,7 +112,7 @@ impl Sampling {
     /// Takes in what was seen of an orchestrator.
     pub(crate) fn see(&self, who: &Address, sight: Sight) {
         let Some(suspicion) = lock(&self.book).see(who, unix_ms() / 1000, sight) else { return };
-        self.metrics.suspicions.with_label_values(&[suspicion.as_str()]).inc();
+        self.metrics.suspicions.inc(suspicion);
         self.suspicious.notify_one();
     }
 

@@ -20,13 +20,16 @@ const seen = await Promise.all(variants.map(async (variant) => {
   const media = await read(new URL(variant.uri, master));
   const { uri, bandwidth, averageBandwidth, codecs, resolution, frameRate } = variant;
   const segments = media.segments.map((segment) => ({
-    uri: segment.uri, duration: segment.duration, number: segment.mediaSequenceNumber,
+    uri: segment.uri, duration: segment.duration ?? 0, number: segment.mediaSequenceNumber,
     discontinuities: segment.discontinuitySequence, gap: Boolean(segment.gap),
+    parts: segment.parts.map((part) => `${part.uri}${part.gap ? " gap" : ""}${part.hint ? " hint" : ""}${part.independent ? "" : " dependent"}`),
   }));
   return {
     uri, bandwidth, average: averageBandwidth, codecs, width: resolution.width, height: resolution.height,
     rate: frameRate, target: media.targetDuration, first: media.mediaSequenceBase, kind: media.playlistType ?? null,
     ended: media.endlist, independent: independentSegments && media.independentSegments, segments,
+    part_target: media.partTargetDuration ?? null, part_hold_back: media.lowLatencyCompatibility?.partHoldBack ?? null,
+    can_block: media.lowLatencyCompatibility?.canBlockReload ?? false,
   };
 }));
 console.log(JSON.stringify(seen));

@@ -9,9 +9,9 @@ use framemill_broadcaster::{ObjectStorage, S3Config, S3Credentials};
 use reqwest::{Client, Response};
 use tokio::process::{Child, Command};
 
-const KEY: &str = "AKIDPUBLISHER";
+pub(crate) const KEY: &str = "AKIDPUBLISHER";
 pub(crate) const SECRET: &str = "a-secret-nobody-may-see";
-const BUCKET: &str = "hls";
+pub(crate) const BUCKET: &str = "hls";
 /// Longest wait for the server.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Its master, volume server, filer and S3, each with a second port.
@@ -74,7 +74,7 @@ impl Server {
         self.ready().await;
     }
 
-    fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports[PORTS - 1])
     }
 

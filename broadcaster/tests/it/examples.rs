@@ -14,7 +14,7 @@ use crate::support::{Act, Peer};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// An example that was built with these tests.
-fn example(name: &str) -> Command {
+pub(crate) fn example(name: &str) -> Command {
     let test = std::env::current_exe().unwrap();
     let program: PathBuf = test.parent().and_then(Path::parent).unwrap().join("examples").join(name);
     assert!(
@@ -28,7 +28,7 @@ fn example(name: &str) -> Command {
 }
 
 /// Two seconds that fit the lowest rung of the default ladder.
-fn clip() -> Bytes {
+pub(crate) fn clip() -> Bytes {
     let spec = ClipSpec { bitrate: 600_000, ..ClipSpec::new(640, 360, Rational::new(25, 1), 2) };
     generate_clip(&spec, &MediaLimits::default()).unwrap()
 }
@@ -113,4 +113,27 @@ async fn the_axum_example_takes_pushes_and_serves_playlists_beside_its_own_route
     assert!(Command::new("kill").args(["-INT", &pid]).status().await.unwrap().success());
     let ended = tokio::time::timeout(PATIENCE, process.wait()).await.expect("it does not stop").unwrap();
     assert!(ended.success(), "{ended}");
+}
+
+#[test]
+fn the_front_page_adds_what_its_program_uses() {
+    let page = include_str!("../../src/lib.rs");
+    let lines = page.lines().filter_map(|line| line.strip_prefix("//! cargo add "));
+    let added: Vec<_> = lines.map(|line| line.split(' ').collect::<Vec<_>>()).collect();
+    let [["--path", library], ["tokio", "--features", features]] = [&added[0][..], &added[1][..]] else {
+        panic!("{added:?}")
+    };
+    assert_eq!((added.len(), Path::new(library).file_name().unwrap()), (2, "broadcaster".as_ref()));
+    let program = include_str!("../../examples/first.rs");
+    let used: std::collections::BTreeSet<_> = program
+        .lines()
+        .filter_map(|line| {
+            line.trim_start().trim_start_matches("#[").trim_start_matches("use ").split_once("::")
+        })
+        .map(|(root, _)| root)
+        .filter(|root| root.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
+        .collect();
+    assert_eq!(used.into_iter().collect::<Vec<_>>(), ["framemill_broadcaster", "std", "tokio"]);
+    assert!(program.contains("#[tokio::main]"), "the features below are for it");
+    assert_eq!(features.split(',').collect::<Vec<_>>(), ["macros", "rt-multi-thread"]);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use framemill_broadcaster::core::scoreboard::Standing;
+use framemill_broadcaster::Standing;
 use framemill_broadcaster::{AttemptOutcome, DeadlinePolicy, StreamConfig, StreamEvent};
 use framemill_media::{MediaLimits, segment_info};
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use framemill_broadcaster::core::hedge::HedgePolicy;
-use framemill_broadcaster::core::scoreboard::Standing;
+use framemill_broadcaster::HedgePolicy;
+use framemill_broadcaster::Standing;
 use framemill_broadcaster::{
     AttemptOutcome, BroadcasterConfig, HedgeWinner, OrchestratorView, StreamConfig, StreamEvent,
     StreamHandle, StreamSummary,

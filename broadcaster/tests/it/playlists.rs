@@ -1,4 +1,4 @@
-//! What players understand of the playlists, by the word of a strict reader that is not ours, and of ffprobe, over HTTP.
+//! What players understand of the playlists, by the word of a strict reader that is not ours, and of ffprobe and ffplay, over HTTP.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,50 +8,56 @@ use framemill_media::SourceSegment;
 use serde::Deserialize;
 use tokio::process::Command;
 
+use crate::ffplay;
 use crate::support::{Act, Peer, Rig, segments, stream_config};
 
 /// What the reader understood of one variant and its media playlist.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-struct Variant {
-    uri: String,
+pub(crate) struct Variant {
+    pub(crate) uri: String,
     bandwidth: u64,
     average: u64,
     codecs: String,
     width: u32,
     height: u32,
     rate: f64,
-    target: u64,
-    first: u64,
+    pub(crate) target: u64,
+    pub(crate) first: u64,
     kind: Option<String>,
-    ended: bool,
+    pub(crate) ended: bool,
     independent: bool,
-    segments: Vec<Listed>,
+    pub(crate) segments: Vec<Listed>,
+    pub(crate) part_target: Option<f64>,
+    pub(crate) part_hold_back: Option<f64>,
+    pub(crate) can_block: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-struct Listed {
-    uri: String,
+pub(crate) struct Listed {
+    pub(crate) uri: String,
     duration: f64,
     /// Media sequence number.
-    number: u64,
+    pub(crate) number: u64,
     /// Discontinuity sequence number.
     discontinuities: u64,
-    gap: bool,
+    pub(crate) gap: bool,
+    /// Name of each part, and what it is.
+    pub(crate) parts: Vec<String>,
 }
 
 fn listed(sequence: u64, number: u64, discontinuities: u64, gap: bool) -> Listed {
-    Listed { uri: format!("{sequence}.ts"), duration: 1.0, number, discontinuities, gap }
+    Listed { uri: format!("{sequence}.ts"), duration: 1.0, number, discontinuities, gap, parts: Vec::new() }
 }
 
-async fn serve(rig: &Rig) -> SocketAddr {
+pub(crate) async fn serve(rig: &Rig) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let router = hls_router(rig.broadcaster.store());
+    let router = hls_router(&rig.broadcaster);
     tokio::spawn(async move { axum::serve(listener, router).await });
     address
 }
 
-async fn read(master: &str) -> Vec<Variant> {
+pub(crate) async fn read(master: &str) -> Vec<Variant> {
     let crate_folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let modules = crate_folder.join("../tools/node_modules");
     assert!(modules.join("hls-parser").is_dir(), "no hls-parser: run scripts/setup browser");
@@ -67,7 +73,7 @@ async fn read(master: &str) -> Vec<Variant> {
 }
 
 /// Profile, level, size, rate and packets of the video that ffprobe finds behind an address, and the audio's codec.
-async fn probe(url: &str, entries: &str) -> Vec<String> {
+pub(crate) async fn probe(url: &str, entries: &str) -> Vec<String> {
     let output = Command::new("ffprobe")
         .args(["-v", "error", "-count_packets", "-of", "csv=p=0", "-show_entries", entries])
         .arg(url)
@@ -133,6 +139,10 @@ async fn a_recorded_stream_has_the_attributes_that_its_media_have() {
         assert_eq!(live.segments, [listed(1, 1, 0, false), listed(2, 2, 0, false)]);
         assert!(vod.independent && live.independent);
     }
+    // Its best rendition of three seconds.
+    let [from_vod, from_live] = ["vod", "master"].map(|name| format!("http://{address}/cam/{name}.m3u8"));
+    let (whole, newest) = tokio::join!(ffplay::shown(&from_vod, None), ffplay::shown(&from_live, None));
+    assert_eq!((whole, newest), (75, 50));
 }
 
 #[tokio::test(flavor = "multi_thread")]

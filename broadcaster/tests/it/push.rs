@@ -229,6 +229,36 @@ async fn an_mp4_segment_without_sound_is_taken() {
     assert_eq!(status, StatusCode::OK, "{message}");
 }
 
+/// What was cut inside open groups, as others cut it, loses the few pictures that need the segment before, and is published.
+#[tokio::test(flavor = "multi_thread")]
+async fn segments_cut_inside_open_groups_are_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = std::process::Command::new("ffmpeg")
+        .args(["-v", "error", "-f", "lavfi", "-i", "testsrc2=s=320x180:r=30:d=3", "-pix_fmt", "yuv420p"])
+        .args([
+            "-c:v",
+            "libx265",
+            "-preset",
+            "ultrafast",
+            "-x265-params",
+            "log-level=none:keyint=30:open-gop=1",
+        ])
+        .args(["-f", "segment", "-segment_time", "1", "-segment_format", "mpegts"])
+        .arg(folder.path().join("%d.ts"))
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let peer = Peer::start(Act::Honest).await;
+    let ingest = Ingest::start(&[&peer], None).await;
+    for number in 0..3 {
+        let segment = std::fs::read(folder.path().join(format!("{number}.ts"))).unwrap();
+        let info = framemill_media::segment_info(&segment.clone().into(), &MediaLimits::default()).unwrap();
+        assert_eq!(info.video.unwrap().leading > 0, number > 0, "segment {number}");
+        let (status, message) = ingest.post(&format!("/live/cam/{number}.ts"), segment.into()).await;
+        assert_eq!(status, StatusCode::OK, "{message}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_manifests_are_two_streams() {
     let peer = Peer::start(Act::Honest).await;
@@ -265,6 +295,27 @@ async fn auth_refuses_and_renames() {
     assert_eq!((status, message.as_str()), (StatusCode::FORBIDDEN, "stream refused: wrong key"));
     assert_eq!(ingest.post("/live/cam/0.ts?key=right", data).await.0, StatusCode::OK);
     assert_eq!(ingest.rig.broadcaster.streams(), ["granted"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_web_page_spends_nothing_unless_a_hook_lets_it_in() {
+    let peer = Peer::start(Act::Honest).await;
+    let data = segments(1)[0].data.clone();
+    let page = async |ingest: &Ingest, path: &str, origin: &str| {
+        let request = ingest.client.post(format!("http://{}{path}", ingest.address)).header("origin", origin);
+        request.body(data.clone()).send().await.unwrap().status()
+    };
+    let open = Ingest::start(&[&peer], None).await;
+    // The last is a page whose own name was pointed here.
+    let own = format!("http://{}", open.address);
+    for origin in ["https://evil.example", "null", own.as_str()] {
+        assert_eq!(page(&open, "/live/cam/0.ts", origin).await, StatusCode::FORBIDDEN, "{origin}");
+    }
+    assert_eq!((open.rig.broadcaster.streams().len(), peer.offered()), (0, 0));
+
+    let keys = Ingest::start(&[&peer], Some(Arc::new(KeyAuth))).await;
+    assert_eq!(page(&keys, "/live/cam/0.ts", "https://evil.example").await, StatusCode::FORBIDDEN);
+    assert_eq!(page(&keys, "/live/cam/0.ts?key=right", "https://studio.example").await, StatusCode::OK);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alloy_primitives::U256;
-use framemill_broadcaster::core::hedge::HedgePolicy;
-use framemill_broadcaster::core::scoreboard::Standing;
+use framemill_broadcaster::HedgePolicy;
+use framemill_broadcaster::Standing;
 use framemill_broadcaster::{AttemptOutcome, BroadcasterConfig, DeadlinePolicy, StreamConfig, StreamEvent};
 use framemill_media::MediaLimits;
 use framemill_network::{Ladder, PPM, QualityTerms};

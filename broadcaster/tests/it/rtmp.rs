@@ -21,11 +21,11 @@ use tokio_util::sync::CancellationToken;
 use crate::support::*;
 
 /// Longer than anything takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 pub(crate) struct Ingest {
     pub(crate) rig: Rig,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     stop: CancellationToken,
     serving: JoinHandle<()>,
 }
@@ -35,7 +35,7 @@ impl Ingest {
         Self::with(peer, auth, |_| {}).await
     }
 
-    async fn with(
+    pub(crate) async fn with(
         peer: &Arc<Peer>,
         auth: Option<Arc<dyn PushAuth>>,
         change: impl FnOnce(&mut RtmpConfig),
@@ -62,7 +62,7 @@ impl Ingest {
     }
 
     /// Waits for the end of the next stream.
-    async fn ended(
+    pub(crate) async fn ended(
         &self,
         mut events: impl futures::Stream<Item = (String, StreamEvent)> + Unpin,
     ) -> StreamSummary {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::stated::Stated;
 use alloy_primitives::{Address, B256, U256};
 use bytes::Bytes;
-use framemill_broadcaster::core::hedge::HedgePolicy;
+use framemill_broadcaster::HedgePolicy;
 use framemill_broadcaster::{
     Broadcaster, BroadcasterBuilder, BroadcasterConfig, DeadlinePolicy, ObjectStorage, PlaylistMode,
     StreamConfig, StreamEvent, StreamSummary,
@@ -161,6 +161,10 @@ impl Peer {
 
     pub(crate) fn act(&self, act: Act) {
         *self.script.lock().unwrap() = act;
+    }
+
+    pub(crate) fn script(&self) -> MutexGuard<'_, Act> {
+        self.script.lock().unwrap()
     }
 
     pub(crate) fn books(&self) -> MutexGuard<'_, Books> {
@@ -526,5 +530,10 @@ impl Rig {
 
     pub(crate) fn read(&self, path: &str) -> String {
         std::fs::read_to_string(self.folder.path().join(path)).unwrap()
+    }
+
+    /// As [`Rig::read`], empty where there is no such file yet.
+    pub(crate) fn try_read(&self, path: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join(path)).unwrap_or_default()
     }
 }

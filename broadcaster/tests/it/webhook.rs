@@ -354,7 +354,7 @@ async fn the_log_says_what_is_wrong_with_the_service_once_and_keeps_its_secrets(
     let (log, _guard) = Log::begin();
     let service = Service::start(Answer::text(403, "")).await;
     let webhook = service.webhook(PATIENCE);
-    let request = AuthRequest { url: "/live/cam/0.ts?key=1".to_owned(), manifest: "cam".to_owned() };
+    let request = AuthRequest::new("/live/cam/0.ts?key=1", "cam");
     let table = [
         (Answer::text(403, ""), None),
         (Answer::text(500, ""), Some("it answers with status 500")),

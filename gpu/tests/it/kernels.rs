@@ -1,14 +1,21 @@
 //! The committed PTX, and what happens with it on the machine the tests run on.
 
-use std::path::Path;
+#[path = "../../examples/kernels/compile.rs"]
+mod compile;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use framemill_gpu::GpuError;
 use framemill_gpu::lattice::{Cells, LatticeKernels, PlaneShape, Samples, Work, twin};
 use sha2::{Digest, Sha256};
 
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels").join(name)
+}
+
 fn kernel(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels").join(name);
-    std::fs::read_to_string(&path).expect("a committed file")
+    std::fs::read_to_string(path(name)).expect("a committed file")
 }
 
 #[test]
@@ -17,6 +24,41 @@ fn the_ptx_is_of_the_source_beside_it() {
         Sha256::digest(kernel("lattice.cu")).iter().map(|byte| format!("{byte:02x}")).collect();
     let ptx = kernel("lattice.ptx");
     assert_eq!(ptx.lines().next(), Some(&*format!("// of source {hash}")), "run `make kernels`");
+}
+
+/// Where the process below leaves what it compiled.
+const REBUILT: &str = "FRAMEMILL_REBUILT_PTX";
+
+#[test]
+fn the_ptx_is_what_nvrtc_makes_of_the_source() {
+    let nvrtc = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/nvrtc/nvidia/cuda_nvrtc/lib");
+    if !nvrtc.join("libnvrtc.so.12").exists() {
+        return eprintln!("skipped: no NVRTC; run scripts/setup kernels");
+    }
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let rebuilt = folder.join(format!("rebuilt-{}.ptx", std::process::id()));
+    // The loader looks at its path when a process begins.
+    let process = Command::new(std::env::current_exe().expect("this program"))
+        .args(["--ignored", "--exact", "kernels::compiles_in_a_process_of_its_own"])
+        .env("LD_LIBRARY_PATH", nvrtc)
+        .env(REBUILT, &rebuilt)
+        .output()
+        .expect("this program starts");
+    assert!(process.status.success(), "{}", String::from_utf8_lossy(&process.stdout));
+    let ptx = std::fs::read_to_string(&rebuilt).expect("what it compiled");
+    std::fs::remove_file(&rebuilt).expect("a file of ours");
+    assert!(
+        ptx == kernel("lattice.ptx"),
+        "gpu/kernels/lattice.ptx is not what its source makes: run `make kernels`"
+    );
+}
+
+#[test]
+#[ignore = "runs in the process that the test above starts"]
+fn compiles_in_a_process_of_its_own() {
+    let target = std::env::var_os(REBUILT).expect("said by the test above");
+    let ptx = compile::compile(&path("lattice.cu")).expect("a kernel that compiles");
+    std::fs::write(target, ptx).expect("a folder for it");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Discovery on the machine the tests run on, whatever it has.
 
 mod kernels;
+mod page;
 
 use framemill_gpu::{GpuError, list_devices};
 

@@ -8,3 +8,4 @@ mod frames;
 mod hostile;
 mod segmenting;
 mod timeline;
+mod watching;

@@ -57,10 +57,10 @@ impl Context {
         *self.shared.services() = Services::default();
     }
 
-    /// Waiting for the first message of a stream.
+    /// Waiting for the first message of a stream: all of it, however late it begins.
     pub(crate) fn opening(&self, what: &'static str) -> Wait {
         let message = self.timeouts.message;
-        Wait { what, first: Instant::now() + message, message }
+        Wait::until(what, Instant::now() + message, message)
     }
 
     /// When a single answer must have been taken by the peer.

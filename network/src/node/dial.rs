@@ -2,9 +2,9 @@
 
 use std::error::Error;
 
-use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::DialError;
+use libp2p::{Multiaddr, PeerId};
 
 /// Addresses whose reasons are told; a peer may have many, and they mostly fail alike.
 const MAX_TOLD: usize = 3;
@@ -31,6 +31,14 @@ pub(super) fn reason(error: &DialError) -> String {
         }
         DialError::Aborted => "dialing was given up".to_owned(),
         other => one_line(&other.to_string()),
+    }
+}
+
+/// Who is at the address in place of the peer that was dialed.
+pub(super) fn answered_by(error: &DialError) -> Option<Box<PeerId>> {
+    match error {
+        DialError::WrongPeerId { obtained, .. } => Some(Box::new(*obtained)),
+        _ => None,
     }
 }
 

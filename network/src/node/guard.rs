@@ -12,7 +12,7 @@ use std::time::Instant;
 use libp2p::PeerId;
 use libp2p::core::transport::PortUse;
 use libp2p::core::{Endpoint, Multiaddr};
-use libp2p::swarm::behaviour::{ConnectionClosed, ListenFailure};
+use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished, ListenFailure};
 use libp2p::swarm::{
     ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent,
     ToSwarm, dummy,
@@ -40,8 +40,16 @@ struct TooManyAddresses {
 pub(crate) struct Behaviour {
     shared: Arc<Shared>,
     doors: Doors,
-    /// Connections that are counted, and for whom. Bounded as connections are.
-    entered: HashMap<ConnectionId, IpAddr>,
+    /// Connections that are counted. Bounded as connections are.
+    entered: HashMap<ConnectionId, Entered>,
+}
+
+/// A counted connection.
+struct Entered {
+    /// For whom it counts.
+    address: IpAddr,
+    /// It is not being made any more.
+    made: bool,
 }
 
 impl Behaviour {
@@ -57,8 +65,15 @@ impl Behaviour {
     }
 
     fn leave(&mut self, connection: ConnectionId) {
-        if let Some(address) = self.entered.remove(&connection) {
-            self.doors.leave(&address);
+        if let Some(Entered { address, made }) = self.entered.remove(&connection) {
+            self.doors.leave(&address, made);
+        }
+    }
+
+    fn made(&mut self, connection: ConnectionId) {
+        if let Some(entered) = self.entered.get_mut(&connection) {
+            entered.made = true;
+            self.doors.made(&entered.address);
         }
     }
 }
@@ -75,7 +90,7 @@ impl NetworkBehaviour for Behaviour {
     ) -> Result<(), ConnectionDenied> {
         let Some(address) = counted(remote) else { return Ok(()) };
         self.doors.enter(address, Instant::now()).map_err(ConnectionDenied::new)?;
-        self.entered.insert(connection, address);
+        self.entered.insert(connection, Entered { address, made: false });
         Ok(())
     }
 
@@ -116,6 +131,9 @@ impl NetworkBehaviour for Behaviour {
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
+            FromSwarm::ConnectionEstablished(ConnectionEstablished { connection_id, .. }) => {
+                self.made(connection_id);
+            }
             FromSwarm::ConnectionClosed(ConnectionClosed { connection_id, .. })
             | FromSwarm::ListenFailure(ListenFailure { connection_id, .. }) => self.leave(connection_id),
             _ => {}

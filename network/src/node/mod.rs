@@ -1,6 +1,7 @@
 //! The libp2p node behind every role.
 
 mod accept;
+mod callbacks;
 mod dial;
 mod discovery;
 mod guard;
@@ -12,6 +13,7 @@ mod streams;
 mod swarm;
 
 pub(crate) use accept::{Admitted, Context};
+pub use shared::ReachTest;
 pub(crate) use shared::{Shared, StreamPermit};
 
 use std::sync::Arc;
@@ -144,6 +146,16 @@ impl Network {
     /// Where others reach this node: as configured, as others have tried it, and through its relays.
     pub fn external_addresses(&self) -> Vec<Multiaddr> {
         self.context().shared.external()
+    }
+
+    /// What came of asking peers to call this node, the newest for each address.
+    pub fn reach_tests(&self) -> Vec<ReachTest> {
+        self.context().shared.reach()
+    }
+
+    /// Whether a connected peer calls this node on request.
+    pub fn has_reach_testers(&self) -> bool {
+        self.context().shared.has_testers()
     }
 
     /// Closes every connection with a peer and refuses new ones for a time. What a peer does wrong on the wire is counted without

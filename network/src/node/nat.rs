@@ -24,8 +24,8 @@ use crate::config::{NetworkConfig, RelayLimits};
 const RELAY_RETRY: Duration = Duration::from_secs(15);
 /// Life of a place at a relay; it is renewed before.
 const RESERVATION: Duration = Duration::from_secs(1_800);
-/// Places of one peer: one connection, and the next one before the first has ended.
-const RESERVATIONS_PER_PEER: usize = 2;
+/// Places of one peer: over QUIC and over TCP, and the next one before the first has ended.
+const RESERVATIONS_PER_PEER: usize = 3;
 /// How long a circuit goes on once the two have a direct connection: as long as what is under way on it may last.
 const CIRCUIT_AFTERLIFE: Duration = Duration::from_secs(60);
 /// Wait for a relay to say from where it sees this node, before a hole is punched without knowing.
@@ -38,16 +38,21 @@ const MAX_CANDIDATES: usize = 64;
 pub(super) fn relay_server(local: PeerId, limits: &RelayLimits) -> relay::Behaviour {
     let config = relay::Config {
         max_reservations: limits.max_reservations,
-        max_reservations_per_peer: RESERVATIONS_PER_PEER,
+        max_reservations_per_peer: beside(RESERVATIONS_PER_PEER),
         reservation_duration: RESERVATION,
         max_circuits: limits.max_circuits,
-        max_circuits_per_peer: limits.max_circuits_per_peer,
+        max_circuits_per_peer: beside(limits.max_circuits_per_peer),
         max_circuit_duration: limits.circuit_duration,
         max_circuit_bytes: limits.circuit_bytes,
         // Its own rates of reservations and circuits for each peer and address.
         ..relay::Config::default()
     };
     relay::Behaviour::new(local, config)
+}
+
+/// How many a peer may have when it asks for one more, so that it then has `most`: that is what the library compares.
+fn beside(most: usize) -> usize {
+    most.saturating_sub(1)
 }
 
 pub(super) fn on_hole_punch(event: &dcutr::Event) {
@@ -342,6 +347,18 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Candidates<B> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn strangers_name_a_bounded_number_of_candidates() {
+        let mut candidates = Candidates::new(libp2p::swarm::dummy::Behaviour);
+        let mut hears = |port: usize| {
+            let addr = format!("/ip4/192.0.2.1/tcp/{port}").parse().expect("an address");
+            let named = NewExternalAddrCandidate { addr: &addr };
+            candidates.may_hear(&FromSwarm::NewExternalAddrCandidate(named))
+        };
+        assert!((0..MAX_CANDIDATES).all(&mut hears));
+        assert!(!hears(MAX_CANDIDATES) && hears(0));
+    }
 
     #[test]
     fn the_relay_of_a_circuit_is_read_from_its_address() {

@@ -68,7 +68,7 @@ impl Opener {
         let request = OpenStream { protocol: StreamProtocol::new(protocol), timeout: within, reply };
         let command = Command::Open { peer, connection, request };
         self.commands.send(command).await.map_err(|_| NetworkError::ShutDown)?;
-        let gone = |_| NetworkError::Unreachable { peer, reason: "the connection ended".into() };
+        let gone = |_| unreachable(peer, "the connection ended");
         answer.await.map_err(gone)?.map_err(|error| explain(peer, protocol, within, error))
     }
 
@@ -82,11 +82,15 @@ impl Opener {
 fn explain(peer: PeerId, protocol: &'static str, within: Duration, error: OpenError) -> NetworkError {
     match error {
         OpenError::NoAddress => NetworkError::NoAddress { peer },
-        OpenError::Unreachable(reason) => NetworkError::Unreachable { peer, reason },
+        OpenError::Unreachable { reason, answered_by } => {
+            NetworkError::Unreachable { peer, reason, answered_by }
+        }
         OpenError::Unsupported => NetworkError::UnsupportedProtocol { peer, protocol },
         OpenError::TimedOut => NetworkError::Timeout { what: "agreeing on a protocol", after: within },
-        OpenError::TooMany => {
-            NetworkError::Unreachable { peer, reason: "too many requests wait for this peer".into() }
-        }
+        OpenError::TooMany => unreachable(peer, "too many requests wait for this peer"),
     }
+}
+
+fn unreachable(peer: PeerId, reason: &str) -> NetworkError {
+    NetworkError::Unreachable { peer, reason: reason.into(), answered_by: None }
 }

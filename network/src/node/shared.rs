@@ -54,6 +54,17 @@ struct Page {
     found: Vec<Multiaddr>,
 }
 
+/// What came of asking a peer to call this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReachTest {
+    /// Where it was asked to call.
+    pub address: Multiaddr,
+    /// Who was asked.
+    pub by: PeerId,
+    /// Whether its call came.
+    pub reached: bool,
+}
+
 #[derive(Debug)]
 pub(crate) struct Shared {
     services: Mutex<Services>,
@@ -65,6 +76,10 @@ pub(crate) struct Shared {
     heard: watch::Sender<u64>,
     /// Where others reach this node, as far as it knows.
     external: Mutex<Vec<Multiaddr>>,
+    /// The newest test of each address; as many as there are candidates.
+    reach: Mutex<Vec<ReachTest>>,
+    /// Connected peers that call back on request.
+    testers: Mutex<HashSet<PeerId>>,
     /// Peers whose connections are to be closed: at most those that are connected.
     evicted: Mutex<Vec<PeerId>>,
     eviction: Notify,
@@ -136,6 +151,8 @@ impl Shared {
             announcements: config.discovery.as_ref().map(heard_of),
             heard: watch::Sender::new(0),
             external: Mutex::default(),
+            reach: Mutex::default(),
+            testers: Mutex::default(),
             evicted: Mutex::default(),
             eviction: Notify::new(),
         }
@@ -199,7 +216,29 @@ impl Shared {
         state.connections.remove(&connection);
         if state.connections.is_empty() {
             peers.remove(peer);
+            lock(&self.testers).remove(peer);
         }
+    }
+
+    pub(crate) fn note_tester(&self, peer: PeerId) {
+        if self.is_connected(&peer) {
+            lock(&self.testers).insert(peer);
+        }
+    }
+
+    /// Whether a connected peer calls back on request.
+    pub(crate) fn has_testers(&self) -> bool {
+        !lock(&self.testers).is_empty()
+    }
+
+    pub(crate) fn note_reach(&self, test: ReachTest) {
+        let mut reach = lock(&self.reach);
+        reach.retain(|known| known.address != test.address);
+        reach.push(test);
+    }
+
+    pub(crate) fn reach(&self) -> Vec<ReachTest> {
+        lock(&self.reach).clone()
     }
 
     pub(crate) fn set_round_trip(&self, peer: &PeerId, round_trip: Duration) {

@@ -54,10 +54,16 @@ pub(crate) struct OpenStream {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum OpenError {
     NoAddress,
-    Unreachable(String),
+    Unreachable { reason: String, answered_by: Option<Box<PeerId>> },
     Unsupported,
     TimedOut,
     TooMany,
+}
+
+impl OpenError {
+    fn unreachable(reason: &str) -> Self {
+        Self::Unreachable { reason: reason.to_owned(), answered_by: None }
+    }
 }
 
 impl OpenStream {
@@ -113,7 +119,7 @@ impl Behaviour {
         let open = self.connections.get(&peer).map_or(&[][..], Vec::as_slice);
         match connection {
             Some(wanted) if open.iter().any(|open| open.id == wanted) => self.notify(peer, wanted, request),
-            Some(_) => request.fail(OpenError::Unreachable("the connection has ended".into())),
+            Some(_) => request.fail(OpenError::unreachable("the connection has ended")),
             None => match preferred(open) {
                 Some(connection) => self.notify(peer, connection, request),
                 None => self.dial(peer, request),
@@ -152,7 +158,8 @@ impl Behaviour {
             return;
         }
         let Some(waiting) = self.waiting.remove(peer) else { return };
-        let error = OpenError::Unreachable(dial::reason(error));
+        let error =
+            OpenError::Unreachable { reason: dial::reason(error), answered_by: dial::answered_by(error) };
         for request in waiting.requests {
             request.fail(error.clone());
         }
@@ -264,7 +271,7 @@ fn upgrade_error(error: StreamUpgradeError<Infallible>) -> OpenError {
     match error {
         StreamUpgradeError::Timeout => OpenError::TimedOut,
         StreamUpgradeError::NegotiationFailed => OpenError::Unsupported,
-        StreamUpgradeError::Io(error) => OpenError::Unreachable(error.to_string()),
+        StreamUpgradeError::Io(error) => OpenError::unreachable(&error.to_string()),
         StreamUpgradeError::Apply(never) => match never {},
     }
 }

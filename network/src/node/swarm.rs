@@ -19,16 +19,19 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::callbacks::CallBacks;
 use super::discovery::{self, Discovery};
 use super::guard;
 use super::muxer;
 use super::nat::{self, Candidates, Reach};
-use super::shared::Shared;
+use super::shared::{ReachTest, Shared};
 use super::streams::{self, InboundStream, OpenStream};
 use crate::config::{NetworkConfig, NetworkLimits};
 use crate::doors::Doors;
 use crate::error::NetworkError;
 
+/// Of who calls back on request (AutoNAT v2).
+const REACH_PROTOCOL: &str = "/libp2p/autonat/2/dial-request";
 /// Version of our protocols as peers see it in identify.
 const IDENTIFY_PROTOCOL: &str = "/framemill/1";
 /// Between two measurements of a round trip; also finds connections that died silently.
@@ -76,7 +79,7 @@ pub(crate) struct Behaviour {
     relay_server: Toggle<relay::Behaviour>,
     hole_punch: dcutr::Behaviour,
     reach_client: Toggle<Candidates<autonat::v2::client::Behaviour>>,
-    reach_server: Toggle<autonat::v2::server::Behaviour>,
+    reach_server: Toggle<CallBacks<autonat::v2::server::Behaviour>>,
 }
 
 fn behaviour(
@@ -95,7 +98,8 @@ fn behaviour(
         .with_cache_size(0);
     let discovers = config.discovery.is_some();
     let gossip = discovers.then(|| discovery::gossip(&keypair)).transpose();
-    let probes = discovers && !config.listen.is_empty();
+    let calls = config.relay_server.is_some();
+    let probes = (discovers || config.asks_reach) && !config.listen.is_empty();
     Ok(Behaviour {
         guard: guard::Behaviour::new(shared.clone(), Doors::new(config.limits.clone())),
         limits: connection_limits::Behaviour::new(connection_limits(&config.limits)),
@@ -108,7 +112,7 @@ fn behaviour(
         relay_server: config.relay_server.as_ref().map(|limits| nat::relay_server(local, limits)).into(),
         hole_punch: dcutr::Behaviour::new(local),
         reach_client: probes.then(|| Candidates::new(autonat::v2::client::Behaviour::default())).into(),
-        reach_server: config.relay_server.as_ref().map(|_| autonat::v2::server::Behaviour::default()).into(),
+        reach_server: calls.then(|| CallBacks::new(autonat::v2::server::Behaviour::default())).into(),
     })
 }
 
@@ -128,7 +132,7 @@ pub(crate) fn build(
 ) -> Result<Swarm<Behaviour>, NetworkError> {
     let keypair = config.identity.clone().into_keypair();
     let transport = |error: &dyn std::fmt::Display| NetworkError::Transport(error.to_string());
-    let idle = config.timeouts.idle_connection;
+    let (idle, handshake) = (config.timeouts.idle_connection, config.timeouts.handshake);
     // Both sides may have as many open as a peer is allowed.
     let streams = (2 * config.limits.max_streams_per_peer).saturating_add(SYSTEM_STREAMS);
     let muxer = move || muxer::Config::new(streams as usize);
@@ -142,6 +146,7 @@ pub(crate) fn build(
             quic.max_concurrent_stream_limit = streams;
             quic.keep_alive_interval = QUIC_KEEP_ALIVE;
             quic.max_idle_timeout = QUIC_SILENCE_MS;
+            quic.handshake_timeout = handshake;
             quic
         })
         .with_dns()
@@ -160,6 +165,7 @@ pub(crate) fn build(
                 // The protocol's name goes out with the first message: a quote costs one round trip, not two.
                 .with_substream_upgrade_protocol_override(Version::V1Lazy)
         })
+        .with_connection_timeout(handshake)
         .build())
 }
 
@@ -325,7 +331,14 @@ impl Driver {
                 self.shared.set_round_trip(&peer, round_trip);
             }
             (BehaviourEvent::HolePunch(event), _) => nat::on_hole_punch(&event),
+            (BehaviourEvent::ReachClient(event), _) => {
+                let reached = event.result.is_ok();
+                self.shared.note_reach(ReachTest { address: event.tested_addr, by: event.server, reached });
+            }
             (BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }), discovery) => {
+                if info.protocols.iter().any(|protocol| protocol.as_ref() == REACH_PROTOCOL) {
+                    self.shared.note_tester(peer_id);
+                }
                 if let Some(discovery) = discovery {
                     discovery.on_identified(&mut self.swarm, peer_id, info);
                 }

@@ -131,7 +131,7 @@ async fn decide(
     ahead: Bytes,
     pace: Pace,
 ) -> Result<SegmentAccept, NetworkError> {
-    let wait = Wait { what: "the decision on a segment", first: pace.deadline, message: pace.message };
+    let wait = Wait::until("the decision on a segment", pace.deadline, pace.message);
     let decision = async {
         match reader.expect(MAX_SMALL_MESSAGE, wait).await? {
             ReplyFrame::Accept(accept) => Ok(accept),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::{Pace, Plan, RenditionEnd, RenditionTracker, SourceWriter, upload};
 use crate::error::{NetworkError, ProtocolError};
@@ -40,11 +40,11 @@ impl ReplyReader {
         if self.over {
             return Ok(None);
         }
-        let wait = Wait { what: "renditions", first: self.pace.deadline, message: self.pace.message };
-        if Instant::now() >= self.pace.deadline {
+        if let Err(over) = self.pace.check() {
             self.over = true;
-            return Err(NetworkError::Timeout { what: "the exchange", after: Duration::ZERO });
+            return Err(over);
         }
+        let wait = Wait::until("renditions", self.pace.deadline, self.pace.message);
         let result = self.reader.expect(MAX_CHUNK_MESSAGE, wait).await.and_then(|frame| self.check(frame));
         self.over =
             !matches!(result, Ok(ReplyFrame::Chunk(_) | ReplyFrame::End(_) | ReplyFrame::Restart { .. }));

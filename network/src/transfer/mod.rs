@@ -22,13 +22,15 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::config::{NetworkLimits, NetworkTimeouts};
+use crate::error::NetworkError;
 use crate::receipt::RenditionClaim;
 
 /// Most media bytes in one message; longer ones are refused.
 pub const MAX_CHUNK_BYTES: usize = 64 * 1024;
-/// Media bytes in the messages that are sent; larger buffers are split. With its fields and a frame's header a message of so
-/// many just fits one packet of the encryption (64,511 bytes), and not two.
-pub(crate) const CHUNK_BYTES: usize = 63 * 1024 - 64;
+/// Media bytes in the messages that are sent; larger buffers are split, and who makes smaller ones pays for the frames around
+/// each. With its fields and a frame's header a message of so many just fits one packet of the encryption (64,511 bytes), and
+/// not two.
+pub const CHUNK_BYTES: usize = 63 * 1024 - 64;
 
 /// Some bytes of a rendition, following those of the chunk before with the same index.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +77,7 @@ impl RenditionEnd {
 /// When an exchange must end, and how long single steps of it may take.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
+    began: Instant,
     /// The end of the exchange.
     pub(crate) deadline: Instant,
     /// From the first to the last byte of one message.
@@ -88,11 +91,21 @@ pub(crate) struct Pace {
 impl Pace {
     /// An exchange that may last as long as its peer's deadline and this node's own bound allow.
     pub(crate) fn new(limits: &NetworkLimits, timeouts: &NetworkTimeouts, deadline: Duration) -> Self {
+        let began = Instant::now();
         Self {
-            deadline: Instant::now() + deadline.min(timeouts.exchange),
+            began,
+            deadline: began + deadline.min(timeouts.exchange),
             message: timeouts.message,
             min_rate: limits.min_upload_rate,
             grace: timeouts.rate_grace,
+        }
+    }
+
+    /// An error once the exchange is over.
+    fn check(&self) -> Result<(), NetworkError> {
+        match Instant::now() < self.deadline {
+            true => Ok(()),
+            false => Err(NetworkError::Timeout { what: "the exchange", after: self.deadline - self.began }),
         }
     }
 }

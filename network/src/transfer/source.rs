@@ -123,6 +123,9 @@ impl SourceReader {
             return Ok(None);
         }
         sleep_until(self.paused_until.min(self.pace.deadline)).await;
+        // Bytes that lie here already end no wait, so that the deadline has to be looked at. Who is to blame is not known: this side
+        // may have been slow to read.
+        self.pace.check()?;
         let read = self.read().await;
         if let Err(error) = &read {
             self.permit.blame(error);
@@ -132,11 +135,8 @@ impl SourceReader {
 
     async fn read(&mut self) -> Result<Option<Bytes>, NetworkError> {
         let started = Instant::now();
-        let wait = Wait {
-            what: "the source",
-            first: self.pace.deadline.min(started + self.pace.message),
-            message: self.pace.message,
-        };
+        let message = self.pace.message;
+        let wait = Wait::begun_by("the source", started + message, message).no_later_than(self.pace.deadline);
         let chunk: Option<SourceChunk> = self.reader.read(MAX_CHUNK_MESSAGE, wait).await?;
         let Some(SourceChunk(data)) = chunk else { return self.end() };
         self.received += data.len() as u64;

@@ -26,16 +26,22 @@ pub(crate) const MAX_SMALL_MESSAGE: usize = 8 * 1024;
 /// Largest encoded ladder: 16 entries of at most 120 bytes.
 pub(crate) const MAX_LADDER_BYTES: usize = 2 * 1024;
 
-/// Decodes the bytes as every message there is.
+/// Decodes the bytes as every message there is, and as what comes on a stream: messages with their lengths.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn decode_all(bytes: &bytes::Bytes) {
+    let mut stream = bytes::BytesMut::from(&bytes[..]);
+    while let Ok(frame::Split::Message(message)) = frame::take(&mut stream, MAX_CHUNK_MESSAGE) {
+        assert!(message.len() <= MAX_CHUNK_MESSAGE, "no message is longer than it may be");
+    }
     let _ = crate::quote::QuoteRequest::decode(bytes.clone());
     let _ = QuoteReply::decode(bytes.clone());
     let _ = crate::opening::OpeningRequest::decode(bytes.clone());
     let _ = OpeningReply::decode(bytes.clone());
     let _ = crate::blob::BlobRequest::decode(bytes.clone());
     let _ = BlobFrame::decode(bytes.clone());
-    let _ = crate::segment::SegmentHeader::decode(bytes.clone());
+    if let Ok(header) = crate::segment::SegmentHeader::decode(bytes.clone()) {
+        let _ = header.expected_pixels();
+    }
     let _ = SourceChunk::decode(bytes.clone());
     let _ = ReplyFrame::decode(bytes.clone());
     let _ = WorkOpen::decode(bytes.clone());

@@ -30,11 +30,30 @@ const REASON_WAIT: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wait {
     /// What is waited for, in errors.
-    pub(crate) what: &'static str,
+    what: &'static str,
     /// When the first byte must have come.
-    pub(crate) first: Instant,
+    first: Instant,
     /// From the first to the last byte.
-    pub(crate) message: Duration,
+    message: Duration,
+    /// When the last byte must have come, however late the first one did.
+    last: Instant,
+}
+
+impl Wait {
+    /// For a message that begins by `first` and then takes as long as a message may.
+    pub(crate) fn begun_by(what: &'static str, first: Instant, message: Duration) -> Self {
+        Self { what, first, message, last: first + message }
+    }
+
+    /// For a message that is there by `end` as a whole.
+    pub(crate) fn until(what: &'static str, end: Instant, message: Duration) -> Self {
+        Self { what, first: end, message, last: end }
+    }
+
+    /// The same, and no longer than until `end`.
+    pub(crate) fn no_later_than(self, end: Instant) -> Self {
+        Self { first: self.first.min(end), last: self.last.min(end), ..self }
+    }
 }
 
 /// Who is at the other end, and what is spoken; for errors.
@@ -119,7 +138,7 @@ impl MessageReader {
             self.begun = Some(Instant::now());
         }
         let deadline = match self.begun {
-            Some(begun) => begun + wait.message,
+            Some(begun) => (begun + wait.message).min(wait.last),
             None => wait.first,
         };
         self.buffer.reserve(missing.clamp(MAX_PREFIX, READ_STEP));
@@ -198,8 +217,8 @@ pub(crate) async fn open_with<M: WireMessage>(
     deadline: Instant,
 ) -> Result<(), NetworkError> {
     let Err(broken) = writer.write(message, deadline).await else { return Ok(()) };
-    let first = deadline.min(Instant::now() + REASON_WAIT);
-    let wait = Wait { what: "the reason of a refusal", first, message: REASON_WAIT };
+    let end = deadline.min(Instant::now() + REASON_WAIT);
+    let wait = Wait::until("the reason of a refusal", end, REASON_WAIT);
     // The error has the same field in every protocol's replies.
     match reader.expect(MAX_SMALL_MESSAGE, wait).await {
         Ok(ReplyFrame::Error(error)) => Err(error.into()),

@@ -116,7 +116,7 @@ impl Control {
         let mut last_heard = Instant::now();
         loop {
             let first = last_heard + self.keep_alive * MISSED;
-            let wait = Wait { what: "a keep-alive", first, message };
+            let wait = Wait::begun_by("a keep-alive", first, message);
             let result = tokio::select! {
                 () = self.closed.cancelled() => return self.close(message).await,
                 _ = beat.tick() => self.send(&ControlFrame::KeepAlive, message).await,

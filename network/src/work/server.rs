@@ -184,7 +184,7 @@ impl Inner {
         let left = pace.deadline.saturating_duration_since(Instant::now());
         let job = WorkOpen::Job(JobHeader { deadline: left, ..header });
         open_with((&mut reader, &mut writer), &job, pace.deadline).await?;
-        let wait = Wait { what: "the decision on a job", first: pace.deadline, message: pace.message };
+        let wait = Wait::until("the decision on a job", pace.deadline, pace.message);
         match reader.expect(MAX_SMALL_MESSAGE, wait).await? {
             ReplyFrame::Accept(_) => {}
             ReplyFrame::Error(error) => return Err(error.into()),

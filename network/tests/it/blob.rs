@@ -1,12 +1,16 @@
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use alloy_primitives::B256;
-use framemill_network::{BlobRequest, Network, NetworkError, ProtocolError, WireCode, WireError};
+use framemill_network::{
+    BlobRequest, Network, NetworkConfig, NetworkError, ProtocolError, WireCode, WireError,
+};
+use futures::AsyncReadExt;
 use tempfile::TempDir;
 use tokio::io::repeat;
+use tokio::time::timeout;
 
-use crate::raw::{BLOB, RawPeer, proto, receive, send};
+use crate::raw::{BLOB, RawPeer, proto, read_to_end, receive, send};
 use crate::support::*;
 
 /// Longer than several chunks.
@@ -131,6 +135,106 @@ async fn ask_and_read_nothing(peer: &RawPeer, server: &Network, streams: usize) 
         held.push(stream);
     }
     held
+}
+
+/// A node that serves a file of a gibibyte, whatever is asked for, over TCP, where what nobody reads is soon held back.
+async fn endless(change: impl FnOnce(&mut NetworkConfig)) -> (Network, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("endless");
+    std::fs::File::create(&file).unwrap().set_len(1 << 30).unwrap();
+    let server = node_with(|config| {
+        config.listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
+        // Tests ask again and again until a place is free.
+        config.limits.request_burst = 100_000;
+        config.limits.requests_per_second = 100_000;
+        change(config);
+    })
+    .await;
+    tokio::spawn(server.serve_blobs(64).unwrap().serve_files(move |_| Some(file.clone())));
+    answer_quotes(&server);
+    (server, folder)
+}
+
+/// Whether a peer that asks for one more file is sent it; if so, its stream is ended again.
+async fn gets_one_more(peer: &RawPeer, server: &Network) -> bool {
+    let request = proto::BlobRequest { sha256: B256::ZERO.to_vec().into(), max_bytes: u64::MAX };
+    let mut stream = peer.open(server, BLOB).await;
+    send(&mut stream, &request).await;
+    match receive::<proto::BlobFrame>(&mut stream).await.frame {
+        Some(proto::blob_frame::Frame::Bytes(_)) => true,
+        Some(proto::blob_frame::Frame::Error(error)) => {
+            assert_eq!(error.code, WireCode::Busy.number());
+            false
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_peer_is_sent_four_files_at_a_time_and_no_more() {
+    let (server, _folder) = endless(|config| config.timeouts.message = LONG).await;
+    let (greedy, modest) = (RawPeer::start(Some(&server)).await, RawPeer::start(Some(&server)).await);
+    let mut held = ask_and_read_nothing(&greedy, &server, 4).await;
+    assert!(!gets_one_more(&greedy, &server).await);
+    assert!(gets_one_more(&modest, &server).await);
+    an_honest_peer_is_served(&server).await;
+    held.pop();
+    timeout(LONG, async { while !gets_one_more(&greedy, &server).await {} }).await.expect("a place was left");
+}
+
+#[tokio::test]
+async fn who_takes_nothing_of_a_file_loses_its_place_within_the_time_of_a_message() {
+    const MESSAGE: Duration = Duration::from_secs(1);
+    let (server, _folder) = endless(|config| {
+        config.timeouts.message = MESSAGE;
+        config.timeouts.rate_grace = LONG;
+    })
+    .await;
+    let peer = RawPeer::start(Some(&server)).await;
+    let began = Instant::now();
+    let mut held = ask_and_read_nothing(&peer, &server, 4).await;
+    let cut = async { while !gets_one_more(&peer, &server).await {} };
+    let both = async { tokio::join!(cut, an_honest_peer_is_served(&server)) };
+    timeout(LONG, both).await.expect("one of the four is given up");
+    assert!(began.elapsed() >= MESSAGE);
+    // What was on its way is all that there is of it.
+    let got = timeout(LONG, read_to_end(&mut held[0])).await.expect("the stream has ended").len();
+    assert!(got <= 512 * 1024, "{got} bytes");
+}
+
+#[tokio::test]
+async fn who_takes_a_file_more_slowly_than_is_allowed_is_cut_off() {
+    let server = node_with(|config| {
+        config.listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
+        config.timeouts.message = LONG;
+        config.timeouts.rate_grace = Duration::from_millis(500);
+        config.limits.min_upload_rate = 1_000_000;
+    })
+    .await;
+    answer_quotes(&server);
+    let mut blobs = server.serve_blobs(4).unwrap();
+    let peer = RawPeer::start(Some(&server)).await;
+    let mut stream = peer.open(&server, BLOB).await;
+    let request = proto::BlobRequest { sha256: B256::ZERO.to_vec().into(), max_bytes: u64::MAX };
+    send(&mut stream, &request).await;
+    let sipping = async {
+        let mut sip = vec![0; 2_000];
+        while let Ok(1..) = stream.read(&mut sip).await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    let sending = async { blobs.next().await.unwrap().send(64 << 20, repeat(1)).await };
+    let both = async { tokio::join!(sending, an_honest_peer_is_served(&server)).0 };
+    tokio::select! {
+        sent = timeout(LONG, both) => match sent.expect("it is given up") {
+            Err(NetworkError::Protocol(ProtocolError::TooSlow { bytes, .. })) => {
+                assert!(bytes <= 2 << 20, "{bytes} bytes");
+            }
+            other => panic!("{other:?}"),
+        },
+        () = sipping => unreachable!("it never ends"),
+    }
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ pub(crate) fn discovering(config: &mut NetworkConfig, bootstrap: &[&Network]) {
 }
 
 /// A node that finds others through `bootstrap`.
-async fn finder(bootstrap: &[&Network]) -> Network {
+pub(crate) async fn finder(bootstrap: &[&Network]) -> Network {
     node_with(|config| discovering(config, bootstrap)).await
 }
 
@@ -36,20 +36,20 @@ async fn dialer(bootstrap: &[&Network]) -> Network {
     .await
 }
 
-fn account(n: u8) -> Address {
+pub(crate) fn account(n: u8) -> Address {
     Address::repeat_byte(n)
 }
 
-fn author(node: &Network, account: Address) -> Author {
+pub(crate) fn author(node: &Network, account: Address) -> Author {
     Author { peer: node.peer_id(), addresses: Vec::new(), account: Some(account), signing_key: None }
 }
 
-fn unix_ms() -> u64 {
+pub(crate) fn unix_ms() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     since.as_millis() as u64
 }
 
-fn announcement(node: &Network, account: Address, capacity: u64) -> SignedAnnouncement {
+pub(crate) fn announcement(node: &Network, account: Address, capacity: u64) -> SignedAnnouncement {
     let sequence = unix_ms();
     let mut signature = [0; 65];
     signature[..20].copy_from_slice(account.as_slice());
@@ -70,7 +70,7 @@ fn announcement(node: &Network, account: Address, capacity: u64) -> SignedAnnoun
 }
 
 /// Announces until `listener` has heard it: whoever was not connected at first is told again.
-async fn heard(speaker: &Network, said: &SignedAnnouncement, listener: &Network) -> Announcement {
+pub(crate) async fn heard(speaker: &Network, said: &SignedAnnouncement, listener: &Network) -> Announcement {
     let mut news = listener.announcements_heard();
     timeout(LONG, async {
         speaker.announce(said).await.unwrap();

@@ -1,20 +1,25 @@
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use framemill_network::{
-    Network, NetworkError, ProtocolError, SegmentAccept, SourceReader, WireCode, WorkToken,
+    Network, NetworkConfig, NetworkError, ProtocolError, SegmentAccept, SourceReader, WireCode, WorkToken,
 };
 use futures::AsyncWriteExt;
 use libp2p::Stream;
+use tokio::time::timeout;
 
 use crate::raw::*;
 use crate::support::*;
 
 const TICK: Duration = Duration::from_millis(20);
+/// How long a message may take where nobody has patience.
+const MESSAGE: Duration = Duration::from_millis(400);
 
 /// An orchestrator that serves everything, with short waits.
 async fn impatient() -> Network {
     node_with(|config| {
-        config.timeouts.message = Duration::from_millis(400);
+        config.timeouts.message = MESSAGE;
         config.timeouts.rate_grace = Duration::from_millis(100);
         config.limits.min_upload_rate = 10_000;
     })
@@ -32,14 +37,37 @@ async fn accepted(server: &Network, source: &[u8]) -> (RawPeer, Stream, SourceRe
     (peer, stream, reader)
 }
 
+/// Everything that a node may serve, and the services' ends; quotes are answered.
+fn serve_everything(server: &Network) -> impl Sized {
+    answer_quotes(server);
+    let segments = server.serve_segments(4).unwrap();
+    let openings = server.serve_openings(4).unwrap();
+    let blobs = server.serve_blobs(4).unwrap();
+    (segments, openings, blobs, server.serve_work(WorkToken::generate(), 4).unwrap())
+}
+
+/// The protocols, and how many bytes the first message of each may have.
+const FIRST_MESSAGES: [(&str, usize); 5] = [
+    (QUOTE, 8 * 1024),
+    (SEGMENT, 66 * 1024 + 512),
+    (OPENING, 8 * 1024),
+    (BLOB, 8 * 1024),
+    (WORK, 66 * 1024 + 512),
+];
+
+/// A length as it stands before a message.
+fn prefix(length: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    prost::encode_length_delimiter(length, &mut bytes).unwrap();
+    bytes
+}
+
 #[tokio::test]
 async fn a_length_of_four_gibibytes_is_refused_on_every_protocol() {
     let server = node().await;
-    let _quotes = server.serve_quotes(4).unwrap();
-    let _segments = server.serve_segments(4).unwrap();
-    let _work = server.serve_work(WorkToken::generate(), 4).unwrap();
+    let _services = serve_everything(&server);
     let peer = RawPeer::start(Some(&server)).await;
-    for protocol in [QUOTE, SEGMENT, WORK] {
+    for (protocol, _) in FIRST_MESSAGES {
         let mut stream = peer.open(&server, protocol).await;
         assert!(try_send(&mut stream, &FOUR_GIBIBYTES).await);
         assert_eq!(error_code(&mut stream).await, Some(WireCode::TooLarge.number()), "{protocol}");
@@ -56,13 +84,68 @@ async fn a_length_of_four_gibibytes_in_mid_upload_ends_the_segment() {
 }
 
 #[tokio::test]
+async fn one_byte_more_than_a_first_message_may_have_is_refused_before_it_is_sent() {
+    let server = node().await;
+    let _services = serve_everything(&server);
+    for (protocol, most) in FIRST_MESSAGES {
+        let peer = RawPeer::start(Some(&server)).await;
+        // As long as it may be it is read, and found to be none.
+        let mut stream = peer.open(&server, protocol).await;
+        assert!(try_send(&mut stream, &[prefix(most), vec![0xff; most]].concat()).await);
+        assert_eq!(error_code(&mut stream).await, Some(WireCode::BadRequest.number()), "{protocol}");
+        let mut stream = peer.open(&server, protocol).await;
+        assert!(try_send(&mut stream, &prefix(most + 1)).await);
+        assert_eq!(error_code(&mut stream).await, Some(WireCode::TooLarge.number()), "{protocol}");
+    }
+    an_honest_peer_is_served(&server).await;
+}
+
+#[tokio::test]
+async fn who_opens_a_stream_and_says_nothing_is_cut_off_on_every_protocol() {
+    let server = impatient().await;
+    let _services = serve_everything(&server);
+    let peer = RawPeer::start(Some(&server)).await;
+    let (silent_peer, asked) = (&peer, &server);
+    let silent = FIRST_MESSAGES.map(|(protocol, _)| async move {
+        let began = Instant::now();
+        let mut stream = silent_peer.open(asked, protocol).await;
+        let code = error_code(&mut stream).await;
+        (protocol, code, began.elapsed())
+    });
+    let all = futures::future::join_all(silent);
+    let (cut, ()) =
+        timeout(LONG, async { tokio::join!(all, an_honest_peer_is_served(&server)) }).await.unwrap();
+    for (protocol, code, after) in cut {
+        assert_eq!(code, Some(WireCode::TooSlow.number()), "{protocol}");
+        assert!(after >= MESSAGE, "{protocol}: {after:?}");
+    }
+}
+
+/// Not by the clock, which a busy machine stretches: another stream, opened later and silent, must outlive it.
+#[tokio::test]
+async fn a_first_message_that_begins_late_has_no_more_time_for_that() {
+    const MESSAGE: Duration = Duration::from_secs(4);
+    let server = node_with(|config| config.timeouts.message = MESSAGE).await;
+    answer_quotes(&server);
+    let peer = RawPeer::start(Some(&server)).await;
+    let mut late = peer.open(&server, QUOTE).await;
+    tokio::time::sleep(MESSAGE / 4).await;
+    let mut later = peer.open(&server, QUOTE).await;
+    tokio::time::sleep(MESSAGE / 4).await;
+    assert!(try_send(&mut late, &[0x80]).await);
+    tokio::select! {
+        biased;
+        code = error_code(&mut late) => assert_eq!(code, Some(WireCode::TooSlow.number())),
+        _ = error_code(&mut later) => panic!("the one that began late had more time"),
+    }
+}
+
+#[tokio::test]
 async fn noise_instead_of_a_message_is_refused_on_every_protocol() {
     let server = node().await;
-    let _quotes = server.serve_quotes(4).unwrap();
-    let _segments = server.serve_segments(4).unwrap();
-    let _work = server.serve_work(WorkToken::generate(), 4).unwrap();
+    let _services = serve_everything(&server);
     let peer = RawPeer::start(Some(&server)).await;
-    for protocol in [QUOTE, SEGMENT, WORK] {
+    for (protocol, _) in FIRST_MESSAGES {
         let mut stream = peer.open(&server, protocol).await;
         assert!(try_send(&mut stream, &[8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]).await);
         assert_eq!(error_code(&mut stream).await, Some(WireCode::BadRequest.number()), "{protocol}");
@@ -112,6 +195,124 @@ async fn a_silent_uploader_is_cut_off() {
     let (_peer, _stream, reader) = accepted(&server, b"source").await;
     let error = reader.read_all().await.unwrap_err();
     assert!(matches!(error, NetworkError::Timeout { .. }), "{error}");
+}
+
+/// Each message ends with the first byte of the next, so that the server is never between two of them, and each comes in good time.
+#[tokio::test]
+async fn an_upload_in_small_steps_ends_when_an_exchange_must_whatever_deadline_was_asked_for() {
+    const EXCHANGE: Duration = Duration::from_secs(2);
+    let server = node_with(|config| {
+        config.timeouts.exchange = EXCHANGE;
+        config.limits.min_upload_rate = 1;
+    })
+    .await;
+    answer_quotes(&server);
+    let mut segments = server.serve_segments(4).unwrap();
+    let peer = RawPeer::start(Some(&server)).await;
+    let mut stream = peer.open(&server, SEGMENT).await;
+    let (began, asked) = (Instant::now(), segment_header(&vec![0; 1 << 20]));
+    send(&mut stream, &proto::SegmentHeader { deadline_ms: u32::MAX, ..asked }).await;
+    let (reader, _reply) = segments.next().await.unwrap().accept(SegmentAccept::default()).await.unwrap();
+    let trickle = async {
+        let message = framed(&source_chunk(&[0; 100]));
+        let step = [&message[1..], &message[..1]].concat();
+        try_send(&mut stream, &message[..1]).await;
+        while try_send(&mut stream, &step).await {
+            tokio::time::sleep(TICK).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    let reading = async {
+        let result = timeout(LONG, reader.read_all()).await.expect("it ends with its exchange");
+        (result.unwrap_err(), began.elapsed())
+    };
+    tokio::select! {
+        ((error, after), ()) = async { tokio::join!(reading, an_honest_peer_is_served(&server)) } => {
+            assert!(matches!(error, NetworkError::Timeout { .. }), "{error}");
+            assert!(after >= EXCHANGE, "{after:?}");
+        }
+        () = trickle => unreachable!("it never ends"),
+    }
+}
+
+#[tokio::test]
+async fn who_takes_nothing_of_what_comes_back_is_cut_off_within_the_time_of_a_message() {
+    let server = node_with(|config| {
+        config.listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
+        config.timeouts.message = MESSAGE;
+    })
+    .await;
+    answer_quotes(&server);
+    let mut segments = server.serve_segments(4).unwrap();
+    let peer = RawPeer::start(Some(&server)).await;
+    let mut stream = peer.open(&server, SEGMENT).await;
+    let header = proto::SegmentHeader { source_len: 32 << 20, ..segment_header(b"source") };
+    send(&mut stream, &header).await;
+    let (_reader, mut reply) = segments.next().await.unwrap().accept(SegmentAccept::default()).await.unwrap();
+    let chunk = Bytes::from(vec![1; 32 * 1024]);
+    let sending = async {
+        let mut sent = 0;
+        loop {
+            let began = Instant::now();
+            match reply.chunk(0, chunk.clone()).await {
+                Ok(()) => sent += chunk.len(),
+                Err(error) => return (error, sent, began.elapsed()),
+            }
+        }
+    };
+    let both = async { tokio::join!(sending, an_honest_peer_is_served(&server)) };
+    let ((error, sent, waited), ()) = timeout(LONG, both).await.expect("it is given up");
+    assert!(matches!(error, NetworkError::Timeout { .. }), "{error}");
+    assert!(waited >= MESSAGE && sent <= 1024 * 1024, "{sent} bytes, then {waited:?}");
+}
+
+/// A peer fills as many streams as it may have, and nobody reads them.
+async fn what_nobody_reads(listen: &str) -> usize {
+    const STREAMS: usize = 64;
+    let listen = |config: &mut NetworkConfig| config.listen = vec![listen.parse().unwrap()];
+    let server = node_with(listen).await;
+    answer_quotes(&server);
+    let mut segments = server.serve_segments(STREAMS).unwrap();
+    let peer = RawPeer::start(Some(&server)).await;
+    let header = proto::SegmentHeader { source_len: 32 << 20, ..segment_header(b"source") };
+    let (mut streams, mut unread) = (Vec::new(), Vec::new());
+    for _ in 0..STREAMS {
+        let mut stream = peer.open(&server, SEGMENT).await;
+        send(&mut stream, &header).await;
+        unread.push(segments.next().await.unwrap().accept(SegmentAccept::default()).await.unwrap());
+        streams.push(stream);
+    }
+    let (sent, chunk) = (AtomicUsize::new(0), framed(&source_chunk(&[0; 16 * 1024])));
+    let flood = futures::future::join_all(streams.iter_mut().map(async |stream| {
+        while let Ok(count @ 1..) = stream.write(&chunk).await {
+            sent.fetch_add(count, Ordering::Relaxed);
+        }
+    }));
+    let stopped = async {
+        let mut before = usize::MAX;
+        while sent.load(Ordering::Relaxed) != before {
+            before = sent.load(Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        an_honest_peer_is_served(&server).await;
+        before
+    };
+    tokio::select! {
+        stopped = timeout(LONG, stopped) => stopped.expect("the peer has to wait"),
+        _ = flood => panic!("the streams were ended"),
+    }
+}
+
+#[tokio::test]
+async fn what_a_peer_sends_on_all_its_streams_and_nobody_reads_is_bounded() {
+    let unread = what_nobody_reads("/ip4/127.0.0.1/udp/0/quic-v1").await;
+    assert!((2 << 20..9 << 20).contains(&unread), "{unread} bytes without a reader");
+}
+
+#[tokio::test]
+async fn what_a_peer_sends_on_all_its_streams_over_tcp_and_nobody_reads_is_bounded() {
+    let unread = what_nobody_reads("/ip4/127.0.0.1/tcp/0").await;
+    assert!((2 << 20..24 << 20).contains(&unread), "{unread} bytes without a reader");
 }
 
 #[tokio::test]

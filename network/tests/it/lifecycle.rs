@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use framemill_network::{Identity, Network, NetworkConfig, NetworkError, PeerId, ServiceAddress, WireCode};
+use framemill_network::{
+    Identity, Network, NetworkConfig, NetworkError, PeerId, RelayLimits, ServiceAddress, WireCode,
+};
 use tokio::time::timeout;
 
 use crate::raw::RawPeer;
@@ -53,7 +55,33 @@ async fn another_peer_at_the_address_is_unreachable() {
     let client = client_of(&one).await;
     client.add_peer(&ServiceAddress::new(other, one.listen_addresses()).unwrap()).unwrap();
     let result = client.request_quote(other, &quote_request(), LONG).await;
-    assert!(matches!(result, Err(NetworkError::Unreachable { .. })), "{result:?}");
+    let Err(NetworkError::Unreachable { answered_by, .. }) = &result else { panic!("{result:?}") };
+    assert_eq!(answered_by.as_deref(), Some(&one.peer_id()));
+}
+
+#[tokio::test]
+async fn a_peer_that_offers_it_calls_back_and_what_came_of_it_is_told() {
+    let relay_server = Some(RelayLimits::default());
+    let relay = Network::start(NetworkConfig { relay_server, ..NetworkConfig::loopback() }).await.unwrap();
+    // What is named as its own needs no test; what lies behind a wildcard does.
+    let listen = vec!["/ip4/0.0.0.0/tcp/0".parse().unwrap()];
+    let asking = NetworkConfig { listen, asks_reach: true, ..NetworkConfig::new(Identity::generate()) };
+    let node = Network::start(asking).await.unwrap();
+    assert!(!node.has_reach_testers());
+    let tcp = relay.listen_addresses().into_iter().filter(|address| address.to_string().contains("tcp"));
+    node.add_peer(&ServiceAddress::new(relay.peer_id(), tcp.collect()).unwrap()).unwrap();
+    let refused = node.request_quote(relay.peer_id(), &quote_request(), LONG).await;
+    assert!(matches!(refused, Err(NetworkError::UnsupportedProtocol { .. })), "{refused:?}");
+    timeout(LONG, async {
+        while node.reach_tests().is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+    .unwrap();
+    let [test] = &node.reach_tests()[..] else { panic!("{:?}", node.reach_tests()) };
+    assert!(test.reached && test.by == relay.peer_id(), "{test:?}");
+    assert!(node.has_reach_testers());
 }
 
 #[tokio::test]

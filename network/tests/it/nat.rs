@@ -115,17 +115,17 @@ async fn buy(node: &Network, peer: PeerId) {
     assert_eq!(&result.renditions[0][1..], &source[..]);
 }
 
-fn is_circuit(address: &Multiaddr) -> bool {
+pub(crate) fn is_circuit(address: &Multiaddr) -> bool {
     address.to_string().contains("/p2p-circuit")
 }
 
-fn without_peer(circuit: &Multiaddr) -> Multiaddr {
+pub(crate) fn without_peer(circuit: &Multiaddr) -> Multiaddr {
     let text = circuit.to_string();
     let end = text.find("/p2p-circuit").unwrap() + "/p2p-circuit".len();
     text[..end].parse().unwrap()
 }
 
-async fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) async fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
     timeout(LONG, async {
         loop {
             if let Some(found) = look() {

@@ -1,12 +1,21 @@
 //! A peer made of plain libp2p parts that writes whatever bytes a test wants.
 
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex};
+
 use framemill_network::{Multiaddr, Network, PeerId, ServiceAddress};
-use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
+use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, StreamExt};
+use libp2p::core::muxing::{StreamMuxerBox, StreamMuxerExt, SubstreamBox};
+use libp2p::core::transport::{DialOpts as HowToDial, PortUse};
+use libp2p::core::upgrade::Version;
+use libp2p::core::{Endpoint, Transport};
+use libp2p::identity::Keypair;
 use libp2p::swarm::SwarmEvent;
 use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::{Stream, StreamProtocol, SwarmBuilder, noise, tcp, yamux};
 use libp2p_stream::{Behaviour, Control, IncomingStreams};
 use prost::Message;
+use tokio::sync::Notify;
 
 use crate::support::LONG;
 
@@ -17,6 +26,7 @@ pub(crate) mod proto {
 
 pub(crate) const QUOTE: &str = "/framemill/quote/1";
 pub(crate) const SEGMENT: &str = "/framemill/segment/1";
+pub(crate) const OPENING: &str = "/framemill/opening/1";
 pub(crate) const BLOB: &str = "/framemill/blob/1";
 pub(crate) const WORK: &str = "/framemill/work/1";
 
@@ -80,10 +90,8 @@ impl RawPeer {
             .unwrap()
             .with_swarm_config(|config| config.with_idle_connection_timeout(LONG))
             .build();
-        let address =
-            server.listen_addresses().into_iter().find(|address| address.to_string().contains("tcp"));
         for _ in 0..times {
-            let dial = DialOpts::unknown_peer_id().address(address.clone().unwrap()).build();
+            let dial = DialOpts::unknown_peer_id().address(tcp_address(server)).build();
             swarm.dial(dial).unwrap();
         }
         let (mut ended, mut open) = (0, 0);
@@ -116,6 +124,75 @@ impl RawPeer {
     }
 }
 
+/// A connection over TCP that is encrypted and carries streams, on which nothing is said but what a test says: there is not even an
+/// agreement on protocols.
+pub(crate) struct RawConnection {
+    muxer: Arc<Mutex<StreamMuxerBox>>,
+    opened: Arc<Notify>,
+    driver: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for RawConnection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl RawConnection {
+    pub(crate) async fn start(server: &Network) -> Self {
+        let keypair = Keypair::generate_ed25519();
+        let mut transport = tcp::tokio::Transport::new(tcp::Config::default())
+            .upgrade(Version::V1)
+            .authenticate(noise::Config::new(&keypair).unwrap())
+            .multiplex(yamux::Config::default())
+            .boxed();
+        let how = HowToDial { role: Endpoint::Dialer, port_use: PortUse::New };
+        let (_, muxer) = transport.dial(tcp_address(server), how).unwrap().await.unwrap();
+        let (muxer, opened) = (Arc::new(Mutex::new(muxer)), Arc::new(Notify::new()));
+        let driver = tokio::spawn(drive(muxer.clone(), opened.clone()));
+        Self { muxer, opened, driver }
+    }
+
+    /// A new stream, of which the other side hears with its first byte.
+    pub(crate) async fn open(&self) -> SubstreamBox {
+        let stream = poll_fn(|context| self.muxer.lock().unwrap().poll_outbound_unpin(context)).await;
+        self.opened.notify_one();
+        stream.unwrap()
+    }
+
+    /// Whether the other side has ended the connection.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.driver.is_finished()
+    }
+
+    /// Waits until the other side ends the connection.
+    pub(crate) async fn ended(&mut self) {
+        (&mut self.driver).await.unwrap();
+    }
+}
+
+/// Moves what its streams write and read until the other side ends the connection, and wants none of the streams that it is offered.
+/// Of a new stream it has to be told.
+async fn drive(muxer: Arc<Mutex<StreamMuxerBox>>, opened: Arc<Notify>) {
+    loop {
+        tokio::select! {
+            event = poll_fn(|context| muxer.lock().unwrap().poll_unpin(context)) => if event.is_err() { return },
+            offered = poll_fn(|context| muxer.lock().unwrap().poll_inbound_unpin(context)) => {
+                if offered.is_err() {
+                    return;
+                }
+            }
+            () = opened.notified() => {}
+        }
+    }
+}
+
+/// Where a node listens for TCP.
+pub(crate) fn tcp_address(server: &Network) -> Multiaddr {
+    let mut addresses = server.listen_addresses().into_iter();
+    addresses.find(|address| address.to_string().contains("/tcp/")).expect("it listens for tcp")
+}
+
 pub(crate) fn framed(message: &impl Message) -> Vec<u8> {
     message.encode_length_delimited_to_vec()
 }
@@ -126,12 +203,12 @@ pub(crate) async fn send(stream: &mut Stream, message: &impl Message) {
 }
 
 /// Sends, not minding that the other side may have ended the stream.
-pub(crate) async fn try_send(stream: &mut Stream, bytes: &[u8]) -> bool {
+pub(crate) async fn try_send(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> bool {
     stream.write_all(bytes).await.is_ok() && stream.flush().await.is_ok()
 }
 
 /// Everything until the other side ends the stream, whichever way it does.
-pub(crate) async fn read_to_end(stream: &mut Stream) -> Vec<u8> {
+pub(crate) async fn read_to_end(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
     let mut bytes = Vec::new();
     let _ = stream.read_to_end(&mut bytes).await;
     bytes

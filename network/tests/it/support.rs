@@ -94,6 +94,24 @@ pub(crate) async fn client_with(server: &Network, change: impl FnOnce(&mut Netwo
     client
 }
 
+/// Answers every request for a quote from now on, which is how a test sees that honest peers are served.
+pub(crate) fn answer_quotes(server: &Network) {
+    let mut quotes = server.serve_quotes(64).unwrap();
+    let server = server.clone();
+    tokio::spawn(async move {
+        while let Some(incoming) = quotes.next().await {
+            let quote = quote_for(&server, &incoming);
+            incoming.respond(Ok(quote));
+        }
+    });
+}
+
+/// A peer that has not been here before connects, asks for a quote and gets it.
+pub(crate) async fn an_honest_peer_is_served(server: &Network) {
+    let client = client_with(server, |config| config.timeouts.dial = LONG).await;
+    client.request_quote(server.peer_id(), &quote_request(), LONG).await.unwrap();
+}
+
 pub(crate) async fn node_with(change: impl FnOnce(&mut NetworkConfig)) -> Network {
     let mut config = NetworkConfig::loopback();
     change(&mut config);

@@ -316,6 +316,39 @@ async fn a_proof_of_another_connection_is_refused() {
 }
 
 #[tokio::test]
+async fn an_introduction_out_of_bounds_is_refused() {
+    let mut bench = raw_bench().await;
+    let raw = RawPeer::start(Some(&bench.orchestrator)).await;
+    let fair = proto::WorkHello {
+        name: "n".repeat(64),
+        engines: vec!["e".repeat(64); 32],
+        capacity: Some(proto::Capacity::default()),
+        nonce: vec![7; 32].into(),
+        keep_alive_ms: 100,
+    };
+    let greet = async |hello: &proto::WorkHello| {
+        let mut stream = raw.open(&bench.orchestrator, WORK).await;
+        let hello = proto::work_open::Open::Hello(hello.clone());
+        send(&mut stream, &proto::WorkOpen { open: Some(hello) }).await;
+        stream
+    };
+    let challenge: proto::ControlFrame = receive(&mut greet(&fair).await).await;
+    assert!(matches!(challenge.frame, Some(proto::control_frame::Frame::Challenge(_))), "{challenge:?}");
+    let unfair = [
+        proto::WorkHello { name: "n".repeat(65), ..fair.clone() },
+        proto::WorkHello { engines: vec!["e".into(); 33], ..fair.clone() },
+        proto::WorkHello { engines: vec!["e".repeat(65)], ..fair.clone() },
+        proto::WorkHello { nonce: vec![7; 33].into(), ..fair.clone() },
+    ];
+    for hello in &unfair {
+        let code = error_code(&mut greet(hello).await).await;
+        assert_eq!(code, Some(WireCode::BadRequest.number()), "{hello:?}");
+    }
+    let (_session, link) = bench.connect().await;
+    assert_eq!(link.hello().name, "miner");
+}
+
+#[tokio::test]
 async fn a_job_from_a_peer_without_a_session_is_refused() {
     let mut bench = bench().await;
     // A session makes the transcoder serve the protocol at all.

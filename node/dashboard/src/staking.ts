@@ -85,8 +85,8 @@ export async function plan(desk: Desk, wish: Wish): Promise<Plan> {
       return { title, consequences: [unbonding, "Until then it can still be slashed for faults up to now."], calls: [bonding(chain, title, "unbond", [wish.amount])] };
     }
     case "rebond": {
-      const title = `put ${tokens(wish.amount)} of lock ${wish.lock} back`;
-      if (account.delegate === null && !wish.to) throw new Error("nothing of yours is bonded any more: choose an orchestrator above to put it back to");
+      if (account.delegate === null && !wish.to) throw new Error("nothing of yours is bonded any more: choose an orchestrator to put it back to");
+      const title = `put ${tokens(wish.amount)} of lock ${wish.lock} back to ${account.delegate ?? wish.to}`;
       const call =
         account.delegate === null
           ? bonding(chain, title, "rebondFromUnbonded", [wish.to, BigInt(wish.lock)])

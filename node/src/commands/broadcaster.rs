@@ -34,7 +34,7 @@ pub(crate) async fn run(config: &Config, reload: Reload) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let (rtmp, publishing) = publishers(config, &buyer, auth.clone(), stop.clone()).await?.unzip();
     let ingest = PushIngest::new(buyer.broadcaster.clone(), settings, auth);
-    let routes = http::ingest_router(&ingest, buyer.broadcaster.store());
+    let routes = http::ingest_router(&ingest, &buyer.broadcaster);
     let server = http::serve(&config.broadcaster.ingest, routes, stop.clone());
     let server = server.await.context("broadcaster.ingest")?;
     tracing::info!(address = %server.address, "taking segments at /live/<stream>/<number>.ts, serving playlists at /hls");

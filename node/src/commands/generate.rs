@@ -34,7 +34,7 @@ pub(crate) fn run(command: &GenerateCommand, sources: &Sources) -> anyhow::Resul
 
 fn docs(folder: &Path) -> anyhow::Result<()> {
     make(folder)?;
-    for page in reference::pages() {
+    for page in reference::pages()? {
         let path = folder.join(page.file);
         fs::write(&path, page.text).with_context(|| format!("cannot write {}", path.display()))?;
     }

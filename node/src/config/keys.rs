@@ -282,6 +282,12 @@ pub const KEYS: &[Key] = &[
         "length of a segment, in milliseconds; cut at the next keyframe",
     ),
     live(
+        "broadcaster.parts_per_segment",
+        Kind::Int(1, framemill_broadcaster::simulation::parts::MAX_PARTS as i64),
+        "1",
+        "segments of segment_ms that players at broadcaster.ingest see as one of so many parts, each as soon as it is published: low latency; 1: no parts",
+    ),
+    live(
         "broadcaster.deadline_ms",
         Kind::Int(1_000, 120_000),
         "12000",

@@ -116,6 +116,7 @@ pub struct Broadcaster {
     pub max_streams: usize,
     pub ladder: String,
     pub segment_ms: u64,
+    pub parts_per_segment: usize,
     pub deadline_ms: u64,
     #[serde(deserialize_with = "decimal")]
     pub max_price_wei: U256,

@@ -19,14 +19,12 @@ const ROUNDS: u64 = 30;
 const MAX_ORCHESTRATORS: usize = 200;
 /// Disputes shown, the newest.
 const MAX_DISPUTES: u64 = 50;
-/// Accounts whose standing is kept for a moment.
+/// Accounts whose standing is kept until the next block.
 const MAX_ACCOUNTS: usize = 32;
-/// Accounts read at a time: each costs a few calls, and one for every batch of its locks.
+/// Accounts read at a time: each costs a few calls, and one for every batch of its locks; one call where its standing is kept.
 const ACCOUNTS_AT_ONCE: usize = 2;
 /// How old an answer about the set may be: it changes with rounds, and takes a look at past events.
 const SET_AGE: Duration = Duration::from_secs(5);
-/// How old an answer about an account may be: about a block.
-const ACCOUNT_AGE: Duration = Duration::from_secs(2);
 /// Characters of a service address that are shown.
 const MAX_URI: usize = 300;
 
@@ -55,7 +53,8 @@ pub(super) struct ChainDesk {
     client: ChainClient,
     set: Fresh<Set>,
     docket: Fresh<Docket>,
-    accounts: Mutex<HashMap<Address, Arc<Fresh<Value>>>>,
+    /// Whoever comes back after a transaction of theirs was mined is never told what was true before it.
+    accounts: Mutex<HashMap<Address, Arc<Fresh<Value, u64>>>>,
     room: Semaphore,
 }
 
@@ -63,8 +62,8 @@ impl ChainDesk {
     pub(super) fn new(client: ChainClient) -> Self {
         Self {
             client,
-            set: Fresh::new(SET_AGE),
-            docket: Fresh::new(SET_AGE),
+            set: Fresh::default(),
+            docket: Fresh::default(),
             accounts: Mutex::default(),
             room: Semaphore::new(ACCOUNTS_AT_ONCE),
         }
@@ -86,7 +85,7 @@ impl ChainDesk {
     }
 
     async fn set(&self) -> anyhow::Result<Arc<Set>> {
-        self.set.get(Set::read(&self.client)).await
+        self.set.within(SET_AGE, Set::read(&self.client)).await
     }
 
     /// One account.
@@ -96,16 +95,17 @@ impl ChainDesk {
             if accounts.len() >= MAX_ACCOUNTS && !accounts.contains_key(&account) {
                 accounts.clear();
             }
-            Arc::clone(accounts.entry(account).or_insert_with(|| Arc::new(Fresh::new(ACCOUNT_AGE))))
+            Arc::clone(accounts.entry(account).or_default())
         };
+        let _room = self.room.acquire().await?;
+        let block = self.client.block_number().await?;
         let read = async {
-            let _room = self.room.acquire().await?;
             let standing = Standing::of(&self.client, account).await?;
             let mut value = standing.json(self.client.round_info().await?.current);
             value["balance_wei"] = json!(self.client.balance(account).await?.to_string());
             anyhow::Ok(value)
         };
-        Ok(Value::clone(&*fresh.get(read).await?))
+        Ok(Value::clone(&*fresh.at(block, read).await?))
     }
 
     /// What this node's account has on chain; none where the node has no account.
@@ -126,7 +126,7 @@ impl ChainDesk {
 
     /// The newest disputes.
     pub(super) async fn disputes(&self) -> anyhow::Result<Value> {
-        let docket = self.docket.get(Docket::read(&self.client)).await?;
+        let docket = self.docket.within(SET_AGE, Docket::read(&self.client)).await?;
         Ok(json!({
             "symbol": docket.token.symbol,
             "omitted": docket.omitted,

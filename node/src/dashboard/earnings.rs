@@ -98,12 +98,12 @@ pub(super) struct EarningsDesk {
 
 impl EarningsDesk {
     pub(super) fn new(books: Place, account: Option<Address>) -> Self {
-        Self { books, account, settled: Mutex::default(), answer: Fresh::new(AGE) }
+        Self { books, account, settled: Mutex::default(), answer: Fresh::default() }
     }
 
     /// Winners and open sessions.
     pub(super) async fn read(&self) -> anyhow::Result<Value> {
-        let answer = self.answer.get(async {
+        let answer = self.answer.within(AGE, async {
             let mut inspector = self.books.inspect().await?;
             let mut value = self.winners(&mut inspector).await?;
             let sessions = inspector.sessions().await?;

@@ -14,7 +14,7 @@ use axum::{
     serve::Listener,
 };
 use framemill_broadcaster::{
-    PushIngest, Store,
+    Broadcaster, PushIngest,
     endpoint::{Answer, Endpoint, answer},
     hls_router,
 };
@@ -132,8 +132,8 @@ pub fn router(shown: Shown, hosts: Hosts) -> Router {
 }
 
 /// Where a broadcaster takes segments, and serves what became of them.
-pub fn ingest_router(ingest: &PushIngest, store: Arc<dyn Store>) -> Router {
-    ingest.router().nest("/hls", hls_router(store))
+pub fn ingest_router(ingest: &PushIngest, broadcaster: &Broadcaster) -> Router {
+    ingest.router().nest("/hls", hls_router(broadcaster))
 }
 
 /// Told to whoever asks.

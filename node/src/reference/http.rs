@@ -24,8 +24,8 @@ const INGEST: &str = "
 ## Broadcaster, at `broadcaster.ingest`
 
 Whoever reaches the address may push: `broadcaster.auth_url` is asked about every stream where it is set, and again about whoever pushes
-into an open one in another way ([platform.md](../platform.md#who-may-push)); everybody may publish where it is not. Playlists are for
-players on any origin.
+into an open one in another way ([platform.md](../platform.md#who-may-push)); everybody but pages in a browser may publish where it is
+not. Playlists are for players on any origin.
 
 ";
 

@@ -4,6 +4,7 @@ mod cli;
 mod configuration;
 mod errors;
 mod http;
+mod metrics;
 
 pub(crate) use configuration::example;
 
@@ -21,14 +22,18 @@ pub(crate) struct Page {
 }
 
 /// Every reference page.
-pub(crate) fn pages() -> [Page; 5] {
-    [
+///
+/// # Errors
+/// A metric is defined wrongly.
+pub(crate) fn pages() -> anyhow::Result<[Page; 6]> {
+    Ok([
         page("cli.md", cli::markdown()),
         page("configuration.md", configuration::markdown()),
         page("errors.md", errors::markdown()),
         page("http.md", http::markdown()),
+        page("metrics.md", metrics::markdown()?),
         Page { file: "openapi.json", text: format!("{:#}\n", openapi()) },
-    ]
+    ])
 }
 
 fn page(file: &'static str, text: String) -> Page {

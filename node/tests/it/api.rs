@@ -1,16 +1,20 @@
 //! What a node answers over HTTP, held against the description that it gives of itself.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, path::Path, process::Command, sync::Arc, time::Duration};
 
+use axum::Router;
 use framemill::{
     dashboard::{Role, Shown, guard::Hosts},
     http::{self, Server},
 };
 use framemill_broadcaster::{Broadcaster, ObjectStorage, PushConfig, PushIngest};
 use framemill_network::{Network, NetworkConfig};
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
+
+/// The page itself and its parts, which are for browsers.
+const OF_THE_PAGE: &[&str] = &["/", "/index.js", "/index.css", "/hls.light.js", "/licenses.md"];
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -37,7 +41,7 @@ impl Servers {
             .unwrap();
         shown.views.show_store(broadcaster.store());
         let push = PushIngest::new(broadcaster.clone(), PushConfig::default(), None);
-        let routes = http::ingest_router(&push, broadcaster.store());
+        let routes = http::ingest_router(&push, &broadcaster);
         let ingest = http::serve("127.0.0.1:0", routes, stop.clone()).await.unwrap();
         let client = Client::builder().timeout(PATIENCE).build().unwrap();
         Self { node, ingest, client, stop, _folder: folder }
@@ -52,6 +56,11 @@ impl Servers {
     }
 
     async fn status(&self, server: &str, method: &str, path: &str, headers: &[(&str, &str)]) -> StatusCode {
+        self.answer(server, method, path, headers).await.status()
+    }
+
+    /// The answer's head: one may go on for ever.
+    async fn answer(&self, server: &str, method: &str, path: &str, headers: &[(&str, &str)]) -> Response {
         let method: Method = method.to_uppercase().parse().unwrap();
         let mut request =
             self.client.request(method.clone(), format!("http://{}{path}", self.address(server)));
@@ -61,7 +70,20 @@ impl Servers {
         if method != Method::GET {
             request = request.body("no media at all, but a line of text");
         }
-        request.send().await.unwrap().status()
+        request.send().await.unwrap()
+    }
+}
+
+/// Whether an answer has the media type that is described: one of those, or a text for people where there is none.
+fn is_described(answer: &Response, described: &Value) -> bool {
+    let given = answer.headers().get("content-type").map(|value| value.to_str().unwrap());
+    let given = given.map(|value| value.split(';').next().unwrap());
+    match described["content"].as_object() {
+        // What a push is answered with is asked for, and empty otherwise.
+        Some(content) => {
+            given.map_or(content.contains_key("multipart/mixed"), |given| content.contains_key(given))
+        }
+        None => given.is_none_or(|given| given == "text/plain"),
     }
 }
 
@@ -98,13 +120,17 @@ async fn every_address_answers_as_its_description_says() {
         for (method, operation) in entries(item).filter(|(key, _)| *key != "servers") {
             let path = example(path, operation);
             for server in &listens {
-                let mut got = vec![servers.status(server, method, &path, &[]).await];
+                let mut got = vec![servers.answer(server, method, &path, &[]).await];
                 if *server == "http.listen" {
-                    got.push(servers.status(server, method, &path, &foreign).await);
+                    got.push(servers.answer(server, method, &path, &foreign).await);
                 }
-                for status in got {
-                    let described = operation["responses"].get(status.as_str());
-                    assert!(described.is_some(), "{server} {method} {path} is answered with {status}");
+                for answer in got {
+                    let described = operation["responses"].get(answer.status().as_str());
+                    let told = described.is_some_and(|described| is_described(&answer, described));
+                    assert!(
+                        told,
+                        "{server} {method} {path} is answered with {answer:?}, described as {described:?}"
+                    );
                 }
             }
         }
@@ -137,4 +163,67 @@ async fn what_is_wrong_with_a_request_has_the_status_that_is_described() {
         assert_eq!(servers.status(server, "get", "/api/none", &[]).await, StatusCode::NOT_FOUND);
     }
     servers.stop.cancel();
+}
+
+/// The paths that a router knows. It tells them to nobody but those who debug it.
+fn paths(router: &Router) -> BTreeSet<String> {
+    let shown = format!("{router:?}");
+    let quoted = shown.split('"').skip(1).step_by(2).filter(|text| text.starts_with('/'));
+    // What axum calls that which answers all the rest.
+    let quoted = quoted.filter(|path| !path.contains("__private__axum_fallback"));
+    quoted.map(|path| path.replace("{*", "{")).collect()
+}
+
+#[tokio::test]
+async fn no_address_is_answered_that_is_not_described() {
+    let stop = CancellationToken::new();
+    let shown = Shown::new(Role::Broadcaster, "test", stop.clone());
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(ObjectStorage::folder(folder.path()).unwrap());
+    let broadcaster = Broadcaster::builder()
+        .network(Network::start(NetworkConfig::loopback()).await.unwrap())
+        .store(store)
+        .build()
+        .await
+        .unwrap();
+    let push = PushIngest::new(broadcaster.clone(), PushConfig::default(), None);
+    let routers = [
+        ("http.listen", http::router(shown, Hosts::default())),
+        ("broadcaster.ingest", http::ingest_router(&push, &broadcaster)),
+    ];
+    for (server, router) in routers {
+        let served: BTreeSet<_> =
+            paths(&router).into_iter().filter(|path| !OF_THE_PAGE.contains(&path.as_str())).collect();
+        let described: BTreeSet<_> = entries(&http::openapi()["paths"])
+            .filter(|(_, item)| {
+                item["servers"].as_array().unwrap().iter().any(|of| of["description"] == server)
+            })
+            .map(|(path, _)| path.clone())
+            .collect();
+        assert_eq!(served, described, "{server}");
+    }
+    stop.cancel();
+}
+
+#[test]
+fn the_description_is_openapi_as_others_read_it() {
+    let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let modules = crate_folder.join("../tools/node_modules");
+    let validator = modules.join("@seriousme/openapi-schema-validator");
+    assert!(validator.is_dir(), "no openapi-schema-validator: run scripts/setup chain");
+    let judge = |document: &Value| {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("openapi.json");
+        std::fs::write(&file, document.to_string()).unwrap();
+        let output =
+            Command::new("node").arg(validator.join("bin/validate-api-cli.js")).arg(&file).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+    };
+    let (is_valid, said) = judge(&http::openapi());
+    assert!(is_valid, "{said}");
+    let mut wrong = http::openapi();
+    wrong["paths"]["/healthz"]["get"].as_object_mut().unwrap().remove("responses");
+    wrong["paths"]["/healthz"]["get"]["parameters"] = serde_json::json!([{ "name": "nowhere" }]);
+    assert!(!judge(&wrong).0, "it takes everything");
 }

@@ -9,6 +9,7 @@ use framemill::{
     http,
 };
 use framemill_contracts::Deployment;
+use framemill_network::{Identity, Network, NetworkConfig, PeerId, RelayLimits, WireCode, WireError};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -219,4 +220,161 @@ fn people_read_a_line_and_a_remedy_for_each_check() {
     assert!(text.contains("FAIL  data_dir: /proc cannot be written to"), "{text}");
     assert!(text.contains("-> let the user that runs framemill write to /proc, or set data_dir"), "{text}");
     assert!(text.trim_end().lines().last().unwrap().contains("failed"), "{text}");
+}
+
+/// A port of the loopback interface that nobody has.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn tcp(port: u16) -> String {
+    format!("/ip4/127.0.0.1/tcp/{port}")
+}
+
+/// A node of the network that listens here.
+async fn node(config: NetworkConfig) -> Network {
+    let listen = vec![tcp(0).parse().unwrap()];
+    Network::start(NetworkConfig { listen, ..config }).await.unwrap()
+}
+
+async fn stranger() -> Network {
+    node(NetworkConfig::new(Identity::generate())).await
+}
+
+fn address(node: &Network) -> String {
+    node.listen_addresses()[0].to_string()
+}
+
+/// The doctor's findings about an orchestrator without a chain.
+async fn of_orchestrator(data: &Path, settings: &[(&str, &str)]) -> Findings {
+    let settings: Vec<_> = [("data_dir", data.to_str().unwrap())]
+        .iter()
+        .chain(settings)
+        .map(|(key, value)| (key.to_string(), value.to_string()))
+        .collect();
+    let run = move || {
+        let settings: Vec<_> = settings.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        doctor(&["orchestrator"], &settings)
+    };
+    tokio::task::spawn_blocking(run).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_is_called_before_the_node_is_started_and_while_it_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let listen = tcp(free_port());
+    let found = of_orchestrator(folder.path(), &[("network.listen", &listen)]).await;
+    let (level, text) = found.about("network.external");
+    assert!(level == "warn" && text.ends_with("it answers"), "a loopback address, and open: {text}");
+    assert!(!folder.path().join("identity").exists(), "it makes no key");
+
+    let identity = Identity::load_or_create(&folder.path().join("identity")).unwrap();
+    let runs = NetworkConfig { listen: vec![listen.parse().unwrap()], ..NetworkConfig::new(identity) };
+    let runs = Network::start(runs).await.unwrap();
+    let mut quotes = runs.serve_quotes(1).unwrap();
+    let settings = [("network.listen", listen.as_str())];
+    let asked = async {
+        while let Some(asked) = quotes.next().await {
+            asked.respond(Err(WireError::new(WireCode::PriceTooLow, "not for nothing")));
+        }
+    };
+    let found = tokio::select! {
+        found = of_orchestrator(folder.path(), &settings) => found,
+        () = asked => panic!("the node ends"),
+    };
+    let (level, text) = found.about("network.external");
+    assert!(level == "warn" && text.ends_with("it answers"), "{text}");
+    assert_eq!(found.about("quotes").0, "ok", "{:#?}", found.all);
+
+    drop(quotes);
+    let found = of_orchestrator(folder.path(), &settings).await;
+    found.assert_fails("quotes", "does not serve");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_with_another_node_with_nothing_or_with_silence_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = stranger().await;
+    // It takes connections and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silence = tcp(silent.local_addr().unwrap().port());
+    let (taken, closed, listen) = (address(&other), tcp(free_port()), tcp(0));
+    for (external, words) in [
+        (&taken, other.peer_id().to_string()),
+        (&closed, "refused".to_owned()),
+        (&silence, "nothing was said within".to_owned()),
+    ] {
+        let settings = [("network.listen", listen.as_str()), ("network.external", external)];
+        of_orchestrator(folder.path(), &settings).await.assert_fails("network.external", &words);
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_listens_nowhere_or_knows_nobody_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let found = of_orchestrator(folder.path(), &[("network.listen", "")]).await;
+    found.assert_fails("network.listen", "nobody reaches it");
+    let (data, output) =
+        (folder.path().display().to_string(), folder.path().join("hls").display().to_string());
+    let settings =
+        [("data_dir", data.as_str()), ("broadcaster.ingest", "127.0.0.1:0"), ("broadcaster.output", &output)];
+    doctor(&["broadcaster"], &settings).assert_fails("orchestrators", "none is known");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_peer_of_the_configuration_is_called() {
+    let folder = tempfile::tempdir().unwrap();
+    let (near, other) = (stranger().await, stranger().await);
+    let gone = format!("{}/p2p/{}", tcp(free_port()), PeerId::random());
+    let changed = format!("{}/p2p/{}", address(&other), PeerId::random());
+    let there = near.service_address().unwrap().to_string();
+    let list = |nodes: &[&String]| nodes.iter().map(|node| node.as_str()).collect::<Vec<_>>().join(",");
+    let listen = tcp(0);
+    let settings =
+        |key, nodes: &[&String]| [("network.listen".to_owned(), listen.clone()), (key, list(nodes))];
+    let run = async |settings: [(String, String); 2]| {
+        let settings = settings.each_ref().map(|(key, value)| (key.as_str(), value.as_str()));
+        of_orchestrator(folder.path(), &settings).await
+    };
+    let told = |found: &Findings, check: &str| {
+        let lines = found.all.iter().filter(|finding| finding["check"] == check);
+        lines.map(|line| (line["level"].to_string(), line["found"].to_string())).collect::<Vec<_>>()
+    };
+
+    let found = run(settings("network.bootstrap".to_owned(), &[&there, &gone, &changed])).await;
+    let lines = told(&found, "network.bootstrap");
+    let levels: Vec<_> = lines.iter().map(|(level, _)| level.as_str()).collect();
+    assert_eq!(levels, ["\"ok\"", "\"warn\"", "\"warn\""], "{lines:?}");
+    assert!(lines[0].1.contains("ms away") && lines[1].1.contains("refused"), "{lines:?}");
+    assert!(lines[2].1.contains(&format!("answered by {}", other.peer_id())), "{lines:?}");
+
+    // One relay that answers will do, and without any nobody comes.
+    let found = run(settings("network.relays".to_owned(), &[&there, &gone])).await;
+    assert_eq!(found.about("network.relays").0, "warn", "{:#?}", found.all);
+    run(settings("network.relays".to_owned(), &[&gone])).await.assert_fails("network.relays", "refused");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_offers_it_tells_whether_this_node_can_be_called() {
+    let folder = tempfile::tempdir().unwrap();
+    let relay_server = Some(RelayLimits::default());
+    let relay = node(NetworkConfig { relay_server, ..NetworkConfig::new(Identity::generate()) }).await;
+    let bootstrap = relay.service_address().unwrap().to_string();
+    let settings = [("network.listen", "/ip4/0.0.0.0/tcp/0"), ("network.bootstrap", bootstrap.as_str())];
+    let found = of_orchestrator(folder.path(), &settings).await;
+    let (level, text) = found.about("nat");
+    assert!(level == "ok" && text.contains("calls this node back at /ip4/127.0.0.1/tcp/"), "{level}: {text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orchestrators_of_the_chain_are_called_where_they_have_registered() {
+    let market = Market::open().await;
+    of_broadcaster(&market, &[]).assert_fails("orchestrators", "0 of 2 that were called answer");
+    let seller = stranger().await;
+    let registered = seller.service_address().unwrap().to_string();
+    market.orchestrators[0].set_service(&registered, Address::ZERO).await.unwrap();
+    let found = of_broadcaster(&market, &[]);
+    let (level, text) = found.about("orchestrators");
+    assert!(level == "warn" && text.contains("1 of 2 that were called answer"), "{level}: {text}");
+    assert!(text.contains(&market.orchestrator(1)), "who does not answer is named: {text}");
 }

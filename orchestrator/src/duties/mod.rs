@@ -10,7 +10,7 @@ use framemill_contracts::{ChainClient, ChainError, Change, Changes, DutyState, E
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, RewardEnd};
 use plan::Step;
 
 /// When duties are done.
@@ -162,7 +162,7 @@ impl Keeper {
     fn count_missed(&mut self, fresh: &DutyState) {
         let Some((round, open)) = self.seen else { return };
         if open && fresh.round.last_initialized > round && fresh.last_reward_round < round {
-            self.metrics.rewards.with_label_values(&["missed"]).inc();
+            self.metrics.reward(RewardEnd::Missed);
             warn!(round, "a reward was missed: it was not called for before its round ended");
         }
     }
@@ -207,7 +207,7 @@ impl Keeper {
         self.state = None;
         match outcome {
             Ok(Some(mined)) => {
-                self.metrics.rewards.with_label_values(&["called"]).inc();
+                self.metrics.reward(RewardEnd::Called);
                 info!(round, tx = %mined.hash, gas = mined.gas_used, "called for the reward");
                 Ok(())
             }
@@ -217,7 +217,7 @@ impl Keeper {
                 Ok(())
             }
             Err(error) => {
-                self.metrics.rewards.with_label_values(&["failed"]).inc();
+                self.metrics.reward(RewardEnd::Failed);
                 Err(error)
             }
         }

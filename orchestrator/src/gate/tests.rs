@@ -73,6 +73,7 @@ fn info(width: u32, height: u32, frames: u32) -> SegmentInfo {
         duration: i64::from(frames) * 3000,
         starts_with_key: true,
         key_frames: 1,
+        leading: 0,
         frame_rate: Rational::new(30, 1),
     };
     SegmentInfo { container: Container::MpegTs, video: Some(video), audio: Vec::new(), bytes: 1000 }

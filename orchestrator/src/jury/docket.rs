@@ -164,15 +164,6 @@ pub(super) fn verdict(finding: Finding) -> Verdict {
     }
 }
 
-/// How a vote is called in metrics.
-pub(super) fn label(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Guilty => "guilty",
-        Verdict::NotGuilty => "not_guilty",
-        Verdict::Unavailable => "unavailable",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use alloy_primitives::{Address, U256};

@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
 use super::book::{Book, Vote};
-use super::docket::{Docket, Judged, Judging, label, verdict};
+use super::docket::{Docket, Judged, Judging, verdict};
 use super::evidence::{Library, MAX_DOWNLOADS};
 use super::plan::{self, Round, Sight, Step};
 use super::store::Store;
@@ -389,7 +389,7 @@ impl Juror {
                 let vote = self.book.vote(trial.jury.id, plan::case_of(&trial.dispute));
                 let reason = vote.map(|vote| vote.reason.as_str());
                 info!(dispute = id, ?verdict, reason, "showed a vote");
-                self.metrics.votes.with_label_values(&[label(verdict)]).inc();
+                self.metrics.voted(verdict);
             }
             CourtDuty::Settle { .. } => self.owed = true,
             _ => {}

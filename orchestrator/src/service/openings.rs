@@ -29,8 +29,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, mut server: OpeningServer) {
 
 async fn respond(shared: Arc<Shared>, incoming: IncomingOpening) {
     let answered = answer(&shared, &incoming).await;
-    let outcome = answered.as_ref().map_or_else(|refused| refused.to_wire().code.as_str(), |_| "answered");
-    shared.metrics.openings.with_label_values(&[outcome]).inc();
+    shared.metrics.openings.count(answered.as_ref().map(drop).map_err(|refused| refused.to_wire().code));
     if let Err(refused) = &answered {
         debug!(peer = %incoming.peer(), ?refused, "question about a commitment refused");
     }

@@ -35,11 +35,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, mut server: QuoteServer) {
 async fn answer(shared: Arc<Shared>, incoming: IncomingQuote) {
     let peer = incoming.peer();
     let quoted = quote(&shared, peer, incoming.request()).await;
-    let outcome = match &quoted {
-        Ok(_) => "signed",
-        Err(refusal) => refusal.code().as_str(),
-    };
-    shared.metrics.quotes.with_label_values(&[outcome]).inc();
+    shared.metrics.quotes.count(quoted.as_ref().map(drop).map_err(|refusal| refusal.code()));
     if let Err(refusal) = &quoted {
         debug!(%peer, %refusal, "quote refused");
     }

@@ -127,7 +127,7 @@ async fn segment(shared: Arc<Shared>, incoming: IncomingSegment) {
                 Ok(()) => {
                     note("ended_ms", offered);
                     debug!("segment ended with a receipt");
-                    shared.metrics.segments.with_label_values(&["done"]).inc();
+                    shared.metrics.segments.count(Ok(()));
                     return;
                 }
                 Err(refusal) => refusal,
@@ -138,11 +138,12 @@ async fn segment(shared: Arc<Shared>, incoming: IncomingSegment) {
             refusal
         }
     };
-    let code = refused.code().as_str();
+    let refusal = refused.code();
+    let code = refusal.as_str();
     note("ended_ms", offered);
     Span::current().record("refusal", code);
     debug!(%peer, %session, sequence, refusal = %refused, "segment ended without a receipt");
-    shared.metrics.segments.with_label_values(&[code]).inc();
+    shared.metrics.segments.count(Err(refusal));
     shared.events.send(OrchestratorEvent::SegmentFailed { session, sequence, code });
 }
 
@@ -228,7 +229,7 @@ async fn run(
     offered: Instant,
 ) -> Result<(), Refusal> {
     let session = admitted.terms.id;
-    let ticket_params = shared.till.fresh_params(session).await;
+    let ticket_params = shared.till.newer_params(session, &header.payment).await;
     let refused_tickets = admitted.held.refused_tickets;
     let answer = SegmentAccept { ticket_params, refused_tickets };
     let (reader, mut reply) = match incoming.accept(answer).await {

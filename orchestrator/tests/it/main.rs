@@ -4,7 +4,11 @@
 mod chain;
 mod duties;
 mod hostile;
+mod idle;
 mod lifecycle;
+#[path = "../../../network/tests/it/proxy.rs"]
+#[expect(dead_code, reason = "shared with the network's tests, which hold back what passes")]
+mod meter;
 mod money;
 #[path = "../../../contracts/bindings/tests/it/proxy.rs"]
 #[expect(dead_code, reason = "shared with the contracts' tests, which count what passes")]
@@ -14,3 +18,4 @@ mod redemption;
 mod rescue;
 mod segments;
 mod support;
+mod wire;

@@ -120,6 +120,45 @@ async fn tells_how_many_tickets_are_no_credit_where_earlier_credit_pays() {
     assert_eq!(refused_of(repeated, 2).await, 0);
 }
 
+/// What the orchestrator tells of parameters when it takes a segment with this payment.
+async fn told(market: &Market, quote: &SignedQuote, payment: Bytes, sequence: u64) -> Option<TicketParams> {
+    let header = SegmentHeader { payment, ..header(quote, sequence) };
+    let taken = market.send(header, clip()).await.expect("a result");
+    taken.accept.ticket_params.map(|params| TicketParams::decode(&params).expect("parameters"))
+}
+
+#[tokio::test]
+async fn parameters_are_not_told_to_who_has_just_paid_on_them() {
+    let mut market = Market::paid(4 * PIXELS).await;
+    let _worker = market.software().await;
+    let quote = market.session().await;
+    let issued = TicketParams::decode(&quote.quote.ticket_params).expect("parameters");
+    let paid = market.pay(&quote).await;
+    assert_eq!(told(&market, &quote, paid, 0).await, None);
+    // Credit pays: which parameters a client has that sends none is not known.
+    let current = told(&market, &quote, Bytes::new(), 1).await.expect("parameters");
+    assert!(current.has_terms_of(&issued), "{current:?}");
+}
+
+#[tokio::test]
+async fn parameters_that_replace_others_are_told_to_who_paid_on_those() {
+    let mut market = Market::paid_redeeming(PIXELS, Duration::from_millis(50)).await;
+    let _worker = market.software().await;
+    let quote = market.session().await;
+    let issued = TicketParams::decode(&quote.quote.ticket_params).expect("parameters");
+    // The first winner is redeemed, for which its secret is replaced.
+    let next = async {
+        for sequence in 0.. {
+            if let Some(newer) = told(&market, &quote, market.pay(&quote).await, sequence).await {
+                return newer;
+            }
+        }
+        unreachable!("the loop has no end")
+    };
+    let newer = tokio::time::timeout(PATIENCE, next).await.expect("a redemption");
+    assert!(newer.serial > issued.serial, "{newer:?}");
+}
+
 /// Sends a payment that `change` spoiled.
 async fn refusal_of(change: impl FnOnce(&mut TicketBatch)) -> Option<WireCode> {
     let mut market = Market::paid(TICKET).await;

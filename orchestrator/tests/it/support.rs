@@ -215,7 +215,8 @@ impl Market {
         self.opened(quote.expect("a quote")).await
     }
 
-    async fn opened(&self, signed: SignedQuote) -> SignedQuote {
+    /// The sender's session for a quote.
+    pub(crate) async fn opened(&self, signed: SignedQuote) -> SignedQuote {
         if let Some(bank) = &self.bank {
             let session = SenderSession {
                 id: signed.quote.session,

@@ -1,5 +1,6 @@
 //! Lets adversaries loose on the real sender, recipient, redeemer and ledger and writes what each gains into
-//! `docs/economics.md`: `cargo run --release -p probabilistic-ticket --example adversaries`.
+//! `docs/economics.md`, and beside it how far luck alone makes an honest orchestrator's income vary:
+//! `cargo run --release -p probabilistic-ticket --example adversaries`.
 //!
 //! The chain is in memory and keeps the broker contract's rules: lanes whose nonces only rise, deposits first come first
 //! served, reserves in equal shares per round, an unlock before a withdrawal.
@@ -7,6 +8,7 @@
 mod broadcasters;
 #[path = "../../../docs/generated.rs"]
 mod generated;
+mod luck;
 mod market;
 mod orchestrators;
 mod table;
@@ -16,16 +18,22 @@ use std::error::Error;
 use generated::Generated;
 use table::Row;
 
-/// The part of the page that this writes.
+/// The parts of the page that this writes.
 fn part() -> Generated {
     Generated::new("economics.md", "payments")
+}
+
+fn luck_part() -> Generated {
+    Generated::new("economics.md", "luck")
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let markdown = table::markdown(&rows().await);
     part().write(&markdown)?;
-    print!("{markdown}");
+    let luck = luck::markdown(&luck::rows().await);
+    luck_part().write(&luck)?;
+    print!("{markdown}\n{luck}");
     Ok(())
 }
 

@@ -61,10 +61,9 @@ impl World {
         Self::within(TempDir::new().unwrap(), config).await
     }
 
-    /// Where nothing is lost but the process, so that syncs may cost nothing: a folder in memory if there is one.
-    pub(crate) async fn in_memory(config: RecipientConfig) -> Self {
-        let dir = TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap();
-        Self::within(dir, config).await
+    /// Where nothing is lost but the process. To be removed in the end: there may be many.
+    pub(crate) async fn without_syncs(config: RecipientConfig) -> Self {
+        Self::within(store::folder_without_syncs(), config).await
     }
 
     async fn within(dir: TempDir, config: RecipientConfig) -> Self {
@@ -77,6 +76,11 @@ impl World {
                 .await
                 .unwrap();
         Self { dir, broker, clock, ledger, recipient, config }
+    }
+
+    pub(crate) async fn remove(self) {
+        self.ledger.close().await;
+        store::remove(self.dir.path(), "recipient").await;
     }
 
     /// Closes the recipient's ledger and opens it again, as a restart does.

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use tokio::sync::Mutex;
 
 use super::chain::FileChain;
+use super::child;
 use super::common::{SESSION, TICKET, domain, key, payment, recipient_config, sender_session};
 use super::store::{self, Store};
 
@@ -35,8 +36,13 @@ const PARALLEL: usize = 8;
 /// Payments between two turns of the redeemer.
 const TURN_EVERY: usize = 12;
 
-async fn recipient(dir: &Path) -> (Store, Recipient, Arc<FileChain>) {
-    let chain = Arc::new(FileChain::open(&dir.join("chain")).await);
+/// The chain of both sides, as it stands.
+pub(crate) async fn chain(dir: &Path) -> Arc<FileChain> {
+    Arc::new(FileChain::open(&dir.join("chain")).await)
+}
+
+pub(crate) async fn recipient(dir: &Path) -> (Store, Recipient, Arc<FileChain>) {
+    let chain = chain(dir).await;
     let ledger = store::open(dir, "recipient").await;
     let clock = Arc::new(ManualClock::default());
     let books = Arc::new(ledger.clone());
@@ -44,7 +50,7 @@ async fn recipient(dir: &Path) -> (Store, Recipient, Arc<FileChain>) {
     (ledger, recipient, chain)
 }
 
-async fn sender(dir: &Path, chain: Arc<FileChain>) -> Sender {
+pub(crate) async fn sender(dir: &Path, chain: Arc<FileChain>) -> Sender {
     let ledger = Arc::new(store::open(dir, "sender").await);
     let mut config = SenderConfig::new(domain());
     config.caps.session = Wei::MAX;
@@ -56,7 +62,7 @@ async fn sender(dir: &Path, chain: Arc<FileChain>) -> Sender {
     sender
 }
 
-fn redeemer(ledger: &Store, chain: &Arc<FileChain>) -> Redeemer {
+pub(crate) fn redeemer(ledger: &Store, chain: &Arc<FileChain>) -> Redeemer {
     let policy = RedeemPolicy { max_batch: 1000, confirmations: 1, ..RedeemPolicy::default() };
     Redeemer::new(policy, Arc::new(ledger.clone()), chain.clone(), Arc::new(ManualClock::default()))
 }
@@ -154,7 +160,7 @@ impl Market {
     }
 }
 
-fn nonces(payment: &[u8]) -> Vec<u64> {
+pub(crate) fn nonces(payment: &[u8]) -> Vec<u64> {
     if payment.is_empty() {
         return Vec::new();
     }
@@ -187,14 +193,8 @@ impl Said {
 }
 
 pub(crate) fn start_child(dir: &Path) -> Child {
-    let (_, module) = module_path!().split_once("::").unwrap();
-    Command::new(std::env::current_exe().unwrap())
-        .args([&format!("{module}::child_pays_until_killed"), "--exact", "--nocapture"])
-        .env(CHILD_DIR, dir)
-        .envs(store::child_environment())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap()
+    let mut command = child::command(module_path!(), "child_pays_until_killed");
+    command.env(CHILD_DIR, dir).stdout(Stdio::piped()).spawn().unwrap()
 }
 
 /// Starts the child, kills it after some acknowledgements, and returns all it said. When the server is killed, the child
@@ -224,9 +224,9 @@ fn run_and_kill(dir: &Path, acknowledgements: usize, server_too: bool) -> Said {
 
 /// What the world was told, over all kills of the same books.
 #[derive(Default)]
-struct Told {
-    sent: BTreeSet<u64>,
-    acknowledged: BTreeSet<u64>,
+pub(crate) struct Told {
+    pub(crate) sent: BTreeSet<u64>,
+    pub(crate) acknowledged: BTreeSet<u64>,
 }
 
 impl Told {
@@ -238,9 +238,14 @@ impl Told {
     }
 }
 
+/// Kills in each test of each store.
+pub(crate) fn wanted_kills() -> usize {
+    std::env::var(KILLS_VARIABLE).map_or(KILLS, |kills| kills.parse().unwrap())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_at_random_moments_nothing_acknowledged_is_lost_or_counted_twice() {
-    let kills = std::env::var(KILLS_VARIABLE).map_or(KILLS, |kills| kills.parse().unwrap());
+    let kills = wanted_kills();
     let (mut servers, mut acknowledged, mut redeemed) = (0, 0, 0);
     for first in (0..kills).step_by(KILLS_PER_BOOKS) {
         let dir = TempDir::new().unwrap();
@@ -264,7 +269,7 @@ async fn killed_at_random_moments_nothing_acknowledged_is_lost_or_counted_twice(
 }
 
 /// Opens the books as the next process does, and looks for what is wrong with them.
-async fn check(dir: &Path, told: &Told) {
+pub(crate) async fn check(dir: &Path, told: &Told) {
     for side in ["recipient", "sender"] {
         let audit = store::inspect(dir, side).await.unwrap().audit().await.unwrap();
         assert!(audit.is_clean(), "{side}: {audit:#?}");
@@ -305,7 +310,7 @@ async fn assert_replays_are_refused(recipient: &Recipient, kept: &BTreeSet<u64>)
 }
 
 /// Redeems what is left; how many winners were paid in all.
-async fn redeem_all(dir: &Path) -> usize {
+pub(crate) async fn redeem_all(dir: &Path) -> usize {
     let (ledger, _, chain) = recipient(dir).await;
     let redeemer = redeemer(&ledger, &chain);
     let kept = all_winners(&ledger).await;

@@ -7,13 +7,13 @@ use probabilistic_ticket::ledger::SpendingLimit;
 use probabilistic_ticket::recipient::{FundingLimit, LimitName};
 use probabilistic_ticket::{
     CodecError, Domain, EthKey, LedgerError, PaymentTicket, Reason, RecipientError, Round, SenderConfig,
-    SenderError, SenderFunds, SenderSession, SqliteLedger, TicketBatch, TicketParams, Wei, WinProb,
-    WorkOutcome,
+    SenderError, SenderFunds, SenderSession, TicketBatch, TicketParams, Wei, WinProb, WorkOutcome,
 };
 
-use crate::common::{
+use super::common::{
     ETHER, SESSION, TICKET, World, domain, key, payment, recipient_config, refusal, sender_session, sign,
 };
+use super::{common, store};
 
 /// What is wrong with a payment. Each is something that a sender can do.
 struct Wrong {
@@ -192,7 +192,7 @@ async fn sender(
     let world = World::new().await;
     let mut config = SenderConfig::new(domain());
     change(&mut config);
-    let ledger = SqliteLedger::open(world.dir.path().join("sender.db")).await.unwrap();
+    let ledger = store::open(world.dir.path(), "sender").await;
     let sender = world.sender_on(ledger, config).await;
     let params = world.params().await;
     (world, sender, params)
@@ -283,7 +283,7 @@ async fn both_sides_say_when_no_more_sessions_fit() {
     let outcome = world.recipient.open_session(key("sender").address(), B256::repeat_byte(2)).await;
     let taken = matches!(outcome, Err(RecipientError::Ledger(LedgerError::TooManySessions { lanes: 1, .. })));
     assert!(taken, "{outcome:?}");
-    world.broker.fund(key("other").address(), crate::common::rich());
+    world.broker.fund(key("other").address(), common::rich());
     let outcome = world.recipient.open_session(key("other").address(), SESSION).await;
     let stolen = matches!(outcome, Err(RecipientError::Ledger(LedgerError::SessionTaken(_))));
     assert!(stolen, "{outcome:?}");

@@ -32,6 +32,8 @@ const CHEAT_FROM: &str = "2";
 const STREAM: &str = "studio-1";
 /// What somebody registers as its address.
 const HOSTILE: &str = "<img src=x onerror=alert(1)>";
+/// What the stranger holds: half more than the page proposes to bond.
+const STRANGERS_TOKENS: u64 = 1_500;
 /// Blocks of a round on a development chain.
 const ROUND_LENGTH: u64 = 50;
 
@@ -43,6 +45,8 @@ struct Seen {
     theme: Theme,
     navigation: Navigation,
     hostile: Hostile,
+    /// One by mouse and one by key.
+    strangers: Vec<Stranger>,
     wallet: Wallet,
 }
 
@@ -109,6 +113,19 @@ struct Hostile {
     faults: Vec<String>,
 }
 
+/// Somebody who opens the node's address and bonds.
+#[derive(Debug, Deserialize)]
+struct Stranger {
+    /// On the page, from its first view to the bond that was mined.
+    clicks: u32,
+    told: String,
+    /// What was shown before anything was signed.
+    plan: String,
+    accessibility: Vec<String>,
+    sent: Vec<Value>,
+    faults: Vec<String>,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Wallet {
@@ -131,6 +148,7 @@ struct Stage {
     market: Market,
     broadcaster: BroadcasterProcess,
     staker: PrivateKeySigner,
+    stranger: PrivateKeySigner,
 }
 
 fn tokens(count: u64) -> U256 {
@@ -147,13 +165,14 @@ impl Stage {
         let cheat = vec!["--cheat-from".to_owned(), CHEAT_FROM.to_owned()];
         let plan = MarketPlan { sellers: 2, transcoder_arguments: vec![(1, cheat)], ..MarketPlan::default() };
         let market = Market::start(plan).await?;
-        let [owner, hostile, staker, ..] = market.anvil.keys() else {
+        let [owner, hostile, staker, stranger, ..] = market.anvil.keys() else {
             anyhow::bail!("anvil has too few accounts")
         };
-        let staker = staker.clone();
+        let (staker, stranger) = (staker.clone(), stranger.clone());
         let bank = client(&market, owner).await?;
         bank.transfer_tokens(hostile.address(), tokens(10)).await?;
         bank.transfer_tokens(staker.address(), tokens(100)).await?;
+        bank.transfer_tokens(stranger.address(), tokens(STRANGERS_TOKENS)).await?;
         let registration = Registration {
             stake: tokens(10),
             reward_cut_ppm: 0,
@@ -170,7 +189,7 @@ impl Stage {
             "broadcaster.verification=full",
         ];
         let broadcaster = market.start_broadcaster(&settings.map(str::to_owned)).await?;
-        Ok(Self { market, broadcaster, staker })
+        Ok(Self { market, broadcaster, staker, stranger })
     }
 
     /// Pushes the stream; it stays open, as a live one does between two segments.
@@ -198,6 +217,7 @@ impl Stage {
             "stream": STREAM,
             "rpc": self.market.anvil.endpoint(),
             "account": self.staker.address(),
+            "stranger": self.stranger.address(),
             "delegate": seller.orchestrator.address,
             "round_length": ROUND_LENGTH,
         });
@@ -304,6 +324,7 @@ async fn every_page_tells_what_its_node_knows_and_a_wallet_stakes_through_it() -
     assert_eq!(seen.navigation.current, "Orchestrators");
     assert!(seen.navigation.title.starts_with("Orchestrators"), "{:?}", seen.navigation);
     assert_hostile_names_are_text(&seen.hostile);
+    assert_three_clicks_stake(&seen.strangers);
     assert_stakes(&seen.wallet, &honest);
     assert_chain_agrees(&stage, &honest).await
 }
@@ -315,6 +336,21 @@ fn assert_hostile_names_are_text(hostile: &Hostile) {
     }
     assert!(hostile.faults.is_empty() && hostile.refused.is_empty(), "{hostile:?}");
     assert!((2..60).contains(&hostile.asked), "it asks again, and not in haste: {hostile:?}");
+}
+
+/// The second bond takes what the first one left.
+fn assert_three_clicks_stake(strangers: &[Stranger]) {
+    for (stranger, bonded) in strangers.iter().zip(["bond 1,000 MILL to 0x", "bond 500 MILL to 0x"]) {
+        assert!(stranger.clicks <= 3, "{stranger:?}");
+        assert!(stranger.told.starts_with(&format!("done: {bonded}")), "{stranger:?}");
+        for word in [bonded, "slashed", "allow the staking contract to take", "in its own window"] {
+            assert!(stranger.plan.contains(word), "{word}: {stranger:?}");
+        }
+        assert_eq!(stranger.accessibility, [""; 0], "{stranger:?}");
+        assert_eq!(stranger.faults, [""; 0], "{stranger:?}");
+        assert_eq!(stranger.sent.len(), 2, "one approval and one bond: {stranger:?}");
+    }
+    assert_eq!(strangers.len(), 2);
 }
 
 fn assert_stakes(wallet: &Wallet, honest: &str) {
@@ -344,5 +380,9 @@ async fn assert_chain_agrees(stage: &Stage, honest: &str) -> anyhow::Result<()> 
     assert!(stands.stake + U256::from(1) >= tokens(20), "{stands:?}");
     assert_eq!(chain.token_balance(account).await?, tokens(80));
     assert_eq!(chain.locks(account).await?, []);
+    let stranger = chain.delegator(stage.stranger.address()).await?;
+    assert!(stranger.stake + U256::from(2) >= tokens(STRANGERS_TOKENS), "{stranger:?}");
+    let sellers = &stage.market.accounts.sellers;
+    assert!(sellers.iter().any(|seller| seller.orchestrator.address == stranger.delegate), "{stranger:?}");
     Ok(())
 }

@@ -18,6 +18,8 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
+use crate::ffplay;
+
 /// Longer than anything takes on a busy machine; only a hang gets here.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -251,6 +253,8 @@ async fn a_demo_that_stays_up_takes_the_stream_that_it_invites_and_shows_it() ->
         sleep(Duration::from_millis(100)).await;
     };
     assert_eq!(heights, [[144; 2], [96; 2]]);
+    // While it runs: a second.
+    assert_eq!(ffplay::shown(&invited.playlist, Some(30)).await, 30);
     let board = text(&invited.page.replace("#/streams/mine", "api/board")).await?;
     assert!(board.contains("\"mine\""), "the dashboard does not know the stream: {board}");
 

@@ -152,7 +152,7 @@ fn is_in_a_playlist(folder: &Path) -> bool {
 async fn the_front_page_of_the_library_leads_to_a_ladder() -> anyhow::Result<()> {
     let block = block_with("broadcaster/src/lib.rs", "framemill orchestrator")?;
     // The program is built already, where a reader's Cargo builds it.
-    let build = "cargo run --quiet --package framemill-broadcaster --example first --";
+    let build = "cargo run --quiet --release --";
     ensure!(block.contains(build), "the page does not run its program: {block}");
     let mut shell = Shell::start(&block.replace(build, &example("first")?), &[])?;
     shell.end().await?;

@@ -1,4 +1,5 @@
-//! The orchestrator is killed again and again while it is paid: what it acknowledged stays, and counts once.
+//! The orchestrator is killed again and again while it is paid, over either kind of ledger: what it acknowledged stays, and counts
+//! once.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,19 +9,24 @@ use std::{
 };
 
 use alloy_primitives::{Address, B256, U256};
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use framemill_broadcaster::SenderBroker;
 use framemill_contracts::ChainClient;
 use framemill_network::{
     FrameRate, Identity, Ladder, Network, NetworkConfig, NetworkError, PeerId, QuoteRequest, Retry,
-    SegmentExchange, SegmentHeader, ServiceAddress, SignedQuote, SourceVideo,
+    SegmentExchange, SegmentHeader, ServiceAddress, SignedQuote, SourceVideo, WireCode,
 };
 use framemill_orchestrator::ChainBroker;
-use framemill_tests::{Market, MarketPlan, Redeemed, cut, synthetic};
+use framemill_tests::{
+    Market, MarketPlan, Redeemed, cut,
+    postgres::{self, Server},
+    synthetic,
+};
 use probabilistic_ticket::{
-    Domain, EthKey, Ledger as _, Recipient, RecipientConfig, RecipientSecret, Sender, SenderConfig,
-    SenderSession, SignedTicket, SqliteLedger, SystemClock, TicketBatch, TicketParams, Wei, WorkOutcome,
+    Domain, EthKey, Ledger, PostgresAddress, PostgresLedger, Recipient, RecipientConfig, RecipientSecret,
+    Sender, SenderConfig, SenderSession, SignedTicket, SqliteLedger, SystemClock, TicketBatch, TicketParams,
+    Wei, WorkOutcome,
     ledger::{Winner, WinnerState},
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
@@ -31,25 +37,37 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// How often the orchestrator is killed.
-const KILLS: usize = 20;
 /// Streams that pay it at the same time.
 const STREAMS: usize = 2;
 /// Longer than anything takes on a busy machine; only a hang gets here.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// Pause before an orchestrator that is away is asked again.
 const RETRY: Duration = Duration::from_millis(50);
+/// How many times longer than the others a segment is that is to be bought with a payment of before.
+const REPLAYED_TIMES: u64 = 20;
 /// More winners than the run makes.
 const WINNERS: u32 = 1_000_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_twenty_times_it_loses_no_acknowledged_ticket_and_counts_none_twice() -> anyhow::Result<()> {
+    pay_and_kill(20, None).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_six_times_over_postgresql_it_loses_no_acknowledged_ticket_and_counts_none_twice()
+-> anyhow::Result<()> {
+    let server = Server::start();
+    pay_and_kill(6, Some(postgres::address(server.folder(), "postgres"))).await
+}
+
+/// Kills it so often; its ledger is in this database, or in a file.
+async fn pay_and_kill(kills: usize, database: Option<String>) -> anyhow::Result<()> {
     let seed =
         std::env::var("KILL_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(rand::random);
     println!("KILL_SEED={seed} repeats the moments of this run");
     let mut rng = StdRng::seed_from_u64(seed);
 
-    let mut market = Market::start(plan()).await?;
+    let mut market = Market::start(plan(database.as_ref())).await?;
     let service = market.tcp_service(0).await?;
     market.start_transcoder_at(0, &service)?;
     market.wait_ready(0).await?;
@@ -62,7 +80,7 @@ async fn killed_twenty_times_it_loses_no_acknowledged_ticket_and_counts_none_twi
     for stream in 0..STREAMS {
         streams.spawn(client.clone().stream(stream as u8));
     }
-    for kill in 0..KILLS {
+    for kill in 0..kills {
         client.wait_for(rng.random_range(1..=6)).await.with_context(|| format!("before kill {kill}"))?;
         sleep(Duration::from_millis(rng.random_range(0..300))).await;
         let replay = client.acknowledged().last().context("something was acknowledged")?.clone();
@@ -77,7 +95,7 @@ async fn killed_twenty_times_it_loses_no_acknowledged_ticket_and_counts_none_twi
 
     let acknowledged = client.acknowledged();
     market.orchestrators[0].as_mut().context("it runs")?.kill().await?;
-    let books = Books::of(&market);
+    let books = Books::of(&market, database.as_deref())?;
     let expected = books.winners_among(&acknowledged).await?;
     ensure!(!expected.is_empty(), "no acknowledged ticket won: the run proves nothing");
 
@@ -95,8 +113,9 @@ async fn killed_twenty_times_it_loses_no_acknowledged_ticket_and_counts_none_twi
 }
 
 /// A handful of tickets per segment, some of which win.
-fn plan() -> MarketPlan {
+fn plan(database: Option<&String>) -> MarketPlan {
     let mut plan = MarketPlan::default();
+    plan.settings.extend(database.map(|address| ("ledger", address.clone())));
     plan.settings.push(("orchestrator.price_wei", "1500000000000".to_owned()));
     plan.settings.push(("orchestrator.redeem_gas_share_ppm", "300000".to_owned()));
     plan
@@ -282,13 +301,21 @@ impl Client {
         }
     }
 
-    /// Sends a payment of before the restart once more, for its own session and for a new one: neither buys anything.
+    /// Sends a payment of before the restart once more, for its own session and for a new one: neither buys anything. The segment
+    /// costs more than the credit that the dead process had held, which a session over a database keeps.
     async fn assert_replay_is_refused(&self, payment: &Payment) -> anyhow::Result<()> {
         let fresh = self.quote(u8::MAX).await?.quote.session;
         for session in [payment.session, fresh] {
-            let header = SegmentHeader { payment: payment.bytes.clone(), ..self.header(session, 1_000_000) };
+            let mut header = self.header(session, 1_000_000);
+            header.payment = payment.bytes.clone();
+            header.duration_90k *= REPLAYED_TIMES;
+            header.frames *= REPLAYED_TIMES as u32;
             let answer = self.network.open_segment(self.orchestrator, header).await;
-            ensure!(matches!(&answer, Err(NetworkError::Refused(_))), "a replay was answered by {answer:?}");
+            let Err(NetworkError::Refused(wire)) = answer else {
+                bail!("a replay was answered by {answer:?}")
+            };
+            let by_books = wire.code == WireCode::UnknownSession || wire.code.retry() == Retry::Repay;
+            ensure!(by_books, "a replay was refused for another reason: {wire:?}");
         }
         Ok(())
     }
@@ -300,74 +327,51 @@ fn source_video() -> SourceVideo {
 
 /// The orchestrator's ledger, read while no process holds it.
 struct Books {
-    file: PathBuf,
+    place: Place,
     payer: Address,
 }
 
+enum Place {
+    File(PathBuf),
+    Database(Box<PostgresAddress>),
+}
+
 impl Books {
-    fn of(market: &Market) -> Self {
-        let file = market.accounts.sellers[0].orchestrator.data.join("recipient.sqlite");
-        Self { file, payer: market.accounts.broadcaster.address }
+    fn of(market: &Market, database: Option<&str>) -> anyhow::Result<Self> {
+        let place = match database {
+            Some(address) => Place::Database(Box::new(PostgresAddress::parse(address, None)?)),
+            None => Place::File(market.accounts.sellers[0].orchestrator.data.join("recipient.sqlite")),
+        };
+        Ok(Self { place, payer: market.accounts.broadcaster.address })
+    }
+
+    /// Opens the ledger for as long as `look` takes.
+    async fn read<T>(
+        &self,
+        look: impl AsyncFnOnce(Arc<dyn Ledger>) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        match &self.place {
+            Place::File(path) => {
+                let ledger = SqliteLedger::open(path).await?;
+                let seen = look(Arc::new(ledger.clone())).await;
+                ledger.close().await;
+                seen
+            }
+            Place::Database(address) => {
+                let ledger = PostgresLedger::open(address).await?;
+                let seen = look(Arc::new(ledger.clone())).await;
+                ledger.close().await;
+                seen
+            }
+        }
     }
 
     async fn winners(&self) -> anyhow::Result<Vec<Winner>> {
-        let ledger = SqliteLedger::open(&self.file).await?;
-        let winners = ledger.winners_of(self.payer, WINNERS).await?;
-        ledger.close().await;
-        Ok(winners)
+        self.read(async |ledger| Ok(ledger.winners_of(self.payer, WINNERS).await?)).await
     }
 
-    /// Checks that every acknowledged ticket is in the books, and returns lane and nonce of those that won. Who won is
-    /// computed here, from the orchestrator's secret and the sender's own tickets.
     async fn winners_among(&self, acknowledged: &[Payment]) -> anyhow::Result<BTreeSet<(u64, u64)>> {
-        let ledger = SqliteLedger::open(&self.file).await?;
-        let secret = RecipientSecret::from_bytes(ledger.secret().await?);
-        let kept: BTreeMap<_, _> = ledger
-            .winners_of(self.payer, WINNERS)
-            .await?
-            .into_iter()
-            .map(|winner| ((winner.lane.lane, winner.nonce), winner))
-            .collect();
-        let mut won = BTreeSet::new();
-        let mut nonces = BTreeSet::new();
-        let mut tickets: BTreeMap<B256, u64> = BTreeMap::new();
-        for payment in acknowledged {
-            let TicketBatch { params, tickets: paid } = payment.batch();
-            *tickets.entry(payment.session).or_default() += paid.len() as u64;
-            let rand = secret
-                .open(&params)
-                .context("an acknowledged payment is on parameters of this orchestrator")?;
-            for ticket in paid {
-                let place = (params.lane, ticket.nonce);
-                ensure!(nonces.insert(place), "nonce {place:?} was acknowledged twice");
-                let signed = SignedTicket {
-                    ticket: params.ticket(ticket.nonce, ticket.salt),
-                    signature: ticket.signature,
-                };
-                let stored = kept.get(&place);
-                if signed.wins(params.scheme, &params.domain, rand) {
-                    let stored =
-                        stored.with_context(|| format!("winner {place:?} was acknowledged and lost"))?;
-                    ensure!(
-                        stored.ticket.signed == signed,
-                        "winner {place:?} is another ticket in the books"
-                    );
-                    won.insert(place);
-                } else {
-                    ensure!(stored.is_none(), "ticket {place:?} did not win and is kept as a winner");
-                }
-            }
-        }
-        for (session, acknowledged) in tickets {
-            let kept = ledger.session(session).await?.context("a paid session is in the books")?;
-            ensure!(
-                kept.state.tickets >= acknowledged,
-                "session {session}: {acknowledged} tickets acknowledged, {} in the books",
-                kept.state.tickets
-            );
-        }
-        ledger.close().await;
-        Ok(won)
+        self.read(async |ledger| winners_among(&*ledger, self.payer, acknowledged).await).await
     }
 
     /// Every acknowledged payment sent once more, straight to the recipient: no ticket counts again.
@@ -379,24 +383,74 @@ impl Books {
         let chain = market.chain().await?;
         let account = market.accounts.sellers[0].orchestrator.address;
         let domain = Domain::new(chain.chain_id(), chain.deployment().ticket_broker);
-        let ledger = SqliteLedger::open(&self.file).await?;
         let broker = Arc::new(ChainBroker::new(chain, account));
         let config = RecipientConfig::new(account, domain);
-        let recipient =
-            Recipient::open(config, Arc::new(ledger.clone()), broker, Arc::new(SystemClock)).await?;
-        let mut replayed = 0;
-        for payment in acknowledged {
-            // A session that has ended takes nothing at all.
-            let Ok(accepted) = recipient.accept(payment.session, &payment.bytes, Wei::ZERO).await else {
-                continue;
-            };
-            ensure!(accepted.tickets == 0, "{} tickets were accepted twice", accepted.tickets);
-            replayed += accepted.refused.len();
-        }
-        ensure!(replayed > 0, "every session has ended: the run proves nothing");
-        ledger.close().await;
-        Ok(())
+        self.read(async |ledger| {
+            let recipient = Recipient::open(config, ledger, broker, Arc::new(SystemClock)).await?;
+            let mut replayed = 0;
+            for payment in acknowledged {
+                // A session that has ended takes nothing at all.
+                let Ok(accepted) = recipient.accept(payment.session, &payment.bytes, Wei::ZERO).await else {
+                    continue;
+                };
+                ensure!(accepted.tickets == 0, "{} tickets were accepted twice", accepted.tickets);
+                replayed += accepted.refused.len();
+            }
+            ensure!(replayed > 0, "every session has ended: the run proves nothing");
+            Ok(())
+        })
+        .await
     }
+}
+
+/// Checks that every acknowledged ticket is in the books, and returns lane and nonce of those that won. Who won is
+/// computed here, from the orchestrator's secret and the sender's own tickets.
+async fn winners_among(
+    ledger: &dyn Ledger,
+    payer: Address,
+    acknowledged: &[Payment],
+) -> anyhow::Result<BTreeSet<(u64, u64)>> {
+    let secret = RecipientSecret::from_bytes(ledger.secret().await?);
+    let kept: BTreeMap<_, _> = ledger
+        .winners_of(payer, WINNERS)
+        .await?
+        .into_iter()
+        .map(|winner| ((winner.lane.lane, winner.nonce), winner))
+        .collect();
+    let mut won = BTreeSet::new();
+    let mut nonces = BTreeSet::new();
+    let mut tickets: BTreeMap<B256, u64> = BTreeMap::new();
+    for payment in acknowledged {
+        let TicketBatch { params, tickets: paid } = payment.batch();
+        *tickets.entry(payment.session).or_default() += paid.len() as u64;
+        let rand =
+            secret.open(&params).context("an acknowledged payment is on parameters of this orchestrator")?;
+        for ticket in paid {
+            let place = (params.lane, ticket.nonce);
+            ensure!(nonces.insert(place), "nonce {place:?} was acknowledged twice");
+            let signed = SignedTicket {
+                ticket: params.ticket(ticket.nonce, ticket.salt),
+                signature: ticket.signature,
+            };
+            let stored = kept.get(&place);
+            if signed.wins(params.scheme, &params.domain, rand) {
+                let stored = stored.with_context(|| format!("winner {place:?} was acknowledged and lost"))?;
+                ensure!(stored.ticket.signed == signed, "winner {place:?} is another ticket in the books");
+                won.insert(place);
+            } else {
+                ensure!(stored.is_none(), "ticket {place:?} did not win and is kept as a winner");
+            }
+        }
+    }
+    for (session, acknowledged) in tickets {
+        let kept = ledger.session(session).await?.context("a paid session is in the books")?;
+        ensure!(
+            kept.state.tickets >= acknowledged,
+            "session {session}: {acknowledged} tickets acknowledged, {} in the books",
+            kept.state.tickets
+        );
+    }
+    Ok(won)
 }
 
 /// Waits until the chain has paid all of these.

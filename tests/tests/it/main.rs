@@ -1,12 +1,17 @@
 //! One module per story.
 
+mod apart;
 mod browser;
+mod bucket;
 mod clips;
 mod containers;
 mod court;
 mod dashboard;
 mod demo;
+mod dependencies;
 mod documents;
+#[path = "../../../broadcaster/tests/it/ffplay.rs"]
+mod ffplay;
 mod first_steps;
 mod impostors;
 mod kill_and_restart;
@@ -18,6 +23,14 @@ mod package;
 mod pay_by_quality;
 mod refused_broadcasters;
 mod reload;
+mod restore;
+#[path = "../../../broadcaster/tests/it/bucket.rs"]
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "the store's own tests use the rest, and fail where the server fails"
+)]
+mod seaweed;
 mod separate_processes;
 mod slow_orchestrator;
 mod two_of_each;

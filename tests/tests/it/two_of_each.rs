@@ -1,5 +1,5 @@
-//! Two orchestrators with one key behind a balancer and two broadcasters with one account, each pair over one ledger: either of
-//! each may die, and nothing is lost or counted twice.
+//! Two orchestrators with one key behind a balancer and two broadcasters with one account and one bucket, each pair over one ledger:
+//! either of each may die, and nothing is lost or counted twice.
 
 use std::{
     collections::BTreeSet,
@@ -14,13 +14,17 @@ use bytes::Bytes;
 use framemill::process::Process;
 use framemill_network::ServiceAddress;
 use framemill_tests::{
-    Balancer, BroadcasterProcess, Market, MarketPlan, binary, cut, free_address, postgres::Server, synthetic,
+    Balancer, BroadcasterProcess, Market, MarketPlan, binary, cut, free_address, playlist_entries,
+    postgres::{self, Server},
+    synthetic,
 };
 use reqwest::{Client, StatusCode};
 use tokio::{
     process::Command,
     time::{Instant, sleep},
 };
+
+use crate::{bucket, seaweed};
 
 /// Longer than anything takes on a busy machine; only a hang gets here.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -129,15 +133,25 @@ async fn worker(market: &Market, number: usize, orchestrator: &str) -> anyhow::R
     Ok(process)
 }
 
-/// A broadcaster of the market's account, with a folder of its own.
-async fn broadcaster(market: &Market, name: &str) -> anyhow::Result<BroadcasterProcess> {
+/// A broadcaster of the market's account, with folders of its own; it publishes to this bucket as well.
+async fn broadcaster(
+    market: &Market,
+    bucket: &seaweed::Server,
+    name: &str,
+) -> anyhow::Result<BroadcasterProcess> {
     let member = &market.accounts.broadcaster;
-    let settings = [
+    let mut settings = bucket::settings(bucket, &market.path("market"), seaweed::SECRET)?;
+    settings.extend([
         format!("data_dir={}", folder_like(&member.data, name)?.display()),
-        format!("broadcaster.output={}", market.path(&format!("{name}-hls")).display()),
+        format!("broadcaster.output={}", published(market, name).display()),
         "broadcaster.ladder=72:80k".to_owned(),
-    ];
+    ]);
     market.start_broadcaster(&settings).await
+}
+
+/// The folder that a broadcaster publishes to.
+fn published(market: &Market, name: &str) -> PathBuf {
+    market.path(&format!("{name}-hls"))
 }
 
 /// Pushes one segment and wants it published.
@@ -182,13 +196,13 @@ async fn audit(config: &Path) -> anyhow::Result<String> {
 async fn one_of_two_orchestrators_and_one_of_two_broadcasters_die_and_nothing_is_lost() -> anyhow::Result<()>
 {
     let server = Server::start();
-    let ledger = format!("postgres://framemill@localhost/postgres?host={}", server.folder().display());
     let mut plan = MarketPlan::default();
-    plan.settings.push(("ledger", ledger));
+    plan.settings.push(("ledger", postgres::address(server.folder(), "postgres")));
     let mut market = Market::start(plan).await?;
     let mut sellers = Sellers::start(&mut market).await?;
-    let mut first = broadcaster(&market, "broadcaster-a").await?;
-    let second = broadcaster(&market, "broadcaster-b").await?;
+    let bucket = seaweed::Server::start().await;
+    let mut first = broadcaster(&market, &bucket, "broadcaster-a").await?;
+    let mut second = broadcaster(&market, &bucket, "broadcaster-b").await?;
     let client = Client::builder().timeout(PATIENCE).build()?;
     let source: Vec<Bytes> =
         cut(&synthetic(160, 90, 12), 1).into_iter().map(|segment| segment.data).collect();
@@ -211,6 +225,7 @@ async fn one_of_two_orchestrators_and_one_of_two_broadcasters_die_and_nothing_is
     let service = market.tcp_service(0).await?;
     let ports = (sellers.twins[0].http.clone(), sellers.twins[0].listens);
     sellers.twins[0] = twin(&market, 0, &service, ports)?;
+    wait_until_in_bucket(&bucket, "one", 5).await?;
     first.process.kill().await?;
     for segment in each(6..9) {
         push(&client, &second, "one", segment).await.context("with one broadcaster")?;
@@ -231,6 +246,42 @@ async fn one_of_two_orchestrators_and_one_of_two_broadcasters_die_and_nothing_is
     let places: BTreeSet<_> = paid.iter().map(|ticket| (ticket.lane, ticket.nonce)).collect();
     assert_eq!(places.len(), paid.len(), "a ticket was paid twice");
     println!("{} winners paid once; {}", paid.len(), audit(&config).await?.trim());
+
+    wait_until_in_bucket(&bucket, "one", 8).await?;
+    wait_until_in_bucket(&bucket, "two", 11).await?;
+    let ended = second.process.terminate().await?;
+    ensure!(ended.success(), "{ended}: {}", second.process.log());
+    assert_all_is_in_bucket(&market, &bucket).await
+}
+
+/// Waits until a segment is in the bucket, where it comes by itself after it was published.
+async fn wait_until_in_bucket(bucket: &seaweed::Server, stream: &str, sequence: u64) -> anyhow::Result<()> {
+    let path = format!("{}/{stream}/72p/{sequence}.ts", bucket::PREFIX);
+    let end = Instant::now() + PATIENCE;
+    while !bucket.get(&path).await.status().is_success() {
+        ensure!(Instant::now() < end, "{path} is not in the bucket");
+        sleep(LOOK).await;
+    }
+    Ok(())
+}
+
+/// The bucket holds every segment of both, and the playlists of the one that has the streams now.
+async fn assert_all_is_in_bucket(market: &Market, bucket: &seaweed::Server) -> anyhow::Result<()> {
+    let dead = published(market, "broadcaster-a");
+    let mut segments = bucket::files(&dead)?;
+    segments.retain(|file| file.extension().is_some_and(|extension| extension == "ts"));
+    assert_eq!(segments.len(), 6, "{segments:?}");
+    bucket::assert_in_bucket(bucket, &dead, &segments).await?;
+    let alive = published(market, "broadcaster-b");
+    bucket::assert_in_bucket(bucket, &alive, &bucket::files(&alive)?).await?;
+    for (stream, numbers) in [("one", 6..9), ("two", 0..12)] {
+        let recording = bucket.read(&format!("{}/{stream}/72p/vod.m3u8", bucket::PREFIX)).await;
+        let whole: Vec<_> = numbers.map(|number| format!("{number}.ts")).collect();
+        assert_eq!(playlist_entries(&recording), whole, "{stream}: {recording}");
+    }
+    // Players of the stream that has moved are not sent back.
+    let live = bucket.read(&format!("{}/one/72p/index.m3u8", bucket::PREFIX)).await;
+    assert!(live.contains("#EXT-X-MEDIA-SEQUENCE:6\n"), "{live}");
     Ok(())
 }
 

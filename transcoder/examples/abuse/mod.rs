@@ -14,8 +14,8 @@ use worker::Answer;
 const MEMORY_KIB: u64 = 768 << 10;
 /// Address space of such a process in KiB: what asks for more dies, and takes nothing else with it.
 const ADDRESS_SPACE_KIB: u64 = 8 << 20;
-/// A process that says nothing for so long hangs: each case is a handful of steps with a deadline each.
-const HANGS: Duration = worker::DEADLINE.saturating_mul(6);
+/// A process that says nothing for so many times the deadline of a step hangs: each case is a handful of steps.
+const HANGS: u32 = 6;
 
 /// What a whole run found.
 #[derive(Debug, Default)]
@@ -30,7 +30,8 @@ pub(crate) struct Report {
     pub(crate) slowest: (u64, String),
 }
 
-/// Tries all cases, in processes started as `program` with `arguments`, which call [`worker::work`]; `seen` hears of each.
+/// Tries all cases, in processes started as `program` with `arguments`, which call [`worker::work`] with the deadline; `seen` hears of
+/// each.
 ///
 /// # Errors
 /// When no process can be started.
@@ -38,6 +39,7 @@ pub(crate) fn run(
     cases: &[Case],
     program: &Path,
     arguments: &[&str],
+    deadline: Duration,
     mut seen: impl FnMut(&Case, &str),
 ) -> io::Result<Report> {
     let mut report = Report::default();
@@ -47,7 +49,8 @@ pub(crate) fn run(
             Some(helper) => helper,
             None => process.insert(Helper::start(bounded(program, arguments))?),
         };
-        let answer = helper.ask(&worker::question(case), HANGS).and_then(|line| Answer::parse(&line));
+        let answer =
+            helper.ask(&worker::question(case), deadline * HANGS).and_then(|line| Answer::parse(&line));
         if answer.is_err() {
             process = None;
         }

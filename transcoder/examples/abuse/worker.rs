@@ -15,10 +15,10 @@ use framemill_transcoder::{Engine, Job, Rendition, SessionId, SoftwareEngine, Tr
 use super::case::Case;
 use crate::process::serve;
 
-/// What each step may take: far more than the longest clip needs on a slow machine.
+/// What each step may take by default: far more than the longest clip needs on a slow machine that does nothing else.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Two rungs, of which the second is scaled from the first.
+/// Two rungs.
 const LADDER: &str = r#"[{"name":"a","width":128,"height":72,"bitrate":80000},
     {"name":"b","width":64,"height":36,"bitrate":30000}]"#;
 
@@ -62,8 +62,8 @@ fn parse(question: &str) -> Result<Case, String> {
     Ok(Case { clip: PathBuf::from(clip), damage: damage.parse()? })
 }
 
-/// Tries the cases that it is asked for.
-pub(crate) fn work() -> io::Result<()> {
+/// Tries the cases that it is asked for, with this deadline for each step.
+pub(crate) fn work(deadline: Duration) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let engine = SoftwareEngine::default();
     serve(|question| {
@@ -72,7 +72,7 @@ pub(crate) fn work() -> io::Result<()> {
         // Writing 5 sets the peak back to what is resident.
         fs::write("/proc/self/clear_refs", "5")?;
         let started = Instant::now();
-        let (outcome, flaw) = runtime.block_on(examine(&engine, &source));
+        let (outcome, flaw) = runtime.block_on(examine(&engine, &source, deadline));
         let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         Ok(Answer { peak_kib: peak_kib()?, millis, outcome, flaw: flaw.unwrap_or_default() }.line())
     })
@@ -86,7 +86,8 @@ fn peak_kib() -> io::Result<u64> {
 }
 
 /// What came of each step, and the first thing wrong with that.
-async fn examine(engine: &SoftwareEngine, source: &Bytes) -> (String, Option<String>) {
+async fn examine(engine: &SoftwareEngine, source: &Bytes, deadline: Duration) -> (String, Option<String>) {
+    let limits = || MediaLimits::segment().with_deadline(Instant::now() + deadline);
     let probed = probe(source, &limits());
     let config = SegmenterConfig::default;
     let (_, arrived) = cut(Segmenter::open(Cursor::new(source.clone()), config(), &limits()));
@@ -95,7 +96,7 @@ async fn examine(engine: &SoftwareEngine, source: &Bytes) -> (String, Option<Str
     let mut flaws: Vec<_> = steps.into_iter().map(flaw_of_media).collect();
     let mut transcoded = Vec::new();
     for source in std::iter::once(source).chain(segments.first()) {
-        let made = transcode(engine, source.clone()).await;
+        let made = transcode(engine, source.clone(), deadline).await;
         flaws.push(flaw(&made));
         transcoded.push(made.map_or_else(|error| error.code(), |_| "whole"));
     }
@@ -105,10 +106,6 @@ async fn examine(engine: &SoftwareEngine, source: &Bytes) -> (String, Option<Str
     let outcome =
         format!("{probed}, stream {arrived}, {cut} into {}, {}", segments.len(), transcoded.join(", "));
     (outcome, flaws.into_iter().flatten().next())
-}
-
-fn limits() -> MediaLimits {
-    MediaLimits::segment().with_deadline(Instant::now() + DEADLINE)
 }
 
 /// The segments, and how it ended.
@@ -123,11 +120,17 @@ fn cut(segmenter: Result<Segmenter, MediaError>) -> (Vec<Bytes>, Result<(), Medi
     (segments, outcome)
 }
 
-async fn transcode(engine: &SoftwareEngine, source: Bytes) -> Result<Vec<Rendition>, TranscodeError> {
+async fn transcode(
+    engine: &SoftwareEngine,
+    source: Bytes,
+    deadline: Duration,
+) -> Result<Vec<Rendition>, TranscodeError> {
     let ladder: Ladder = LADDER.parse().expect("a ladder of two rungs");
-    let job =
-        Job { session: SessionId::ZERO, sequence: 0, source, ladder, deadline: Instant::now() + DEADLINE };
-    engine.transcode(job).collect_all().await
+    let deadline = Instant::now() + deadline;
+    engine
+        .transcode(Job { session: SessionId::ZERO, sequence: 0, source, ladder, deadline })
+        .collect_all()
+        .await
 }
 
 /// Bad media is to be called that. A deadline that passes would be an end in time as well, but no clip here needs so long.

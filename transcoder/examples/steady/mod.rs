@@ -21,7 +21,7 @@ pub(crate) const SEGMENT_SECONDS: u32 = 2;
 const FRAMES: usize = 20;
 /// Far beyond what a segment takes on any machine.
 const DEADLINE: Duration = Duration::from_secs(300);
-/// Two rungs, of which the second is scaled from the first.
+/// Two rungs.
 const LADDER: &str = r#"[{"name":"a","width":96,"height":72,"bitrate":60000},
     {"name":"b","width":64,"height":48,"bitrate":30000}]"#;
 

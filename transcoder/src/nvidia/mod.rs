@@ -20,7 +20,7 @@ pub use link::WorkerProgram;
 pub use worker::{WorkerError, work_on_gpu};
 
 /// Names of the engines, by the index of their device: metrics need a closed set.
-const NAMES: [&str; 16] = [
+pub(crate) const NAMES: [&str; 16] = [
     "nvidia0", "nvidia1", "nvidia2", "nvidia3", "nvidia4", "nvidia5", "nvidia6", "nvidia7", "nvidia8",
     "nvidia9", "nvidia10", "nvidia11", "nvidia12", "nvidia13", "nvidia14", "nvidia15",
 ];

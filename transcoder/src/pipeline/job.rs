@@ -68,7 +68,7 @@ impl<B: Backend> Work<'_, B> {
         })
     }
 
-    /// Decodes everything and feeds it to the roots of the cascade. Returning closes the channels.
+    /// Decodes everything and feeds it to the rungs that scale it. Returning closes the channels.
     fn decode(
         &self,
         source: &Source,

@@ -1,4 +1,4 @@
-//! What every engine does with a segment: one decode, scaling in a cascade, encoders in parallel, output while it is encoded.
+//! What every engine does with a segment: one decode, a scaler and an encoder for each rung in parallel, output while it is encoded.
 //!
 //! Where pictures lie and who works on them is a [`Backend`]'s business.
 
@@ -13,6 +13,7 @@ use framemill_media::{
 };
 
 pub(crate) use job::Work;
+pub(crate) use plan::plan;
 pub(crate) use rung::media_codec;
 pub(crate) use running::Running;
 pub(crate) use source::Source;

@@ -6,15 +6,16 @@ use framemill_media::{
     Decoder, Encoder, EncoderConfig, Frame, MediaError, MediaLimits, Rational, Scaler, ScalerConfig,
     VideoCodec,
 };
+use framemill_network::ladder::Ladder;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Capabilities, Engine, Job, Renditions, TranscodeError,
-    pipeline::{Backend, Running, Source, Work, can_be_carried, check_ladder},
+    pipeline::{Backend, Running, Source, Work, can_be_carried, check_ladder, plan},
 };
 
 /// Name of the engine.
-const NAME: &str = "software";
+pub(crate) const NAME: &str = "software";
 
 /// Decoder threads beyond which more only cost memory for live sizes.
 const MAX_DECODER_THREADS: u32 = 8;
@@ -100,6 +101,11 @@ impl SoftwareEngine {
             capabilities,
             running: Arc::default(),
         }
+    }
+
+    /// Threads that the encoder of each rung gets.
+    pub fn encoder_threads(&self, ladder: &Ladder) -> Vec<u32> {
+        plan(ladder, self.threads).iter().map(|rung| rung.threads).collect()
     }
 
     /// Jobs whose threads are alive, those that hang past their deadline included.

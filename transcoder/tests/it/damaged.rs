@@ -19,7 +19,8 @@ fn damaged_media_ends_in_a_result_or_an_error_with_a_name() {
         clips.into_iter().flat_map(|clip| cases(clip.clone(), length(&clip), MEASURE)).collect();
     let program = std::env::current_exe().expect("the tests are a program");
     let child = ["--ignored", "--exact", "damaged::works_in_a_process_of_its_own", "--nocapture"];
-    let report = abuse::run(&cases, &program, &child, |_, _| {}).expect("the tests can run themselves");
+    let report = abuse::run(&cases, &program, &child, abuse::worker::DEADLINE, |_, _| {})
+        .expect("the tests can run themselves");
     let abuse::Report { flaws, largest, slowest, .. } = &report;
     assert!(flaws.is_empty(), "{flaws:#?}; most memory {largest:?}, longest {slowest:?}");
     assert_eq!(report.cases, cases.len());
@@ -28,5 +29,5 @@ fn damaged_media_ends_in_a_result_or_an_error_with_a_name() {
 #[test]
 #[ignore = "runs in the process that the test above starts"]
 fn works_in_a_process_of_its_own() {
-    abuse::worker::work().expect("cases on standard input");
+    abuse::worker::work(abuse::worker::DEADLINE).expect("cases on standard input");
 }

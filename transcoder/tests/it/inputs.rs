@@ -1,9 +1,15 @@
 //! Every kind of input: cut as a broadcaster cuts it, transcoded, and held against what FFmpeg's own tools say of the input.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    path::{Path, PathBuf},
+};
 
 use bytes::Bytes;
-use framemill_media::time::wrapped_difference;
+use framemill_media::{
+    DecoderConfig, MediaLimits, Segmenter, SegmenterConfig, Ticks, VideoReader, time::wrapped_difference,
+};
 use framemill_network::ladder::FrameGate;
 
 use crate::{ladder::check, support::*};
@@ -558,4 +564,69 @@ async fn sound_that_becomes_aac_is_heard_at_its_time_and_joins_without_a_click()
         .fold(0.0, f64::max);
     // Of a tone of 9,830 the encoder misses 900; a click or a slip of three samples would miss more.
     assert!(worst < 1_500.0, "samples differ by up to {worst}");
+}
+
+/// Sources with open groups, by encoder and container, and how many pictures of six seconds may be lost at the two cuts.
+const OPEN_GROUPS: [(&str, &str, u64); 4] = [
+    ("ts", "-c:v libx264 -x264-params keyint=60:min-keyint=60:open-gop=1:bframes=3:scenecut=0:b-adapt=0", 6),
+    (
+        "mkv",
+        "-c:v libx264 -x264-params keyint=60:min-keyint=60:open-gop=1:bframes=2:b-pyramid=none:scenecut=0",
+        4,
+    ),
+    (
+        "ts",
+        "-c:v libx265 -preset ultrafast -x265-params log-level=none:keyint=60:min-keyint=60:open-gop=1:bframes=4",
+        8,
+    ),
+    (
+        "mp4",
+        "-c:v libx265 -preset ultrafast -x265-params log-level=none:keyint=60:min-keyint=60:open-gop=1:radl=2",
+        8,
+    ),
+];
+
+/// Digests of all pictures, by the time at which they are shown.
+fn pictures(data: Bytes) -> BTreeMap<Ticks, u64> {
+    let reader = VideoReader::open(data, &DecoderConfig::default(), &MediaLimits::default());
+    let frames = reader.expect("a source that can be decoded").map(|frame| frame.expect("a whole picture"));
+    frames
+        .map(|frame| {
+            let mut hasher = DefaultHasher::new();
+            (0..frame.planes())
+                .filter_map(|plane| frame.plane(plane))
+                .for_each(|plane| plane.iter_rows().for_each(|row| row.hash(&mut hasher)));
+            (frame.pts().expect("a time"), hasher.finish())
+        })
+        .collect()
+}
+
+/// Every segment can be made alone; what of the stream is not in any is counted, and is little; what is, is what it was.
+#[tokio::test]
+async fn of_open_groups_only_the_pictures_at_the_cuts_are_left_out() {
+    let folder = tempfile::tempdir().expect("a folder for temporary files");
+    for (number, (container, encoder, most)) in OPEN_GROUPS.into_iter().enumerate() {
+        let path = folder.path().join(format!("{number}.{container}"));
+        let arguments = format!("-f lavfi -i testsrc2=s=320x180:r=30:d=6 -pix_fmt yuv420p {encoder}");
+        if ffmpeg(&arguments.split(' ').collect::<Vec<_>>(), &path).is_none() {
+            return;
+        }
+        let clip = Bytes::from(std::fs::read(&path).expect("ffmpeg wrote the clip"));
+        let whole = pictures(clip.clone());
+        let cut = Segmenter::from_bytes(clip, SegmenterConfig::default(), &MediaLimits::default());
+        let segments: Vec<_> = cut.expect("a clip").map(|segment| segment.expect("a segment")).collect();
+        assert_eq!(segments.len(), 3, "{encoder}");
+        let mut shown = BTreeMap::new();
+        for segment in &segments {
+            let alone = pictures(segment.data.clone());
+            assert_eq!(*alone.keys().next().expect("pictures"), segment.start_pts, "{encoder}");
+            shown.extend(alone);
+            let made = transcode(&segment.data, small_ladder()).await.expect("a segment of its own");
+            assert_eq!(times(&made[0].data), times(&segment.data), "{encoder}");
+        }
+        let left_out: u64 = segments.iter().map(|segment| segment.left_out).sum();
+        assert!((1..=most).contains(&left_out), "{encoder}: {left_out} pictures left out");
+        assert_eq!(shown.len() as u64 + left_out, whole.len() as u64, "{encoder}");
+        assert!(shown.iter().all(|(time, digest)| whole[time] == *digest), "{encoder}: another picture");
+    }
 }

@@ -10,6 +10,7 @@ pub mod features;
 #[allow(dead_code, reason = "the judge uses the rest")]
 mod kernel;
 #[path = "../../src/means.rs"]
+#[allow(dead_code, reason = "the judge uses the rest")]
 mod means;
 #[path = "../../src/plane.rs"]
 pub mod plane;

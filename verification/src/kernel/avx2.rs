@@ -1,23 +1,27 @@
 //! The loops for AVX2. What the compiler vectorises by itself is the scalar code, compiled again for wider registers.
 
 use std::arch::x86_64::{
-    __m256i, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch, _mm256_add_epi16, _mm256_add_epi32,
-    _mm256_and_si256, _mm256_blend_epi32, _mm256_cvtepu16_epi32, _mm256_extract_epi32, _mm256_hadd_epi32,
-    _mm256_i32gather_epi32, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mullo_epi16,
-    _mm256_mullo_epi32, _mm256_permute2x128_si256, _mm256_permute4x64_epi64, _mm256_permutevar8x32_epi32,
-    _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_setr_epi32, _mm256_setzero_si256,
-    _mm256_shuffle_epi32, _mm256_slli_epi16, _mm256_slli_epi32, _mm256_slli_si256, _mm256_srli_epi16,
-    _mm256_srli_epi32, _mm256_storeu_si256, _mm256_sub_epi16, _mm256_sub_epi32, _mm256_unpackhi_epi16,
-    _mm256_unpackhi_epi32, _mm256_unpacklo_epi16, _mm256_unpacklo_epi32,
+    __m128i, __m256i, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch, _mm256_add_epi16, _mm256_add_epi32,
+    _mm256_and_si256, _mm256_blend_epi32, _mm256_castsi128_si256, _mm256_extract_epi32, _mm256_hadd_epi32,
+    _mm256_i32gather_epi32, _mm256_inserti128_si256, _mm256_loadu_si256, _mm256_madd_epi16,
+    _mm256_maddubs_epi16, _mm256_mullo_epi16, _mm256_mullo_epi32, _mm256_permute2x128_si256,
+    _mm256_permute4x64_epi64, _mm256_permutevar8x32_epi32, _mm256_set1_epi8, _mm256_set1_epi16,
+    _mm256_set1_epi32, _mm256_setr_epi32, _mm256_setzero_si256, _mm256_shuffle_epi32, _mm256_slli_epi16,
+    _mm256_slli_epi32, _mm256_srli_epi16, _mm256_srli_epi32, _mm256_storeu_si256, _mm256_sub_epi16,
+    _mm256_sub_epi32, _mm256_unpackhi_epi8, _mm256_unpackhi_epi32, _mm256_unpacklo_epi8,
+    _mm256_unpacklo_epi32,
 };
 
-use super::{Band, MOMENT_SIDE, Moments, SmallDivisor, scalar, starts};
+use super::{Band, MOMENT_SIDE, Moments, SmallDivisor, Window, scalar, starts};
 
 /// Bytes of a register.
 const LANE: usize = 32;
 
 /// Bytes of a line of the cache.
 const LINE: usize = 64;
+
+/// Weights of which two samples of 8 bits make 15.
+const MOST_WEIGHT: u32 = 64;
 
 /// Rows of which two neighbouring 8-bit samples add up to 16 bits.
 const PAIR_ROWS: usize = 128;
@@ -27,22 +31,48 @@ pub(super) fn sum_columns(band: &Band<'_>, out: &mut [u16]) {
     if band.width < LANE || band.sample_bytes != 1 {
         return scalar::sum_columns(band, out);
     }
-    let (pairs, singles) = starts(band.width, LANE, 2);
-    for x in pairs {
-        for (at, sums) in [x, x + LANE].into_iter().zip(strips::<1, 2>(band, x)) {
+    if [band.first, band.last, band.between].iter().any(|&weight| weight > MOST_WEIGHT) {
+        return scalar::sum_columns(band, out);
+    }
+    let (groups, singles) = starts(band.width, LANE, 4);
+    for x in groups {
+        for (at, sums) in (x..).step_by(LANE).zip(weighted::<4>(band, x)) {
             store_columns(&mut out[at..at + LANE], sums);
         }
     }
     for x in singles {
-        let [sums] = strips::<1, 1>(band, x);
+        let [sums] = weighted::<1>(band, x);
         store_columns(&mut out[x..x + LANE], sums);
     }
 }
 
+/// Weighted sums of the columns of neighbouring strips of 32 samples of 8 bits: every two rows are multiplied and added at once. Of
+/// a strip come the columns 0 to 7 and 16 to 23 first.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn store_columns(out: &mut [u16], (even, odd): (__m256i, __m256i)) {
-    let (low, high) = (_mm256_unpacklo_epi16(even, odd), _mm256_unpackhi_epi16(even, odd));
+fn weighted<const N: usize>(band: &Band<'_>, x: usize) -> [(__m256i, __m256i); N] {
+    let mut sums = [(_mm256_setzero_si256(), _mm256_setzero_si256()); N];
+    for first in (0..band.rows).step_by(2) {
+        // The last one may be alone.
+        let (second, its_weight) =
+            if first + 1 < band.rows { (first + 1, band.weight(first + 1)) } else { (first, 0) };
+        let weights = _mm256_set1_epi16((band.weight(first) | its_weight << 8) as i16);
+        let upper = &band.data[first * band.stride + x..][..N * LANE];
+        let lower = &band.data[second * band.stride + x..][..N * LANE];
+        for (strip, (left, right)) in sums.iter_mut().enumerate() {
+            let (upper, lower) = (load(&upper[strip * LANE..]), load(&lower[strip * LANE..]));
+            let low = _mm256_maddubs_epi16(_mm256_unpacklo_epi8(upper, lower), weights);
+            let high = _mm256_maddubs_epi16(_mm256_unpackhi_epi8(upper, lower), weights);
+            (*left, *right) = (_mm256_add_epi16(*left, low), _mm256_add_epi16(*right, high));
+        }
+    }
+    prefetch(band, x, N * LANE);
+    sums
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn store_columns(out: &mut [u16], (low, high): (__m256i, __m256i)) {
     let (left, right) = out.split_at_mut(LANE / 2);
     store(left, _mm256_permute2x128_si256::<0x20>(low, high));
     store(right, _mm256_permute2x128_si256::<0x31>(low, high));
@@ -89,15 +119,22 @@ pub(super) fn sum_quads(band: &Band<'_>, out: &mut [u32]) {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn plain_quads(band: &Band<'_>, out: &mut [u32]) {
-    let (groups, singles) = starts(band.width, LANE, 4);
-    for x in groups {
-        for (at, sums) in (x..).step_by(LANE).zip(pairs::<4>(band, x)) {
+    let mut keep = |x: usize, sums: &[__m256i]| {
+        for (at, &sums) in (x..).step_by(LANE).zip(sums) {
             store(&mut out[at / 4..at / 4 + 8], halves(sums));
         }
+    };
+    // As many lines of the cache of each row as there are registers for.
+    let wide = band.width / (8 * LANE) * (8 * LANE);
+    for x in (0..wide).step_by(8 * LANE) {
+        keep(x, &pairs::<8>(band, x));
+    }
+    let (groups, singles) = starts(band.width, LANE, 4);
+    for x in groups.skip_while(|&x| x < wide) {
+        keep(x, &pairs::<4>(band, x));
     }
     for x in singles {
-        let [sums] = pairs(band, x);
-        store(&mut out[x / 4..x / 4 + 8], halves(sums));
+        keep(x, &pairs::<1>(band, x));
     }
 }
 
@@ -226,7 +263,7 @@ fn raised<const BYTES: usize>(words: __m256i) -> __m256i {
 /// Fetches the next rows of what was just read, once for every line of the cache.
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn prefetch(band: &Band<'_>, x: usize, bytes: usize) {
+fn prefetch(band: &Band<'_>, x: usize, bytes: usize) {
     if !x.is_multiple_of(LINE) {
         return;
     }
@@ -264,30 +301,56 @@ fn store<T: Integer>(to: &mut [T], value: __m256i) {
 /// Integers of which any bits are a value.
 trait Integer {}
 impl Integer for u8 {}
+impl Integer for i16 {}
 impl Integer for u16 {}
 impl Integer for u32 {}
 
 #[target_feature(enable = "avx2")]
-pub(super) fn sum_left(columns: &[u16], lefts: &mut [u32]) -> u32 {
-    let mut sum = _mm256_setzero_si256();
-    let (columns, rest) = columns.as_chunks::<8>();
-    let (lefts, lefts_rest) = lefts.as_chunks_mut::<8>();
-    for (left, columns) in lefts.iter_mut().zip(columns) {
-        // SAFETY: eight 16-bit integers are as long as the register, and the load needs no alignment.
-        let narrow = unsafe { _mm_loadu_si128(columns.as_ptr().cast()) };
-        let own = _mm256_cvtepu16_epi32(narrow);
-        // Sums up to each column: within fours, then the lower four's into the upper.
-        let pairs = _mm256_add_epi32(own, _mm256_slli_si256::<4>(own));
-        let fours = _mm256_add_epi32(pairs, _mm256_slli_si256::<8>(pairs));
-        let lower = _mm256_shuffle_epi32::<0xff>(_mm256_permute2x128_si256::<0x08>(fours, fours));
-        let eights = _mm256_add_epi32(fours, lower);
-        store(left, _mm256_add_epi32(sum, _mm256_sub_epi32(eights, own)));
-        sum = _mm256_add_epi32(sum, _mm256_permutevar8x32_epi32(eights, _mm256_set1_epi32(7)));
+pub(super) fn sum_windows(columns: &[u16], windows: &[Window], for_each: usize, cells: &mut [u32]) {
+    let (eights, rest) = cells.as_chunks_mut::<8>();
+    let (of_eights, of_rest) = windows.split_at(eights.len() * 8 * for_each);
+    for (cells, windows) in eights.iter_mut().zip(of_eights.chunks_exact(8 * for_each)) {
+        // The usual number is told to the compiler.
+        store(
+            cells,
+            if for_each == 1 { eight(columns, windows, 1) } else { eight(columns, windows, for_each) },
+        );
     }
-    let sum = _mm256_extract_epi32::<0>(sum) as u32;
-    let all = scalar::sum_left(rest, lefts_rest);
-    lefts_rest.iter_mut().for_each(|left| *left = left.wrapping_add(sum));
-    all.wrapping_add(sum)
+    scalar::sum_windows(columns, of_rest, for_each, rest);
+}
+
+/// The sums of eight cells.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn eight(columns: &[u16], windows: &[Window], for_each: usize) -> __m256i {
+    let windows = &windows[..8 * for_each];
+    // Each register holds the sums of two cells, four apart.
+    let pair = |cell: usize| {
+        let mut sum = _mm256_setzero_si256();
+        for place in 0..for_each {
+            let [low, high] = [cell, cell + 4].map(|cell| &windows[cell * for_each + place]);
+            let levels = both(half(low.of(columns)), half(high.of(columns)));
+            let weights = both(half(&low.weights), half(&high.weights));
+            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(levels, weights));
+        }
+        sum
+    };
+    _mm256_hadd_epi32(_mm256_hadd_epi32(pair(0), pair(1)), _mm256_hadd_epi32(pair(2), pair(3)))
+}
+
+/// Eight 16-bit integers.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn half<T: Integer>(from: &[T]) -> __m128i {
+    assert_eq!(size_of_val(from), LANE / 2, "half a register's worth of integers");
+    // SAFETY: the slice is as long as the register, and the load needs no alignment.
+    unsafe { _mm_loadu_si128(from.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn both(low: __m128i, high: __m128i) -> __m256i {
+    _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(low), high)
 }
 
 #[target_feature(enable = "avx2")]
@@ -397,5 +460,26 @@ fn load_levels(levels: &[u16]) -> __m256i {
 
 #[target_feature(enable = "avx2")]
 pub(super) fn roughness(above: &[u16], row: &[u16], blocks: &mut [u64]) {
-    scalar::roughness(above, row, blocks);
+    // A block of sixteen and the one right of it.
+    let whole = (row.len().saturating_sub(1) / 16).min(blocks.len());
+    let (inside, rest) = blocks.split_at_mut(whole);
+    for (index, sum) in inside.iter_mut().enumerate() {
+        let x = 16 * index;
+        let here = load(&row[x..]);
+        let down = _mm256_sub_epi16(here, load(&above[x..]));
+        let across = _mm256_sub_epi16(here, load(&row[x + 1..]));
+        // Levels are at most 2^12: their squared differences add up to less than 2^30.
+        let squares = _mm256_add_epi32(_mm256_madd_epi16(down, down), _mm256_madd_epi16(across, across));
+        *sum += u64::from(sum_of(squares));
+    }
+    scalar::roughness(&above[16 * whole..], &row[16 * whole..], rest);
+}
+
+/// The sum of eight 32-bit integers.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn sum_of(words: __m256i) -> u32 {
+    let fours = _mm256_add_epi32(words, _mm256_permute2x128_si256::<0x01>(words, words));
+    let pairs = _mm256_add_epi32(fours, _mm256_shuffle_epi32::<0b01_00_11_10>(fours));
+    _mm256_extract_epi32::<0>(_mm256_add_epi32(pairs, _mm256_shuffle_epi32::<0b10_11_00_01>(pairs))) as u32
 }

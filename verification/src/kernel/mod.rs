@@ -5,8 +5,6 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
-#[cfg(target_arch = "x86_64")]
-mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
@@ -29,8 +27,6 @@ enum Level {
     Neon,
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
 }
 
 /// The levels of this architecture, the slowest first.
@@ -40,8 +36,6 @@ const LEVELS: &[Level] = &[
     Level::Neon,
     #[cfg(target_arch = "x86_64")]
     Level::Avx2,
-    #[cfg(target_arch = "x86_64")]
-    Level::Avx512,
 ];
 
 impl Level {
@@ -52,12 +46,6 @@ impl Level {
             Self::Neon => std::arch::is_aarch64_feature_detected!("neon"),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => std::arch::is_x86_feature_detected!("avx2"),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => {
-                Self::Avx2.runs_here()
-                    && std::arch::is_x86_feature_detected!("avx512bw")
-                    && std::arch::is_x86_feature_detected!("avx512vnni")
-            }
         }
     }
 }
@@ -74,9 +62,6 @@ macro_rules! dispatch {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the level is only made by `available`, which found the instructions on this machine.
             Level::Avx2 => unsafe { avx2::$name($($argument),*) },
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: the level is only made by `available`, which found the instructions on this machine.
-            Level::Avx512 => unsafe { avx512::$name($($argument),*) },
         }
     };
 }
@@ -115,15 +100,11 @@ impl Kernel {
         dispatch!(self, sum_wide(band, out));
     }
 
-    /// For every column the sum of those left of it, modulo 2^32; returns that of all.
-    pub(crate) fn sum_left(self, columns: &[u16], lefts: &mut [u32]) -> u32 {
-        debug_assert_eq!(columns.len(), lefts.len(), "one sum for each column");
-        dispatch!(self, sum_left(columns, lefts))
-    }
-
-    /// The same of wide columns. Each sum waits for the one before: no register makes it faster by much.
-    pub(crate) fn sum_left_wide(columns: &[u32], lefts: &mut [u32]) -> u32 {
-        scalar::sum_left(columns, lefts)
+    /// Weighted sums of columns for every cell, each over `for_each` windows. Columns are below 2^15, and what weights add up to
+    /// below 2^31.
+    pub(crate) fn sum_windows(self, columns: &[u16], windows: &[Window], for_each: usize, cells: &mut [u32]) {
+        debug_assert_eq!(windows.len(), for_each * cells.len(), "as many for each cell");
+        dispatch!(self, sum_windows(columns, windows, for_each, cells));
     }
 
     /// Sums of every so many neighbours.
@@ -190,8 +171,6 @@ impl fmt::Display for Kernel {
             Level::Neon => "neon",
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => "avx2",
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => "avx512",
         })
     }
 }
@@ -199,6 +178,31 @@ impl fmt::Display for Kernel {
 impl Default for Kernel {
     fn default() -> Self {
         Self::detect()
+    }
+}
+
+/// Neighbouring columns and the weights at which they are added up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    start: u32,
+    weights: [i16; Self::COLUMNS],
+}
+
+impl Window {
+    /// As many as fill half a register.
+    pub(crate) const COLUMNS: usize = 8;
+
+    /// From the column `start` on.
+    pub(crate) fn new(start: usize, weights: [i16; Self::COLUMNS]) -> Self {
+        // Columns are at most MAX_PLANE_SIDE, and the windows of a cell that ends sooner lie not far beyond.
+        Self { start: start as u32, weights }
+    }
+
+    /// Its columns.
+    #[inline(always)]
+    fn of<'a>(&self, columns: &'a [u16]) -> &'a [u16] {
+        let start = self.start as usize;
+        &columns[start..start + Self::COLUMNS]
     }
 }
 
@@ -390,15 +394,31 @@ mod tests {
         }
 
         #[test]
-        fn what_lies_left_is_summed_on_every_kernel(columns in prop::collection::vec(any::<u16>(), 0..300)) {
-            let wanted: Vec<u32> = (0..=columns.len())
-                .map(|end| columns[..end].iter().map(|&column| u32::from(column)).sum())
+        fn windows_are_summed_by_definition_on_every_kernel(
+            for_each in 1usize..4, count in 0usize..40, seed in any::<u64>(), largest in any::<bool>(),
+        ) {
+            let mut state = seed | 1;
+            let mut draw = |below: u64| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                if largest { below - 1 } else { (state >> 33) % below }
+            };
+            let columns: Vec<u16> = (0..300).map(|_| draw(1 << 15) as u16).collect();
+            let windows: Vec<Window> = (0..count * for_each)
+                .map(|_| {
+                    let start = draw(300 - Window::COLUMNS as u64 + 1) as usize;
+                    Window::new(start, std::array::from_fn(|_| draw(1 << 11) as i16))
+                })
                 .collect();
+            let sum = |window: &Window| -> u32 {
+                let columns = columns[window.start as usize..].iter().zip(window.weights);
+                columns.map(|(&column, weight)| u32::from(column) * weight as u32).sum()
+            };
+            let wanted: Vec<u32> =
+                windows.chunks(for_each).map(|windows| windows.iter().map(sum).sum()).collect();
             for kernel in Kernel::available() {
-                let mut lefts = vec![0; columns.len()];
-                let all = kernel.sum_left(&columns, &mut lefts);
-                lefts.push(all);
-                prop_assert_eq!(&lefts, &wanted);
+                let mut cells = vec![0; count];
+                kernel.sum_windows(&columns, &windows, for_each, &mut cells);
+                prop_assert_eq!(&cells, &wanted);
             }
         }
 

@@ -2,16 +2,17 @@
 //! the compiler makes what it can of it.
 
 use std::arch::aarch64::{
-    uint8x16_t, uint16x8_t, uint32x4_t, vaddw_high_u8, vaddw_high_u16, vaddw_u8, vaddw_u16, vdupq_n_u16,
-    vdupq_n_u32, vget_low_u8, vget_low_u16, vld1q_u8, vmlaq_n_u16, vmlaq_n_u32, vmovl_high_u8,
-    vmovl_high_u16, vmovl_u8, vmovl_u16, vmulq_n_u16, vmulq_n_u32, vpadalq_u8, vpaddlq_u16, vpaddq_u32,
+    uint8x16_t, uint16x8_t, uint32x4_t, vaddvq_s32, vaddw_high_u8, vaddw_high_u16, vaddw_u8, vaddw_u16,
+    vdupq_n_s32, vdupq_n_u16, vdupq_n_u32, vget_low_s16, vget_low_u8, vget_low_u16, vld1q_s16, vld1q_u8,
+    vld1q_u16, vmlal_high_s16, vmlal_s16, vmlaq_n_u16, vmlaq_n_u32, vmovl_high_u8, vmovl_high_u16, vmovl_u8,
+    vmovl_u16, vmulq_n_u16, vmulq_n_u32, vpadalq_u8, vpaddlq_u16, vpaddq_u32, vreinterpretq_s16_u16,
     vreinterpretq_u16_u8, vst1q_u16, vst1q_u32,
 };
 
 pub(super) use super::scalar::{
-    divide, haar, moments, roughness, square_error, sum_abs_diff, sum_chunks, sum_left, sum_parts,
+    divide, haar, moments, roughness, square_error, sum_abs_diff, sum_chunks, sum_parts,
 };
-use super::{Band, scalar, starts};
+use super::{Band, Window, scalar, starts};
 
 /// Bytes of a register.
 const LANE: usize = 16;
@@ -191,6 +192,23 @@ fn wide_quads(band: &Band<'_>, out: &mut [u32]) {
     for x in groups.chain(last) {
         let [left, right] = wide_columns::<2>(band, x).map(|[low, high]| vpaddq_u32(low, high));
         store_32(&mut out[x / 8..x / 8 + 4], vpaddq_u32(left, right));
+    }
+}
+
+#[target_feature(enable = "neon")]
+pub(super) fn sum_windows(columns: &[u16], windows: &[Window], for_each: usize, cells: &mut [u32]) {
+    for (cell, windows) in cells.iter_mut().zip(windows.chunks_exact(for_each)) {
+        let mut sum = vdupq_n_s32(0);
+        for window in windows {
+            let levels = window.of(columns);
+            // SAFETY: windows are as long as the register.
+            let (levels, weights) = unsafe {
+                (vreinterpretq_s16_u16(vld1q_u16(levels.as_ptr())), vld1q_s16(window.weights.as_ptr()))
+            };
+            sum = vmlal_s16(sum, vget_low_s16(levels), vget_low_s16(weights));
+            sum = vmlal_high_s16(sum, levels, weights);
+        }
+        *cell = vaddvq_s32(sum) as u32;
     }
 }
 

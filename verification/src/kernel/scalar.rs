@@ -1,6 +1,6 @@
 //! The loops in plain Rust, for the compiler to make of them what the machine has.
 
-use super::{Band, MOMENT_SIDE, Moments, SmallDivisor};
+use super::{Band, MOMENT_SIDE, Moments, SmallDivisor, Window};
 
 /// Columns summed at once: as many as stay in registers.
 const STRIP: usize = 32;
@@ -115,13 +115,17 @@ pub(super) fn sum_parts(lefts: &[u32], (columns, cuts): (&[u32], &[u32]), parts:
     }
 }
 
-pub(super) fn sum_left<T: Copy + Into<u32>>(columns: &[T], lefts: &mut [u32]) -> u32 {
-    let mut sum = 0u32;
-    for (left, &column) in lefts.iter_mut().zip(columns) {
-        *left = sum;
-        sum = sum.wrapping_add(column.into());
+pub(super) fn sum_windows(columns: &[u16], windows: &[Window], for_each: usize, cells: &mut [u32]) {
+    for (cell, windows) in cells.iter_mut().zip(windows.chunks_exact(for_each)) {
+        *cell = windows.iter().map(|window| sum_window(columns, window)).sum();
     }
-    sum
+}
+
+#[inline(always)]
+fn sum_window(columns: &[u16], window: &Window) -> u32 {
+    let columns = window.of(columns).iter().zip(window.weights);
+    // Below 2^31.
+    columns.map(|(&column, weight)| i32::from(column as i16) * i32::from(weight)).sum::<i32>() as u32
 }
 
 #[inline(always)]

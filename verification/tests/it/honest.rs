@@ -48,6 +48,23 @@ const PICTURE: [&str; 9] = [
     "frozen_permille",
 ];
 
+/// What a source that broke off leaves: a few frames, of which the later ones lag behind as any do.
+#[test]
+fn segments_of_a_few_frames_pass() {
+    let clips: Vec<Clip> = (0..24)
+        .map(|place| {
+            let (start, frames) = (7 * place, 2 + place % 6);
+            let picture = format!(
+                "testsrc2=s=320x180:r=30,trim=start_frame={start}:end_frame={},setpts=PTS-STARTPTS",
+                start + frames
+            );
+            generated(&format!("{frames} frames from {start}"), &picture, &["-pix_fmt", "yuv420p"])
+        })
+        .collect();
+    let entries = [entry(256, 144, 150_000), entry(128, 72, 60_000)];
+    assert_passes(clips.iter(), &entries, &recipes()[..2]);
+}
+
 fn assert_passes<'a>(clips: impl Iterator<Item = &'a Clip>, entries: &[LadderEntry], recipes: &[Recipe]) {
     let mut log = String::new();
     let refused: Vec<String> = clips.flat_map(|clip| refused(clip, entries, recipes, &mut log)).collect();

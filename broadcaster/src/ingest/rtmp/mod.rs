@@ -1,12 +1,15 @@
 //! RTMP in: `rtmp://HOST[:1935]/live/<key>`, as OBS Studio and FFmpeg publish.
 //!
 //! The protocol's parts are written here because the crates that have them follow objects of a stranger's command without a bound
-//! (a few kilobytes end the process). A connection is one publisher of one stream; its messages become an FLV stream, which goes
-//! the way of every other input.
+//! (a few kilobytes end the process). A connection is one publisher of one stream; its messages become a stream of FLV or Matroska, which
+//! goes the way of every other input.
 
 mod amf;
 mod chunk;
+mod container;
 mod flv;
+mod handshake;
+mod matroska;
 mod session;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod trial;
@@ -25,7 +28,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::flv::FlvWriter;
+use self::container::{Tag, Writer};
 use self::session::{Event, Session};
 use super::auth::{Admission, AuthDenied, AuthRequest, PushAuth};
 use super::reader::Pace;
@@ -44,7 +47,7 @@ const WAITING_BYTES: usize = 4 << 20;
 const WAITING_PIECES: usize = 1024;
 /// Pause after the listener failed, as when there are too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Time to tell a publisher why it is refused.
+/// Time to tell a publisher why it is refused, and for one that ends its stream to say all of it.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// How publishers are taken.
@@ -257,6 +260,11 @@ impl Publisher {
         Ok(())
     }
 
+    /// Lets a publisher that has ended its stream hang up: one that is hung up on amid its last commands takes that for a failure.
+    async fn hear_out(&mut self) {
+        let _ = timeout(FAREWELL, async { while let Ok(Some(_)) = self.next().await {} }).await;
+    }
+
     async fn refuse(&mut self, reason: &str) {
         self.session.refuse(reason);
         // One that does not listen is gone all the same.
@@ -301,7 +309,7 @@ impl Shared {
         let name = stream.name().to_owned();
         tracing::info!(stream = %name, "rtmp publisher begins");
         let played = self.play(publisher, &stream, stop).await;
-        stream.finish().await;
+        tokio::join!(stream.finish(), publisher.hear_out());
         played.map(|()| Some(name))
     }
 
@@ -366,15 +374,14 @@ impl Shared {
         let silence = self.config.silence;
         timeout(silence, publisher.answer()).await.map_err(|_| RtmpError::Silent(silence))??;
         let room = Arc::new(Semaphore::new(WAITING_BYTES));
-        let mut writer = FlvWriter::default();
-        loop {
-            let events =
-                timeout(silence, publisher.next()).await.map_err(|_| RtmpError::Silent(silence))??;
-            let Some(events) = events else { return Ok(()) };
+        let mut writer = Writer::new();
+        // It may have begun without waiting for the answer.
+        let mut heard = Some(publisher.session.receive(&[])?);
+        while let Some(events) = heard {
             let finished = events.contains(&Event::Finished);
             for event in events {
                 if let Event::Media { kind, timestamp, data } = event {
-                    writer.tag(kind, timestamp, &data);
+                    writer.tag(Tag { kind, timestamp, data })?;
                 }
             }
             if let Some(bytes) = writer.take() {
@@ -386,7 +393,9 @@ impl Shared {
             if finished {
                 return Ok(());
             }
+            heard = timeout(silence, publisher.next()).await.map_err(|_| RtmpError::Silent(silence))??;
         }
+        Ok(())
     }
 }
 

@@ -7,11 +7,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use super::RtmpError;
 use super::amf::{self, Value};
 use super::chunk::{self, ChunkReader, Message, kind};
+use super::handshake::{self, HANDSHAKE, VERSION};
 
-/// Length of the handshake's random parts (section 5.2).
-pub(super) const HANDSHAKE: usize = 1536;
-/// The protocol's version.
-pub(super) const VERSION: u8 = 3;
 /// Bytes after which we want to hear, and tell, how many have arrived.
 const WINDOW: u32 = 2_500_000;
 /// The one message stream that a connection may publish on.
@@ -24,7 +21,7 @@ const STATUS: u8 = 5;
 /// What a publisher did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Event {
-    /// It asks to publish. Answer with [`Session::accept`] or [`Session::refuse`]; media before that is refused.
+    /// It asks to publish. Answer with [`Session::accept`] or [`Session::refuse`]; what it has sent behind that waits for the answer.
     Publish { app: String, key: String },
     /// Audio or video.
     Media { kind: u8, timestamp: u32, data: Bytes },
@@ -107,6 +104,8 @@ impl Session {
                 }
                 Ok(there)
             }
+            // Some do not wait for the answer. Nothing of it is looked at before.
+            Stage::Asking => Ok(false),
             _ => match self.chunks.next(&mut self.buffer)? {
                 None => Ok(false),
                 Some(None) => Ok(true),
@@ -115,22 +114,15 @@ impl Session {
         }
     }
 
-    /// The simple handshake: publishers that can do more do not insist on it where our version is zero.
     fn hello(&mut self) -> Result<bool, RtmpError> {
         match self.buffer.first() {
             Some(&VERSION) => {}
             Some(_) => return Err(RtmpError::Malformed("no RTMP, or a version of it that nobody uses")),
             None => return Ok(false),
         }
-        if self.buffer.len() < 1 + HANDSHAKE {
-            return Ok(false);
-        }
-        self.buffer.advance(1);
-        let theirs = self.buffer.split_to(HANDSHAKE);
-        self.out.push(VERSION);
-        self.out.extend([0; 8]);
-        self.out.extend((8..HANDSHAKE).map(|_| rand::random::<u8>()));
-        self.out.extend(&theirs);
+        let Some(theirs) = self.buffer[1..].first_chunk() else { return Ok(false) };
+        self.out.extend(handshake::answer(theirs));
+        self.buffer.advance(1 + HANDSHAKE);
         self.stage = Stage::Echo;
         Ok(true)
     }
@@ -200,7 +192,7 @@ impl Session {
         self.result(transaction, object(server), Value::Object(told));
     }
 
-    /// Lets the publisher begin.
+    /// Lets the publisher begin. What it has sent already comes with what is received next, which may be nothing.
     pub(super) fn accept(&mut self) {
         self.stage = Stage::Publishing;
         // "Stream begin".
@@ -321,9 +313,25 @@ mod tests {
     }
 
     #[test]
-    fn media_before_the_answer_and_a_second_stream_are_refused() {
+    fn media_before_the_answer_waits_for_it() {
         let mut session = Session::new();
-        session.receive(&obs("live", "cam")).unwrap();
+        let bytes = [obs("live", "cam"), media(kind::AUDIO, &[1])].concat();
+        assert_eq!(session.receive(&bytes).unwrap(), [asks("live", "cam")]);
+        assert_eq!(session.receive(&media(kind::AUDIO, &[2])).unwrap(), []);
+        session.accept();
+        let events = session.receive(&[]).unwrap();
+        let data = |event: &Event| match event {
+            Event::Media { data, .. } => data.to_vec(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(events.iter().map(data).collect::<Vec<_>>(), [[1], [2]]);
+    }
+
+    #[test]
+    fn media_of_no_stream_and_a_second_stream_are_refused() {
+        let mut session = Session::new();
+        let greeting = obs("live", "cam");
+        session.receive(&greeting[..1 + 2 * HANDSHAKE]).unwrap();
         assert!(session.receive(&media(kind::AUDIO, &[1])).is_err());
 
         let mut session = Session::new();

@@ -5,8 +5,9 @@ use bytes::Bytes;
 use super::RtmpError;
 use super::amf::{self, Value};
 use super::chunk::{self, Message, kind};
-use super::flv::FlvWriter;
-use super::session::{Event, HANDSHAKE, Session, VERSION, object, text};
+use super::container::{Tag, Writer};
+use super::handshake::{HANDSHAKE, VERSION};
+use super::session::{Event, Session, object, text};
 
 /// Takes an input as a connection's: what follows an even byte as it is, what follows an odd one behind an honest greeting, which
 /// few inputs would get past. The byte says as well how it is cut.
@@ -22,37 +23,58 @@ pub(crate) fn any_input(data: &[u8]) {
     }
 }
 
-/// A connection whose bytes arrive in steps and at once: each ends in an FLV stream or an error, and two streams are the same.
+/// A connection whose bytes arrive in steps and at once: each ends in a stream or an error, and two streams are the same.
 pub(super) fn connection(greeting: &[u8], bytes: &[u8], step: usize) {
     let begun = || std::iter::once(greeting);
     let at_once = taken(begun().chain([bytes]));
     let in_steps = taken(begun().chain(bytes.chunks(step)));
-    for flv in [&at_once, &in_steps].into_iter().flatten() {
-        assert!(is_flv(flv), "whole tags with their lengths");
+    for file in [&at_once, &in_steps].into_iter().flatten() {
+        assert!(is_flv(file) || is_matroska(file), "whole tags with their lengths");
     }
     if let (Ok(at_once), Ok(in_steps)) = (at_once, in_steps) {
         assert_eq!(at_once, in_steps, "it does not matter how bytes arrive");
     }
 }
 
-/// The FLV stream of a publisher that is let in.
+/// The stream of a publisher that is let in.
 fn taken<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Result<Vec<u8>, RtmpError> {
-    let (mut session, mut writer, mut flv) = (Session::new(), FlvWriter::default(), Vec::new());
-    for piece in pieces {
+    let (mut session, mut writer, mut file) = (Session::new(), Writer::new(), Vec::new());
+    // What came behind the wish to publish, without waiting for the answer, comes at last with nothing.
+    for piece in pieces.chain(std::iter::once(&[][..])) {
         for event in session.receive(piece)? {
             match event {
                 Event::Publish { .. } => session.accept(),
                 Event::Media { kind, timestamp, data } => {
-                    writer.tag(kind, timestamp, &data);
-                    flv.extend(writer.take().unwrap_or_default());
+                    writer.tag(Tag { kind, timestamp, data })?;
+                    file.extend(writer.take().unwrap_or_default());
                 }
-                Event::Finished => return Ok(flv),
+                Event::Finished => return Ok(file),
             }
         }
         session.take_output();
         assert!(session.is_bounded(), "what is held is counted");
     }
-    Ok(flv)
+    Ok(file)
+}
+
+/// Whether these are whole elements of Matroska, the one that ends with the file aside.
+fn is_matroska(file: &[u8]) -> bool {
+    const SEGMENT: [u8; 4] = [0x18, 0x53, 0x80, 0x67];
+    let (mut rest, mut first) = (file, true);
+    while let Some((id, after)) = rest.split_first_chunk::<4>() {
+        let Some((size, body)) = after.split_first_chunk() else { return false };
+        let size = u64::from_be_bytes(*size) & ((1 << 56) - 1);
+        let begins = std::mem::take(&mut first);
+        if begins && *id != [0x1a, 0x45, 0xdf, 0xa3] {
+            return false;
+        }
+        rest = match usize::try_from(size).ok().and_then(|size| body.get(size..)) {
+            Some(rest) => rest,
+            None if *id == SEGMENT => body,
+            None => return false,
+        };
+    }
+    rest.is_empty() && !first
 }
 
 fn is_flv(flv: &[u8]) -> bool {
@@ -115,7 +137,7 @@ mod tests {
     use std::sync::OnceLock;
     use std::time::Duration;
 
-    use framemill_media::{MediaLimits, probe};
+    use framemill_media::{MediaLimits, VideoCodec, probe, segment_info};
     use proptest::prelude::*;
 
     use super::*;
@@ -164,11 +186,40 @@ mod tests {
         assert_eq!((video.width, video.height, probed.audio.len()), (64, 48, 1));
     }
 
+    /// Connections of real publishers (`tests/rtmp`), with the codec and the number of their pictures.
+    const PUBLISHERS: [(&str, &[u8], VideoCodec, usize); 7] = [
+        ("obs-29", include_bytes!("../../../tests/rtmp/obs-29.rtmp"), VideoCodec::H264, 21),
+        ("ffmpeg-5.1", include_bytes!("../../../tests/rtmp/ffmpeg-5.1.rtmp"), VideoCodec::H264, 12),
+        ("rtmpsink-1.22", include_bytes!("../../../tests/rtmp/rtmpsink-1.22.rtmp"), VideoCodec::H264, 12),
+        ("rtmp2sink-1.22", include_bytes!("../../../tests/rtmp/rtmp2sink-1.22.rtmp"), VideoCodec::H264, 12),
+        ("librtmp-late", include_bytes!("../../../tests/rtmp/librtmp-late.rtmp"), VideoCodec::H264, 12),
+        ("ffmpeg-7.0-hevc", include_bytes!("../../../tests/rtmp/ffmpeg-7.0-hevc.rtmp"), VideoCodec::Hevc, 12),
+        ("ffmpeg-7.0-av1", include_bytes!("../../../tests/rtmp/ffmpeg-7.0-av1.rtmp"), VideoCodec::Av1, 12),
+    ];
+
+    #[test]
+    fn what_real_publishers_said_is_their_clip_wherever_it_is_split() {
+        for (name, bytes, codec, pictures) in PUBLISHERS {
+            let whole = taken(std::iter::once(bytes)).unwrap();
+            let info = segment_info(&whole.clone().into(), &MediaLimits::segment()).unwrap();
+            let video = info.video.unwrap();
+            assert_eq!((video.codec.clone(), video.frames()), (codec, pictures), "{name}");
+            assert_eq!((video.width, video.height, info.audio.len()), (128, 72, 1), "{name}");
+            // The handshake is random bytes; behind it every odd place.
+            let handshake = 1 + 2 * HANDSHAKE;
+            for at in (1..handshake).step_by(97).chain((handshake..bytes.len()).step_by(2)) {
+                let (first, second) = bytes.split_at(at);
+                assert!(taken([first, second].into_iter()).unwrap() == whole, "{name} split at {at}");
+            }
+            assert!(taken(bytes.chunks(1)).unwrap() == whole, "{name} byte by byte");
+        }
+    }
+
     #[test]
     fn a_stream_that_is_cut_or_holds_other_tags_is_told_from_a_whole_one() {
         let (greeting, rest) = recorded();
         let flv = taken([&greeting[..], &rest[..]].into_iter()).unwrap();
-        assert!(is_flv(&flv) && is_flv(&[]));
+        assert!(is_flv(&flv) && is_flv(&[]) && !is_matroska(&flv));
         assert!(!is_flv(&flv[..flv.len() - 1]) && !is_flv(&flv[..20]) && !is_flv(&flv[1..]));
     }
 

@@ -1,6 +1,6 @@
 import type { Hex as Address } from "viem";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { usePolled } from "../api";
+import { ask, usePolled } from "../api";
 import { ether, parseUnits, percent, plural, span, units } from "../format";
 import { type Desk, type Plan, plan, when, type Wish } from "../staking";
 import type { Account, Chain, Stake, StakeRow } from "../types";
@@ -8,6 +8,7 @@ import { Badge, Figure, Figures, Hex, Place, Section, Table, Waiting } from "../
 import { discover, explain, open, send, type Wallet } from "../wallet";
 
 const POLL_MS = 5_000;
+/** What a bond begins as; less where the account holds less. */
 const REFERENCE = "1000";
 const ADDRESS = /^0x[0-9a-fA-F]{40}$/;
 
@@ -23,12 +24,22 @@ function State({ row, round }: { row: StakeRow; round: number }) {
   return row.active ? <Badge tone="good">active</Badge> : <Badge tone="calm">waits</Badge>;
 }
 
+/** To whom a stranger's bond goes unless another is chosen: at work, fewest losses in court, then most earned, then most stake. */
+function best(stake: Stake): StakeRow | undefined {
+  const atWork = stake.orchestrators.filter((row) => row.active && row.jailed_until <= stake.round);
+  return atWork.toSorted((a, b) => a.disputes_lost - b.disputes_lost || (b.yearly_tokens_ppm ?? 0) - (a.yearly_tokens_ppm ?? 0))[0];
+}
+
+function same(a: string, b: string): boolean {
+  return a.toLowerCase() === b.toLowerCase();
+}
+
 function Orchestrators({ stake, chosen, choose }: { stake: Stake; chosen: string; choose: (address: string) => void }) {
   const rows = stake.orchestrators.toSorted((a, b) => (b.yearly_tokens_ppm ?? 0) - (a.yearly_tokens_ppm ?? 0));
   const rounds = plural(stake.history_rounds, "round");
   return (
     <Table
-      caption={`What ${units(stake.amount)} ${stake.symbol} more would have earned over the last ${rounds}, best first`}
+      caption={`What ${units(stake.amount)} ${stake.symbol} more would have earned over the last ${rounds}, most first`}
       rows={rows}
       name={(row) => row.address}
       empty="No orchestrator has registered on this chain."
@@ -38,8 +49,8 @@ function Orchestrators({ stake, chosen, choose }: { stake: Stake; chosen: string
         {
           name: "delegate",
           show: (row) => (
-            <button type="button" aria-pressed={chosen === row.address} onClick={() => choose(row.address)}>
-              {chosen === row.address ? "chosen" : "choose"}
+            <button type="button" aria-pressed={same(chosen, row.address)} onClick={() => choose(row.address)}>
+              {same(chosen, row.address) ? "chosen" : "choose"}
               <span class="unseen"> {row.address}</span>
             </button>
           ),
@@ -93,7 +104,7 @@ function Confirm({ plan, agree, leave }: { plan: Plan; agree: () => void; leave:
           <li key={text}>{text}</li>
         ))}
       </ul>
-      <p>{plan.calls.length === 1 ? "The wallet asks for one signature." : "The wallet asks for these signatures, one after the other:"}</p>
+      <p>{plan.calls.length === 1 ? "The wallet asks for one signature, in its own window:" : "The wallet asks for these signatures, one after the other, in its own window:"}</p>
       <ol>
         {plan.calls.map((call) => (
           <li key={call.data}>
@@ -113,10 +124,62 @@ function Confirm({ plan, agree, leave }: { plan: Plan; agree: () => void; leave:
   );
 }
 
+interface BondProps {
+  symbol: string;
+  to: string;
+  text: string;
+  set: (text: string) => void;
+  wallets: Wallet[];
+  opened: boolean;
+  busy: boolean;
+  bond: (wallet: Wallet) => void;
+}
+
+/** One button connects, reads the account and asks whether to sign: a stranger needs no other. */
+function BondForm({ symbol, to, text, set, wallets, opened, busy, bond }: BondProps) {
+  const amount = parseUnits(text);
+  const [first] = wallets;
+  const submit = (event: Event) => {
+    event.preventDefault();
+    if (first) bond(first);
+  };
+  return (
+    <form onSubmit={submit}>
+      <label for="amount-bond">{symbol} to bond</label>
+      <span class="field">
+        <input
+          id="amount-bond"
+          aria-describedby="bond-to"
+          inputMode="decimal"
+          autocomplete="off"
+          value={text}
+          aria-invalid={amount === null}
+          onInput={(event) => set(event.currentTarget.value)}
+        />
+        {wallets.map((wallet, number) => (
+          <button
+            type={number === 0 ? "submit" : "button"}
+            class="primary"
+            key={wallet.name}
+            disabled={busy || amount === null || !ADDRESS.test(to)}
+            onClick={number === 0 ? undefined : () => bond(wallet)}
+          >
+            {opened ? "Bond" : `Bond with ${wallet.name}`}
+          </button>
+        ))}
+      </span>
+      <p class="note" id="bond-to">
+        {to ? <>Bonds go to {to}; another can be chosen in the table below.</> : "Choose an orchestrator in the table below to bond to."} What follows is shown before
+        anything is signed.
+      </p>
+    </form>
+  );
+}
+
 interface ActionsProps {
   stake: Stake;
   account: Account;
-  chosen: string;
+  to: string;
   busy: boolean;
   wish: (wish: Wish) => void;
 }
@@ -149,21 +212,11 @@ function AmountForm({ label, verb, busy, submit }: { label: string; verb: string
   );
 }
 
-function Actions({ stake, account, chosen, busy, wish }: ActionsProps) {
-  const to = chosen || account.delegate || "";
+function Actions({ stake, account, to, busy, wish }: ActionsProps) {
   const fees = BigInt(account.fees_wei);
   return (
     <>
       <div class="forms">
-        <div>
-          <p class="note">{to ? <>Bonds go to {to}.</> : "Choose an orchestrator in the table above to bond to."}</p>
-          <AmountForm
-            label={`${stake.symbol} to bond`}
-            verb="Bond"
-            busy={busy || !ADDRESS.test(to)}
-            submit={(amount) => wish({ kind: "bond", amount, to: to as Address })}
-          />
-        </div>
         <div>
           <p class="note">Taking stake out takes {plural(stake.unbonding_rounds, "round")}.</p>
           <AmountForm label={`${stake.symbol} to unbond`} verb="Unbond" busy={busy} submit={(amount) => wish({ kind: "unbond", amount })} />
@@ -201,7 +254,7 @@ function Actions({ stake, account, chosen, busy, wish }: ActionsProps) {
                   type="button"
                   disabled={busy}
                   onClick={() =>
-                    wish({ kind: "rebond", lock: lock.lock, amount: BigInt(lock.amount), to: ADDRESS.test(chosen) ? (chosen as Address) : null })
+                    wish({ kind: "rebond", lock: lock.lock, amount: BigInt(lock.amount), to: ADDRESS.test(to) ? (to as Address) : null })
                   }
                 >
                   Put back<span class="unseen"> lock {lock.lock}</span>
@@ -215,7 +268,19 @@ function Actions({ stake, account, chosen, busy, wish }: ActionsProps) {
   );
 }
 
-function Delegation({ chain, stake, chosen }: { chain: Chain; stake: Stake; chosen: string }) {
+interface DelegationProps {
+  chain: Chain;
+  stake: Stake;
+  /** Whom the visitor has chosen; empty where nobody was. */
+  chosen: string;
+  /** Tells to whom bonds go now. */
+  aim: (address: string) => void;
+  /** The amount to bond, as typed; null where nothing was. */
+  typed: string | null;
+  type: (text: string) => void;
+}
+
+function Delegation({ chain, stake, chosen, aim, typed, type }: DelegationProps) {
   const [wallets, setWallets] = useState<Wallet[]>([]);
   const [opened, setOpened] = useState<{ wallet: Wallet; account: Address } | null>(null);
   const [looked, setLooked] = useState(chain.account ?? "");
@@ -227,7 +292,10 @@ function Delegation({ chain, stake, chosen }: { chain: Chain; stake: Stake; chos
 
   const address = opened?.account ?? (ADDRESS.test(looked) ? looked : null);
   const { value: account, error } = usePolled<Account>(address && `api/account/${address}`, POLL_MS, turn);
-  const shown = account && address && account.account.toLowerCase() === address.toLowerCase() ? account : null;
+  const shown = account && address && same(account.account, address) ? account : null;
+  const goal = (of: Account | null) => chosen || of?.delegate || best(stake)?.address || "";
+  const to = goal(opened && shown);
+  useEffect(() => aim(to), [to]);
 
   const attempt = async (work: () => Promise<void>) => {
     setBusy(true);
@@ -239,10 +307,25 @@ function Delegation({ chain, stake, chosen }: { chain: Chain; stake: Stake; chos
     }
     setBusy(false);
   };
+  const enter = async (wallet: Wallet) => {
+    const account = opened?.account ?? (await open(wallet, chain.chain_id));
+    setOpened({ wallet, account });
+    return account;
+  };
   const connect = (wallet: Wallet) =>
     attempt(async () => {
-      setOpened({ wallet, account: await open(wallet, chain.chain_id) });
+      await enter(wallet);
       tell({ text: "the wallet is connected", bad: false });
+    });
+  const bond = (wallet: Wallet) =>
+    attempt(async () => {
+      const account = await ask<Account>(`api/account/${await enter(wallet)}`);
+      const held = BigInt(account.held);
+      const most = parseUnits(typed ?? REFERENCE);
+      if (most === null) return;
+      const amount = typed === null && held < most ? held : most;
+      if (amount === 0n) throw new Error(`there is nothing to bond: the account holds ${units(held, 18)} ${stake.symbol}`);
+      setAsked(await plan({ wallet, chain, stake, account }, { kind: "bond", amount, to: goal(account) as Address }));
     });
   const wish = (wanted: Wish) =>
     attempt(async () => {
@@ -264,6 +347,16 @@ function Delegation({ chain, stake, chosen }: { chain: Chain; stake: Stake; chos
 
   return (
     <Section title="Your stake" note="The page hands calls to the wallet in this browser. The node signs nothing and never sees a key.">
+      <BondForm
+        symbol={stake.symbol}
+        to={to}
+        text={typed ?? REFERENCE}
+        set={type}
+        wallets={opened ? [opened.wallet] : wallets}
+        opened={opened !== null}
+        busy={busy}
+        bond={bond}
+      />
       {opened ? (
         <p>
           {opened.wallet.name}: account {opened.account}
@@ -272,7 +365,7 @@ function Delegation({ chain, stake, chosen }: { chain: Chain; stake: Stake; chos
         <div class="forms">
           <div class="buttons">
             {wallets.map((wallet) => (
-              <button type="button" class="primary" key={wallet.name} disabled={busy} onClick={() => connect(wallet)}>
+              <button type="button" key={wallet.name} disabled={busy} onClick={() => connect(wallet)}>
                 Connect {wallet.name}
               </button>
             ))}
@@ -299,16 +392,17 @@ function Delegation({ chain, stake, chosen }: { chain: Chain; stake: Stake; chos
       </p>
       {address && !shown && <Waiting error={error} />}
       {shown && <Standing account={shown} stake={stake} />}
-      {opened && shown && <Actions stake={stake} account={shown} chosen={chosen} busy={busy} wish={wish} />}
+      {opened && shown && <Actions stake={stake} account={shown} to={to} busy={busy} wish={wish} />}
       {asked && <Confirm plan={asked} agree={() => carryOut(asked)} leave={() => setAsked(null)} />}
     </Section>
   );
 }
 
 export function Staking({ chain }: { chain: Chain }) {
-  const [text, set] = useState(REFERENCE);
+  const [typed, type] = useState<string | null>(null);
   const [chosen, choose] = useState("");
-  const amount = parseUnits(text) ?? parseUnits(REFERENCE)!;
+  const [to, aim] = useState("");
+  const amount = parseUnits(typed ?? REFERENCE) || parseUnits(REFERENCE)!;
   const { value: stake, error } = usePolled<Stake>(`api/stake?amount=${amount}`, POLL_MS);
   if (!stake) return <Waiting error={error} />;
   return (
@@ -329,23 +423,14 @@ export function Staking({ chain }: { chain: Chain }) {
           {stake.orchestrators.length + stake.omitted}
         </Figure>
       </Figures>
+      <Delegation chain={chain} stake={stake} chosen={chosen} aim={aim} typed={typed} type={type} />
       <Section
         title="What a delegation yields"
         note="At present terms, less the orchestrator's cut, as if the amount had been there. The past promises nothing."
       >
-        <label for="amount">Amount in {stake.symbol}</label>{" "}
-        <input
-          id="amount"
-          inputMode="decimal"
-          autocomplete="off"
-          value={text}
-          aria-invalid={parseUnits(text) === null}
-          onInput={(event) => set(event.currentTarget.value)}
-        />
-        <Orchestrators stake={stake} chosen={chosen} choose={choose} />
+        <Orchestrators stake={stake} chosen={to} choose={choose} />
         {stake.omitted > 0 && <p class="note">{plural(stake.omitted, "orchestrator")} with less stake not shown.</p>}
       </Section>
-      <Delegation chain={chain} stake={stake} chosen={chosen} />
     </>
   );
 }

@@ -38,6 +38,8 @@ struct Trial {
     latency_p99_ms: Option<u64>,
     /// While it was busy without a pause.
     watts: Vec<Watts>,
+    /// Why it made nothing.
+    failed: Option<String>,
 }
 
 /// Runs the command.
@@ -55,7 +57,7 @@ pub(crate) async fn run(config: &Config, args: &BenchArgs) -> anyhow::Result<()>
     }
     let mut trials = Vec::new();
     for offer in &chosen.offers {
-        let trial = try_out(offer, &clip, args).await?;
+        let trial = try_out(offer, &clip, args).await;
         if !args.json {
             trial.show();
         }
@@ -78,17 +80,31 @@ fn clip(input: Option<&Path>, ladder: &Ladder) -> anyhow::Result<TrialClip> {
     TrialClip::from_bytes(data.into(), ladder).with_context(|| path.display().to_string())
 }
 
-async fn try_out(offer: &Offer, clip: &TrialClip, args: &BenchArgs) -> anyhow::Result<Trial> {
+/// Of the engine alone: what another made in its stead would be no credit to it.
+async fn try_out(offer: &Offer, clip: &TrialClip, args: &BenchArgs) -> Trial {
     let time = Duration::from_secs(args.seconds.into());
-    let engine: &Arc<dyn Engine> = &offer.engine;
+    let engine: &Arc<dyn Engine> = &offer.alone;
+    let room = room(engine.as_ref(), clip);
     let power = Power::begin();
-    let sustained = sustain(engine, clip, AT_ONCE, time).await.with_context(|| engine.name())?;
+    let sustained = sustain(engine, clip, AT_ONCE.min(room), time).await;
     let watts = power.end().await;
-    let pixels_per_second = sustained.pixels_per_second();
-    let estimate = pixels_per_second / clip.pixels_per_second().max(1);
+    let sustained = match sustained {
+        Ok(sustained) => sustained.pixels_per_second(),
+        Err(reason) => {
+            let failed = Some(reason.to_string());
+            return Trial { failed, ..Trial::new(engine.as_ref(), 0, None, watts) };
+        }
+    };
+    let estimate = sustained / clip.pixels_per_second().max(1);
     let estimate = u32::try_from(estimate).unwrap_or(u32::MAX);
-    let paced = most_streams(engine, clip, estimate, args.most).await;
-    Ok(Trial::new(engine.as_ref(), pixels_per_second, paced.as_ref(), watts))
+    let paced = most_streams(engine, clip, estimate, args.most.min(room)).await;
+    Trial::new(engine.as_ref(), sustained, paced.as_ref(), watts)
+}
+
+/// Streams that an engine has encoder sessions for; one at least, so that it says itself why it has not.
+fn room(engine: &dyn Engine, clip: &TrialClip) -> u32 {
+    let rungs = u32::try_from(clip.ladder().len()).unwrap_or(u32::MAX).max(1);
+    engine.room().encoders.map_or(u32::MAX, |sessions| (sessions / rungs).max(1))
 }
 
 impl Trial {
@@ -105,11 +121,16 @@ impl Trial {
             latency_p50_ms: latency(500),
             latency_p99_ms: latency(990),
             watts,
+            failed: None,
         }
     }
 
     fn show(&self) {
         println!("\nengine {} on {}", self.engine, self.device);
+        if let Some(reason) = &self.failed {
+            println!("  makes nothing of it: {reason}");
+            return;
+        }
         println!("  sustained: {} pixels/s", self.pixels_per_second);
         println!("  live streams that it keeps up with: {}", self.streams);
         if let (Some(p50), Some(p99)) = (self.latency_p50_ms, self.latency_p99_ms) {
@@ -150,6 +171,7 @@ mod tests {
             latency_p50_ms: None,
             latency_p99_ms: None,
             watts: Vec::new(),
+            failed: None,
         }
     }
 

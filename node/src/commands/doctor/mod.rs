@@ -1,17 +1,22 @@
 //! `framemill doctor`: whether this machine has what its roles need, and what to do where it has not.
 //!
-//! It only looks: it makes no key, sends no transaction and leaves no file behind.
+//! It only looks: it makes no key, sends no transaction and leaves no file behind. It calls nodes, and where this one does not run
+//! it stands at its ports while they are called.
 
 mod bucket;
+mod caller;
 mod chain;
 mod engines;
 mod files;
 mod funds;
+mod peers;
 mod ports;
 mod reach;
 mod report;
 
 use std::process::ExitCode;
+
+use framemill_contracts::ChainClient;
 
 use crate::{
     cli::DoctorArgs,
@@ -19,6 +24,8 @@ use crate::{
     dashboard::Role,
     meaning,
 };
+use caller::Caller;
+use reach::Stand;
 use report::{Finding, Report};
 
 /// Runs the command: exit status 1 when a check failed.
@@ -75,13 +82,42 @@ async fn examine(config: &Config, roles: &[Role], report: &mut Report) {
         bucket::examine(config, report).await;
     }
     ports::listening(config, roles, report).await;
-    if trades && let Some(client) = chain::examine(config, report).await {
-        funds::examine(config, roles, &client, key, report).await;
+    let client = if trades { chain::examine(config, report).await } else { None };
+    if let Some(client) = &client {
+        funds::examine(config, roles, client, key, report).await;
     }
-    reach::announced(config, roles, report);
+    network(config, roles, client.as_ref(), report).await;
     if roles.contains(&Role::Transcoder) {
         report.add(files::work_token(config));
-        reach::orchestrator(config, report).await;
         engines::examine(config, report).await;
+    }
+}
+
+/// Who reaches this node, and whom it reaches: at most half a minute, and only what does not answer takes long.
+async fn network(config: &Config, roles: &[Role], client: Option<&ChainClient>, report: &mut Report) {
+    let stand = match roles.contains(&Role::Orchestrator) {
+        true => Some(Stand::take(config).await),
+        false => None,
+    };
+    if let Some(stand) = &stand {
+        reach::announced(config, stand, report).await;
+    }
+    let caller = match stand.as_ref().and_then(Stand::caller) {
+        Some(caller) => Ok(caller),
+        None => Caller::new().await,
+    };
+    match caller {
+        Ok(caller) => {
+            peers::examine(config, roles, client, &caller, report).await;
+            if let Some(stand) = stand {
+                reach::called_back(config, &stand, report).await;
+            }
+            caller.close().await;
+        }
+        Err(error) => report.add(Finding::fail(
+            "network",
+            error.to_string(),
+            "check what this user may open: framemill needs sockets of UDP and TCP",
+        )),
     }
 }

@@ -97,12 +97,20 @@ fn socket_of(multiaddr: &str) -> Option<Socket> {
     }
 }
 
-fn socket(key: &'static str, text: &str, socket: Socket, running: Running) -> Finding {
-    let bound = match socket {
+/// Whether nobody listens there: two nodes of the network could share a port of TCP, and each would get a part of the calls.
+pub(super) fn is_free(multiaddr: &str) -> bool {
+    socket_of(multiaddr).is_some_and(|socket| bind(socket).is_ok())
+}
+
+fn bind(socket: Socket) -> io::Result<()> {
+    match socket {
         Socket::Tcp(address) => TcpListener::bind(address).map(drop),
         Socket::Udp(address) => UdpSocket::bind(address).map(drop),
-    };
-    match bound {
+    }
+}
+
+fn socket(key: &'static str, text: &str, socket: Socket, running: Running) -> Finding {
+    match bind(socket) {
         Ok(()) => Finding::ok(key, format!("{text} is free")),
         Err(error) => taken(key, text, &error, running),
     }

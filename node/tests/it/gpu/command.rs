@@ -83,6 +83,39 @@ async fn a_file_goes_through_verification_and_out_as_hls() {
     assert!(rig.count("encode 0").await >= 2 * 180, "the card made them");
 }
 
+/// What `framemill bench` tells of the first card with this ladder.
+fn bench(rig: &Rig, ladder: &str) -> Value {
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("in.ts");
+    std::fs::write(&input, stream(2).concat()).unwrap();
+    let input = input.display().to_string();
+    let output = run(
+        rig,
+        &["bench", "--json", "--seconds", "1", "--most", "1", "--ladder", ladder, "--input", &input],
+    );
+    assert!(output.status.success(), "{}", stderr(&output));
+    let shown: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    assert_eq!(shown["engines"][0]["engine"], "nvidia0", "{shown}");
+    shown["engines"][0].clone()
+}
+
+#[tokio::test]
+async fn bench_credits_a_card_with_nothing_that_the_cpu_made() {
+    let Some(rig) = Rig::new("sessions=3") else { return };
+    let card = bench(&rig, "180:300k,160:250k,144:200k,120:150k");
+    assert_eq!(card["pixels_per_second"], 0, "{card}");
+    assert_eq!(card["streams"], 0, "{card}");
+    assert!(card["failed"].as_str().unwrap().contains("3 encoder sessions"), "{card}");
+}
+
+#[tokio::test]
+async fn bench_asks_no_more_of_a_card_at_once_than_it_has_sessions_for() {
+    let Some(rig) = Rig::new("sessions=3") else { return };
+    let card = bench(&rig, LADDER);
+    assert!(card["pixels_per_second"].as_u64().unwrap() > 0, "{card}");
+    assert_eq!(card["failed"], Value::Null, "{card}");
+}
+
 #[test]
 fn a_machine_without_a_driver_says_so_and_uses_the_cpu() {
     if framemill_gpu::list_devices().is_ok() {

@@ -75,6 +75,63 @@ async fn leaves_out_frames_where_a_rung_asks_for_fewer() {
     assert_eq!(times(&renditions[0].data), every_second);
 }
 
+/// A source that FFmpeg's command makes; `None`, after a line that says so, where it cannot.
+fn coded(encoder: &[&str]) -> Option<Bytes> {
+    let picture = "testsrc2=size=320x180:rate=30:duration=2";
+    let made = std::process::Command::new("ffmpeg")
+        .args(["-v", "error", "-nostdin", "-f", "lavfi", "-i", picture])
+        .args(encoder)
+        .args(["-f", "mpegts", "-"])
+        .output();
+    match made {
+        Ok(made) if made.status.success() => Some(made.stdout.into()),
+        other => {
+            eprintln!("skipped: the ffmpeg command makes no such source: {other:?}");
+            None
+        }
+    }
+}
+
+/// Makes the ladder of a source by the card with the CPU behind it; returns the frames that the card encoded.
+async fn encoded_by_the_card(rig: &mut Rig, source: &Bytes) -> usize {
+    let engine = rig.engine(0).await;
+    rig.count("encode 0").await;
+    let job = job(source, 1);
+    let renditions = transcode(&backed(&engine), job.clone()).await.unwrap();
+    assert_faithful(&job, &renditions);
+    rig.count("encode 0").await
+}
+
+#[tokio::test]
+async fn hevc_of_ten_bits_is_made_by_the_card() {
+    let Some(mut rig) = Rig::new("") else { return };
+    let ten_bits = ["-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none", "-pix_fmt"];
+    let Some(source) = coded(&[&ten_bits[..], &["yuv420p10le"]].concat()) else { return };
+    assert_eq!(encoded_by_the_card(&mut rig, &source).await, FRAMES * 3, "each picture, once");
+}
+
+#[tokio::test]
+async fn pictures_that_the_card_does_not_decode_are_made_by_the_cpu() {
+    for encoder in [
+        &["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv422p"][..],
+        &["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p10le"],
+        &[
+            "-c:v",
+            "libx265",
+            "-preset",
+            "ultrafast",
+            "-x265-params",
+            "log-level=none",
+            "-pix_fmt",
+            "yuv422p10le",
+        ],
+    ] {
+        let Some(mut rig) = Rig::new("") else { return };
+        let Some(source) = coded(encoder) else { return };
+        assert_eq!(encoded_by_the_card(&mut rig, &source).await, 0, "{encoder:?}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_no_video_is_the_sources_fault() {
     let Some(rig) = Rig::new("") else { return };

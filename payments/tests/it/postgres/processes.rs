@@ -1,8 +1,6 @@
 //! Two recipients, each a process of its own, on one database: paid in turns while either is killed.
 
-use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +10,7 @@ use probabilistic_ticket::{Ledger, Reason, Recipient, RecipientError, Wei};
 use tempfile::TempDir;
 
 use super::chain::FileChain;
+use super::child::{self, Process, answer};
 use super::common::{SESSION, TICKET, key, payment, recipient_config};
 use super::store::{self, Store};
 
@@ -39,7 +38,7 @@ fn child_takes_payments() {
     let Some(dir) = std::env::var_os(CHILD_DIR) else { return };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (_ledger, recipient) = runtime.block_on(recipient(Path::new(&dir)));
-    println!("\ntaken ready");
+    answer("ready");
     for line in std::io::stdin().lines() {
         let payment = hex::decode(line.unwrap()).unwrap();
         let taken = match runtime.block_on(recipient.accept(SESSION, &payment, Wei::from(TICKET))) {
@@ -50,62 +49,12 @@ fn child_takes_payments() {
             }
             Err(error) => panic!("{error}"),
         };
-        println!("\ntaken {taken}");
+        answer(&taken.to_string());
     }
 }
 
-struct Process {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
-
-impl Process {
-    fn start(dir: &Path) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["postgres::processes::child_takes_payments", "--exact", "--nocapture"])
-            .env(CHILD_DIR, dir)
-            .envs(store::child_environment())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
-        let mut process = Self { child, input, output };
-        assert_eq!(process.answer().as_deref(), Some("ready"));
-        process
-    }
-
-    fn send(&mut self, payment: &[u8]) {
-        // A process that was killed before reads nothing; its answer is missing then.
-        let _ = writeln!(self.input, "{}", hex::encode(payment));
-    }
-
-    /// What the process says next; `None` when it is dead.
-    fn answer(&mut self) -> Option<String> {
-        let mut line = String::new();
-        loop {
-            line.clear();
-            if self.output.read_line(&mut line).unwrap() == 0 {
-                return None;
-            }
-            if let Some(answer) = line.trim_end().strip_prefix("taken ") {
-                return Some(answer.to_owned());
-            }
-        }
-    }
-
-    fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn start(dir: &Path) -> Process {
+    Process::start(child::command(module_path!(), "child_takes_payments").env(CHILD_DIR, dir))
 }
 
 #[tokio::test]
@@ -113,24 +62,24 @@ async fn two_processes_take_each_payment_once_while_either_is_killed() {
     let dir = TempDir::new().unwrap();
     let (ledger, opener) = recipient(dir.path()).await;
     let params = opener.open_session(key("sender").address(), SESSION).await.unwrap();
-    let mut processes = [Process::start(dir.path()), Process::start(dir.path())];
+    let mut processes = [start(dir.path()), start(dir.path())];
     let (mut kills, mut unanswered, mut taken) = (0, 0, 0);
     for nonce in 1..=PAYMENTS {
-        let bytes = payment(&params, &key("sender"), &[nonce]);
+        let question = hex::encode(payment(&params, &key("sender"), &[nonce]));
         let turn = usize::try_from(nonce % 2).unwrap();
-        processes[turn].send(&bytes);
+        processes[turn].ask(&question);
         if rand::random_range(0..KILL_ONE_IN) == 0 {
             kills += 1;
             processes[turn].kill();
         }
-        match processes[turn].answer() {
+        match processes[turn].heard() {
             Some(new) => taken += new.parse::<u64>().unwrap(),
             None => {
                 // Nobody knows whether it was taken: the other is asked, which takes it if nobody has.
                 unanswered += 1;
-                processes[1 - turn].send(&bytes);
-                processes[1 - turn].answer().unwrap();
-                processes[turn] = Process::start(dir.path());
+                processes[1 - turn].ask(&question);
+                processes[1 - turn].heard().unwrap();
+                processes[turn] = start(dir.path());
             }
         }
     }

@@ -1,4 +1,4 @@
-//! A private PostgreSQL server, real and durable, for as long as this process lives.
+//! Private PostgreSQL servers, real, for as long as this process lives.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -13,12 +13,18 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server and waits until it may be used.
+    /// Starts a durable server and waits until it may be used.
     pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// Starts a server with more settings of the form `--NAME=VALUE`.
+    fn with(settings: &[&str]) -> Self {
         let folder = std::env::temp_dir().join(format!("framemill-{:016x}", rand::random::<u64>()));
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/postgres");
         let mut child = Command::new(script)
             .arg(&folder)
+            .args(settings)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -34,6 +40,11 @@ impl Server {
     pub fn folder(&self) -> &Path {
         &self.folder
     }
+}
+
+/// Where a database of the server in `folder` is; `postgres` is there from the beginning.
+pub fn address(folder: &Path, database: &str) -> String {
+    format!("postgres://framemill@localhost/{database}?host={}", folder.display())
 }
 
 /// Sends the server in `folder` a signal; after `KILL` it has no chance to finish anything, and is started again.
@@ -60,4 +71,10 @@ pub fn shared() -> PathBuf {
         Some(folder) => folder.into(),
         None => SERVER.get_or_init(Server::start).folder().to_owned(),
     }
+}
+
+/// The folder of a server for tests in which it never dies, so that its syncs may cost nothing.
+pub fn without_syncs() -> PathBuf {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(|| Server::with(&["--fsync=off"])).folder().to_owned()
 }

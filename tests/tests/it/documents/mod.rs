@@ -9,19 +9,12 @@
 
 mod blocks;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-};
+use std::{fs, path::PathBuf};
 
-use blocks::{Block, blocks, script, unfenced_commands};
-use framemill_tests::{binary, workspace};
+use blocks::{blocks, script, unfenced_commands};
+use framemill_tests::{skipped, workspace};
 
-/// A page takes less, on slow machines too.
-const PAGE_LIMIT: &str = "480";
-/// Lines of output that explain a failure.
-const TAIL: usize = 60;
+use crate::apart;
 
 fn pages() -> Vec<PathBuf> {
     let entries = fs::read_dir(workspace().join("docs")).unwrap().flatten().map(|entry| entry.path());
@@ -31,61 +24,10 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// A command in a network and among processes of its own.
-fn apart() -> Command {
-    let mut command = Command::new("unshare");
-    command.args(["--net", "--pid", "--fork", "--kill-child", "--mount-proc"]);
-    command
-}
-
-fn is_possible() -> Result<(), String> {
-    let output =
-        apart().args(["ip", "link", "set", "lo", "up"]).output().map_err(|error| error.to_string())?;
-    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
-}
-
-/// Runs a page's blocks; what they printed where one failed.
-fn run(page: &Path, blocks: &[Block]) -> Result<(), String> {
-    let folder = tempfile::tempdir().unwrap();
-    let (file, log) = (folder.path().join("page.sh"), folder.path().join("page.log"));
-    fs::write(&file, script(blocks)).unwrap();
-    let work = folder.path().join("work");
-    fs::create_dir(&work).unwrap();
-    let programs = [binary().parent().unwrap().to_owned(), workspace().join(".tools/bin")];
-    let path = format!(
-        "{}:{}",
-        programs.map(|folder| folder.display().to_string()).join(":"),
-        std::env::var("PATH").unwrap()
-    );
-    let output = fs::File::create(&log).unwrap();
-    let mut command = apart();
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("FRAMEMILL_")) {
-        command.env_remove(name);
-    }
-    let status = command
-        .args(["timeout", "--foreground", PAGE_LIMIT, "bash"])
-        .arg(&file)
-        .env("PATH", path)
-        .env("HOME", folder.path())
-        .current_dir(&work)
-        .stdin(Stdio::null())
-        .stdout(output.try_clone().unwrap())
-        .stderr(output)
-        .status()
-        .unwrap();
-    if status.success() {
-        return Ok(());
-    }
-    let said = fs::read_to_string(&log).unwrap_or_default();
-    let lines: Vec<_> = said.lines().collect();
-    let tail = lines[lines.len().saturating_sub(TAIL)..].join("\n");
-    Err(format!("{} does not work as written ({status}):\n{tail}", page.display()))
-}
-
 #[test]
 fn what_the_pages_tell_users_to_type_works_as_written() {
-    if let Err(reason) = is_possible() {
-        return eprintln!("SKIPPED: no network namespace can be made here: {reason}");
+    if let Err(reason) = apart::is_possible() {
+        return skipped(&format!("no network namespace can be made here: {reason}"));
     }
     let mut failures = Vec::new();
     for page in pages() {
@@ -94,7 +36,8 @@ fn what_the_pages_tell_users_to_type_works_as_written() {
             .filter(|block| block.reason.is_none())
             .collect();
         if !blocks.is_empty() {
-            failures.extend(run(&page, &blocks).err());
+            let failed = apart::run(&script(&blocks)).err();
+            failures.extend(failed.map(|why| format!("{} does not work as written: {why}", page.display())));
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
