@@ -19,7 +19,7 @@ use framemill_verification::policy::attention::AttentionConfig;
 use futures::StreamExt;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::runtime::Runtime;
 use tracing::subscriber::DefaultGuard;
 
 use crate::push::Ingest;
@@ -80,20 +80,26 @@ async fn hook(State(script): State<Arc<Script>>, Json(asked): Json<Value>) -> Re
 struct Service {
     script: Arc<Script>,
     url: String,
-    serving: JoinHandle<()>,
+    /// It has threads of its own: its connections are served by tasks of theirs, and end with these.
+    serving: Option<Runtime>,
 }
 
 impl Service {
-    async fn start(answer: Answer) -> Self {
+    fn start(answer: Answer) -> Self {
         let script = Arc::new(Script { answer: Mutex::new(answer), asked: Mutex::default() });
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
         let url = format!("http://{}/hook?secret=of-the-platform", listener.local_addr().unwrap());
         let router = Router::new()
             .route("/hook", post(hook))
             .route("/open", axum::routing::any(|| async { "{}" }))
             .with_state(Arc::clone(&script));
-        let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { script, url, serving }
+        let serving =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        serving.spawn(async move {
+            axum::serve(TcpListener::from_std(listener).unwrap(), router).await.unwrap();
+        });
+        Self { script, url, serving: Some(serving) }
     }
 
     fn answers(&self, answer: Answer) {
@@ -108,10 +114,18 @@ impl Service {
         Arc::new(AuthWebhook::new(&self.url).unwrap().patience(patience))
     }
 
-    /// From now on nobody listens at its address.
-    async fn leave(self) {
-        self.serving.abort();
-        let _ = self.serving.await;
+    /// From now on nobody listens at its address, and nobody answers on what connections there are.
+    async fn leave(mut self) {
+        let serving = self.serving.take();
+        tokio::task::spawn_blocking(move || drop(serving)).await.unwrap();
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if let Some(serving) = self.serving.take() {
+            serving.shutdown_background();
+        }
     }
 }
 
@@ -128,7 +142,7 @@ impl Stage {
     }
 
     async fn on(rig: Rig, answer: Answer) -> Self {
-        let service = Service::start(answer).await;
+        let service = Service::start(answer);
         let ingest = Ingest::at(rig, Some(service.webhook(PATIENCE)), |_| {}).await;
         let bodies = segments(2).into_iter().map(|segment| segment.data).collect();
         Self { service, ingest, bodies }
@@ -268,7 +282,7 @@ async fn whatever_is_no_grant_lets_nobody_in_and_tells_the_pusher_nothing_of_the
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_is_slow_or_stops_half_way_lets_nobody_in() {
     let peer = Peer::start(Act::Honest).await;
-    let service = Service::start(Answer::Silence).await;
+    let service = Service::start(Answer::Silence);
     let auth = service.webhook(Duration::from_millis(200));
     let ingest = Ingest::at(Rig::new(&[&peer]).await, Some(auth), |_| {}).await;
     let body = segments(1).remove(0).data;
@@ -301,7 +315,7 @@ async fn a_service_that_is_away_lets_nobody_in_and_ends_no_stream_that_runs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_goes_away_ends_no_publisher_and_lets_in_no_other() {
     let peer = Peer::start(Act::Honest).await;
-    let service = Service::start(Answer::json(json!({ "manifestID": "front" }))).await;
+    let service = Service::start(Answer::json(json!({ "manifestID": "front" })));
     let ingest = crate::rtmp::Ingest::start(&peer, Some(service.webhook(PATIENCE))).await;
     let mut events = ingest.rig.broadcaster.events();
     let _publisher = ingest.publish("live/key", "600");
@@ -352,7 +366,7 @@ impl Write for Log {
 #[tokio::test]
 async fn the_log_says_what_is_wrong_with_the_service_once_and_keeps_its_secrets() {
     let (log, _guard) = Log::begin();
-    let service = Service::start(Answer::text(403, "")).await;
+    let service = Service::start(Answer::text(403, ""));
     let webhook = service.webhook(PATIENCE);
     let request = AuthRequest::new("/live/cam/0.ts?key=1", "cam");
     let table = [
