@@ -1,6 +1,7 @@
 //! The libp2p node behind every role.
 
 mod accept;
+mod bounded;
 mod callbacks;
 mod dial;
 mod discovery;

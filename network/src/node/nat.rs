@@ -3,19 +3,17 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::IpAddr;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use libp2p::core::transport::{ListenerId, PortUse};
-use libp2p::core::{Endpoint, Multiaddr};
+use libp2p::core::Multiaddr;
+use libp2p::core::transport::ListenerId;
 use libp2p::multiaddr::Protocol;
+use libp2p::swarm::ConnectionId;
 use libp2p::swarm::behaviour::{FromSwarm, NewExternalAddrCandidate};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{
-    ConnectionDenied, ConnectionId, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
-};
 use libp2p::{PeerId, Swarm, dcutr, relay};
 
+use super::bounded::Bound;
 use super::streams::OpenStream;
 use super::swarm::Behaviour;
 use crate::config::{NetworkConfig, RelayLimits};
@@ -257,18 +255,13 @@ fn host(address: &Multiaddr) -> Option<IpAddr> {
     }
 }
 
-/// A behaviour that hears of a bounded number of candidates for this node's address: every peer may name one, and `autonat` keeps
-/// them all.
-pub(crate) struct Candidates<B> {
-    inner: B,
+/// The candidates for this node's address that a behaviour hears of: every peer may name one, and `autonat` keeps them all.
+#[derive(Default)]
+pub(crate) struct Candidates {
     heard: HashSet<Multiaddr>,
 }
 
-impl<B> Candidates<B> {
-    pub(super) fn new(inner: B) -> Self {
-        Self { inner, heard: HashSet::new() }
-    }
-
+impl Bound for Candidates {
     fn may_hear(&mut self, event: &FromSwarm<'_>) -> bool {
         let FromSwarm::NewExternalAddrCandidate(NewExternalAddrCandidate { addr }) = event else {
             return true;
@@ -278,69 +271,9 @@ impl<B> Candidates<B> {
         }
         self.heard.contains(*addr)
     }
-}
 
-impl<B: NetworkBehaviour> NetworkBehaviour for Candidates<B> {
-    type ConnectionHandler = B::ConnectionHandler;
-    type ToSwarm = B::ToSwarm;
-
-    fn handle_pending_inbound_connection(
-        &mut self,
-        connection: ConnectionId,
-        local: &Multiaddr,
-        remote: &Multiaddr,
-    ) -> Result<(), ConnectionDenied> {
-        self.inner.handle_pending_inbound_connection(connection, local, remote)
-    }
-
-    fn handle_established_inbound_connection(
-        &mut self,
-        connection: ConnectionId,
-        peer: PeerId,
-        local: &Multiaddr,
-        remote: &Multiaddr,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.inner.handle_established_inbound_connection(connection, peer, local, remote)
-    }
-
-    fn handle_pending_outbound_connection(
-        &mut self,
-        connection: ConnectionId,
-        peer: Option<PeerId>,
-        addresses: &[Multiaddr],
-        role: Endpoint,
-    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
-        self.inner.handle_pending_outbound_connection(connection, peer, addresses, role)
-    }
-
-    fn handle_established_outbound_connection(
-        &mut self,
-        connection: ConnectionId,
-        peer: PeerId,
-        address: &Multiaddr,
-        role: Endpoint,
-        port: PortUse,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.inner.handle_established_outbound_connection(connection, peer, address, role, port)
-    }
-
-    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
-        if self.may_hear(&event) {
-            self.inner.on_swarm_event(event);
-        }
-    }
-
-    fn on_connection_handler_event(
-        &mut self,
-        peer: PeerId,
-        connection: ConnectionId,
-        event: THandlerOutEvent<Self>,
-    ) {
-        self.inner.on_connection_handler_event(peer, connection, event);
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
-        self.inner.poll(cx)
+    fn may_dial(&mut self, _dial: &DialOpts) -> bool {
+        true
     }
 }
 
@@ -350,7 +283,7 @@ mod tests {
 
     #[test]
     fn strangers_name_a_bounded_number_of_candidates() {
-        let mut candidates = Candidates::new(libp2p::swarm::dummy::Behaviour);
+        let mut candidates = Candidates::default();
         let mut hears = |port: usize| {
             let addr = format!("/ip4/192.0.2.1/tcp/{port}").parse().expect("an address");
             let named = NewExternalAddrCandidate { addr: &addr };

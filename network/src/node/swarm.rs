@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::bounded::Bounded;
 use super::callbacks::CallBacks;
 use super::discovery::{self, Discovery};
 use super::guard;
@@ -78,8 +79,8 @@ pub(crate) struct Behaviour {
     relay_client: relay::client::Behaviour,
     relay_server: Toggle<relay::Behaviour>,
     hole_punch: dcutr::Behaviour,
-    reach_client: Toggle<Candidates<autonat::v2::client::Behaviour>>,
-    reach_server: Toggle<CallBacks<autonat::v2::server::Behaviour>>,
+    reach_client: Toggle<Bounded<autonat::v2::client::Behaviour, Candidates>>,
+    reach_server: Toggle<Bounded<autonat::v2::server::Behaviour, CallBacks>>,
 }
 
 fn behaviour(
@@ -111,8 +112,12 @@ fn behaviour(
         relay_client,
         relay_server: config.relay_server.as_ref().map(|limits| nat::relay_server(local, limits)).into(),
         hole_punch: dcutr::Behaviour::new(local),
-        reach_client: probes.then(|| Candidates::new(autonat::v2::client::Behaviour::default())).into(),
-        reach_server: calls.then(|| CallBacks::new(autonat::v2::server::Behaviour::default())).into(),
+        reach_client: probes
+            .then(|| Bounded::new(autonat::v2::client::Behaviour::default(), Candidates::default()))
+            .into(),
+        reach_server: calls
+            .then(|| Bounded::new(autonat::v2::server::Behaviour::default(), CallBacks::default()))
+            .into(),
     })
 }
 
