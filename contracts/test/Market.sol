@@ -9,7 +9,6 @@ import {Court} from "../src/Court.sol";
 import {CourtRecords} from "../src/CourtRecords.sol";
 import {CourtState} from "../src/CourtState.sol";
 import {FramemillToken} from "../src/FramemillToken.sol";
-import {IOwned} from "../src/Managed.sol";
 import {Minter} from "../src/Minter.sol";
 import {Proxy} from "../src/Proxy.sol";
 import {RoundsManager} from "../src/RoundsManager.sol";
@@ -27,7 +26,8 @@ import {Test} from "./Test.sol";
 /// @dev The bonding manager with everything that stands at its address.
 interface IBonding is IBondingManager, IManaged {}
 
-/// @dev All contracts, wired as in production, and the steps that tests share.
+/// @dev All contracts, wired as in production, and the steps that tests share. Their code is taken from the compiler's output: by `new`
+/// each test would carry all of it, and compiling that again for each took most of the time.
 abstract contract Market is Test {
     uint256 internal constant ROUND = 50;
     uint256 internal constant SET_SIZE = 4;
@@ -58,16 +58,18 @@ abstract contract Market is Test {
         address bonding_ = vm.computeCreateAddress(address(this), nonce + 8);
         address minter_ = vm.computeCreateAddress(address(this), nonce + 9);
         address rounds_ = vm.computeCreateAddress(address(this), nonce + 10);
-        controller = new Controller(address(this));
-        token = new FramemillToken(IOwned(address(controller)), address(this), 1e9 * TOKENS);
-        broker = new TicketBroker(address(controller), IBondingManager(bonding_), rounds_, 2, 3);
+        controller = Controller(vm.deployCode("Controller", abi.encode(address(this))));
+        bytes memory arguments = abi.encode(controller, address(this), 1e9 * TOKENS);
+        token = FramemillToken(vm.deployCode("FramemillToken", arguments));
+        arguments = abi.encode(controller, bonding_, rounds_, 2, 3);
+        broker = TicketBroker(payable(vm.deployCode("TicketBroker", arguments)));
         BondingState.Siblings memory siblings =
             BondingState.Siblings(token, IMinter(minter_), IRoundsManager(rounds_), broker);
-        address extension = address(new BondingExtension(address(controller), siblings));
-        address bondingCode = address(new BondingManager(address(controller), siblings, extension));
-        address minterCode = address(new Minter(address(controller), token, bonding_));
-        address roundsCode = address(new RoundsManager(address(controller), IBondingManager(bonding_), broker));
-        address registryCode = address(new ServiceRegistry(address(controller), IRoundsManager(rounds_)));
+        address extension = vm.deployCode("BondingExtension", abi.encode(controller, siblings));
+        address bondingCode = vm.deployCode("BondingManager", abi.encode(controller, siblings, extension));
+        address minterCode = vm.deployCode("Minter", abi.encode(controller, token, bonding_));
+        address roundsCode = vm.deployCode("RoundsManager", abi.encode(controller, bonding_, broker));
+        address registryCode = vm.deployCode("ServiceRegistry", abi.encode(controller, rounds_));
         bonding = IBonding(_proxy(bondingCode, abi.encodeCall(BondingManager.initialize, (7, SET_SIZE))));
         minter = Minter(_proxy(minterCode, abi.encodeCall(Minter.initialize, (250, 1))));
         rounds = RoundsManager(_proxy(roundsCode, abi.encodeCall(RoundsManager.initialize, (ROUND, 0))));
@@ -83,8 +85,8 @@ abstract contract Market is Test {
 
     function _deployCourt() private {
         CourtState.Siblings memory siblings = CourtState.Siblings(token, bonding, rounds, registry);
-        address records = address(new CourtRecords(address(controller), siblings));
-        address code = address(new Court(address(controller), siblings, records));
+        address records = vm.deployCode("CourtRecords", abi.encode(controller, siblings));
+        address code = vm.deployCode("Court", abi.encode(controller, siblings, records));
         court = ICourt(_proxy(code, abi.encodeCall(CourtRecords.initialize, (courtParameters()))));
         controller.setContract(keccak256("Court"), address(court), true);
         bonding.setCourt(address(court));

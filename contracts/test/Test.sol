@@ -6,6 +6,7 @@ interface Vm {
     function addr(uint256 key) external pure returns (address);
     function computeCreateAddress(address deployer, uint256 nonce) external pure returns (address);
     function deal(address account, uint256 amount) external;
+    function deployCode(string calldata contractName, bytes calldata arguments) external returns (address);
     function etch(address account, bytes calldata code) external;
     function expectRevert(bytes calldata data) external;
     function getNonce(address account) external view returns (uint64);
