@@ -19,9 +19,7 @@ demo: ## a whole market on this machine; INPUT=clip plays your clip, ARGS=--keep
 
 test: ## every test: Rust, contracts, chain, browser, PostgreSQL
 	scripts/setup build contracts browser postgres s3 prometheus nat simulator kernels package pages
-	cargo test --workspace --locked --no-fail-fast
-	cargo test --manifest-path tools/api/Cargo.toml --locked
-	cd contracts && FOUNDRY_PROFILE=ci ../$(FORGE) test --offline
+	scripts/test
 
 crash: ## 400 kills over both stores: of who pays and is paid at once, of either alone, of the server under them
 	scripts/setup build postgres
