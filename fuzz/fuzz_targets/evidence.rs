@@ -66,6 +66,7 @@ fn judge(kind: u8, edits: &[u8], opening: &[u8]) {
         sha256: hash(&rendition),
         pixels: 64 * 48 * 10 + u64::from(kind & 2),
         feature_root: if kind & 4 == 0 { feature_root } else { B256::ZERO },
+        psnr_centi_db: (kind & 8 != 0).then_some(4_200),
     };
     let receipt = TranscodeReceipt {
         session: B256::ZERO,
