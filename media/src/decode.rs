@@ -157,9 +157,13 @@ impl<P: Picture> Decoder<P> {
         }
         prepare(raw)?;
         let status = context.open(Dictionary::new());
-        if status == ffi::AVERROR_INVALIDDATA {
+        // An invalid argument is what FFmpeg says of impossible lengths in the headers that a container holds; ours are none.
+        if [ffi::AVERROR_INVALIDDATA, ffi::AVERROR(ffi::EINVAL)].contains(&status) {
             let reason = format!("the headers of its {name} stream are cut off or damaged");
             return Err(MediaError::Truncated { reason });
+        }
+        if status == ffi::AVERROR_PATCHWELCOME {
+            return Err(unsupported());
         }
         sys::check("open a decoder", status)?;
         Ok(Self {

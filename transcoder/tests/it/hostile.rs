@@ -94,6 +94,30 @@ async fn refuses_pictures_that_need_the_segment_before() {
     assert_bad_media(&refusal(&segment(1).into()).await);
 }
 
+/// The parameter sets that a container holds apart from the pictures are the stream's as well: FFmpeg calls an impossible length in them
+/// an invalid argument, as if the caller had made it up.
+#[tokio::test]
+async fn refuses_parameter_sets_of_impossible_lengths() {
+    let folder = tempfile::tempdir().expect("a folder for temporary files");
+    let path = folder.path().join("clip.mkv");
+    let picture = ["-f", "lavfi", "-i", "testsrc2=s=320x180:r=30:d=1", "-c:v", "libx265"];
+    let quiet = ["-x265-params", "log-level=none:open-gop=0", "-pix_fmt", "yuv420p"];
+    if ffmpeg(&[&picture[..], &quiet].concat(), &path).is_none() {
+        return;
+    }
+    let mut clip = std::fs::read(&path).expect("a clip");
+    assert!(transcode(&clip.clone().into(), small_ladder()).await.is_ok());
+    // The element CodecPrivate: its name, its length in two bytes, and of the record 23 bytes before the first array of units.
+    let at = clip
+        .windows(2)
+        .position(|two| two == [0x63, 0xa2])
+        .expect("the record of the decoder's configuration");
+    let first_length = at + 4 + 23 + 3;
+    clip[first_length] = 0xff;
+    let error = refusal(&clip.into()).await;
+    assert!(matches!(error, TranscodeError::BadMedia(MediaError::Truncated { .. })), "{error}");
+}
+
 #[tokio::test]
 async fn refuses_a_picture_that_changes_its_size() {
     let part = |width, height, start_pts: Ticks| {
