@@ -23,6 +23,9 @@ fn clips() -> &'static [Bytes; 2] {
     })
 }
 
+/// Bytes beyond which an edited clip is not repeated any more.
+const MOST_BYTES: usize = 1 << 20;
+
 /// The clip cut off, repeated or with bytes changed: each edit is an operation, a place, and a byte.
 fn edited(clip: &Bytes, edits: &[u8]) -> Bytes {
     let mut bytes = clip.to_vec();
@@ -31,7 +34,7 @@ fn edited(clip: &Bytes, edits: &[u8]) -> Bytes {
         match (edit[0] % 8, bytes.len()) {
             (_, 0) => break,
             (0, length) => bytes.truncate(at % length),
-            (1, length) => bytes.extend_from_within(at % length..),
+            (1, length) if length <= MOST_BYTES => bytes.extend_from_within(at % length..),
             (_, length) => bytes[at % length] = edit[3],
         }
     }

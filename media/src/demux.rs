@@ -192,6 +192,12 @@ impl Demuxer {
                         reason: "a packet claims more bytes than it can have".into(),
                     });
                 }
+                // A broken pipe is how FFmpeg calls a place that a stream cannot go to; what the source itself fails with was looked at before.
+                Err(ffmpeg_next::Error::Other { errno: ffi::EPIPE }) => {
+                    return Err(MediaError::Truncated {
+                        reason: "a packet is said to lie where a stream cannot go back to".into(),
+                    });
+                }
                 Err(error) => return Err(sys::failure("read a packet", error.into())),
             }
         }

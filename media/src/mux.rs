@@ -177,10 +177,11 @@ impl Lane {
     }
 }
 
-/// The error of a packet that FFmpeg does not write. It looks into what it has to rewrite for the container: headers of AAC, NAL units.
+/// The error of a packet that FFmpeg does not write. It looks into what it has to rewrite for the container: headers of AAC, NAL units. An
+/// invalid argument is how it calls a duration that no packet has; times were looked at before.
 fn refused(operation: &'static str, error: ffmpeg_next::Error) -> MediaError {
     match error {
-        ffmpeg_next::Error::InvalidData => {
+        ffmpeg_next::Error::InvalidData | ffmpeg_next::Error::Other { errno: ffi::EINVAL } => {
             MediaError::Truncated { reason: "a packet is cut off or damaged".into() }
         }
         error => sys::failure(operation, error.into()),
