@@ -106,9 +106,15 @@ impl Muxer {
         for parameters in streams {
             add_stream(&mut output, parameters)?;
         }
-        output
-            .write_header_with(header_options(format))
-            .map_err(|error| sys::failure("write a container header", error.into()))?;
+        output.write_header_with(header_options(format)).map_err(|error| match error {
+            ffmpeg_next::Error::Other { errno: ffi::ENOMEM } => {
+                sys::failure("write a container header", error.into())
+            }
+            // Memory takes all bytes: it is what the streams say of themselves, and what our encoders say can be written.
+            _ => MediaError::Truncated {
+                reason: "the headers of a stream describe none that there can be".into(),
+            },
+        })?;
         let lanes = output
             .streams()
             .map(|stream| Lane { time_base: stream.time_base().into(), last_dts: None })

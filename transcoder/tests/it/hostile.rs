@@ -118,6 +118,25 @@ async fn refuses_parameter_sets_of_impossible_lengths() {
     assert!(matches!(error, TranscodeError::BadMedia(MediaError::Truncated { .. })), "{error}");
 }
 
+/// Sound is passed on as it is, and what its own header says of it goes into the headers of the rendition.
+#[tokio::test]
+async fn refuses_sound_of_a_kind_that_there_is_not() {
+    let folder = tempfile::tempdir().expect("a folder for temporary files");
+    let path = folder.path().join("clip.flv");
+    let picture = ["-f", "lavfi", "-i", "testsrc2=s=320x180:r=30:d=1", "-c:v", "libx264"];
+    let sound = ["-f", "lavfi", "-i", "sine=r=44100:d=1", "-c:a", "aac"];
+    if ffmpeg(&[&picture[..4], &sound[..4], &picture[4..], &sound[4..]].concat(), &path).is_none() {
+        return;
+    }
+    let mut clip = std::fs::read(&path).expect("a clip");
+    assert!(transcode(&clip.clone().into(), small_ladder()).await.is_ok());
+    // The tag that holds AAC's configuration, whose first five bits are the kind of object; there is none of number zero.
+    let at = clip.windows(3).position(|three| three[..2] == [0xaf, 0] && three[2] >> 3 == 2);
+    clip[at.expect("a configuration of AAC") + 2] &= 7;
+    let error = refusal(&clip.into()).await;
+    assert!(matches!(error, TranscodeError::BadMedia(MediaError::Truncated { .. })), "{error}");
+}
+
 #[tokio::test]
 async fn refuses_a_picture_that_changes_its_size() {
     let part = |width, height, start_pts: Ticks| {
