@@ -108,7 +108,7 @@ impl<B: Backend> Rung<'_, B> {
         Ok(Output {
             index: self.index,
             encoder,
-            muxer: builder.start().map_err(ours)?,
+            muxer: builder.start().map_err(muxed)?,
             video,
             audio,
             pending: BytesMut::new(),
@@ -289,7 +289,7 @@ pub(crate) fn untimed() -> TranscodeError {
     TranscodeError::BadMedia(MediaError::Timestamps { stream: 0, reason })
 }
 
-/// An error of muxing: a packet that is damaged is one of the source's sound, which may have waited for our picture.
+/// An error of muxing: a packet that is damaged is one of the source's sound, which may have waited for our picture; so are headers.
 fn muxed(error: MediaError) -> TranscodeError {
     match error {
         MediaError::Truncated { .. } => TranscodeError::BadMedia(error),
