@@ -51,6 +51,16 @@ pub enum OutputFormat {
     FragmentedMp4,
 }
 
+impl OutputFormat {
+    /// What segments with video of this codec travel in: MPEG-TS, or fragmented MP4 where MPEG-TS has no place for it.
+    pub const fn for_codec(codec: &VideoCodec) -> Self {
+        match codec {
+            VideoCodec::Vp9 | VideoCodec::Av1 => Self::FragmentedMp4,
+            VideoCodec::H264 | VideoCodec::Hevc | VideoCodec::Other(_) => Self::MpegTs,
+        }
+    }
+}
+
 /// A video codec.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

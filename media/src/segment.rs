@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::annexb::with_parameter_sets;
-use crate::codec::{Container, OutputFormat, VideoCodec};
+use crate::codec::{Container, OutputFormat};
 use crate::convert::AudioConverter;
 use crate::cut::{Cut, Cutter, Lead};
 use crate::demux::Demuxer;
@@ -140,8 +140,8 @@ impl Lane {
 fn format_for(video: Option<&VideoInfo>) -> OutputFormat {
     match video {
         Some(video) if video.rotation != 0 => OutputFormat::FragmentedMp4,
-        Some(VideoInfo { codec: VideoCodec::Vp9 | VideoCodec::Av1, .. }) => OutputFormat::FragmentedMp4,
-        _ => OutputFormat::MpegTs,
+        Some(video) => OutputFormat::for_codec(&video.codec),
+        None => OutputFormat::MpegTs,
     }
 }
 
