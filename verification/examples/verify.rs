@@ -20,7 +20,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let video = probe.require_video()?;
     let entry = LadderEntry {
         width: video.width,
-        ..LadderEntry::from_height(video.height, FrameRate::SOURCE, bitrate.parse()?, Codec::H264)
+        ..LadderEntry::from_height(
+            video.height,
+            FrameRate::SOURCE,
+            bitrate.parse()?,
+            if video.codec == framemill_media::VideoCodec::Av1 { Codec::Av1 } else { Codec::H264 },
+        )
     };
     let report = verify(&source, &rendition, &entry, &Policy::FULL, &[0; 32])?;
     println!("{:#}", report.to_json());

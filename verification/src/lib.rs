@@ -21,6 +21,7 @@
 //! # }
 //! ```
 
+mod av1;
 mod avc;
 mod bisection;
 mod bits;
@@ -34,6 +35,7 @@ mod error;
 pub mod evidence;
 pub mod features;
 mod fit;
+mod fragmented;
 mod frames;
 mod hevc;
 mod inspect;
@@ -42,6 +44,7 @@ mod kernel;
 mod likeness;
 mod means;
 mod meter;
+mod mp4;
 pub mod nal;
 mod opening;
 mod outline;

@@ -5,7 +5,7 @@
 use crate::plane::LEVEL;
 
 /// Version of this table and of the rules that read it.
-pub const VERSION: u32 = 8;
+pub const VERSION: u32 = 9;
 
 /// Tolerated difference of a lattice cell, in sixteenths of a level:
 /// `base + (contrast * per_contrast + motion * per_motion) / 256`.
@@ -346,6 +346,8 @@ pub mod structure {
     /// Ticks by which decoding may lead showing, and the clock decoding: ten seconds, the most that ISO/IEC 13818-1 lets
     /// a decoder wait.
     pub const MAX_DECODING_LEAD: i64 = 10 * 90_000;
+    /// Longest duration of the last frame of a fragment, in the longest distances of frames: what comes next was not known.
+    pub const MAX_LAST_INTERVALS: i64 = 2;
     /// Most pixels cut off at the right or the bottom: what fills the last macroblock of H.264.
     pub const CROP_H264: i64 = 15;
     /// The same of the largest coding block of HEVC.

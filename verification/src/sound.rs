@@ -9,6 +9,8 @@ use framemill_media::{
     Container, Demuxer, MediaError, MediaLimits, Muxer, OutputFormat, Packet, repair_timestamps,
 };
 
+use crate::fragmented::{Fragmented, ticks};
+use crate::mp4::Samples;
 use crate::outline::sha256;
 use crate::rules::structure::AUDIO_SLACK;
 use crate::ts::{Elementary, StreamKind, TransportStream};
@@ -33,12 +35,20 @@ pub(crate) struct Sound {
     streams: Option<Vec<Elementary>>,
     /// The packets; read when a rendition's streams are cut up in another way.
     packets: OnceLock<Result<Tracks, MediaError>>,
+    /// The same in MP4; made when a rendition is.
+    in_mp4: OnceLock<Result<Option<Fragmented>, MediaError>>,
 }
 
 impl Sound {
     /// Of a segment that the strict reader took apart.
     pub(crate) fn of_streams(data: &Bytes, limits: &MediaLimits, streams: Vec<Elementary>) -> Self {
-        Self { data: data.clone(), limits: limits.clone(), streams: Some(streams), packets: OnceLock::new() }
+        Self {
+            data: data.clone(),
+            limits: limits.clone(),
+            streams: Some(streams),
+            packets: OnceLock::new(),
+            in_mp4: OnceLock::new(),
+        }
     }
 
     /// Of any other segment.
@@ -49,6 +59,7 @@ impl Sound {
             limits: limits.clone(),
             streams: None,
             packets: OnceLock::from(Ok(packets)),
+            in_mp4: OnceLock::new(),
         })
     }
 
@@ -103,6 +114,49 @@ impl Sound {
         let carried: usize = shown.iter().map(|stream| stream.data.len()).sum();
         Ok(changed(source, &read) + i64::from(told != carried))
     }
+
+    /// The same of a rendition in fragmented MP4: its tracks must be those that the source's sound makes in this container, with the
+    /// same decoders and the same samples.
+    ///
+    /// # Errors
+    /// As [`Sound::changed`].
+    pub(crate) fn changed_in_mp4(&self, shown: &Fragmented) -> Result<i64, MediaError> {
+        let source = self.in_mp4.get_or_init(|| in_mp4(&self.data, &self.limits));
+        let source = source.as_ref().map_err(Clone::clone)?;
+        let mut tracks = source.iter().flat_map(|source| source.sound().map(move |track| (source, track)));
+        let mut shown_tracks = shown.sound().map(|track| (shown, track));
+        let mut changed = 0;
+        loop {
+            changed += match (tracks.next(), shown_tracks.next()) {
+                (None, None) => return Ok(changed),
+                (Some(source), Some(shown)) => changed_samples(source, shown),
+                (Some((_, track)), None) | (None, Some((_, track))) => track.samples.len() as i64,
+            };
+        }
+    }
+}
+
+/// Samples of a track that are missing, added, altered or at another time: all of them where they are decoded in another way.
+fn changed_samples(source: (&Fragmented, &Samples), shown: (&Fragmented, &Samples)) -> i64 {
+    let longer = source.1.samples.len().max(shown.1.samples.len());
+    if source.1.track.format != shown.1.track.format {
+        return longer as i64;
+    }
+    let time = |track: &Samples, at: usize| ticks(track, track.samples[at].pts);
+    let bytes = source.0.data_of(source.1).zip(shown.0.data_of(shown.1));
+    let same =
+        |(at, (a, b)): &(usize, (&[u8], &[u8]))| a == b && near(time(source.1, *at), time(shown.1, *at));
+    (longer - bytes.enumerate().filter(same).count()) as i64
+}
+
+/// The sound alone in fragmented MP4; `None` where there is none.
+fn in_mp4(data: &Bytes, limits: &MediaLimits) -> Result<Option<Fragmented>, MediaError> {
+    let alone = sound_alone(&mut Demuxer::from_bytes(data.clone(), limits)?, OutputFormat::FragmentedMp4)?;
+    let read = |alone| {
+        Fragmented::read(&alone)
+            .map_err(|error| MediaError::Truncated { reason: format!("sound in mp4: {error}") })
+    };
+    alone.map(read).transpose()
 }
 
 /// The streams beside the video that carry anything.
@@ -149,6 +203,11 @@ fn in_transport_stream(data: &Bytes, limits: &MediaLimits) -> Result<Option<Byte
     if demuxer.probe().container == Container::MpegTs {
         return Ok(None);
     }
+    sound_alone(&mut demuxer, OutputFormat::MpegTs)
+}
+
+/// The sound alone in another container; `None` where there is none.
+fn sound_alone(demuxer: &mut Demuxer, format: OutputFormat) -> Result<Option<Bytes>, MediaError> {
     let mut tracks: Vec<(usize, Vec<Packet>)> =
         demuxer.probe().audio.iter().map(|audio| (audio.stream, Vec::new())).collect();
     while let Some(packet) = demuxer.next_packet()? {
@@ -160,7 +219,7 @@ fn in_transport_stream(data: &Bytes, limits: &MediaLimits) -> Result<Option<Byte
     if tracks.is_empty() {
         return Ok(None);
     }
-    let mut builder = Muxer::builder(OutputFormat::MpegTs);
+    let mut builder = Muxer::builder(format);
     let mut written = Vec::new();
     for (stream, packets) in &mut tracks {
         repair_timestamps(packets)?;

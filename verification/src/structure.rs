@@ -2,11 +2,12 @@
 //! verifier and player cannot be shown different pictures.
 
 use bytes::Bytes;
-use framemill_media::MediaLimits;
 use framemill_media::time::wrapped_difference;
+use framemill_media::{MediaError, MediaLimits};
 use framemill_network::ladder::{Codec, FrameGate, LadderEntry, Profile};
 
 use crate::error::VerifyError;
+use crate::fragmented::Fragmented;
 use crate::nal::{NalWalk, Syntax, walk};
 use crate::outline::{Outline, near, shown_color, syntax};
 use crate::report::Check;
@@ -42,32 +43,77 @@ pub(crate) fn check(
     if !size.pass() {
         return Ok(out);
     }
-    let stream = match ts::parse(rendition) {
-        Ok(stream) => stream,
-        Err(reason) => {
-            tracing::debug!(%reason, "rendition is no transport stream in normal form");
-            out.checks.push(Check::is("transport_stream", 0, 1));
-            return Ok(out);
-        }
+    let expected = expected_pts(source.pts(), entry);
+    let judged = match entry.codec {
+        Codec::Av1 => in_mp4(&mut out, source, rendition, entry, &expected),
+        _ => in_transport_stream(&mut out, source, rendition, entry, &expected),
     };
-    out.checks.push(Check::is("transport_stream", 1, 1));
-    container(&mut out, &stream, source);
-    let Some(video) = stream.streams.iter().find(|stream| stream.is_video()) else {
+    let Some(sound) = judged else {
         return Ok(out);
     };
-    out.frames = video.units.len() as u64;
-    out.video_bytes = video.data.len() as u64;
-    let expected = expected_pts(source.pts(), entry);
-    timing(&mut out, &stream, video, &expected, source.origin());
-    bitstream(&mut out, video, entry, source.outline());
     let wanted = entry.pixels_per_frame().saturating_mul(expected.len() as u64);
-    let limits = limits(source, entry, expected.len());
-    let sound = source.outline().sound.changed(rendition, &limits, &stream);
     out.checks.extend([
         Check::is("pixels", count(out.pixels), count(wanted)),
         Check::is("audio_changed", sound.map_err(VerifyError::Judge)?, 0),
     ]);
     Ok(out)
+}
+
+/// Packets of sound that are not those of the source, or what keeps the source from being read.
+type ChangedSound = Result<i64, MediaError>;
+
+/// Checks all but the size of a rendition in a transport stream; `None` where there is no more to check.
+fn in_transport_stream(
+    out: &mut Structure,
+    source: &SourceReference,
+    rendition: &Bytes,
+    entry: &LadderEntry,
+    expected: &[i64],
+) -> Option<ChangedSound> {
+    let parsed = ts::parse(rendition);
+    out.checks.push(Check::is("transport_stream", i64::from(parsed.is_ok()), 1));
+    let stream = parsed
+        .inspect_err(|reason| tracing::debug!(%reason, "rendition is no transport stream in normal form"))
+        .ok()?;
+    container(out, &stream, source);
+    let video = stream.streams.iter().find(|stream| stream.is_video())?;
+    out.video_bytes = video.data.len() as u64;
+    timing(out, &video.units, expected, source.origin());
+    out.checks.push(Check::is("wrong_clock", wrong_clocks(&stream, video), 0));
+    let syntax = syntax(video.stream_type).filter(|syntax| match syntax {
+        Syntax::H264 => entry.codec == Codec::H264,
+        Syntax::Hevc => entry.codec == Codec::Hevc,
+    });
+    out.checks.push(Check::is("codec", i64::from(syntax.is_some()), 1));
+    if let Some(syntax) = syntax {
+        bitstream(out, &walk(video.unit_data(), syntax), entry, source.outline());
+    }
+    let limits = limits(source, entry, expected.len());
+    Some(source.outline().sound.changed(rendition, &limits, &stream))
+}
+
+/// The same of one in fragmented MP4.
+fn in_mp4(
+    out: &mut Structure,
+    source: &SourceReference,
+    rendition: &Bytes,
+    entry: &LadderEntry,
+    expected: &[i64],
+) -> Option<ChangedSound> {
+    let parsed = Fragmented::read(rendition);
+    out.checks.push(Check::is("fragmented_mp4", i64::from(parsed.is_ok()), 1));
+    let segment = parsed
+        .inspect_err(|reason| tracing::debug!(%reason, "rendition is no fragmented mp4 in normal form"))
+        .ok()?;
+    streams(out, segment.videos(), segment.sound().count(), source);
+    let video = segment.video()?;
+    out.video_bytes = video.bytes();
+    timing(out, &video.units(), expected, source.origin());
+    out.checks.push(Check::is("wrong_clock", segment.off_the_clock(), 0));
+    let walk = video.walk();
+    out.checks.extend(video.checks(&walk, expected));
+    bitstream(out, &walk, entry, source.outline());
+    Some(source.outline().sound.changed_in_mp4(&segment))
 }
 
 /// The times a rendition of this entry must have.
@@ -77,7 +123,6 @@ pub(crate) fn expected_pts(source: &[i64], entry: &LadderEntry) -> Vec<i64> {
 }
 
 fn container(out: &mut Structure, stream: &TransportStream, source: &SourceReference) {
-    let videos = stream.streams.iter().filter(|stream| stream.is_video()).count();
     let units: usize = stream.streams.iter().map(|stream| stream.units.len()).sum();
     let units = units as u64;
     out.checks.extend([
@@ -95,23 +140,30 @@ fn container(out: &mut Structure, stream: &TransportStream, source: &SourceRefer
             count(stream.table_packets),
             count(units * TABLES_PER_UNIT + TABLE_ALLOWANCE),
         ),
+    ]);
+    let videos = stream.streams.iter().filter(|stream| stream.is_video()).count();
+    streams(out, videos, others(stream).count(), source);
+}
+
+fn streams(out: &mut Structure, videos: usize, sounds: usize, source: &SourceReference) {
+    out.checks.extend([
         Check::is("video_streams", videos as i64, 1),
-        Check::is("audio_streams", others(stream).count() as i64, source.outline().sound.tracks() as i64),
+        Check::is("audio_streams", sounds as i64, source.outline().sound.tracks() as i64),
     ]);
 }
 
-fn timing(out: &mut Structure, stream: &TransportStream, video: &Elementary, expected: &[i64], origin: i64) {
-    let untimed = video.units.iter().filter(|unit| unit.pts.is_none()).count();
+fn timing(out: &mut Structure, units: &[Unit], expected: &[i64], origin: i64) {
+    out.frames = units.len() as u64;
+    let untimed = units.iter().filter(|unit| unit.pts.is_none()).count();
     let mut times: Vec<i64> =
-        video.units.iter().filter_map(|unit| unit.pts).map(|pts| near(origin, pts as i64)).collect();
+        units.iter().filter_map(|unit| unit.pts).map(|pts| near(origin, pts as i64)).collect();
     times.sort_unstable();
     let wrong = times.iter().zip(expected).filter(|(a, b)| a.abs_diff(**b) > TIMESTAMP_SLACK as u64).count();
     out.checks.extend([
-        Check::is("frames", video.units.len() as i64, expected.len() as i64),
+        Check::is("frames", units.len() as i64, expected.len() as i64),
         Check::is("frames_without_time", untimed as i64, 0),
         Check::is("wrong_times", wrong as i64, 0),
-        Check::is("wrong_decoding_times", wrong_decoding_times(&video.units), 0),
-        Check::is("wrong_clock", wrong_clocks(stream, video), 0),
+        Check::is("wrong_decoding_times", wrong_decoding_times(units), 0),
     ]);
 }
 
@@ -153,18 +205,9 @@ fn wrong_clocks(stream: &TransportStream, video: &Elementary) -> i64 {
     wrong.count() as i64
 }
 
-fn bitstream(out: &mut Structure, video: &Elementary, entry: &LadderEntry, source: &Outline) {
-    let syntax = syntax(video.stream_type).filter(|syntax| match syntax {
-        Syntax::H264 => entry.codec == Codec::H264,
-        Syntax::Hevc => entry.codec == Codec::Hevc,
-    });
-    out.checks.push(Check::is("codec", i64::from(syntax.is_some()), 1));
-    let Some(syntax) = syntax else {
-        return;
-    };
-    let walk = walk(video.unit_data(), syntax);
-    units(out, &walk, syntax, source);
-    amounts(out, &walk, entry, source);
+fn bitstream(out: &mut Structure, walk: &NalWalk, entry: &LadderEntry, source: &Outline) {
+    units(out, walk, entry.codec, source);
+    amounts(out, walk, entry, source);
     let (width, height) = walk.sequence.as_ref().map_or((0, 0), |sequence| (sequence.width, sequence.height));
     out.pixels = (u64::from(width) * u64::from(height)).saturating_mul(out.frames);
     out.checks.extend([
@@ -172,21 +215,21 @@ fn bitstream(out: &mut Structure, video: &Elementary, entry: &LadderEntry, sourc
         Check::is("height", i64::from(height), i64::from(entry.height)),
     ]);
     if let Some(sequence) = &walk.sequence {
-        sequence_checks(out, sequence, syntax, entry, source);
-        color_checks(out, &walk, source);
+        sequence_checks(out, sequence, entry, source);
+        color_checks(out, walk, source);
     }
 }
 
 /// Which units there are, in which order, and what they refer to.
-fn units(out: &mut Structure, walk: &NalWalk, syntax: Syntax, source: &Outline) {
+fn units(out: &mut Structure, walk: &NalWalk, codec: Codec, source: &Outline) {
     let foreign = walk.carried.difference(&source.carried).count() as u64 + walk.foreign_messages;
     out.checks.extend([
         Check::is("pictures", count(walk.pictures), count(out.frames)),
         Check::is("uneven_units", count(walk.uneven_units), 0),
         Check::is("starts_with_idr", i64::from(walk.starts_with_idr), 1),
         Check::is("sequence_sets", walk.sequence_sets as i64, 1),
-        Check::is("picture_sets", walk.picture_sets as i64, 1),
-        Check::is("video_sets", walk.video_sets as i64, i64::from(syntax == Syntax::Hevc)),
+        Check::is("picture_sets", walk.picture_sets as i64, i64::from(codec != Codec::Av1)),
+        Check::is("video_sets", walk.video_sets as i64, i64::from(codec == Codec::Hevc)),
         Check::is("ambiguous_sets", count(walk.ambiguous_sets), 0),
         Check::is("orphaned_slices", count(walk.orphaned_slices), 0),
         Check::is("withholding_pictures", count(walk.withholding_pictures), 0),
@@ -212,19 +255,15 @@ fn amounts(out: &mut Structure, walk: &NalWalk, entry: &LadderEntry, source: &Ou
     ]);
 }
 
-fn sequence_checks(
-    out: &mut Structure,
-    sequence: &Sequence,
-    syntax: Syntax,
-    entry: &LadderEntry,
-    source: &Outline,
-) {
-    let (profiles, crop): (&[u32], _) = match (syntax, entry.profile) {
-        (Syntax::H264, Profile::Baseline) => (&[66], CROP_H264),
-        (Syntax::H264, Profile::Main) => (&[66, 77], CROP_H264),
-        (Syntax::H264, _) => (&[66, 77, 100], CROP_H264),
+fn sequence_checks(out: &mut Structure, sequence: &Sequence, entry: &LadderEntry, source: &Outline) {
+    let (profiles, crop): (&[u32], _) = match (entry.codec, entry.profile) {
         // Main, and Main 10 of streams that use 8 bits.
-        (Syntax::Hevc, _) => (&[1, 2], CROP_HEVC),
+        (Codec::Hevc, _) => (&[1, 2], CROP_HEVC),
+        // Main: 4:2:0 of up to 10 bits. Pictures have any size.
+        (Codec::Av1, _) => (&[0], 0),
+        (_, Profile::Baseline) => (&[66], CROP_H264),
+        (_, Profile::Main) => (&[66, 77], CROP_H264),
+        (_, _) => (&[66, 77, 100], CROP_H264),
     };
     let [left, right, top, bottom] = sequence.crop;
     out.checks.extend([

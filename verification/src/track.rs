@@ -1,6 +1,6 @@
 //! The video of a segment, for decoding.
 //!
-//! A transport stream with one video is handed to the decoder unit by unit as the strict reader finds them: FFmpeg's
+//! A transport stream or fragmented MP4 with one video is handed to the decoder unit by unit as the strict reader finds them: FFmpeg's
 //! demuxer decodes the first pictures once more to guess what the stream is. Anything else goes through that demuxer.
 
 use std::ops::Range;
@@ -11,6 +11,7 @@ use framemill_media::{
     Decoder, DecoderConfig, Frame, MediaError, MediaLimits, Packet, VideoCodec, VideoReader, Watcher,
 };
 
+use crate::fragmented::Fragmented;
 use crate::meter::FeatureMeter;
 use crate::outline::near;
 use crate::ts::{self, Elementary};
@@ -24,9 +25,30 @@ pub(crate) struct Track {
 }
 
 impl Track {
-    /// Reads a transport stream without gaps whose one video has a time for every unit; `None` for anything else. Times
-    /// lie around `origin`.
-    pub(crate) fn read(data: &[u8], origin: i64) -> Option<Self> {
+    /// Reads a segment in normal form whose one video has a time for every unit; `None` for anything else. Times lie around
+    /// `origin`.
+    pub(crate) fn read(data: &Bytes, origin: i64) -> Option<Self> {
+        if data.first() == Some(&ts::SYNC) {
+            Self::in_transport_stream(data, origin)
+        } else {
+            Self::in_mp4(data, origin)
+        }
+    }
+
+    fn in_mp4(data: &Bytes, origin: i64) -> Option<Self> {
+        let segment = Fragmented::read(data).ok()?;
+        let video = segment.video().filter(|_| segment.videos() == 1)?;
+        let (mut stream, mut units) = (Vec::with_capacity(data.len()), Vec::new());
+        for (unit, bytes) in video.units().iter().zip(video.data()) {
+            let start = stream.len();
+            stream.extend_from_slice(bytes);
+            units.push((near(origin, unit.pts?.cast_signed()), start..stream.len()));
+        }
+        Some(Self { codec: VideoCodec::Av1, data: stream, units })
+    }
+
+    /// A transport stream without gaps.
+    fn in_transport_stream(data: &[u8], origin: i64) -> Option<Self> {
         let stream = ts::parse(data).ok()?;
         if stream.discontinuities > 0 || stream.stray_packets > 0 {
             return None;
@@ -236,7 +258,7 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_transport_stream_have_no_track() {
-        assert!(Track::read(b"", 0).is_none());
-        assert!(Track::read(&[0x47; 376], 0).is_none());
+        assert!(Track::read(&Bytes::new(), 0).is_none());
+        assert!(Track::read(&Bytes::from_static(&[0x47; 376]), 0).is_none());
     }
 }

@@ -12,7 +12,8 @@ pub use crate::reason::Reason;
 
 const PACKET: usize = 188;
 const HEADER: usize = 4;
-const SYNC: u8 = 0x47;
+/// First byte of every packet.
+pub(crate) const SYNC: u8 = 0x47;
 const PID_PAT: u16 = 0;
 /// Network information and service description: harmless, and every common muxer writes the latter.
 const PIDS_SERVICE: [u16; 2] = [16, 17];

@@ -270,6 +270,12 @@ impl Bits {
         Self { head: unit[..head].to_vec(), bits: bits.collect(), at: 0, fields: Vec::new() }
     }
 
+    /// Of bytes without emulation prevention.
+    pub(crate) fn plain(bytes: &[u8]) -> Self {
+        let bits = bytes.iter().flat_map(|byte| (0..8).rev().map(move |shift| byte >> shift & 1 == 1));
+        Self { head: Vec::new(), bits: bits.collect(), at: 0, fields: Vec::new() }
+    }
+
     /// Names the next `count` bits and returns their number.
     pub(crate) fn u(&mut self, name: &'static str, count: usize) -> u32 {
         let range = self.at..self.at + count;
@@ -310,6 +316,14 @@ impl Bits {
         }
         self.fields[index].1.end = range.end.wrapping_add_signed(moved);
         self
+    }
+
+    /// The bytes, of which the last may be filled up.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let byte = |chunk: &[bool]| {
+            chunk.iter().enumerate().fold(0u8, |byte, (i, &bit)| byte | u8::from(bit) << (7 - i))
+        };
+        self.bits.chunks(8).map(byte).collect()
     }
 
     pub(crate) fn unit(&self) -> Vec<u8> {

@@ -110,7 +110,7 @@ pub(crate) fn encode_tagged(
 ) -> (StreamParameters, Vec<Packet>) {
     let bitrate = u64::from(entry.bitrate) * recipe.rate_percent / 100;
     let config = EncoderConfig {
-        codec: if entry.codec == Codec::Hevc { VideoCodec::Hevc } else { VideoCodec::H264 },
+        codec: media_codec(entry.codec),
         preset: recipe.preset,
         b_frames: recipe.b_frames,
         zero_latency: recipe.zero_latency,
@@ -133,6 +133,15 @@ pub(crate) fn encode_tagged(
     (encoder.parameters().clone(), packets)
 }
 
+/// The encoder's name of a ladder's codec.
+fn media_codec(codec: Codec) -> VideoCodec {
+    match codec {
+        Codec::Hevc => VideoCodec::Hevc,
+        Codec::Av1 => VideoCodec::Av1,
+        _ => VideoCodec::H264,
+    }
+}
+
 /// Audio streams of a clip: parameters and packets.
 pub(crate) fn audio_of(clip: &Bytes) -> Vec<(StreamParameters, Vec<Packet>)> {
     let mut demuxer = Demuxer::from_bytes(clip.clone(), &MediaLimits::default()).expect("source opens");
@@ -151,7 +160,12 @@ pub(crate) fn audio_of(clip: &Bytes) -> Vec<(StreamParameters, Vec<Packet>)> {
 
 /// Puts streams into a transport stream, interleaved by decoding time.
 pub(crate) fn mux(streams: Vec<(StreamParameters, Vec<Packet>)>) -> Bytes {
-    let mut builder = Muxer::builder(OutputFormat::MpegTs);
+    mux_into(OutputFormat::MpegTs, streams)
+}
+
+/// The same of any container.
+pub(crate) fn mux_into(format: OutputFormat, streams: Vec<(StreamParameters, Vec<Packet>)>) -> Bytes {
+    let mut builder = Muxer::builder(format);
     let mut all = Vec::new();
     for (parameters, mut packets) in streams {
         let index = builder.add_stream(&parameters).expect("stream fits");
@@ -181,7 +195,7 @@ pub(crate) fn rendition_tagged(
 ) -> Bytes {
     let mut streams = vec![encode_tagged(frames, color, entry, clip.rate, recipe)];
     streams.extend(audio_of(&clip.data));
-    mux(streams)
+    mux_into(OutputFormat::for_codec(&media_codec(entry.codec)), streams)
 }
 
 /// An honest rendition.
