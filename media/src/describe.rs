@@ -76,7 +76,7 @@ fn video_info(stream: &AVStream, limits: &MediaLimits) -> Result<VideoInfo, Medi
     let (width, height) = (u32::try_from(width).unwrap_or(0), u32::try_from(height).unwrap_or(0));
     limits.check_frame_size(width, height)?;
     let pixel_format = PixelFormat::from_raw(coded.format);
-    let aspect = coded.sample_aspect_ratio;
+    let aspect = sample_aspect(stream, coded);
     let (num, den) = upright(lies, aspect.num, aspect.den);
     let aspect = Rational::from_signed(num, den);
     Ok(VideoInfo {
@@ -96,6 +96,15 @@ fn video_info(stream: &AVStream, limits: &MediaLimits) -> Result<VideoInfo, Medi
         reorder_delay: u32::try_from(coded.video_delay).unwrap_or(0),
         start: ticks(stream.start_time, stream.time_base),
     })
+}
+
+/// Shape of a coded pixel: what the stream says of it, or the container where the codec has no place for it.
+fn sample_aspect(stream: &AVStream, coded: &AVCodecParameters) -> AVRational {
+    let told = stream.sample_aspect_ratio;
+    match VideoCodec::from_id(coded.codec_id) {
+        VideoCodec::Vp9 | VideoCodec::Av1 if told.num > 0 => told,
+        _ => coded.sample_aspect_ratio,
+    }
 }
 
 /// Horizontal and vertical of a picture that may lie on its side, as it is shown.

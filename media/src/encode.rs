@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::ptr;
 
-use ffmpeg_next::ffi::{self, AVCodecContext, AVRational};
+use ffmpeg_next::ffi::{self, AVCodecContext, AVCodecID, AVRational};
 use ffmpeg_next::{Dictionary, codec, picture};
 
+use crate::av1;
 use crate::codec::{H264Profile, PixelFormat, VideoCodec};
 use crate::color::ColorInfo;
 use crate::context::CodecContext;
@@ -20,7 +21,7 @@ use crate::time::{Rational, Ticks};
 /// x264's and x265's largest side.
 const MAX_SIDE: u32 = 16_384;
 /// Checked here because x264 complains of others on standard error.
-const PRESETS: [&str; 10] = [
+pub(crate) const PRESETS: [&str; 10] = [
     "ultrafast",
     "superfast",
     "veryfast",
@@ -38,7 +39,7 @@ const MAX_BITRATE: u64 = 1_000_000_000;
 /// How an [`Encoder`] works.
 #[derive(Clone, Debug)]
 pub struct EncoderConfig {
-    /// H.264 or HEVC; AV1 on a GPU whose driver has it.
+    /// H.264, HEVC or AV1.
     pub codec: VideoCodec,
     /// Width of the frames that will come.
     pub width: u32,
@@ -46,29 +47,32 @@ pub struct EncoderConfig {
     pub height: u32,
     /// Average bits per second.
     pub bitrate: u64,
-    /// Bound on bursts; `None` leaves them to the encoder.
+    /// Bound on bursts; `None` leaves them to the encoder, and AV1 on the CPU knows no other way.
     pub vbv: Option<Vbv>,
     /// Frame rate for rate control and for the stream's headers. Timestamps come from the frames alone.
     pub frame_rate: Rational,
     /// Whether frames come at uneven distances; rate control then goes by timestamps instead of the frame count.
     pub variable_frame_rate: bool,
-    /// Largest distance of keyframes in frames; zero leaves it to the encoder.
+    /// Largest distance of keyframes in frames; zero leaves it to the encoder. AV1 on the CPU takes no 1, and comes closest to its
+    /// bitrate where this is the number of frames that will come.
     pub gop: u32,
     /// Profile of H.264; `None` leaves it to the encoder.
     pub profile: Option<H264Profile>,
-    /// x264's preset name (`ultrafast` to `placebo`); x265 has the same, and video engines of GPUs have one for each.
+    /// x264's preset name (`ultrafast` to `placebo`); x265 has the same, SVT-AV1 and video engines of GPUs have one for each.
     pub preset: &'static str,
-    /// B-frames in a row; `None` leaves it to the preset.
+    /// B-frames in a row; `None` leaves it to the preset. Of AV1 zero alone says something: that no picture refers to a later one.
     pub b_frames: Option<u32>,
-    /// Encode without look-ahead and frame threads, so that each frame leaves before the next comes.
+    /// Encode without look-ahead and frame threads, so that each frame leaves before the next comes; in AV1 on the CPU it leaves a few
+    /// frames later.
     pub zero_latency: bool,
     /// Threads; zero lets the encoder choose.
     pub threads: u32,
-    /// Put parameter sets into the [`StreamParameters`], as MP4 wants, instead of into each keyframe, as MPEG-TS wants.
+    /// Put parameter sets into the [`StreamParameters`], as MP4 wants, instead of into each keyframe, as MPEG-TS wants. AV1 has its
+    /// headers in both places.
     pub global_header: bool,
     /// Colour tags of the stream.
     pub color: ColorInfo,
-    /// Shape of a pixel; `1/1` for square ones.
+    /// Shape of a pixel; `1/1` for square ones. AV1 has no place for it but in the container.
     pub sample_aspect: Rational,
 }
 
@@ -106,7 +110,8 @@ impl EncoderConfig {
 }
 
 /// Encodes frames. The first is an IDR frame, groups are closed, packets carry the exact timestamps of their frames;
-/// with B-frames the first decoding times lie before the first presentation time and may be negative.
+/// with B-frames the first decoding times lie before the first presentation time and may be negative. Each packet of AV1 shows one
+/// frame, and both of its times are the frame's.
 pub struct Encoder<P = Frame> {
     context: CodecContext,
     parameters: StreamParameters,
@@ -126,7 +131,7 @@ impl Encoder {
     /// it refuses.
     pub fn new(config: &EncoderConfig) -> Result<Self, MediaError> {
         sys::init();
-        config.check()?;
+        config.check_for_cpu()?;
         let name = encoder_name(&config.codec).and_then(codec::encoder::find_by_name);
         let codec = name.ok_or_else(|| MediaError::UnsupportedCodec {
             codec: config.codec.to_string(),
@@ -134,6 +139,9 @@ impl Encoder {
         })?;
         let mut context = CodecContext::new(codec);
         config.apply(context.get_mut());
+        if context.is_svt_av1() {
+            av1::apply(config, context.get_mut());
+        }
         if context.open(config.software_options()) < 0 {
             return Err(MediaError::InvalidSetting {
                 setting: "encoder configuration",
@@ -217,7 +225,19 @@ impl<P: Picture> Encoder<P> {
     }
 
     /// As [`Encoder::send`], and makes the frame an IDR frame.
+    ///
+    /// # Errors
+    ///
+    /// As [`Encoder::send`]; [`MediaError::InvalidSetting`] for any frame but the first in AV1 on the CPU, where keyframes cannot be
+    /// forced.
     pub fn send_key(&mut self, frame: &P) -> Result<(), MediaError> {
+        if self.context.is_svt_av1() && self.last_pts.is_some() {
+            return Err(MediaError::InvalidSetting {
+                setting: "keyframe",
+                value: format!("{frame:?}"),
+                hint: "begin another encoder where av1 needs one",
+            });
+        }
         self.submit(frame, picture::Type::I)
     }
 
@@ -240,21 +260,28 @@ impl<P: Picture> Encoder<P> {
         if let Some(packet) = self.ready.pop_front() {
             return Ok(Some(packet));
         }
-        let Some(raw) = self.take_packet()? else { return Ok(None) };
-        let mut packet = Packet::new(raw, 0, TICK_BASE);
-        if packet.duration() == 0 {
-            packet.set_duration(self.frame_duration);
-        }
-        Ok(Some(packet))
+        self.take_packet()
     }
 
-    fn take_packet(&mut self) -> Result<Option<codec::packet::Packet>, MediaError> {
+    fn take_packet(&mut self) -> Result<Option<Packet>, MediaError> {
         match self.context.receive_packet() {
             Err(MediaError::Ffmpeg { .. }) if !self.context.get().hw_frames_ctx.is_null() => {
                 Err(sys::device_failure("encode a frame", ffi::AVERROR_EXTERNAL))
             }
-            taken => taken,
+            taken => Ok(taken?.map(|raw| self.timed(raw))),
         }
+    }
+
+    /// The packet with all of its times.
+    fn timed(&self, raw: codec::packet::Packet) -> Packet {
+        let mut packet = Packet::new(raw, 0, TICK_BASE);
+        if packet.duration() == 0 {
+            packet.set_duration(self.frame_duration);
+        }
+        if let (Some(pts), AVCodecID::AV_CODEC_ID_AV1) = (packet.pts(), self.context.get().codec_id) {
+            packet.set_dts(pts);
+        }
+        packet
     }
 
     fn submit(&mut self, frame: &P, kind: picture::Type) -> Result<(), MediaError> {
@@ -267,7 +294,7 @@ impl<P: Picture> Encoder<P> {
         if sys::is_again(status) {
             // Full: its packets make room.
             while let Some(packet) = self.take_packet()? {
-                self.ready.push_back(Packet::new(packet, 0, TICK_BASE));
+                self.ready.push_back(packet);
             }
             status = self.context.send_frame(raw);
         }
@@ -298,8 +325,8 @@ const fn encoder_name(codec: &VideoCodec) -> Option<&'static str> {
     match codec {
         VideoCodec::H264 => Some("libx264"),
         VideoCodec::Hevc => Some("libx265"),
-        // SVT-AV1 writes to standard error past FFmpeg's log and never returns from closing an encoder without frames.
-        VideoCodec::Av1 | VideoCodec::Vp9 | VideoCodec::Other(_) => None,
+        VideoCodec::Av1 => Some(av1::NAME),
+        VideoCodec::Vp9 | VideoCodec::Other(_) => None,
     }
 }
 
@@ -326,6 +353,16 @@ fn gpu_preset(preset: &str) -> &'static str {
 }
 
 impl EncoderConfig {
+    /// Looks for what no encoder of this codec on the CPU takes, without opening one.
+    ///
+    /// # Errors
+    ///
+    /// [`MediaError::InvalidSetting`] with what to give instead.
+    pub fn check_for_cpu(&self) -> Result<(), MediaError> {
+        self.check()?;
+        if self.codec == VideoCodec::Av1 { av1::check(self) } else { Ok(()) }
+    }
+
     fn check(&self) -> Result<(), MediaError> {
         let bad = |setting, value: String, hint| Err(MediaError::InvalidSetting { setting, value, hint });
         let even = self.width > 0
@@ -349,7 +386,7 @@ impl EncoderConfig {
     }
 
     /// Sets what all encoders share.
-    fn apply(&self, context: &mut AVCodecContext) {
+    pub(crate) fn apply(&self, context: &mut AVCodecContext) {
         let integer = |value: u64| i32::try_from(value).unwrap_or(i32::MAX);
         let fraction = |value: Rational| AVRational {
             num: integer(u64::from(value.num)),
@@ -378,7 +415,7 @@ impl EncoderConfig {
         if let Some(b_frames) = self.b_frames.or(self.zero_latency.then_some(0)) {
             context.max_b_frames = integer(u64::from(b_frames));
         }
-        if self.global_header {
+        if self.global_header || self.codec == VideoCodec::Av1 {
             context.flags |= ffi::AV_CODEC_FLAG_GLOBAL_HEADER as i32;
         }
     }
@@ -399,6 +436,9 @@ impl EncoderConfig {
 
     /// Options of the one encoder.
     fn software_options(&self) -> Dictionary<'static> {
+        if self.codec == VideoCodec::Av1 {
+            return av1::options(self);
+        }
         let mut options = Dictionary::new();
         match self.codec {
             VideoCodec::H264 => self.h264_options(&mut options),
@@ -453,6 +493,18 @@ mod tests {
         assert!(has(&main, "profile", "main") && has(&main, "preset", "p6"));
         let hevc = EncoderConfig { codec: VideoCodec::Hevc, ..main };
         assert!(options(&hevc).iter().all(|(key, _)| key != "profile"), "profiles are those of H.264");
+    }
+
+    #[test]
+    fn av1_on_a_gpu_gets_what_its_encoder_knows_and_headers_for_mp4() {
+        let h264 = EncoderConfig::h264(1280, 720, 3_000_000, Rational::new(30, 1));
+        let av1 = EncoderConfig { codec: VideoCodec::Av1, profile: Some(H264Profile::Main), ..h264 };
+        let known = ["preset", "tune", "rc", "forced-idr", "rc-lookahead"];
+        assert!(options(&av1).iter().all(|(key, _)| known.contains(&key.as_str())), "{:?}", options(&av1));
+        let mut context = CodecContext::new(codec::encoder::find(codec::Id::AV1).unwrap());
+        av1.apply(context.get_mut());
+        assert_ne!(context.get().flags & ffi::AV_CODEC_FLAG_GLOBAL_HEADER as i32, 0);
+        assert_eq!(gpu_encoder_name(&av1.codec), Some("av1_nvenc"));
     }
 
     #[test]

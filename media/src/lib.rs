@@ -24,8 +24,10 @@
 //! # }
 //! ```
 
+mod adts;
 mod annexb;
 mod audio;
+mod av1;
 mod avio;
 mod budget;
 mod claims;
@@ -59,6 +61,7 @@ pub mod time;
 mod turn;
 mod watch;
 
+pub use av1::quiet_encoders;
 pub use avio::{PushHandle, PushReader, push_source};
 pub use clip::{ClipAudio, ClipSpec, Pattern, generate_clip};
 pub use codec::{AudioCodec, Container, H264Profile, OutputFormat, PixelFormat, VideoCodec};

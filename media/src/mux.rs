@@ -4,11 +4,12 @@ use std::ffi::CStr;
 use std::ptr;
 
 use bytes::Bytes;
-use ffmpeg_next::Dictionary;
 use ffmpeg_next::codec::packet::Mut as _;
 use ffmpeg_next::ffi::{self, AVFormatContext, AVPacketSideDataType, AVRational, AVStream};
 use ffmpeg_next::format::context::{Output, StreamIo};
+use ffmpeg_next::{Dictionary, codec};
 
+use crate::adts::HeaderStripper;
 use crate::avio::Sink;
 use crate::codec::{AudioCodec, OutputFormat, VideoCodec, codec_name};
 use crate::error::MediaError;
@@ -20,23 +21,56 @@ use crate::time::Ticks;
 /// interleave more tightly than this.
 const MAX_INTERLEAVE: &str = "1000000";
 
+/// Media time of a fragment of [`MuxerBuilder::in_pieces`], in microseconds: so that a rendition arrives while it is made, and what a
+/// fragment costs stays below a hundredth of it.
+const PIECE: &str = "500000";
+
+/// How the container is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Layout {
+    Whole(OutputFormat),
+    /// Fragmented MP4 of [`MuxerBuilder::in_pieces`].
+    Pieces,
+}
+
+impl Layout {
+    const fn format(self) -> OutputFormat {
+        match self {
+            Self::Whole(format) => format,
+            Self::Pieces => OutputFormat::FragmentedMp4,
+        }
+    }
+}
+
 /// Collects the streams of an output before its first byte is written.
 pub struct MuxerBuilder {
-    format: OutputFormat,
+    layout: Layout,
     streams: Vec<StreamParameters>,
 }
 
 impl MuxerBuilder {
+    /// Fragmented MP4 becomes `ftyp`, `moov` and then fragments of about half a second, `moof` and `mdat`, with nothing between or
+    /// behind them and no edit lists. Decoding times may not be negative then: they stand in the fragments as they are. MPEG-TS stays
+    /// what it is.
+    #[must_use]
+    pub fn in_pieces(self) -> Self {
+        match self.layout {
+            Layout::Whole(OutputFormat::FragmentedMp4) => Self { layout: Layout::Pieces, ..self },
+            _ => self,
+        }
+    }
+
     /// Adds a stream and returns its index, which is what [`Muxer::write`] takes.
     ///
     /// # Errors
     ///
     /// [`MediaError::UnsupportedCodec`] when the container cannot carry the codec.
     pub fn add_stream(&mut self, parameters: &StreamParameters) -> Result<usize, MediaError> {
-        if !can_carry(self.format, parameters) {
+        let format = self.layout.format();
+        if !can_carry(format, parameters) {
             return Err(MediaError::UnsupportedCodec {
                 codec: codec_name(parameters.get().codec_id),
-                used: match self.format {
+                used: match format {
                     OutputFormat::MpegTs => "carried in mpeg-ts",
                     OutputFormat::FragmentedMp4 => "carried in mp4",
                 },
@@ -59,7 +93,7 @@ impl MuxerBuilder {
                 hint: "add at least one",
             });
         }
-        Muxer::new(self.format, &self.streams)
+        Muxer::new(self.layout, &self.streams)
     }
 }
 
@@ -87,26 +121,29 @@ pub struct Muxer {
 }
 
 struct Lane {
+    stripper: Option<HeaderStripper>,
     time_base: AVRational,
     last_dts: Option<Ticks>,
+    /// As `last_dts`, in the stream's own time base.
+    last_written: Option<i64>,
 }
 
 impl Muxer {
     /// Starts an output.
     pub fn builder(format: OutputFormat) -> MuxerBuilder {
-        MuxerBuilder { format, streams: Vec::new() }
+        MuxerBuilder { layout: Layout::Whole(format), streams: Vec::new() }
     }
 
-    fn new(format: OutputFormat, streams: &[StreamParameters]) -> Result<Self, MediaError> {
+    fn new(layout: Layout, streams: &[StreamParameters]) -> Result<Self, MediaError> {
         sys::init();
         let sink = Sink::default();
         let io = StreamIo::from_write(sink.clone())
             .map_err(|error| sys::failure("allocate an output buffer", error.into()))?;
-        let mut output = allocate_output(format, io)?;
+        let mut output = allocate_output(layout.format(), io)?;
         for parameters in streams {
             add_stream(&mut output, parameters)?;
         }
-        output.write_header_with(header_options(format)).map_err(|error| match error {
+        output.write_header_with(header_options(layout)).map_err(|error| match error {
             ffmpeg_next::Error::Other { errno: ffi::ENOMEM } => {
                 sys::failure("write a container header", error.into())
             }
@@ -117,8 +154,9 @@ impl Muxer {
         })?;
         let lanes = output
             .streams()
-            .map(|stream| Lane { time_base: stream.time_base().into(), last_dts: None })
-            .collect();
+            .zip(streams)
+            .map(|(stream, parameters)| Lane::new(layout.format(), stream.time_base().into(), parameters))
+            .collect::<Result<_, _>>()?;
         Ok(Self { output, sink, lanes })
     }
 
@@ -137,10 +175,13 @@ impl Muxer {
             hint: "use an index that `add_stream` returned",
         })?;
         lane.last_dts = Some(lane.check(stream, packet)?);
-        let time_base = lane.time_base;
         let mut raw = packet.to_ffmpeg(stream)?;
+        if let Some(stripper) = &mut lane.stripper {
+            stripper.strip(&mut raw)?;
+        }
         // SAFETY: the packet is owned; both time bases are positive fractions.
-        unsafe { ffi::av_packet_rescale_ts(raw.as_mut_ptr(), TICK_BASE, time_base) };
+        unsafe { ffi::av_packet_rescale_ts(raw.as_mut_ptr(), TICK_BASE, lane.time_base) };
+        lane.keep_apart(&mut raw);
         raw.write_interleaved(&mut self.output).map_err(|error| refused("write a packet", error))
     }
 
@@ -167,6 +208,27 @@ impl Muxer {
 }
 
 impl Lane {
+    fn new(
+        format: OutputFormat,
+        time_base: AVRational,
+        parameters: &StreamParameters,
+    ) -> Result<Self, MediaError> {
+        let stripper = match format {
+            OutputFormat::MpegTs => None,
+            OutputFormat::FragmentedMp4 => HeaderStripper::for_stream(parameters)?,
+        };
+        Ok(Self { stripper, time_base, last_dts: None, last_written: None })
+    }
+
+    /// Times a tick apart may be one in the time base of a sample rate; they have to rise there too.
+    fn keep_apart(&mut self, packet: &mut codec::packet::Packet) {
+        let (Some(pts), Some(dts)) = (packet.pts(), packet.dts()) else { return };
+        let dts = self.last_written.map_or(dts, |last| dts.max(last.saturating_add(1)));
+        packet.set_dts(Some(dts));
+        packet.set_pts(Some(pts.max(dts)));
+        self.last_written = Some(dts);
+    }
+
     /// The decoding time of a packet that may be written next.
     fn check(&self, stream: usize, packet: &Packet) -> Result<Ticks, MediaError> {
         let wrong = |reason: String| MediaError::Timestamps { stream, reason };
@@ -254,17 +316,22 @@ fn turn(stream: &mut AVStream, rotation: u16) -> Result<(), MediaError> {
     Ok(())
 }
 
-fn header_options(format: OutputFormat) -> Dictionary<'static> {
+fn header_options(layout: Layout) -> Dictionary<'static> {
     let mut options = Dictionary::new();
     options.set("max_interleave_delta", MAX_INTERLEAVE);
-    match format {
-        OutputFormat::MpegTs => {
+    match layout {
+        Layout::Whole(OutputFormat::MpegTs) => {
             options.set("mpegts_copyts", "1");
             options.set("pes_payload_size", "0");
         }
-        OutputFormat::FragmentedMp4 => {
+        Layout::Whole(OutputFormat::FragmentedMp4) => {
             // A discontinuous first fragment carries its time in ticks; an edit list would round it to milliseconds.
             options.set("movflags", "+frag_keyframe+empty_moov+delay_moov+default_base_moof+frag_discont");
+        }
+        Layout::Pieces => {
+            options.set("movflags", "+empty_moov+delay_moov+default_base_moof+frag_discont+skip_trailer");
+            options.set("use_editlist", "0");
+            options.set("frag_duration", PIECE);
         }
     }
     options

@@ -112,7 +112,7 @@ impl Packet {
 
     /// The same packet with both times moved.
     #[must_use]
-    pub(crate) fn shifted(&self, by: Ticks) -> Self {
+    pub fn shifted(&self, by: Ticks) -> Self {
         let moved = |time: Option<Ticks>| time.map(|time| time.saturating_add(by));
         Self { pts: moved(self.pts), dts: moved(self.dts), ..self.clone() }
     }

@@ -17,7 +17,7 @@ use crate::mux::{Muxer, MuxerBuilder, can_carry};
 use crate::packet::{Packet, StreamParameters};
 use crate::probe::{AudioInfo, Probe, VideoInfo};
 use crate::repair::repair_timestamps;
-use crate::time::{TICKS_PER_SECOND, Ticks, WRAP};
+use crate::time::{TICKS_PER_SECOND, Ticks, onto_the_clock};
 
 /// How to cut a stream.
 #[derive(Clone, Debug)]
@@ -324,7 +324,7 @@ impl Segmenter {
         let mut muxer = self.builder(present().map(|(lane, _)| lane))?.start()?;
         let shift = match self.format {
             OutputFormat::MpegTs => 0,
-            OutputFormat::FragmentedMp4 => onto_the_clock(lanes),
+            OutputFormat::FragmentedMp4 => onto_the_clock(first_shown(lanes)),
         };
         let mut packets: Vec<(usize, &Packet)> = present()
             .enumerate()
@@ -354,11 +354,9 @@ impl Segmenter {
     }
 }
 
-/// By how much times are moved so that a container without a wrapping clock says the same as one with it: its times begin
-/// between 0 and 2^33, and none is negative, for which MP4 has no place.
-fn onto_the_clock(lanes: &[Vec<Packet>]) -> Ticks {
-    let first = lanes.iter().flatten().filter_map(Packet::pts).min().unwrap_or(0);
-    first.rem_euclid(WRAP).saturating_sub(first)
+/// The smallest presentation time of all streams.
+fn first_shown(lanes: &[Vec<Packet>]) -> Ticks {
+    lanes.iter().flatten().filter_map(Packet::pts).min().unwrap_or(0)
 }
 
 impl Iterator for Segmenter {

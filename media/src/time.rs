@@ -101,6 +101,12 @@ pub const fn wrapped(ticks: Ticks) -> Ticks {
     ticks.rem_euclid(WRAP)
 }
 
+/// By how much times are moved so that a container without a wrapping clock says the same as one with it: `first`, the smallest of
+/// them, comes to lie between 0 and 2^33, and none is negative, for which MP4 has no place.
+pub const fn onto_the_clock(first: Ticks) -> Ticks {
+    wrapped(first).saturating_sub(first)
+}
+
 /// The shortest way from `from` to `to` on the 33-bit clock: in `-2^32..2^32`.
 ///
 /// Use it to compare timestamps of two segments that may lie on different sides of a wrap.

@@ -43,7 +43,7 @@ pub enum RenditionEvent {
     Chunk {
         /// Index in the job's ladder.
         index: u32,
-        /// MPEG-TS bytes.
+        /// Bytes of its container: MPEG-TS, or fragmented MP4 for AV1.
         data: Bytes,
     },
     /// A rendition is complete.
@@ -101,8 +101,8 @@ pub struct Card {
 /// NVDEC and NVENC, and [`Failover`](crate::Failover) puts several in a row. Each meets the same contract:
 ///
 /// * [`transcode`](Self::transcode) returns at once; work happens on the engine's own threads or processes.
-/// * Renditions stream out while they are encoded, each as MPEG-TS that begins with an IDR frame, keeps the source's
-///   timestamps, and carries the source's audio packets bit for bit.
+/// * Renditions stream out while they are encoded, each as MPEG-TS, or AV1 as fragmented MP4, that begins with a keyframe, keeps
+///   the source's timestamps (modulo 2^33), and carries the source's audio packets bit for bit.
 /// * Every rendition of the ladder ends with exactly one [`RenditionEvent::End`], or the stream ends with one error.
 /// * Dropping the stream cancels the job; no job outlives its deadline by more than one frame's work.
 /// * A source that does not decode cleanly is [`TranscodeError::BadMedia`], never a rendition with repaired pictures:
@@ -292,7 +292,7 @@ impl Drop for Renditions {
 /// One complete rendition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rendition {
-    /// MPEG-TS bytes.
+    /// Bytes of its container: MPEG-TS, or fragmented MP4 for AV1.
     pub data: Bytes,
     /// What they hold.
     pub summary: RenditionSummary,

@@ -102,3 +102,18 @@ fn write_ready(encoder: &mut Encoder, muxer: &mut Muxer) {
         muxer.write(0, &packet).unwrap();
     }
 }
+
+/// A clip made by the `ffmpeg` command line, in MPEG-TS; `None` where it is not installed.
+pub(crate) fn ffmpeg(arguments: &[&str]) -> Option<Bytes> {
+    let run = std::process::Command::new("ffmpeg")
+        .args(["-v", "error"])
+        .args(arguments)
+        .args(["-f", "mpegts", "pipe:1"])
+        .output();
+    let Ok(run) = run else {
+        eprintln!("skipped: no ffmpeg command line");
+        return None;
+    };
+    assert!(run.status.success(), "ffmpeg {arguments:?}: {}", String::from_utf8_lossy(&run.stderr));
+    Some(run.stdout.into())
+}

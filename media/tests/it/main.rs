@@ -1,6 +1,7 @@
 //! The crate on real clips and on synthetic ones.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod av1;
 mod clips;
 mod common;
 mod encoding;

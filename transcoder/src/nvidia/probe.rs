@@ -48,7 +48,7 @@ fn session(codec: VideoCodec, blank: &GpuFrame) -> Result<Encoder<GpuFrame>, Med
 }
 
 fn can_produce(codec: &VideoCodec, blank: &GpuFrame) -> bool {
-    session(codec.clone(), blank).is_ok_and(|encoder| can_be_carried(&encoder))
+    session(codec.clone(), blank).is_ok_and(|encoder| can_be_carried(codec, &encoder))
 }
 
 /// Opens sessions until the device gives no more; `None` when it gives as many as are tried.

@@ -9,7 +9,7 @@ mod running;
 mod source;
 
 use framemill_media::{
-    Decoder, Encoder, EncoderConfig, MediaError, MediaLimits, Muxer, OutputFormat, Picture,
+    Decoder, Encoder, EncoderConfig, MediaError, MediaLimits, Muxer, OutputFormat, Picture, VideoCodec,
 };
 
 pub(crate) use job::Work;
@@ -64,9 +64,9 @@ pub(crate) trait Backend: Sync {
     fn encoded(&self) {}
 }
 
-/// Whether what an encoder makes can be carried in MPEG-TS by the FFmpeg at hand.
-pub(crate) fn can_be_carried<P: Picture>(encoder: &Encoder<P>) -> bool {
-    Muxer::builder(OutputFormat::MpegTs).add_stream(encoder.parameters()).is_ok()
+/// Whether what an encoder of this codec makes can be carried by the FFmpeg at hand in what its renditions travel in.
+pub(crate) fn can_be_carried<P: Picture>(codec: &VideoCodec, encoder: &Encoder<P>) -> bool {
+    Muxer::builder(OutputFormat::for_codec(codec)).add_stream(encoder.parameters()).is_ok()
 }
 
 /// An error unless an engine of these capabilities can make every rung.

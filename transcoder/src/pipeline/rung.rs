@@ -8,7 +8,7 @@ use std::sync::{
 use bytes::{Bytes, BytesMut};
 use framemill_media::{
     Encoder, EncoderConfig, H264Profile, MediaError, MediaLimits, Muxer, OutputFormat, Packet, Picture,
-    Rational, Ticks, VideoCodec,
+    Rational, Ticks, VideoCodec, time::onto_the_clock,
 };
 use framemill_network::ladder::{Codec, FrameGate, Gop, LadderEntry, Profile};
 
@@ -98,8 +98,9 @@ impl<B: Backend> Rung<'_, B> {
 
     fn open(&self, first: &B::Picture) -> Result<Output<'_, B::Picture>, TranscodeError> {
         let config = self.encoder_config(first);
+        let format = OutputFormat::for_codec(&config.codec);
         let encoder = self.shared.backend.encoder(self.index, &config, first).map_err(ours)?;
-        let mut builder = Muxer::builder(OutputFormat::MpegTs);
+        let mut builder = Muxer::builder(format).in_pieces();
         let video = builder.add_stream(encoder.parameters()).map_err(ours)?;
         let mut audio = Vec::with_capacity(self.shared.audio.len());
         for track in self.shared.audio.iter() {
@@ -111,11 +112,21 @@ impl<B: Backend> Rung<'_, B> {
             muxer: builder.start().map_err(muxed)?,
             video,
             audio,
+            shift: self.shift(format, first),
             pending: BytesMut::new(),
             frames: 0,
             bytes: 0,
             sink: &self.shared.sink,
         })
+    }
+
+    /// By how much all times are moved: nothing where the container's clock wraps by itself.
+    fn shift(&self, format: OutputFormat, first: &B::Picture) -> Ticks {
+        let heard = self.shared.audio.iter().flat_map(|track| &track.packets).filter_map(Packet::pts);
+        match (format, heard.chain(first.pts()).min()) {
+            (OutputFormat::FragmentedMp4, Some(first)) => onto_the_clock(first),
+            _ => 0,
+        }
     }
 
     fn encoder_config(&self, first: &B::Picture) -> EncoderConfig {
@@ -126,7 +137,7 @@ impl<B: Backend> Rung<'_, B> {
         EncoderConfig {
             codec: media_codec(self.entry.codec),
             variable_frame_rate: timing.variable,
-            gop: gop(self.entry.gop, frame_rate, frames),
+            gop: gop(self.entry, frame_rate, frames),
             profile: profile(self.entry.profile),
             preset: self.shared.preset,
             threads: self.threads,
@@ -144,6 +155,7 @@ struct Output<'a, P> {
     muxer: Muxer,
     video: usize,
     audio: Vec<AudioCursor<'a>>,
+    shift: Ticks,
     pending: BytesMut,
     frames: u64,
     bytes: u64,
@@ -194,7 +206,7 @@ impl<P: Picture> Output<'_, P> {
             if let Some(dts) = packet.dts() {
                 self.write_audio(dts)?;
             }
-            self.muxer.write(self.video, &packet).map_err(muxed)?;
+            self.muxer.write(self.video, &packet.shifted(self.shift)).map_err(muxed)?;
             self.pending.extend_from_slice(&self.muxer.drain());
             while self.pending.len() >= CHUNK_BYTES {
                 let chunk = self.pending.split_to(CHUNK_BYTES).freeze();
@@ -207,7 +219,7 @@ impl<P: Picture> Output<'_, P> {
     fn write_audio(&mut self, until: Ticks) -> Result<(), TranscodeError> {
         for cursor in &mut self.audio {
             for packet in cursor.take_until(until) {
-                self.muxer.write(cursor.stream, packet)?;
+                self.muxer.write(cursor.stream, &packet.shifted(self.shift))?;
             }
         }
         Ok(())
@@ -253,13 +265,15 @@ fn lower_rate(source: Rational, entry: &LadderEntry) -> Rational {
 }
 
 /// Largest distance of keyframes in frames.
-fn gop(gop: Gop, rate: Rational, frames: u64) -> u32 {
-    let frames = u32::try_from(frames).unwrap_or(u32::MAX).max(1);
-    match gop {
+fn gop(entry: &LadderEntry, rate: Rational, frames: u64) -> u32 {
+    // No engine makes less of AV1.
+    let least = if entry.codec == Codec::Av1 { 2 } else { 1 };
+    let frames = u32::try_from(frames).unwrap_or(u32::MAX).max(least);
+    match entry.gop {
         Gop::Intra => 1,
         Gop::Millis(millis) => {
             let thousandths = u64::from(millis) * u64::from(rate.num) / u64::from(rate.den);
-            u32::try_from(thousandths / 1_000).unwrap_or(u32::MAX).clamp(1, frames)
+            u32::try_from(thousandths / 1_000).unwrap_or(u32::MAX).clamp(least, frames)
         }
         _ => frames,
     }

@@ -6,12 +6,12 @@ use framemill_media::{
     Decoder, Encoder, EncoderConfig, Frame, MediaError, MediaLimits, Rational, Scaler, ScalerConfig,
     VideoCodec,
 };
-use framemill_network::ladder::Ladder;
+use framemill_network::ladder::{Gop, Ladder, LadderEntry};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Capabilities, Engine, Job, Renditions, TranscodeError,
-    pipeline::{Backend, Running, Source, Work, can_be_carried, check_ladder, plan},
+    pipeline::{Backend, Running, Source, Work, can_be_carried, check_ladder, media_codec, plan},
 };
 
 /// Name of the engine.
@@ -70,10 +70,9 @@ impl Default for SoftwareConfig {
     }
 }
 
-/// Transcodes on the CPU with libx264 (and libx265 where FFmpeg has it). AV1 is not offered: renditions are MPEG-TS, for
-/// which FFmpeg has no mapping of it.
+/// Transcodes on the CPU with libx264, and with libx265 and SVT-AV1 where FFmpeg has them.
 ///
-/// Every job opens its own decoder and encoders: opening x264 costs a few milliseconds where a 2 s segment costs hundreds,
+/// Every job opens its own decoder and encoders: opening one costs a few milliseconds where a 2 s segment costs hundreds,
 /// and state that does not outlive a segment cannot leak from one session into another.
 #[derive(Debug)]
 pub struct SoftwareEngine {
@@ -88,7 +87,7 @@ impl SoftwareEngine {
     /// An engine with these settings. Opens each encoder once to find out which are there.
     pub fn new(config: SoftwareConfig) -> Self {
         let threads = if config.threads == 0 { machine_threads() } else { config.threads };
-        let codecs = [VideoCodec::H264, VideoCodec::Hevc];
+        let codecs = [VideoCodec::H264, VideoCodec::Hevc, VideoCodec::Av1];
         let capabilities = Capabilities {
             codecs: codecs.into_iter().filter(can_produce).collect(),
             device: format!("{threads} cpu threads"),
@@ -115,8 +114,22 @@ impl SoftwareEngine {
 
     fn check(&self, job: &Job) -> Result<(), TranscodeError> {
         check_ladder(&job.ladder, &self.capabilities)?;
+        job.ladder.iter().try_for_each(check_entry)?;
         self.running.admit(NAME)
     }
+}
+
+/// An error for what the codec's encoder on the CPU does not take.
+fn check_entry(entry: &LadderEntry) -> Result<(), TranscodeError> {
+    let config = EncoderConfig {
+        codec: media_codec(entry.codec),
+        gop: u32::from(entry.gop == Gop::Intra),
+        ..EncoderConfig::h264(entry.width, entry.height, entry.bitrate.into(), Rational::new(30, 1))
+    };
+    config.check_for_cpu().map_err(|error| TranscodeError::Unsupported {
+        rendition: entry.name.clone(),
+        reason: error.to_string(),
+    })
 }
 
 impl Default for SoftwareEngine {
@@ -194,11 +207,11 @@ fn machine_threads() -> u32 {
     thread::available_parallelism().map_or(1, |threads| u32::try_from(threads.get()).unwrap_or(u32::MAX))
 }
 
-/// Whether a codec can be encoded and carried in MPEG-TS by the FFmpeg at hand.
+/// Whether a codec can be encoded and carried by the FFmpeg at hand.
 fn can_produce(codec: &VideoCodec) -> bool {
     let config = EncoderConfig {
         codec: codec.clone(),
         ..EncoderConfig::h264(128, 128, 100_000, Rational::new(30, 1))
     };
-    Encoder::new(&config).is_ok_and(|encoder| can_be_carried(&encoder))
+    Encoder::new(&config).is_ok_and(|encoder| can_be_carried(codec, &encoder))
 }
