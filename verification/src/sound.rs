@@ -4,13 +4,13 @@ use std::sync::OnceLock;
 
 use alloy_primitives::B256;
 use bytes::Bytes;
-use framemill_media::time::wrapped_difference;
+use framemill_media::time::{onto_the_clock, wrapped_difference};
 use framemill_media::{
     Container, Demuxer, MediaError, MediaLimits, Muxer, OutputFormat, Packet, repair_timestamps,
 };
 
 use crate::fragmented::{Fragmented, ticks};
-use crate::mp4::Samples;
+use crate::mp4::{Samples, Track};
 use crate::outline::sha256;
 use crate::rules::structure::AUDIO_SLACK;
 use crate::ts::{Elementary, StreamKind, TransportStream};
@@ -136,10 +136,12 @@ impl Sound {
     }
 }
 
-/// Samples of a track that are missing, added, altered or at another time: all of them where they are decoded in another way.
+/// Samples of a track that are missing, added, altered or at another time: all of them where they are decoded in another way, or
+/// heard unasked in one and not in the other.
 fn changed_samples(source: (&Fragmented, &Samples), shown: (&Fragmented, &Samples)) -> i64 {
     let longer = source.1.samples.len().max(shown.1.samples.len());
-    if source.1.track.format != shown.1.track.format {
+    let heard = |track: &Track| (track.enabled, track.format.clone());
+    if heard(&source.1.track) != heard(&shown.1.track) {
         return longer as i64;
     }
     let time = |track: &Samples, at: usize| ticks(track, track.samples[at].pts);
@@ -219,17 +221,18 @@ fn sound_alone(demuxer: &mut Demuxer, format: OutputFormat) -> Result<Option<Byt
     if tracks.is_empty() {
         return Ok(None);
     }
-    let mut builder = Muxer::builder(format);
+    let mut builder = Muxer::builder(format).in_pieces();
+    let first = tracks.iter().flat_map(|(_, packets)| packets).filter_map(time).min().unwrap_or(0);
     let mut written = Vec::new();
     for (stream, packets) in &mut tracks {
         repair_timestamps(packets)?;
         let output = builder.add_stream(&demuxer.parameters(*stream).ok_or(MediaError::NoAudio)?)?;
-        written.extend(packets.iter().map(|packet| (output, packet)));
+        written.extend(packets.iter().map(|packet| (output, packet.shifted(onto_the_clock(first)))));
     }
     written.sort_by_key(|(_, packet)| packet.dts());
     let mut muxer = builder.start()?;
     for (output, packet) in written {
-        muxer.write(output, packet)?;
+        muxer.write(output, &packet)?;
     }
     muxer.finish().map(Some)
 }

@@ -15,7 +15,7 @@ const NO_USER_DATA: &[u8] =
 const MAX_TRACKS: usize = 32;
 /// Longest name of a handler, or of a compressor.
 const MAX_NAME: usize = 64;
-/// A track that is shown.
+/// Flag of a track that is shown or heard.
 const ENABLED: u32 = 1;
 /// Boxes of sound that say how it is decoded.
 const SOUND_SETUPS: [&Kind; 4] = [b"esds", b"dOps", b"dac3", b"dec3"];
@@ -24,6 +24,8 @@ const SOUND_SETUPS: [&Kind; 4] = [b"esds", b"dOps", b"dac3", b"dec3"];
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Track {
     pub(crate) id: u32,
+    /// Whether it is shown or heard unless another is chosen; videos are.
+    pub(crate) enabled: bool,
     /// Units of its times in a second.
     pub(crate) timescale: u32,
     pub(crate) format: Format,
@@ -122,40 +124,43 @@ fn defaults(bytes: &[u8]) -> Parsed<Defaults> {
 fn track(bytes: &[u8]) -> Parsed<Track> {
     // Without edit lists: what is shown, and when, is what the samples say.
     let boxes = Boxes::read(bytes, &[b"tkhd", b"mdia"])?;
-    let (id, size) = track_header(boxes.one(b"tkhd")?)?;
+    let TrackHeader { id, enabled, size } = track_header(boxes.one(b"tkhd")?)?;
     let media = Boxes::read(boxes.one(b"mdia")?, &[b"mdhd", b"hdlr", b"minf"])?;
     let timescale = media_header(media.one(b"mdhd")?)?;
     let format = match &handler(media.one(b"hdlr")?)? {
+        b"vide" if !enabled => return Err("a video is not enabled"),
         b"vide" => Format::Video(video(media.one(b"minf")?, size)?),
         b"soun" => Format::Sound(sound(media.one(b"minf")?)?),
         _ => return Err("a track is neither video nor sound"),
     };
-    Ok(Track { id, timescale, format })
+    Ok(Track { id, enabled, timescale, format })
 }
 
-/// Identifier, and the size in which it is shown in 65536ths of a pixel.
-fn track_header(bytes: &[u8]) -> Parsed<(u32, (u32, u32))> {
+struct TrackHeader {
+    id: u32,
+    enabled: bool,
+    /// In which it is shown, in 65536ths of a pixel.
+    size: (u32, u32),
+}
+
+fn track_header(bytes: &[u8]) -> Parsed<TrackHeader> {
     let mut fields = Fields(bytes);
     let (version, flags) = fields.version()?;
-    if flags & ENABLED == 0 {
-        return Err("a track is not enabled");
-    }
     fields.sized(version)?;
     fields.sized(version)?;
     let id = fields.u32()?;
     fields.take(4)?;
     fields.sized(version)?;
-    fields.take(8)?;
-    // The layer decides what lies on what; the group, which of several is played.
-    fields.take(2 + 2)?;
-    fields.take(2 + 2)?;
+    // Reserved, layer, group, volume.
+    fields.take(8 + 2 + 2 + 2 + 2)?;
     fields.expect(&UPRIGHT, "a track is turned or moved")?;
     let size = (fields.u32()?, fields.u32()?);
     fields.end()?;
-    if id == 0 || id > u32::from(u16::MAX) {
-        return Err("a track has no identifier of 16 bits");
+    if id == 0 {
+        Err("a track has no identifier")
+    } else {
+        Ok(TrackHeader { id, enabled: flags & ENABLED != 0, size })
     }
-    Ok((id, size))
 }
 
 fn media_header(bytes: &[u8]) -> Parsed<u32> {

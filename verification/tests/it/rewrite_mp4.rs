@@ -100,7 +100,8 @@ impl Mp4Parts {
         let mut default = |flag: u32| if flags & flag != 0 { defaults.next() } else { None };
         let (duration, size, own) = (default(8), default(16), default(32));
         let time = words(&traf.at("tfdt").content);
-        let start = if time[0] >> 24 == 1 { u64::from(time[1]) << 32 | u64::from(time[2]) } else { time[1].into() };
+        let start =
+            if time[0] >> 24 == 1 { u64::from(time[1]) << 32 | u64::from(time[2]) } else { time[1].into() };
         let known = self.tracks.iter().position(|track| track.id == id);
         let index = known.unwrap_or_else(|| {
             self.tracks.push(Mp4Track { id, start, samples: Vec::new() });
@@ -170,7 +171,8 @@ impl Mp4Parts {
         for track in &self.tracks {
             let at = from + bytes[from..].windows(4).position(|kind| kind == b"trun").expect("a run");
             let field = at + 12..at + 16;
-            bytes[field.clone()].copy_from_slice(&u32::try_from(place).expect("a short segment").to_be_bytes());
+            bytes[field.clone()]
+                .copy_from_slice(&u32::try_from(place).expect("a short segment").to_be_bytes());
             fields.push(field.clone());
             place += track.samples.iter().map(|sample| sample.data.len()).sum::<usize>();
             from = field.end;

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use bytes::Bytes;
+use framemill_media::time::onto_the_clock;
 use framemill_media::{
     ClipSpec, ColorInfo, DecoderConfig, Demuxer, Encoder, EncoderConfig, Frame, MediaLimits, Muxer,
     OutputFormat, Packet, Rational, ScaleFilter, Scaler, ScalerConfig, StreamParameters, VideoCodec,
@@ -165,12 +166,14 @@ pub(crate) fn mux(streams: Vec<(StreamParameters, Vec<Packet>)>) -> Bytes {
 
 /// The same of any container.
 pub(crate) fn mux_into(format: OutputFormat, streams: Vec<(StreamParameters, Vec<Packet>)>) -> Bytes {
-    let mut builder = Muxer::builder(format);
+    let mut builder = Muxer::builder(format).in_pieces();
+    let first = streams.iter().flat_map(|(_, packets)| packets).filter_map(Packet::pts).min();
+    let shift = if format == OutputFormat::FragmentedMp4 { onto_the_clock(first.unwrap_or(0)) } else { 0 };
     let mut all = Vec::new();
     for (parameters, mut packets) in streams {
         let index = builder.add_stream(&parameters).expect("stream fits");
         repair_timestamps(&mut packets).expect("times can be repaired");
-        all.extend(packets.into_iter().map(|packet| (index, packet)));
+        all.extend(packets.into_iter().map(|packet| (index, packet.shifted(shift))));
     }
     all.sort_by_key(|(_, packet)| packet.dts());
     let mut muxer = builder.start().expect("muxer starts");
