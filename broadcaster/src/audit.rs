@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use alloy_primitives::{Address, keccak256};
 use bytes::Bytes;
 use framemill_media::{
-    CancelFlag, DecoderConfig, Encoder, EncoderConfig, H264Profile, MediaError, MediaLimits, Muxer,
-    OutputFormat, Rational, Scaler, ScalerConfig, VideoCodec, VideoReader,
+    CancelFlag, DecoderConfig, Encoder, EncoderConfig, H264Profile, MediaError, MediaLimits, Muxer, Rational,
+    Scaler, ScalerConfig, VideoReader,
 };
-use framemill_network::ladder::{Codec, FrameGate, Gop, LadderEntry, Profile};
+use framemill_network::ladder::{FrameGate, Gop, LadderEntry, Profile};
 use framemill_network::{Ladder, PPM, QualityTerms};
 use framemill_verification::{
     CommitmentError, Quality, SourceReference, VerifyError, declare, price_share_ppm, reached_centi_db,
@@ -19,6 +19,7 @@ use framemill_verification::{
 use crate::check::Delivered;
 use crate::directory::OrchestratorId;
 use crate::event::{AuditReport, Events, StreamEvent};
+use crate::format::{output_format, video_codec};
 use crate::metrics::AuditEnd;
 use crate::service::Shared;
 use crate::sessions::Session;
@@ -191,7 +192,7 @@ fn worth_ppm(reference: &Quality, found: &Quality, entry: &LadderEntry) -> u32 {
     price_share_ppm(&terms, Some(found.psnr_centi_db), found.bits_per_second, entry)
 }
 
-/// Encodes the source for the entry as an ordinary transcoder does: x264 or x265 `veryfast` at the bits that were asked for.
+/// Encodes the source for the entry as an ordinary transcoder does, x264 or x265 `veryfast` for instance, at the bits that were asked for.
 /// At the bits that came back instead, who spends half of them would look honest.
 fn encode(source: &Bytes, entry: &LadderEntry, limits: &MediaLimits) -> Result<Bytes, CommitmentError> {
     let judge = |error| CommitmentError::Judge(VerifyError::Judge(error));
@@ -215,7 +216,7 @@ fn encode_video(source: &Bytes, entry: &LadderEntry, limits: &MediaLimits) -> Re
             None => {
                 let color = scaled.color();
                 let encoder = Encoder::new(&EncoderConfig { color, ..settings(entry, rate) })?;
-                let mut builder = Muxer::builder(OutputFormat::MpegTs);
+                let mut builder = Muxer::builder(output_format(entry.codec));
                 builder.add_stream(encoder.parameters())?;
                 output.insert((encoder, builder.start()?))
             }
@@ -240,12 +241,6 @@ fn settings(entry: &LadderEntry, source: Rational) -> EncoderConfig {
     let asked = Rational::new(entry.fps.num(), entry.fps.den());
     let lower = u64::from(asked.num) * u64::from(source.den) < u64::from(source.num) * u64::from(asked.den);
     let rate = if !asked.is_zero() && lower { asked } else { source };
-    let codec = match entry.codec {
-        Codec::Hevc => VideoCodec::Hevc,
-        // One that cannot be encoded here ends the audit.
-        Codec::Av1 => VideoCodec::Av1,
-        _ => VideoCodec::H264,
-    };
     let profile = match entry.profile {
         Profile::Baseline => Some(H264Profile::Baseline),
         Profile::Main => Some(H264Profile::Main),
@@ -260,13 +255,14 @@ fn settings(entry: &LadderEntry, source: Rational) -> EncoderConfig {
         _ => 0,
     };
     let base = EncoderConfig::h264(entry.width, entry.height, entry.bitrate.into(), rate);
-    EncoderConfig { codec, profile, gop, ..base }
+    // A codec that cannot be encoded here ends the audit.
+    EncoderConfig { codec: video_codec(entry.codec), profile, gop, ..base }
 }
 
 #[cfg(test)]
 mod tests {
     use framemill_media::{ClipSpec, generate_clip};
-    use framemill_network::FrameRate;
+    use framemill_network::{Codec, FrameRate};
 
     use super::*;
 

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
 
 use crate::core::parts::{Edge, PartPlaylist};
-use crate::core::playlist::{Entry, Variant};
-use crate::publish::{EXTENSION, LIVE_PLAYLIST};
+use crate::core::playlist::{Entry, Variant, texts};
+use crate::publish::LIVE_PLAYLIST;
 use crate::service::lock;
 
 /// Requests that wait at a time, over all streams: each has a connection and some kilobytes, and a player has two.
@@ -18,20 +18,59 @@ const MAX_WAITING: usize = 8_192;
 /// A request waits for so many target durations at most, and the last edition of a stream is shown for so long.
 const PATIENCE: u64 = 3;
 
-/// One state of a stream's playlist, which is the same for all its renditions.
+/// One state of a stream's playlists, which have the same timeline for all its renditions.
 #[derive(Debug, Clone)]
 pub(crate) struct Edition {
-    /// The playlist.
-    pub(crate) text: Bytes,
     pub(crate) edge: Edge,
     /// The part that is hinted at.
     next: u64,
-    renditions: Arc<[String]>,
+    renditions: Arc<[Shown]>,
     patience: Duration,
     ended: Option<Instant>,
 }
 
+/// A file in the folder of a stream's rendition.
+struct Asked<'a> {
+    stream: &'a str,
+    rendition: &'a str,
+    file: &'a str,
+}
+
+impl<'a> Asked<'a> {
+    /// What a path leads to, if there is such a rendition.
+    fn of(path: &'a str) -> Option<Self> {
+        let (folder, file) = path.rsplit_once('/')?;
+        let (stream, rendition) = folder.split_once('/')?;
+        Some(Self { stream, rendition, file })
+    }
+
+    /// Number and extension of a segment.
+    fn segment(&self) -> Option<(u64, &'a str)> {
+        let (number, extension) = self.file.rsplit_once('.')?;
+        Some((number.parse().ok()?, extension))
+    }
+}
+
+/// What an edition shows of one rendition.
+#[derive(Debug)]
+struct Shown {
+    name: String,
+    /// The playlist.
+    text: Bytes,
+    /// What segments' names end with, without the dot.
+    extension: &'static str,
+}
+
 impl Edition {
+    /// The playlist of the rendition whose folder the path leads into.
+    pub(crate) fn text(&self, path: &str) -> Option<Bytes> {
+        self.shown(Asked::of(path)?.rendition).map(|shown| shown.text.clone())
+    }
+
+    fn shown(&self, rendition: &str) -> Option<&Shown> {
+        self.renditions.iter().find(|shown| shown.name == rendition)
+    }
+
     /// Whether no other will follow.
     pub(crate) fn is_last(&self) -> bool {
         self.ended.is_some()
@@ -66,18 +105,21 @@ impl Editions {
 
     /// The playlist of this path.
     pub(crate) fn playlist(&self, path: &str) -> Option<watch::Receiver<Edition>> {
-        let (editions, file) = self.find(path)?;
-        (file == LIVE_PLAYLIST).then_some(editions)
+        let asked = Asked::of(path).filter(|asked| asked.file == LIVE_PLAYLIST)?;
+        self.find(&asked)
     }
 
     /// Waits while the playlist hints at the file of this path.
     pub(crate) async fn wait_for_hinted(&self, path: &str) -> Result<(), NotWaited> {
-        let Some((editions, file)) = self.find(path) else { return Ok(()) };
-        let Some(number) = file.strip_suffix(EXTENSION).and_then(|name| name.strip_suffix('.')) else {
+        let Some(asked) = Asked::of(path) else { return Ok(()) };
+        let (Some(editions), Some((number, extension))) = (self.find(&asked), asked.segment()) else {
             return Ok(());
         };
-        let Ok(number) = number.parse::<u64>() else { return Ok(()) };
-        self.wait(editions, |edition| edition.next != number).await.map(drop)
+        let hints = |edition: &Edition| {
+            edition.next == number
+                && edition.shown(asked.rendition).is_some_and(|shown| shown.extension == extension)
+        };
+        self.wait(editions, |edition| !hints(edition)).await.map(drop)
     }
 
     /// Waits for an edition that is as it should be, or the last one. Returns the newest.
@@ -100,14 +142,11 @@ impl Editions {
         }
     }
 
-    /// The editions of the stream that the path leads into, and the file in a rendition's folder.
-    fn find<'a>(&self, path: &'a str) -> Option<(watch::Receiver<Edition>, &'a str)> {
-        let (folder, file) = path.rsplit_once('/')?;
-        let (stream, rendition) = folder.split_once('/')?;
-        let editions = lock(&self.streams).get(stream)?.clone();
-        let is_shown =
-            is_shown(&editions) && editions.borrow().renditions.iter().any(|name| name == rendition);
-        is_shown.then_some((editions, file))
+    /// The editions of a stream that is shown and has the rendition.
+    fn find(&self, asked: &Asked<'_>) -> Option<watch::Receiver<Edition>> {
+        let editions = lock(&self.streams).get(asked.stream)?.clone();
+        let is_shown = is_shown(&editions) && editions.borrow().shown(asked.rendition).is_some();
+        is_shown.then_some(editions)
     }
 
     fn add(&self, stream: &str, editions: watch::Receiver<Edition>) {
@@ -156,11 +195,16 @@ impl Herald {
 
     /// Shows the playlist as it is now, and wakes who waited for it.
     pub(crate) fn tell(&mut self, variants: &[Variant]) {
+        let texts = texts(variants, |files| self.playlist.render(files));
+        let shown = |(variant, text): (&Variant, Bytes)| Shown {
+            name: variant.name.clone(),
+            text,
+            extension: variant.files.extension(),
+        };
         let edition = Edition {
-            text: Bytes::from(self.playlist.render(EXTENSION)),
             edge: self.playlist.edge(),
             next: self.playlist.next(),
-            renditions: variants.iter().map(|variant| variant.name.clone()).collect(),
+            renditions: variants.iter().zip(texts).map(shown).collect(),
             patience: Duration::from_secs(self.playlist.target_seconds().saturating_mul(PATIENCE)),
             ended: self.ended,
         };
@@ -178,6 +222,7 @@ impl Herald {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::files::Files;
     use crate::core::playlist::Kind;
 
     const SECOND: u64 = 90_000;
@@ -191,7 +236,8 @@ mod tests {
     }
 
     fn tell(herald: &mut Herald, sequence: u64) {
-        let part = Entry { sequence, duration_90k: SECOND, gap: false, discontinuity: false };
+        let part =
+            Entry { sequence, duration_90k: SECOND, gap: false, discontinuity: false, new_section: false };
         herald.append(part, None);
         herald.tell(&[Variant::new("720p".into(), 1280, 720, (30, 1), Vec::new())]);
     }
@@ -238,7 +284,7 @@ mod tests {
             herald.tell(&[Variant::new("720p".into(), 1280, 720, (30, 1), Vec::new())]);
         };
         let (playlist, hinted, ()) = tokio::join!(playlist, hinted, end);
-        assert!(playlist.unwrap().text.ends_with(b"#EXT-X-ENDLIST\n") && hinted.is_ok());
+        assert!(playlist.unwrap().text(PATH).unwrap().ends_with(b"#EXT-X-ENDLIST\n") && hinted.is_ok());
         assert!(editions.playlist(PATH).is_some(), "the end is shown for a while");
 
         let other = self::herald(&editions);
@@ -248,11 +294,32 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn each_rendition_has_files_of_its_own() {
+        let editions = Arc::new(Editions::default());
+        let mut herald = herald(&editions);
+        let variant = |name: &str| Variant::new(name.into(), 1280, 720, (30, 1), Vec::new());
+        herald.tell(&[variant("720p"), variant("av1").with_files(Files::MP4)]);
+        let hint = |path: &str| {
+            let text = editions.playlist(path).unwrap().borrow().text(path).unwrap();
+            let text = String::from_utf8(text.to_vec()).unwrap();
+            text.split("URI=").last().unwrap().to_owned()
+        };
+        assert_eq!(hint(PATH), "\"1.ts\"\n");
+        assert_eq!(hint("cam/av1/index.m3u8"), "\"1.m4s\"\n");
+        for path in ["cam/720p/1.m4s", "cam/av1/1.ts"] {
+            assert_eq!(editions.wait_for_hinted(path).await, Ok(()), "{path}");
+        }
+        let hinted = editions.wait_for_hinted("cam/av1/1.m4s");
+        let (hinted, ()) = tokio::join!(hinted, async { tell(&mut herald, 1) });
+        assert_eq!(hinted, Ok(()));
+    }
+
+    #[tokio::test]
     async fn nothing_else_is_waited_for() {
         let editions = Arc::new(Editions::default());
         let _herald = herald(&editions);
         for path in
-            ["cam/720p/2.ts", "cam/480p/1.ts", "other/720p/1.ts", "1.ts", "cam/720p/1.mp4", "cam/1.ts", ""]
+            ["cam/720p/2.ts", "cam/480p/1.ts", "other/720p/1.ts", "1.ts", "cam/720p/1.m4s", "cam/1.ts", ""]
         {
             assert_eq!(editions.wait_for_hinted(path).await, Ok(()), "{path}");
         }

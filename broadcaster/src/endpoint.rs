@@ -126,7 +126,7 @@ impl Endpoint {
 const PUSHED: &[Answer] = &[
     Answer {
         status: 200,
-        about: "The segment is published. With `Accept: multipart/mixed` one part for each rendition in ladder order, with `Rendition-Name`; an empty body otherwise. `Server-Timing` says how long each stage took, in milliseconds.",
+        about: "The segment is published. With `Accept: multipart/mixed` one part for each rendition in ladder order, with `Rendition-Name`: MPEG-TS, or fragmented MP4 of AV1; an empty body otherwise. `Server-Timing` says how long each stage took, in milliseconds.",
         body: &["multipart/mixed"],
     },
     answer(400, "A malformed request, an empty body, no media, or a number that was taken already"),
@@ -195,7 +195,7 @@ pub const PUBLISHED: Endpoint = Endpoint {
             Parameter {
                 name: "path",
                 place: Place::Path,
-                about: "Path in the store: `<stream>/master.m3u8`, `<stream>/<rendition>/index.m3u8`, `<stream>/<rendition>/<number>.ts`, and `vod.m3u8` in the place of both playlists once a recorded stream has ended. `<first>-<last>.ts` are the parts of these numbers, one after the other.",
+                about: "Path in the store: `<stream>/master.m3u8`, `<stream>/<rendition>/index.m3u8`, `<stream>/<rendition>/<number>.ts`, of AV1 renditions `<number>.m4s` and the `init-<hash>.mp4` that their playlists name, and `vod.m3u8` in the place of both playlists once a recorded stream has ended. `<first>-<last>.ts` (or `.m4s`) are the parts of these numbers, one after the other.",
                 example: "cam/master.m3u8",
             },
             Parameter {
@@ -213,7 +213,11 @@ pub const PUBLISHED: Endpoint = Endpoint {
         ],
         body: &[],
         answers: &[
-            Answer { status: 200, about: "The file", body: &["application/vnd.apple.mpegurl", "video/mp2t"] },
+            Answer {
+                status: 200,
+                about: "The file",
+                body: &["application/vnd.apple.mpegurl", "video/mp2t", "video/mp4"],
+            },
             answer(400, "What is waited for is no number, too far ahead, or a part of no segment"),
             answer(404, "There is no such file"),
             answer(

@@ -364,11 +364,11 @@ impl SegmentReport {
 pub struct RenditionResult {
     /// What was asked for, with its final size.
     pub entry: LadderEntry,
-    /// The MPEG-TS bytes.
+    /// The whole segment: MPEG-TS, or fragmented MP4 of an AV1 rendition, which begins with its initialization section.
     pub data: Bytes,
     /// SHA-256 of the bytes.
     pub sha256: B256,
-    /// Where it lies in the store.
+    /// Where it lies in the store. Of MP4 that is what follows the initialization section, which is a file of its own beside it.
     pub path: String,
 }
 

@@ -104,6 +104,7 @@ mod error;
 mod event;
 mod evidence;
 mod failure;
+mod format;
 mod ingest;
 mod market;
 mod memory;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use framemill_media::SegmentInfo;
+use framemill_media::{OutputFormat, SegmentInfo};
 use framemill_network::Ladder;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -12,11 +12,13 @@ use tokio_util::sync::CancellationToken;
 use crate::config::StreamConfig;
 use crate::copies::{Copier, Queue, Ready};
 use crate::core::codecs::codec_strings;
+use crate::core::files::Files;
 use crate::core::parts::PartPlaylist;
 use crate::core::playlist::Variant;
 use crate::editions::Herald;
 use crate::error::StoreError;
 use crate::event::{CopySummary, Events, StreamEvent};
+use crate::format::output_format;
 use crate::metrics::{CopyEnd, Metrics};
 use crate::publish::{Piece, Place, Publisher, frame_rate};
 use crate::service::Shared;
@@ -224,7 +226,12 @@ pub(crate) fn variants(ladder: &Ladder, pieces: &[Piece], info: &SegmentInfo) ->
         .zip(pieces)
         .map(|(entry, piece)| {
             let rate = frame_rate(entry, source_rate);
-            Variant::new(entry.name.clone(), entry.width, entry.height, rate, codec_strings(&piece.data))
+            let codecs = codec_strings(&piece.data);
+            let files = match output_format(entry.codec) {
+                OutputFormat::FragmentedMp4 => Files::MP4,
+                _ => Files::TS,
+            };
+            Variant::new(entry.name.clone(), entry.width, entry.height, rate, codecs).with_files(files)
         })
         .collect();
     if let (Some(piece), Some(video)) = (pieces.get(ladder.len()), &info.video) {

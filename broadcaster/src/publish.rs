@@ -9,7 +9,9 @@ use framemill_network::LadderEntry;
 use futures::future::{join_all, try_join_all};
 
 use crate::config::PlaylistMode;
-use crate::core::playlist::{Entry, Kind, MediaPlaylist, Variant, render_master};
+use crate::core::files::{Files, Section};
+use crate::core::mp4::{section_length, video_start_90k};
+use crate::core::playlist::{Entry, Kind, MediaPlaylist, Variant, render_master, texts};
 use crate::editions::Herald;
 use crate::error::StoreError;
 use crate::store::Store;
@@ -22,8 +24,6 @@ const VOD_PLAYLIST: &str = "vod.m3u8";
 pub const LIVE_MASTER: &str = "master.m3u8";
 /// Master playlist of [`VOD_PLAYLIST`]s.
 const VOD_MASTER: &str = "vod.m3u8";
-/// Extension of segment files.
-pub(crate) const EXTENSION: &str = "ts";
 /// Name of the source when it is published as a rendition.
 pub(crate) const SOURCE_NAME: &str = "source";
 
@@ -37,7 +37,7 @@ const PUT_PATIENCE: Duration = Duration::from_secs(10);
 const DELETE_PATIENCE: Duration = Duration::from_secs(2);
 /// A segment that starts this far from the end of the one before breaks the timeline; players bridge less.
 const CONTINUITY_TICKS: i64 = 45_000;
-/// Timestamps of MPEG-TS wrap at 33 bits.
+/// Timestamps of MPEG-TS wrap at 33 bits. Those of MP4 begin anew there with the segment that begins behind.
 const WRAP: i64 = 1 << 33;
 
 /// A segment's place on the timeline.
@@ -48,11 +48,26 @@ pub(crate) struct Place {
     pub(crate) duration_90k: u64,
 }
 
-/// One rendition's bytes with what the master playlist says of them.
+/// One rendition's bytes, as they were delivered.
 #[derive(Debug, Clone)]
 pub(crate) struct Piece {
     pub(crate) name: String,
     pub(crate) data: Bytes,
+}
+
+/// A piece as it is stored.
+struct Cut {
+    path: String,
+    media: Bytes,
+    /// What players need before the media, which may be in the store already.
+    section: Option<(Section, Bytes)>,
+}
+
+/// What is known of a segment because it was stored.
+struct Stored {
+    /// When its MP4 begins.
+    mp4_start: Option<i64>,
+    new_section: bool,
 }
 
 /// The published side of one stream.
@@ -69,6 +84,8 @@ pub(crate) struct Publisher {
     /// The master playlist in the store is not there, or promises less than a segment took.
     master_is_stale: bool,
     expected_start: Option<i64>,
+    /// The same on the clock of MP4.
+    expected_mp4: Option<i64>,
     published: u64,
 }
 
@@ -90,6 +107,7 @@ impl Publisher {
             variants: Vec::new(),
             master_is_stale: true,
             expected_start: None,
+            expected_mp4: None,
             published: 0,
         }
     }
@@ -99,9 +117,32 @@ impl Publisher {
         Self { herald: Some(herald), ..self }
     }
 
-    /// Where a rendition's segment lies in the store.
-    pub(crate) fn path(&self, rendition: &str, sequence: u64) -> String {
-        format!("{}/{rendition}/{sequence}.{EXTENSION}", self.stream)
+    /// Where a rendition's file lies in the store.
+    fn path(&self, rendition: &str, file: impl std::fmt::Display) -> String {
+        format!("{}/{rendition}/{file}", self.stream)
+    }
+
+    /// What a rendition's files are called.
+    fn files(&self, rendition: &str) -> Option<&Files> {
+        let variant = self.variants.iter().find(|variant| variant.name == rendition);
+        variant.map(|variant| &variant.files)
+    }
+
+    fn segment_path(&self, rendition: &str, sequence: u64) -> String {
+        self.path(rendition, self.files(rendition).unwrap_or(&Files::TS).segment(sequence))
+    }
+
+    /// A piece as its rendition's playlists name it: of MP4 what stands before the first fragment is a file of its own.
+    fn cut(&self, piece: &Piece, sequence: u64) -> Cut {
+        let path = self.segment_path(&piece.name, sequence);
+        let length =
+            section_length(&piece.data).filter(|_| self.files(&piece.name).is_some_and(Files::is_mp4));
+        let section = length.map(|length| piece.data.slice(..length));
+        Cut {
+            path,
+            media: piece.data.slice(length.unwrap_or(0)..),
+            section: section.map(|content| (Section::of(&content), content)),
+        }
     }
 
     /// Whether the renditions' attributes are known already.
@@ -117,30 +158,56 @@ impl Publisher {
     /// Stores all pieces of the next segment. They are listed by [`Publisher::list`], which follows: a player never hears of
     /// what is not there. On an error the segment may be stored again, or be given up by [`Publisher::lose`].
     pub(crate) async fn store(&mut self, place: Place, pieces: &[Piece]) -> Result<Vec<String>, StoreError> {
-        let paths: Vec<String> = pieces.iter().map(|piece| self.path(&piece.name, place.sequence)).collect();
-        let puts = paths.iter().zip(pieces).map(|(path, piece)| self.put(path, piece.data.clone()));
-        try_join_all(puts).await?;
+        let cuts: Vec<Cut> = pieces.iter().map(|piece| self.cut(piece, place.sequence)).collect();
+        self.put_sections(pieces, &cuts).await?;
+        try_join_all(cuts.iter().map(|cut| self.put(&cut.path, cut.media.clone()))).await?;
         self.published += 1;
-        self.append(place, false);
+        let stored = Stored {
+            mp4_start: pieces.iter().find_map(|piece| video_start_90k(&piece.data)),
+            new_section: self.need_sections(place, pieces, &cuts),
+        };
+        self.append(place, Some(stored));
         let target = self.live.target_90k();
-        for piece in pieces {
+        for (piece, cut) in pieces.iter().zip(&cuts) {
             if let Some(variant) = self.variants.iter_mut().find(|v| v.name == piece.name) {
-                let bytes = piece.data.len() as u64;
+                let bytes = cut.media.len() as u64;
                 self.master_is_stale |= variant.count(bytes, place.duration_90k, target);
             }
         }
-        Ok(paths)
+        Ok(cuts.into_iter().map(|cut| cut.path).collect())
+    }
+
+    /// Stores the sections that no segment has needed until now.
+    async fn put_sections(&self, pieces: &[Piece], cuts: &[Cut]) -> Result<(), StoreError> {
+        let puts = pieces.iter().zip(cuts).filter_map(|(piece, cut)| {
+            let (section, content) = cut.section.clone()?;
+            let is_there = self.files(&piece.name).is_some_and(|files| files.has(section));
+            (!is_there).then(|| async move { self.put(&self.path(&piece.name, section), content).await })
+        });
+        try_join_all(puts).await.map(drop)
+    }
+
+    /// Notes the sections that the segment needs. Returns whether there is another than before.
+    fn need_sections(&mut self, place: Place, pieces: &[Piece], cuts: &[Cut]) -> bool {
+        let mut changes = false;
+        for (piece, cut) in pieces.iter().zip(cuts) {
+            let variant = self.variants.iter_mut().find(|variant| variant.name == piece.name);
+            if let (Some(variant), Some((section, _))) = (variant, &cut.section) {
+                changes |= variant.files.need(place.sequence, *section);
+            }
+        }
+        changes
     }
 
     /// Gives the next segment up: players step over its time without asking for it.
     pub(crate) fn lose(&mut self, place: Place) {
         self.variants.iter_mut().for_each(Variant::interrupt);
-        self.append(place, true);
+        self.append(place, None);
     }
 
     /// Removes what was stored of a segment that is not listed; what cannot be removed stays and is never listed.
     pub(crate) async fn discard(&self, place: Place, pieces: &[Piece]) {
-        let paths = pieces.iter().map(|piece| self.path(&piece.name, place.sequence));
+        let paths = pieces.iter().map(|piece| self.segment_path(&piece.name, place.sequence));
         let removals = paths.map(|path| async move { drop(self.store.delete(&path).await) });
         drop(tokio::time::timeout(DELETE_PATIENCE, join_all(removals)).await);
     }
@@ -189,17 +256,15 @@ impl Publisher {
         Ok(format!("{}/{VOD_MASTER}", self.stream))
     }
 
-    fn append(&mut self, place: Place, gap: bool) {
+    /// Lists a segment; one of which nothing is stored is a gap.
+    fn append(&mut self, place: Place, stored: Option<Stored>) {
         let entry = Entry {
             sequence: place.sequence,
             duration_90k: place.duration_90k,
-            gap,
-            discontinuity: self
-                .expected_start
-                .is_some_and(|expected| is_break(expected, place.start_pts_90k)),
+            gap: stored.is_none(),
+            discontinuity: self.breaks(place, stored.as_ref().and_then(|stored| stored.mp4_start)),
+            new_section: stored.is_some_and(|stored| stored.new_section),
         };
-        let length = i64::try_from(place.duration_90k).unwrap_or(0);
-        self.expected_start = Some(place.start_pts_90k.saturating_add(length));
         let gone = self.live.push(entry);
         if let Some(herald) = &mut self.herald {
             herald.append(entry, gone.last().map(|gone| gone.sequence));
@@ -212,14 +277,25 @@ impl Publisher {
         }
     }
 
+    /// Whether the timeline breaks before the segment at this place. All renditions break where one does: they have one timeline.
+    fn breaks(&mut self, place: Place, mp4_start: Option<i64>) -> bool {
+        let (start, length) = (place.start_pts_90k, i64::try_from(place.duration_90k).unwrap_or(0));
+        let mp4_start = mp4_start.unwrap_or(start.rem_euclid(WRAP));
+        let expected = self.expected_start.replace(start.saturating_add(length));
+        let expected_mp4 = self.expected_mp4.replace(mp4_start.saturating_add(length));
+        let has_mp4 = self.variants.iter().any(|variant| variant.files.is_mp4());
+        let is_far = |expected: i64| expected.abs_diff(mp4_start) > CONTINUITY_TICKS.unsigned_abs();
+        expected.is_some_and(|expected| is_break(expected, start))
+            || has_mp4 && expected_mp4.is_some_and(is_far)
+    }
+
     async fn write_playlists(&self, playlist: &MediaPlaylist, file: &str) -> Result<(), StoreError> {
-        // Files lie beside each other in every rendition's folder, so one text serves all.
-        let text = Bytes::from(playlist.render(EXTENSION));
-        let puts = self.variants.iter().map(|variant| {
-            let path = format!("{}/{}/{file}", self.stream, variant.name);
-            let text = text.clone();
-            async move { self.put(&path, text).await }
-        });
+        let texts = texts(&self.variants, |files| playlist.render(files));
+        let puts = self
+            .variants
+            .iter()
+            .zip(texts)
+            .map(|(variant, text)| async move { self.put(&self.path(&variant.name, file), text).await });
         try_join_all(puts).await.map(drop)
     }
 
@@ -229,22 +305,45 @@ impl Publisher {
     }
 
     async fn retire(&mut self) {
-        let Some((retired, stay)) = &mut self.retired else { return };
-        let over = retired.len().saturating_sub(*stay);
-        let over: Vec<Entry> = retired.drain(..over).collect();
+        let mut over = Vec::new();
+        if let Some((retired, stay)) = &mut self.retired {
+            over.extend(retired.drain(..retired.len().saturating_sub(*stay)));
+        }
         for entry in over {
-            self.delete(entry.sequence).await;
+            let paths = self.variants.iter().map(|variant| self.segment_path(&variant.name, entry.sequence));
+            self.delete(paths.collect()).await;
+        }
+        let unneeded = self.forget_sections();
+        if self.retired.is_some() && !unneeded.is_empty() {
+            self.delete(unneeded).await;
         }
     }
 
-    async fn delete(&self, sequence: u64) {
-        let removals = self.variants.iter().map(|variant| async move {
-            if let Err(error) = self.store.delete(&self.path(&variant.name, sequence)).await {
-                tracing::warn!(%error, "segment that left the window could not be deleted");
+    /// Forgets the sections that no segment needs that is listed or still there, and returns their paths.
+    fn forget_sections(&mut self) -> Vec<String> {
+        let retired = self.retired.as_ref().and_then(|(retired, _)| retired.front());
+        let listed = || self.archive.as_ref().unwrap_or(&self.live).entries().next();
+        let Some(oldest) = retired.or_else(listed).map(|entry| entry.sequence) else { return Vec::new() };
+        let gone: Vec<_> = self
+            .variants
+            .iter_mut()
+            .flat_map(|variant| {
+                variant.files.forget_before(oldest).into_iter().map(|section| (&variant.name, section))
+            })
+            .collect();
+        gone.into_iter()
+            .map(|(rendition, section)| format!("{}/{rendition}/{section}", self.stream))
+            .collect()
+    }
+
+    async fn delete(&self, paths: Vec<String>) {
+        let removals = paths.iter().map(|path| async move {
+            if let Err(error) = self.store.delete(path).await {
+                tracing::warn!(%error, "file that left the window could not be deleted");
             }
         });
         if tokio::time::timeout(DELETE_PATIENCE, join_all(removals)).await.is_err() {
-            tracing::warn!(stream = %self.stream, sequence, "segment that left the window was not deleted in time");
+            tracing::warn!(stream = %self.stream, ?paths, "files that left the window were not deleted in time");
         }
     }
 
@@ -284,6 +383,9 @@ fn is_break(expected: i64, start: i64) -> bool {
 pub(crate) fn frame_rate(entry: &LadderEntry, source: (u32, u32)) -> (u32, u32) {
     if entry.fps.is_source() { source } else { (entry.fps.num(), entry.fps.den()) }
 }
+
+#[cfg(test)]
+mod mp4_tests;
 
 #[cfg(test)]
 mod tests {
@@ -364,8 +466,9 @@ mod tests {
             fixture.publisher.told_by(Herald::new(Arc::clone(&editions), "cam".into(), parts));
         for sequence in 0..30 {
             fixture.publish(sequence).await;
-            let newest = editions.playlist("cam/240p/index.m3u8").unwrap().borrow().clone();
-            let text = std::str::from_utf8(&newest.text).unwrap();
+            let path = "cam/240p/index.m3u8";
+            let text = editions.playlist(path).unwrap().borrow().text(path).unwrap();
+            let text = std::str::from_utf8(&text).unwrap();
             let parts = text.lines().filter(|line| line.starts_with("#EXT-X-PART:"));
             let parts = parts.filter_map(|line| line.split('"').nth(1));
             for file in parts.chain(text.lines().filter(|line| !line.starts_with('#'))) {

@@ -32,17 +32,22 @@ struct Published {
 /// Any origin may read: published segments are public, and players run on other origins.
 pub fn hls_router(broadcaster: &Broadcaster) -> Router {
     let editions = Arc::clone(&broadcaster.shared.editions);
+    router(broadcaster.store(), editions)
+}
+
+/// The same for any store.
+pub(crate) fn router(store: Arc<dyn Store>, editions: Arc<Editions>) -> Router {
     Router::new()
         .route(PUBLISHED.path, PUBLISHED.served_by(object))
         .layer(CorsLayer::permissive())
-        .with_state(Published { store: broadcaster.store(), editions })
+        .with_state(Published { store, editions })
 }
 
 async fn object(State(published): State<Published>, Path(path): Path<String>, uri: Uri) -> Response {
     let Published { store, editions } = &published;
     if let Some(playlist) = editions.playlist(&path) {
         return match edition(editions, playlist, &uri).await {
-            Ok(edition) => found(&path, edition.text),
+            Ok(edition) => edition.text(&path).map_or_else(not_found, |text| found(&path, text)),
             Err(refused) => refused.into_response(),
         };
     }
@@ -89,21 +94,25 @@ impl From<NotWaited> for StatusCode {
     }
 }
 
-/// One published playlist or segment as it is in the store, or 404: what [`hls_router`] answers but for low-latency playlists, for a
+/// One published file as it is in the store, or 404: what [`hls_router`] answers but for low-latency playlists, for a
 /// router of your own.
 pub async fn hls_object(store: &dyn Store, path: &str) -> Response {
     // Only what players ask for: the store may hold more than published files.
     if headers_of(path).is_none() {
-        return StatusCode::NOT_FOUND.into_response();
+        return not_found();
     }
     match read(store, path).await {
         Ok(Some(data)) => found(path, data),
-        Ok(None) => StatusCode::NOT_FOUND.into_response(),
+        Ok(None) => not_found(),
         Err(error) => {
             tracing::debug!(%error, "published object could not be read");
-            StatusCode::NOT_FOUND.into_response()
+            not_found()
         }
     }
+}
+
+fn not_found() -> Response {
+    StatusCode::NOT_FOUND.into_response()
 }
 
 fn found(path: &str, data: Bytes) -> Response {
@@ -119,7 +128,8 @@ async fn read(store: &dyn Store, path: &str) -> Result<Option<Bytes>, StoreError
     }
 }
 
-/// The parts of the segment that a path names, one after the other; `None` where it names none, or one is missing.
+/// The parts of the segment that a path names, one after the other; `None` where it names none, or one is missing. Those of MP4 have one
+/// initialization section and nothing between them, since a fragment says by itself when it begins.
 async fn joined(store: &dyn Store, path: &str) -> Result<Option<Bytes>, StoreError> {
     let Some((start, extension)) = path.rsplit_once('.') else { return Ok(None) };
     let Some((folder, name)) = start.rsplit_once('/') else { return Ok(None) };

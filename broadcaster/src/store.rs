@@ -9,6 +9,7 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{Attribute, Attributes, ObjectStore, ObjectStoreExt, PutOptions, PutPayload};
 
+use crate::core::files::Section;
 use crate::error::StoreError;
 use crate::s3::{self, S3Config};
 
@@ -34,11 +35,19 @@ pub trait Store: Send + Sync + 'static {
     fn locate(&self, path: &str) -> String;
 }
 
-/// Media type and cache policy of what players ask for, by its name. Playlists change; a segment never does.
+/// Cache policy of what never changes.
+const IMMUTABLE: &str = "public, max-age=3600, immutable";
+
+/// Media type and cache policy of what players ask for, by its name. Playlists change; a segment never does, and a section is named by its
+/// content. No other MP4 is published, whatever the store holds.
 pub(crate) fn headers_of(path: &str) -> Option<(&'static str, &'static str)> {
-    match path.rsplit_once('.')?.1 {
+    let file = path.rsplit_once('/').map_or(path, |(_, file)| file);
+    match file.rsplit_once('.')?.1 {
         "m3u8" => Some(("application/vnd.apple.mpegurl", "no-cache")),
-        "ts" => Some(("video/mp2t", "public, max-age=3600, immutable")),
+        "ts" => Some(("video/mp2t", IMMUTABLE)),
+        // Apple's players and browsers know segments by this type, too.
+        "m4s" => Some(("video/mp4", IMMUTABLE)),
+        "mp4" if Section::is_name(file) => Some(("video/mp4", IMMUTABLE)),
         _ => None,
     }
 }
@@ -155,6 +164,17 @@ impl Store for ObjectStorage {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_published_files_have_a_media_type() {
+        let kind = |path: &str| headers_of(path).map(|(kind, _)| kind);
+        assert_eq!(kind("cam/360p/4.m4s"), Some("video/mp4"));
+        assert_eq!(kind("cam/360p/init-0123456789abcdef.mp4"), Some("video/mp4"));
+        assert_eq!(kind("cam/360p/0-3.ts"), Some("video/mp2t"));
+        for path in ["cam/source.mp4", "init-0123456789abcdef.mp4/clip.mp4", "key.pem", "cam.ts/clip"] {
+            assert_eq!(kind(path), None, "{path}");
+        }
+    }
 
     #[tokio::test]
     async fn an_object_is_read_back_and_replaced() {

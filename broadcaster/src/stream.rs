@@ -501,7 +501,7 @@ impl Worker {
             .zip(&delivered.renditions)
             .map(|(entry, data)| Piece { name: entry.name.clone(), data: data.clone() })
             .collect();
-        // Playlists name transport streams: another container's bytes would not play under one.
+        // Playlists name a source's segments as transport streams: another container's bytes would not play under such a name.
         if self.config.publish_source && segment.info.container == Container::MpegTs {
             pieces.push(Piece { name: SOURCE_NAME.to_owned(), data: segment.data.clone() });
         }

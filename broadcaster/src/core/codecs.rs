@@ -1,8 +1,10 @@
-//! RFC 6381 codec strings of an MPEG-TS segment, read from its own parameter sets and audio headers.
+//! RFC 6381 codec strings of a segment, read from its own parameter sets and audio headers, or from an MP4's sample entries.
 
 use std::collections::BTreeMap;
 
 use framemill_verification::nal::unescape;
+
+use super::{mp4, sample_entries};
 
 /// Bytes of a transport packet (ISO/IEC 13818-1, 2.4.3).
 const PACKET: usize = 188;
@@ -14,6 +16,9 @@ const MAX_STREAMS: usize = 8;
 /// The codec strings of the first video and the first audio stream, for the `CODECS` attribute. Empty when the video's
 /// cannot be told: a wrong attribute keeps players from playing, a missing one does not.
 pub fn codec_strings(segment: &[u8]) -> Vec<String> {
+    if mp4::is_mp4(segment) {
+        return sample_entries::codec_strings(segment);
+    }
     let streams = first_payloads(segment);
     let find = |wanted: fn(&Elementary) -> Option<String>| streams.values().find_map(wanted);
     let Some(video) = find(video_codec) else { return Vec::new() };
@@ -155,6 +160,8 @@ mod tests {
             for at in (0..data.len()).step_by(PACKET) {
                 data[at] = 0x47;
             }
+            let _ = codec_strings(&data);
+            data.splice(..0, *b"\0\0\0\x08ftyp");
             let _ = codec_strings(&data);
         }
     }

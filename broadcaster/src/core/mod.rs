@@ -4,9 +4,11 @@
 //! Everything here takes the time and the randomness as arguments, so that a simulation can drive it.
 
 pub mod codecs;
+pub mod files;
 pub mod freshness;
 pub mod governor;
 pub mod hedge;
+pub mod mp4;
 pub mod offers;
 pub mod pace;
 pub mod panel;
@@ -15,6 +17,7 @@ pub mod plan;
 pub mod playlist;
 pub mod prospect;
 pub mod record;
+mod sample_entries;
 pub mod scoreboard;
 pub mod seam;
 pub mod select;

@@ -4,7 +4,8 @@
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 
-use super::playlist::{Entry, Kind, Seconds, TICKS_PER_SECOND, head, put, rounded_seconds};
+use super::files::{Files, Maps};
+use super::playlist::{Entry, Kind, Seconds, TICKS_PER_SECOND, head, put, rounded_seconds, version};
 
 /// Most parts that a segment may have: bounds what is read for one request.
 pub const MAX_PARTS: u64 = 16;
@@ -22,8 +23,8 @@ const SEGMENTS_IN_PARTS: usize = 2;
 ///
 /// A segment ends with its last part, and before that where it must: with its first part if the stream begins with it, so that there is a
 /// segment from the start; before a part that was lost, which is a gap of its own, so that nothing is lost with it; before a break of
-/// the timeline or of the numbers; where another part might make it longer than the target; and where parts of very different lengths
-/// would stand in one segment.
+/// the timeline or of the numbers; before a part that needs another initialization section; where another part might make it longer than
+/// the target; and where parts of very different lengths would stand in one segment.
 #[derive(Debug, Clone)]
 pub struct PartPlaylist {
     kind: Kind,
@@ -36,7 +37,7 @@ pub struct PartPlaylist {
     ended: bool,
 }
 
-/// A run of parts, never empty. Gaps and breaks stand first.
+/// A run of parts, never empty. Gaps, breaks and new sections stand first.
 #[derive(Debug, Clone)]
 struct Segment {
     parts: Vec<Entry>,
@@ -161,10 +162,10 @@ impl PartPlaylist {
         }
     }
 
-    /// The playlist's text, for a server that holds requests for what is not there yet; `extension` is that of the files.
-    pub fn render(&self, extension: &str) -> String {
-        let has_gap = self.segments.iter().any(|segment| segment.first().gap);
-        let mut text = head(has_gap, self.target_seconds, self.media_sequence, self.discontinuity_sequence);
+    /// The playlist's text for a rendition with these files, for a server that holds requests for what is not there yet.
+    pub fn render(&self, files: &Files) -> String {
+        let version = version(files, self.segments.iter().any(|segment| segment.first().gap));
+        let mut text = head(version, self.target_seconds, self.media_sequence, self.discontinuity_sequence);
         put(
             &mut text,
             format_args!(
@@ -177,34 +178,31 @@ impl PartPlaylist {
             text.push_str("#EXT-X-PLAYLIST-TYPE:EVENT\n");
         }
         let in_parts = self.segments.len() - self.listed_in_parts();
+        let mut maps = Maps::of(files);
         for (number, segment) in self.segments.iter().enumerate() {
             let first = segment.first();
             if first.discontinuity {
                 text.push_str("#EXT-X-DISCONTINUITY\n");
             }
+            maps.write(&mut text, first.sequence);
             if first.gap {
                 text.push_str("#EXT-X-GAP\n");
             }
             for part in segment.parts.iter().filter(|_| number >= in_parts) {
                 let kind = if part.gap { "GAP" } else { "INDEPENDENT" };
-                let (duration, sequence) = (Seconds(part.duration_90k), part.sequence);
-                put(
-                    &mut text,
-                    format_args!(
-                        "#EXT-X-PART:DURATION={duration},URI=\"{sequence}.{extension}\",{kind}=YES\n"
-                    ),
-                );
+                let (duration, file) = (Seconds(part.duration_90k), files.segment(part.sequence));
+                put(&mut text, format_args!("#EXT-X-PART:DURATION={duration},URI=\"{file}\",{kind}=YES\n"));
             }
             if segment.whole {
-                let (duration, name) = (Seconds(segment.duration_90k()), segment.name());
-                put(&mut text, format_args!("#EXTINF:{duration},\n{name}.{extension}\n"));
+                let (duration, file) = (Seconds(segment.duration_90k()), files.segment(segment.name()));
+                put(&mut text, format_args!("#EXTINF:{duration},\n{file}\n"));
             }
         }
         match self.ended {
             true => text.push_str("#EXT-X-ENDLIST\n"),
             false => put(
                 &mut text,
-                format_args!("#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{}.{extension}\"\n", self.next()),
+                format_args!("#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{}\"\n", files.segment(self.next())),
             ),
         }
         text
@@ -226,6 +224,7 @@ impl PartPlaylist {
 fn takes(open: &Segment, part: &Entry, part_target_90k: u64, target_seconds: u64) -> bool {
     !part.gap
         && !part.discontinuity
+        && !part.new_section
         && open.last().sequence.checked_add(1) == Some(part.sequence)
         && !open.parts.iter().any(|before| is_short(before, part_target_90k))
         && rounded_seconds(open.duration_90k() + part.duration_90k) <= target_seconds
@@ -284,11 +283,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::core::files::Section;
 
     const SECOND: u64 = 90_000;
 
     fn part(sequence: u64) -> Entry {
-        Entry { sequence, duration_90k: SECOND, gap: false, discontinuity: false }
+        Entry { sequence, duration_90k: SECOND, gap: false, discontinuity: false, new_section: false }
     }
 
     fn playlist(parts: impl IntoIterator<Item = Entry>) -> PartPlaylist {
@@ -310,7 +310,7 @@ mod tests {
     fn a_stream_in_parts_is_listed_as_the_draft_has_it() {
         let playlist = playlist((0..9).map(part));
         assert_eq!(
-            playlist.render("ts"),
+            playlist.render(&Files::TS),
             "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-TARGETDURATION:3\n\
              #EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK=3.000000\n\
              #EXT-X-PART-INF:PART-TARGET=1.000000\n#EXTINF:1.000000,\n0.ts\n\
@@ -331,7 +331,7 @@ mod tests {
         let mut playlist = playlist((0..3).map(part));
         playlist.end();
         assert_eq!(names(&playlist), ["0", "1-2"]);
-        let text = playlist.render("ts");
+        let text = playlist.render(&Files::TS);
         assert!(text.ends_with("#EXTINF:2.000000,\n1-2.ts\n#EXT-X-ENDLIST\n"), "{text}");
         assert!(!text.contains("PRELOAD-HINT"));
     }
@@ -341,7 +341,7 @@ mod tests {
         let lost = Entry { gap: true, ..part(3) };
         let playlist = playlist([part(0), part(1), part(2), lost, part(4), part(5)]);
         assert_eq!(names(&playlist), ["0", "1-2", "3", "4-5…"]);
-        let text = playlist.render("ts");
+        let text = playlist.render(&Files::TS);
         assert!(text.contains(
             "#EXTINF:2.000000,\n1-2.ts\n#EXT-X-GAP\n#EXT-X-PART:DURATION=1.000000,URI=\"3.ts\",GAP=YES\n\
              #EXTINF:1.000000,\n3.ts\n#EXT-X-PART:DURATION=1.000000,URI=\"4.ts\",INDEPENDENT=YES\n"
@@ -354,8 +354,33 @@ mod tests {
         let jump = Entry { discontinuity: true, ..part(3) };
         let broken = playlist([part(0), part(1), part(2), jump, part(4)]);
         assert_eq!(names(&broken), ["0", "1-2", "3-4…"]);
-        assert!(broken.render("ts").contains("1-2.ts\n#EXT-X-DISCONTINUITY\n#EXT-X-PART:"));
+        assert!(broken.render(&Files::TS).contains("1-2.ts\n#EXT-X-DISCONTINUITY\n#EXT-X-PART:"));
         assert_eq!(names(&playlist([part(0), part(2), part(4), part(5)])), ["0", "2", "4-5…"]);
+    }
+
+    #[test]
+    fn a_segment_joins_parts_of_one_section_only() {
+        let mut files = Files::MP4;
+        for (sequence, content) in [(0, b"a"), (3, b"b"), (4, b"a")] {
+            files.need(sequence, Section::of(content));
+        }
+        let [a, b] = [Section::of(b"a"), Section::of(b"b")];
+        let other = |sequence| Entry { new_section: true, ..part(sequence) };
+        let playlist = playlist([part(0), part(1), part(2), other(3), other(4), part(5)]);
+        assert_eq!(names(&playlist), ["0", "1-2", "3", "4-5…"]);
+        let text = playlist.render(&files);
+        let head = format!(
+            "#EXT-X-PART-INF:PART-TARGET=1.000000\n#EXT-X-MAP:URI=\"{a}\"\n#EXTINF:1.000000,\n0.m4s\n"
+        );
+        assert!(text.contains(&head) && text.contains("#EXT-X-VERSION:6\n"), "{text}");
+        let changes = format!(
+            "1-2.m4s\n#EXT-X-MAP:URI=\"{b}\"\n#EXT-X-PART:DURATION=1.000000,URI=\"3.m4s\",INDEPENDENT=YES\n\
+             #EXTINF:1.000000,\n3.m4s\n#EXT-X-MAP:URI=\"{a}\"\n#EXT-X-PART:DURATION=1.000000,URI=\"4.m4s\""
+        );
+        assert!(text.contains(&changes), "{text}");
+        assert!(text.ends_with("#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"6.m4s\"\n"), "{text}");
+        // Renditions without sections have the same segments.
+        assert!(playlist.render(&Files::TS).contains("\n3.ts\n#EXT-X-PART:"));
     }
 
     #[test]
@@ -364,7 +389,7 @@ mod tests {
         let playlist = playlist([part(0), part(1), part(2), long(3), long(4), part(5), part(6)]);
         // Another of two seconds would not fit behind one in three seconds.
         assert_eq!(names(&playlist), ["0", "1-2", "3", "4", "5", "6"]);
-        let text = playlist.render("ts");
+        let text = playlist.render(&Files::TS);
         assert!(text.contains("PART-HOLD-BACK=6.000000\n#EXT-X-PART-INF:PART-TARGET=2.000000\n"), "{text}");
         assert!(!text.contains("URI=\"1.ts\""), "parts that are too short now are not listed: {text}");
     }
@@ -373,7 +398,7 @@ mod tests {
     fn parts_that_differ_by_a_frame_leave_the_part_target_as_it_is() {
         let long = |sequence| Entry { duration_90k: 90_090, ..part(sequence) };
         let playlist = playlist([long(0), part(1), Entry { duration_90k: 93_000, ..part(2) }]);
-        assert!(playlist.render("ts").contains("PART-TARGET=1.050000\n"));
+        assert!(playlist.render(&Files::TS).contains("PART-TARGET=1.050000\n"));
         assert_eq!(names(&playlist), ["0", "1-2…"]);
     }
 
@@ -383,7 +408,7 @@ mod tests {
         let mut playlist = playlist([part(0), jump, part(2), part(3), part(4), part(5)]);
         playlist.forget(0);
         playlist.forget(2);
-        let text = playlist.render("ts");
+        let text = playlist.render(&Files::TS);
         assert!(text.contains("#EXT-X-MEDIA-SEQUENCE:2\n#EXT-X-DISCONTINUITY-SEQUENCE:1\n"), "{text}");
         assert_eq!(names(&playlist), ["4-5…"]);
     }
@@ -431,20 +456,23 @@ mod tests {
         /// Rules of the draft that hold of every edition of every stream.
         #[test]
         fn every_edition_keeps_the_rules(
-            parts in prop::collection::vec((20_000u64..400_000, 0u8..20, 0u8..20, 1u64..3), 1..50),
+            parts in prop::collection::vec((20_000u64..400_000, 0u8..20, 0u8..20, 0u8..20, 1u64..3), 1..50),
             per_segment in 1u64..6,
             window in 1usize..30,
         ) {
             let mut playlist = PartPlaylist::new(Kind::Window(window), SECOND, per_segment);
+            let mut files = Files::MP4;
             let (mut sequence, mut numbers, mut before) = (0, VecDeque::new(), Vec::new());
-            for (duration_90k, gap, discontinuity, step) in parts {
+            for (duration_90k, gap, discontinuity, section, step) in parts {
                 sequence += step;
-                playlist.push(Entry { sequence, duration_90k, gap: gap == 0, discontinuity: discontinuity == 0 });
+                let new_section = gap > 0 && section <= 1 && files.need(sequence, Section::of(&[section]));
+                let (gap, discontinuity) = (gap == 0, discontinuity == 0);
+                playlist.push(Entry { sequence, duration_90k, gap, discontinuity, new_section });
                 numbers.push_back(sequence);
                 while numbers.len() > window * per_segment as usize {
                     playlist.forget(numbers.pop_front().unwrap_or_default());
                 }
-                let text = playlist.render("ts");
+                let text = playlist.render(&files);
                 let find = |tag: &str| text.lines().find_map(|line| seconds(line, tag));
                 let target = find("#EXT-X-TARGETDURATION:").expect("a target");
                 let part_target = find("#EXT-X-PART-INF:PART-TARGET=").expect("a part target");
@@ -469,6 +497,8 @@ mod tests {
                         is_gap = true;
                     } else if line == "#EXT-X-DISCONTINUITY" {
                         prop_assert!(in_segment.is_empty());
+                    } else if line.starts_with("#EXT-X-MAP:") {
+                        prop_assert!(in_segment.is_empty() && !is_gap);
                     } else if !line.starts_with('#') {
                         listed.push(line.to_owned());
                         is_gap = false;

@@ -3,6 +3,10 @@
 use std::collections::VecDeque;
 use std::fmt::Write;
 
+use bytes::Bytes;
+
+use super::files::{Files, Maps};
+
 /// Ticks of the 90 kHz clock in one second.
 pub(super) const TICKS_PER_SECOND: u64 = 90_000;
 
@@ -20,6 +24,8 @@ pub struct Entry {
     pub gap: bool,
     /// The timeline breaks before this segment.
     pub discontinuity: bool,
+    /// A rendition needs another initialization section than for the segment before.
+    pub new_section: bool,
 }
 
 /// What a media playlist may still become.
@@ -31,7 +37,8 @@ pub enum Kind {
     Event,
 }
 
-/// The common timeline of all renditions of a stream: they are published together, so one list serves them all.
+/// The common timeline of all renditions of a stream: they are published together, so one list serves them all, and only their files
+/// differ.
 #[derive(Debug, Clone)]
 pub struct MediaPlaylist {
     kind: Kind,
@@ -102,26 +109,26 @@ impl MediaPlaylist {
         self.entries.iter()
     }
 
-    /// The playlist's text; `extension` is that of the segment files, which lie beside it.
-    pub fn render(&self, extension: &str) -> String {
-        let has_gap = self.entries.iter().any(|entry| entry.gap);
-        let mut text = head(has_gap, self.target_seconds, self.media_sequence, self.discontinuity_sequence);
+    /// The playlist's text for a rendition with these files, which lie beside it.
+    pub fn render(&self, files: &Files) -> String {
+        let version = version(files, self.entries.iter().any(|entry| entry.gap));
+        let mut text = head(version, self.target_seconds, self.media_sequence, self.discontinuity_sequence);
         match (self.kind, self.ended) {
             (Kind::Event, true) => text.push_str("#EXT-X-PLAYLIST-TYPE:VOD\n"),
             (Kind::Event, false) => text.push_str("#EXT-X-PLAYLIST-TYPE:EVENT\n"),
             (Kind::Window(_), _) => {}
         }
+        let mut maps = Maps::of(files);
         for entry in &self.entries {
             if entry.discontinuity {
                 text.push_str("#EXT-X-DISCONTINUITY\n");
             }
+            maps.write(&mut text, entry.sequence);
             if entry.gap {
                 text.push_str("#EXT-X-GAP\n");
             }
-            put(
-                &mut text,
-                format_args!("#EXTINF:{},\n{}.{extension}\n", Seconds(entry.duration_90k), entry.sequence),
-            );
+            let (duration, file) = (Seconds(entry.duration_90k), files.segment(entry.sequence));
+            put(&mut text, format_args!("#EXTINF:{duration},\n{file}\n"));
         }
         if self.ended {
             text.push_str("#EXT-X-ENDLIST\n");
@@ -130,10 +137,18 @@ impl MediaPlaylist {
     }
 }
 
+/// The version that a playlist of such files needs: `EXT-X-GAP` came with 8, `EXT-X-MAP` of whole segments with 6, and without either
+/// 3 (fractional `EXTINF`) reaches the oldest players.
+pub(super) fn version(files: &Files, has_gap: bool) -> u8 {
+    match (has_gap, files.is_mp4()) {
+        (true, _) => 8,
+        (false, true) => 6,
+        (false, false) => 3,
+    }
+}
+
 /// What a media playlist begins with.
-pub(super) fn head(has_gap: bool, target_seconds: u64, sequence: u64, discontinuities: u64) -> String {
-    // EXT-X-GAP came with version 8; without one, version 3 (fractional EXTINF) reaches the oldest players.
-    let version = if has_gap { 8 } else { 3 };
+pub(super) fn head(version: u8, target_seconds: u64, sequence: u64, discontinuities: u64) -> String {
     let mut text = format!(
         "#EXTM3U\n#EXT-X-VERSION:{version}\n#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-TARGETDURATION:{target_seconds}\n\
          #EXT-X-MEDIA-SEQUENCE:{sequence}\n"
@@ -157,6 +172,8 @@ pub struct Variant {
     pub frame_rate: (u32, u32),
     /// RFC 6381 codec strings; empty leaves the attribute out.
     pub codecs: Vec<String>,
+    /// What its files are called.
+    pub files: Files,
     bytes: u64,
     duration_90k: u64,
     peak_bps: u64,
@@ -165,10 +182,25 @@ pub struct Variant {
 }
 
 impl Variant {
-    /// A rendition of which nothing was published yet.
+    /// A rendition in MPEG-TS of which nothing was published yet.
     pub fn new(name: String, width: u32, height: u32, frame_rate: (u32, u32), codecs: Vec<String>) -> Self {
-        let recent = VecDeque::new();
-        Self { name, width, height, frame_rate, codecs, bytes: 0, duration_90k: 0, peak_bps: 0, recent }
+        Self {
+            name,
+            width,
+            height,
+            frame_rate,
+            codecs,
+            files: Files::TS,
+            bytes: 0,
+            duration_90k: 0,
+            peak_bps: 0,
+            recent: VecDeque::new(),
+        }
+    }
+
+    /// The same in other files.
+    pub fn with_files(self, files: Files) -> Self {
+        Self { files, ..self }
     }
 
     /// Counts a published segment of a playlist with this target duration; `true` when the peak rate rose.
@@ -217,7 +249,8 @@ impl Variant {
     }
 }
 
-/// The master playlist; each variant's media playlist is `<name>/<file>`.
+/// The master playlist; each variant's media playlist is `<name>/<file>`. It asks for no later version than its own tags do, so that old
+/// players find the variants that they can play.
 pub fn render_master(variants: &[Variant], file: &str) -> String {
     let mut text = String::from("#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-INDEPENDENT-SEGMENTS\n");
     for variant in variants {
@@ -243,6 +276,17 @@ pub fn render_master(variants: &[Variant], file: &str) -> String {
         put(&mut text, format_args!("\n{}/{file}\n", variant.name));
     }
     text
+}
+
+/// What `render` writes for each of the renditions, once for all that are MPEG-TS: their files lie beside the playlists under the same
+/// names.
+pub fn texts(variants: &[Variant], render: impl Fn(&Files) -> String) -> Vec<Bytes> {
+    let mut common: Option<Bytes> = None;
+    let text = |variant: &Variant| match variant.files.is_mp4() {
+        true => Bytes::from(render(&variant.files)),
+        false => common.get_or_insert_with(|| Bytes::from(render(&variant.files))).clone(),
+    };
+    variants.iter().map(text).collect()
 }
 
 /// A duration as decimal seconds, exact to the microsecond.
@@ -278,9 +322,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::core::files::Section;
 
     fn entry(sequence: u64) -> Entry {
-        Entry { sequence, duration_90k: 180_180, gap: false, discontinuity: false }
+        Entry { sequence, duration_90k: 180_180, gap: false, discontinuity: false, new_section: false }
     }
 
     #[test]
@@ -288,10 +333,10 @@ mod tests {
         let mut playlist = MediaPlaylist::new(Kind::Event, 180_000);
         playlist.push(entry(0));
         playlist.push(entry(1));
-        assert!(playlist.render("ts").contains("#EXT-X-PLAYLIST-TYPE:EVENT\n"));
+        assert!(playlist.render(&Files::TS).contains("#EXT-X-PLAYLIST-TYPE:EVENT\n"));
         playlist.end();
         assert_eq!(
-            playlist.render("ts"),
+            playlist.render(&Files::TS),
             "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-TARGETDURATION:2\n\
              #EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXTINF:2.002000,\n0.ts\n#EXTINF:2.002000,\n1.ts\n\
              #EXT-X-ENDLIST\n"
@@ -303,7 +348,7 @@ mod tests {
         let mut playlist = MediaPlaylist::new(Kind::Window(3), 180_000);
         let gone: Vec<u64> = (10..15).flat_map(|n| playlist.push(entry(n))).map(|e| e.sequence).collect();
         assert_eq!(gone, vec![10, 11]);
-        let text = playlist.render("ts");
+        let text = playlist.render(&Files::TS);
         assert!(
             text.contains("#EXT-X-MEDIA-SEQUENCE:12\n") && !text.contains("11.ts") && text.contains("12.ts")
         );
@@ -314,14 +359,49 @@ mod tests {
         let mut playlist = MediaPlaylist::new(Kind::Window(1), 180_000);
         playlist.push(Entry { discontinuity: true, ..entry(0) });
         playlist.push(entry(1));
-        assert!(playlist.render("ts").contains("#EXT-X-DISCONTINUITY-SEQUENCE:1\n"));
+        assert!(playlist.render(&Files::TS).contains("#EXT-X-DISCONTINUITY-SEQUENCE:1\n"));
+    }
+
+    #[test]
+    fn the_section_of_the_first_segment_and_every_change_are_named() {
+        let mut files = Files::MP4;
+        let [a, b] = [Section::of(b"a"), Section::of(b"b")];
+        for (sequence, section) in [(1, a), (5, b), (6, a)] {
+            files.need(sequence, section);
+        }
+        let mut playlist = MediaPlaylist::new(Kind::Window(4), 180_000);
+        for number in 1..8 {
+            playlist.push(Entry { gap: number == 4, discontinuity: number == 4, ..entry(number) });
+        }
+        let text = playlist.render(&files);
+        let list = format!(
+            "#EXT-X-MEDIA-SEQUENCE:4\n#EXT-X-DISCONTINUITY\n#EXT-X-MAP:URI=\"{a}\"\n#EXT-X-GAP\n#EXTINF:2.002000,\n4.m4s\n\
+             #EXT-X-MAP:URI=\"{b}\"\n#EXTINF:2.002000,\n5.m4s\n#EXT-X-MAP:URI=\"{a}\"\n#EXTINF:2.002000,\n6.m4s\n\
+             #EXTINF:2.002000,\n7.m4s\n"
+        );
+        assert!(text.ends_with(&list), "{text}");
+        assert!(text.contains("#EXT-X-VERSION:8\n"));
+        playlist.push(entry(8));
+        assert!(playlist.render(&files).contains("#EXT-X-VERSION:6\n"));
+    }
+
+    #[test]
+    fn renditions_of_the_same_names_share_one_text() {
+        let variant = |name: &str| Variant::new(name.into(), 640, 360, (30, 1), Vec::new());
+        let mp4 = |name: &str| variant(name).with_files(Files::MP4);
+        let made = std::cell::Cell::new(0);
+        let texts = texts(&[variant("a"), mp4("b"), variant("c"), mp4("d")], |files| {
+            made.set(made.get() + 1);
+            files.segment(made.get())
+        });
+        assert_eq!(texts, ["1.ts", "2.m4s", "1.ts", "3.m4s"]);
     }
 
     #[test]
     fn a_lost_segment_is_a_gap_of_its_own_duration() {
         let mut playlist = MediaPlaylist::new(Kind::Event, 180_000);
         playlist.push(Entry { gap: true, ..entry(0) });
-        let text = playlist.render("ts");
+        let text = playlist.render(&Files::TS);
         assert!(
             text.contains("#EXT-X-VERSION:8\n") && text.contains("#EXT-X-GAP\n#EXTINF:2.002000,\n0.ts\n")
         );
@@ -357,7 +437,7 @@ mod tests {
             let mut last = 0;
             for (n, duration_90k) in durations.into_iter().enumerate() {
                 playlist.push(Entry { duration_90k, ..entry(n as u64) });
-                let text = playlist.render("ts");
+                let text = playlist.render(&Files::TS);
                 let number = |tag: &str| text.lines().find_map(|l| l.strip_prefix(tag)?.parse::<u64>().ok());
                 let target = number("#EXT-X-TARGETDURATION:").expect("a target");
                 for line in text.lines().filter_map(|l| l.strip_prefix("#EXTINF:")) {
@@ -377,7 +457,7 @@ mod tests {
             for (n, duration_90k) in durations.iter().enumerate() {
                 playlist.push(Entry { duration_90k: *duration_90k, ..entry(n as u64) });
             }
-            let text = playlist.render("ts");
+            let text = playlist.render(&Files::TS);
             let micros: u64 = text
                 .lines()
                 .filter_map(|line| line.strip_prefix("#EXTINF:"))

@@ -1,8 +1,10 @@
 //! The `multipart/mixed` answer to a pushed segment (RFC 2046), one part per rendition.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use framemill_media::OutputFormat;
 
 use crate::event::RenditionResult;
+use crate::format::output_format;
 
 /// Room for the headers of one part.
 const HEADERS_HINT: usize = 320;
@@ -18,9 +20,13 @@ pub(super) fn body(boundary: &str, sequence: u64, renditions: &[RenditionResult]
     let mut out = BytesMut::with_capacity(size);
     for rendition in renditions {
         let name = &rendition.entry.name;
-        let file = format!("{name}_{sequence}.ts");
+        let (extension, kind) = match output_format(rendition.entry.codec) {
+            OutputFormat::FragmentedMp4 => ("mp4", "video/mp4"),
+            _ => ("ts", "video/mp2t"),
+        };
+        let file = format!("{name}_{sequence}.{extension}");
         let headers = format!(
-            "--{boundary}\r\nContent-Type: video/mp2t; name=\"{file}\"\r\nContent-Length: {}\r\n\
+            "--{boundary}\r\nContent-Type: {kind}; name=\"{file}\"\r\nContent-Length: {}\r\n\
              Content-Disposition: attachment; filename=\"{file}\"\r\nRendition-Name: {name}\r\n\r\n",
             rendition.data.len()
         );
@@ -44,19 +50,30 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_part_carries_name_length_and_bytes() {
-        let rendition = RenditionResult {
-            entry: LadderEntry::from_height(360, FrameRate::SOURCE, 800_000, Codec::H264),
-            data: Bytes::from_static(b"\x47data"),
+    fn rendition(codec: Codec, data: &'static [u8]) -> RenditionResult {
+        RenditionResult {
+            entry: LadderEntry::from_height(360, FrameRate::SOURCE, 800_000, codec),
+            data: Bytes::from_static(data),
             sha256: B256::ZERO,
             path: String::new(),
-        };
-        let body = body("xyz", 7, &[rendition]);
+        }
+    }
+
+    #[test]
+    fn a_part_carries_name_length_and_bytes() {
+        let body = body("xyz", 7, &[rendition(Codec::H264, b"\x47data")]);
         assert_eq!(
             body,
             &b"--xyz\r\nContent-Type: video/mp2t; name=\"360p_7.ts\"\r\nContent-Length: 5\r\n\
                Content-Disposition: attachment; filename=\"360p_7.ts\"\r\nRendition-Name: 360p\r\n\r\n\x47data\r\n--xyz--\r\n"[..]
         );
+    }
+
+    #[test]
+    fn av1_is_handed_out_whole_as_mp4() {
+        let body = body("xyz", 7, &[rendition(Codec::Av1, b"ftyp moov moof mdat")]);
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        assert!(text.contains("Content-Type: video/mp4; name=\"360p-av1_7.mp4\"\r\nContent-Length: 19\r\n"));
+        assert!(text.contains("\r\n\r\nftyp moov moof mdat\r\n"));
     }
 }

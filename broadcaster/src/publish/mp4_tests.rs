@@ -1,0 +1,274 @@
+//! Renditions in fragmented MP4 beside others: what is stored, listed and deleted of them, and whether it plays.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use framemill_media::{ClipSpec, MediaLimits, Rational, Segmenter, SegmenterConfig, generate_clip};
+
+use super::*;
+use crate::core::codecs::codec_strings;
+use crate::core::mp4::tests::{fragment, make, track};
+use crate::store::ObjectStorage;
+
+const TWO_SECONDS: i64 = 180_000;
+
+struct Stage {
+    folder: tempfile::TempDir,
+    publisher: Publisher,
+}
+
+impl Stage {
+    fn new(mode: PlaylistMode) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let publisher = publisher(folder.path(), mode);
+        Self { folder, publisher }
+    }
+
+    /// Publishes a segment at this place, whose MP4 has this section and begins at the same time.
+    async fn publish(&mut self, place: Place, section: &'static str) -> Vec<String> {
+        let pieces = [
+            Piece { name: "360p".into(), data: Bytes::from_static(b"transport stream") },
+            Piece { name: "av1".into(), data: mp4(section, place.start_pts_90k).into() },
+        ];
+        let paths = self.publisher.store(place, &pieces).await.unwrap();
+        self.publisher.list().await.unwrap();
+        paths
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        self.folder.path().join("cam").join(file)
+    }
+
+    fn read(&self, file: &str) -> String {
+        std::fs::read_to_string(self.path(file)).unwrap()
+    }
+
+    fn has_section(&self, section: &str) -> bool {
+        self.path(&format!("av1/{}", name_of(section))).exists()
+    }
+}
+
+fn publisher(folder: &Path, mode: PlaylistMode) -> Publisher {
+    let store = Arc::new(ObjectStorage::folder(folder).unwrap());
+    let mut publisher = Publisher::new(store, "cam".into(), mode, 180_000);
+    let variant = |name: &str| Variant::new(name.into(), 640, 360, (30, 1), Vec::new());
+    publisher.set_variants(vec![variant("360p"), variant("av1").with_files(Files::MP4)]);
+    publisher
+}
+
+fn section(text: &str) -> Vec<u8> {
+    let index = make(b"moov", &[&track(1, b"vide", 90_000, &[])]);
+    [make(b"ftyp", &[text.as_bytes()]), index].concat()
+}
+
+fn mp4(text: &str, start: i64) -> Vec<u8> {
+    [section(text), fragment(1, start as u64)].concat()
+}
+
+fn name_of(text: &str) -> String {
+    Section::of(&section(text)).to_string()
+}
+
+fn place(sequence: u64) -> Place {
+    starting(sequence, sequence as i64 * TWO_SECONDS)
+}
+
+fn starting(sequence: u64, start_pts_90k: i64) -> Place {
+    Place { sequence, start_pts_90k, duration_90k: 180_000 }
+}
+
+#[tokio::test]
+async fn a_segment_is_stored_without_the_section_that_its_playlist_names() {
+    let mut stage = Stage::new(PlaylistMode::Event);
+    assert_eq!(stage.publish(place(0), "a").await, ["cam/360p/0.ts", "cam/av1/0.m4s"]);
+    stage.publish(place(1), "b").await;
+    let map = |text| format!("#EXT-X-MAP:URI=\"{}\"\n", name_of(text));
+    let list = format!("{}#EXTINF:2.000000,\n0.m4s\n{}#EXTINF:2.000000,\n1.m4s\n", map("a"), map("b"));
+    let text = stage.read("av1/index.m3u8");
+    assert!(text.ends_with(&list) && text.contains("#EXT-X-VERSION:6\n"), "{text}");
+    let other = stage.read("360p/index.m3u8");
+    assert!(other.ends_with("#EXTINF:2.000000,\n1.ts\n") && other.contains("#EXT-X-VERSION:3\n"), "{other}");
+    assert!(!other.contains("MAP"));
+    let whole = [std::fs::read(stage.path(&format!("av1/{}", name_of("b")))).unwrap(), {
+        std::fs::read(stage.path("av1/1.m4s")).unwrap()
+    }];
+    assert_eq!(whole.concat(), mp4("b", TWO_SECONDS));
+}
+
+#[tokio::test]
+async fn a_section_is_stored_once_and_its_bytes_are_nobodys_rate() {
+    let mut stage = Stage::new(PlaylistMode::Live { segments: 2 });
+    stage.publish(place(0), "a").await;
+    std::fs::remove_file(stage.path(&format!("av1/{}", name_of("a")))).unwrap();
+    for sequence in 1..5 {
+        stage.publish(place(sequence), "a").await;
+    }
+    assert!(!stage.has_section("a"));
+    let media = fragment(1, 0).len() as u64;
+    assert!(stage.read("master.m3u8").contains(&format!("BANDWIDTH={},", media * 4)));
+    // The first listed segment's section is named however long it has been there.
+    let first = format!("#EXT-X-MAP:URI=\"{}\"\n#EXTINF:2.000000,\n3.m4s\n", name_of("a"));
+    assert!(stage.read("av1/index.m3u8").contains(&first));
+    stage.publisher.finish().await.unwrap();
+    let recorded = stage.read("av1/vod.m3u8");
+    assert_eq!((recorded.matches("#EXT-X-MAP").count(), recorded.matches("#EXTINF").count()), (1, 5));
+}
+
+#[tokio::test]
+async fn a_section_goes_with_the_last_segment_that_needs_it() {
+    let mut stage = Stage::new(PlaylistMode::Sliding { segments: 2 });
+    let needed = ["a", "b", "a", "c", "c", "c", "c", "c", "c", "c"];
+    let mut gone = Vec::new();
+    for (sequence, text) in (0..).zip(needed) {
+        stage.publish(place(sequence), text).await;
+        let oldest = (0..=sequence).find(|number| stage.path(&format!("av1/{number}.m4s")).exists()).unwrap();
+        for section in ["a", "b", "c"].iter().filter(|section| needed[..=sequence as usize].contains(section))
+        {
+            let is_needed = needed[oldest as usize..=sequence as usize].contains(section);
+            assert_eq!(stage.has_section(section), is_needed, "{section} with {oldest} to {sequence}");
+            gone.extend(Some(*section).filter(|_| !is_needed));
+        }
+    }
+    assert!(gone.contains(&"a") && gone.contains(&"b"), "the stream was long enough");
+}
+
+#[tokio::test]
+async fn a_recorded_stream_keeps_every_section() {
+    let mut stage = Stage::new(PlaylistMode::Live { segments: 1 });
+    for (sequence, text) in (0..).zip(["a", "b", "c", "c", "c", "c"]) {
+        stage.publish(place(sequence), text).await;
+    }
+    assert!(["a", "b", "c"].iter().all(|section| stage.has_section(section)));
+}
+
+#[tokio::test]
+async fn the_wrap_of_the_clock_breaks_all_renditions_where_one_is_mp4() {
+    let mut stage = Stage::new(PlaylistMode::Event);
+    // The second crosses the wrap and is not wrapped; the third begins behind it.
+    let starts = [WRAP - 270_000, WRAP - 90_000, 90_000, 270_000];
+    for (sequence, start) in (0..).zip(starts) {
+        stage.publish(starting(sequence, start), "a").await;
+    }
+    for (rendition, extension) in [("360p", "ts"), ("av1", "m4s")] {
+        let text = stage.read(&format!("{rendition}/index.m3u8"));
+        let breaks = format!("#EXT-X-DISCONTINUITY\n#EXTINF:2.000000,\n2.{extension}\n");
+        assert!(text.contains(&breaks) && text.matches("DISCONTINUITY").count() == 1, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_segment_whose_mp4_is_not_wrapped_yet_does_not_break() {
+    let mut stage = Stage::new(PlaylistMode::Event);
+    stage.publish(starting(0, WRAP - TWO_SECONDS), "a").await;
+    // Its sound begins before the wrap, so that its picture's time goes on behind it.
+    let pieces = [Piece { name: "av1".into(), data: mp4("a", WRAP + 100).into() }];
+    stage.publisher.store(starting(1, 100), &pieces).await.unwrap();
+    stage.publish(starting(2, TWO_SECONDS + 100), "a").await;
+    let text = stage.read("av1/index.m3u8");
+    let rest = text.split("1.m4s\n").collect::<Vec<_>>();
+    assert!(!rest[0].contains("DISCONTINUITY") && rest[1].starts_with("#EXT-X-DISCONTINUITY\n"), "{text}");
+}
+
+#[tokio::test]
+async fn the_wrap_is_no_break_of_transport_streams() {
+    let mut stage = Stage::new(PlaylistMode::Event);
+    stage.publisher.variants.truncate(1);
+    for (sequence, start) in [(0, WRAP - 90_000), (1, 90_000)] {
+        stage.publish(starting(sequence, start), "a").await;
+    }
+    assert!(!stage.read("360p/index.m3u8").contains("DISCONTINUITY"));
+}
+
+#[tokio::test]
+async fn another_publisher_goes_on_with_sections_of_its_own() {
+    let mode = PlaylistMode::Sliding { segments: 3 };
+    let mut stage = Stage::new(mode);
+    for sequence in 0..3 {
+        stage.publish(place(sequence), "a").await;
+    }
+    stage.publisher = publisher(stage.folder.path(), mode);
+    stage.publish(place(3), "b").await;
+    let list =
+        format!("#EXT-X-MEDIA-SEQUENCE:3\n#EXT-X-MAP:URI=\"{}\"\n#EXTINF:2.000000,\n3.m4s\n", name_of("b"));
+    assert!(stage.read("av1/index.m3u8").ends_with(&list));
+    assert!(stage.has_section("a"), "players still have the other's playlist");
+}
+
+/// Runs a tool that real users have at hand.
+fn run(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+/// A rendition of a source segment at the source's times, made by FFmpeg.
+fn transcoded(source: &[u8], arguments: &[&str]) -> Bytes {
+    let folder = tempfile::tempdir().unwrap();
+    let (input, output) = (folder.path().join("in.ts"), folder.path().join("out"));
+    std::fs::write(&input, source).unwrap();
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.env("SVT_LOG", "1").args(["-v", "error", "-copyts", "-i"]).arg(input);
+    run(ffmpeg.args(["-map", "0", "-c:a", "copy"]).args(arguments).arg(&output));
+    std::fs::read(output).unwrap().into()
+}
+
+fn av1(source: &[u8], preset: &str) -> Bytes {
+    let flags = "+frag_keyframe+empty_moov+delay_moov+default_base_moof+frag_discont+skip_trailer";
+    let video =
+        ["-c:v", "libsvtav1", "-preset", preset, "-g", "60", "-crf", "45", "-video_track_timescale", "90000"];
+    let container = [
+        "-bsf:a",
+        "aac_adtstoasc",
+        "-use_editlist",
+        "0",
+        "-avoid_negative_ts",
+        "disabled",
+        "-movflags",
+        flags,
+        "-f",
+        "mp4",
+    ];
+    transcoded(source, &[&video[..], &container].concat())
+}
+
+fn h264(source: &[u8]) -> Bytes {
+    let container = ["-muxdelay", "0", "-muxpreload", "0", "-f", "mpegts"];
+    transcoded(
+        source,
+        &[&["-c:v", "libx264", "-preset", "ultrafast", "-g", "60", "-bf", "0"][..], &container].concat(),
+    )
+}
+
+/// A stream whose fourth segment of six is missing, with renditions by two makers in turn.
+async fn publish_real(stage: &mut Stage) {
+    let spec = ClipSpec { gop: 60, ..ClipSpec::new(320, 180, Rational::new(30, 1), 12) };
+    let clip = generate_clip(&spec, &MediaLimits::default()).unwrap();
+    let segmenter = Segmenter::from_bytes(clip, SegmenterConfig::default(), &MediaLimits::default()).unwrap();
+    for segment in segmenter.map(Result::unwrap).filter(|segment| segment.sequence != 3) {
+        let preset = if segment.sequence < 2 { "12" } else { "8" };
+        let pieces = [
+            Piece { name: "360p".into(), data: h264(&segment.data) },
+            Piece { name: "av1".into(), data: av1(&segment.data, preset) },
+        ];
+        for (variant, piece) in stage.publisher.variants.iter_mut().zip(&pieces) {
+            variant.codecs = codec_strings(&piece.data);
+        }
+        let place = Place {
+            sequence: segment.sequence,
+            start_pts_90k: segment.start_pts,
+            duration_90k: segment.duration as u64,
+        };
+        stage.publisher.store(place, &pieces).await.unwrap();
+        stage.publisher.list().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn real_renditions_in_two_containers_play_in_ffmpeg_and_a_browser() {
+    let mut stage = Stage::new(PlaylistMode::Live { segments: 2 });
+    publish_real(&mut stage).await;
+    stage.publisher.finish().await.unwrap();
+    let text = stage.read("av1/vod.m3u8");
+    println!("{text}");
+    println!("{}", stage.read("vod.m3u8"));
+}
