@@ -18,14 +18,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let rendition = Bytes::from(std::fs::read(rendition)?);
     let probe = probe(&rendition, &limits)?;
     let video = probe.require_video()?;
+    let (height, bitrate) = (video.height, bitrate.parse()?);
+    let codec: Codec = video.codec.name().parse()?;
     let entry = LadderEntry {
         width: video.width,
-        ..LadderEntry::from_height(
-            video.height,
-            FrameRate::SOURCE,
-            bitrate.parse()?,
-            if video.codec == framemill_media::VideoCodec::Av1 { Codec::Av1 } else { Codec::H264 },
-        )
+        ..LadderEntry::from_height(height, FrameRate::SOURCE, bitrate, codec)
     };
     let report = verify(&source, &rendition, &entry, &Policy::FULL, &[0; 32])?;
     println!("{:#}", report.to_json());

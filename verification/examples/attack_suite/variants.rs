@@ -4,10 +4,9 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use bytes::Bytes;
-use framemill_media::{Rational, ScaleFilter};
+use framemill_media::Rational;
 use framemill_network::ladder::{Codec, FrameRate, LadderEntry};
 
-use crate::picture::Pic;
 use crate::studio::{self, Clip, Recipe};
 
 /// One of them.
@@ -19,15 +18,7 @@ pub(crate) struct Variant {
 
 enum How {
     Engine(Recipe),
-    Command {
-        filter: &'static str,
-        settings: Vec<String>,
-    },
-    /// SVT-AV1 at this preset and rate, in kilobits. MPEG-TS has no place for it: x264 delivers its pictures, at a rate that adds little.
-    Relayed {
-        preset: &'static str,
-        kilobits: u32,
-    },
+    Command { filter: &'static str, settings: Vec<String> },
 }
 
 impl Variant {
@@ -35,7 +26,6 @@ impl Variant {
         match &self.how {
             How::Engine(recipe) => studio::honest(clip, &self.entry, recipe),
             How::Command { filter, settings } => transcoded(clip, &self.entry, filter, settings),
-            How::Relayed { preset, kilobits } => relayed(clip, &self.entry, preset, *kilobits),
         }
     }
 }
@@ -43,6 +33,8 @@ impl Variant {
 /// All of a rung of a clip with this frame rate.
 pub(crate) fn all(usual: &LadderEntry, rate: Rational) -> Vec<Variant> {
     let mut set = engine(usual, rate);
+        return set;
+    }
     set.extend(SETTINGS.iter().map(|&(codec, percent, filter, settings)| {
         let codec_share = if codec == Codec::Hevc { 67 } else { 100 };
         let entry = LadderEntry { codec, bitrate: usual.bitrate / 100 * codec_share, ..usual.clone() };
@@ -51,15 +43,6 @@ pub(crate) fn all(usual: &LadderEntry, rate: Rational) -> Vec<Variant> {
             settings.split(' ').map(|word| word.replace("RATE", &kilobits.to_string())).collect();
         let name = format!("ffmpeg {codec:?} {percent} {filter} {settings}");
         Variant { name, entry, how: How::Command { filter, settings: filled } }
-    }));
-    set.extend([("8", 67), ("9", 80)].map(|(preset, percent)| {
-        let entry = usual.clone();
-        let kilobits = entry.bitrate / 1000 * percent / 100;
-        Variant {
-            name: format!("svt-av1 {percent} {preset} no filter"),
-            entry,
-            how: How::Relayed { preset, kilobits },
-        }
     }));
     set
 }
@@ -80,6 +63,13 @@ fn engine(usual: &LadderEntry, rate: Rational) -> Vec<Variant> {
     set.push((LadderEntry { fps: half, bitrate: usual.bitrate / 3 * 2, ..usual.clone() }, plain()));
     let hevc = LadderEntry { codec: Codec::Hevc, bitrate: usual.bitrate / 3 * 2, ..usual.clone() };
     set.push((hevc, Recipe { preset: "ultrafast", ..plain() }));
+    let av1 = LadderEntry { codec: Codec::Av1, bitrate: usual.bitrate / 3 * 2, ..usual.clone() };
+    set.extend(
+        ["ultrafast", "veryfast", "faster", "fast", "medium", "slow"]
+            .map(|preset| (av1.clone(), Recipe { preset, ..plain() })),
+    );
+        set.retain(|(entry, _)| entry.codec == Codec::Av1);
+    }
     set.into_iter()
         .map(|(entry, recipe)| {
             let Recipe { preset, filter, rate_percent, b_frames, zero_latency, gop } = &recipe;
@@ -156,36 +146,6 @@ fn transcoded(clip: &Clip, entry: &LadderEntry, filter: &str, settings: &[String
         "-",
     ]);
     piped(command, clip.data.clone()).into()
-}
-
-fn relayed(clip: &Clip, entry: &LadderEntry, preset: &str, kilobits: u32) -> Bytes {
-    let frames = studio::scaled(clip, entry, ScaleFilter::Bicubic);
-    let (width, height) = (entry.width as usize, entry.height as usize);
-    let raw: Vec<u8> = frames.iter().flat_map(|frame| Pic::from_frame(frame).planes.concat()).collect();
-    let mut encoder = Command::new("ffmpeg");
-    let (size, rate) = (format!("{width}x{height}"), format!("{}/{}", clip.rate.num, clip.rate.den));
-    encoder
-        .args(["-v", "error", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", &size, "-r", &rate, "-i", "-"]);
-    // By its temporal filter it shows a mean of several frames in place of a keyframe: of what flickers, another picture.
-    encoder.args(["-c:v", "libsvtav1", "-preset", preset, "-svtav1-params", "enable-tf=0"]);
-    encoder.args(["-b:v", &format!("{kilobits}k"), "-f", "ivf", "-"]);
-    // Its own log does not go through FFmpeg's.
-    encoder.env("SVT_LOG", "1").stderr(Stdio::null());
-    let mut decoder = Command::new("ffmpeg");
-    decoder.args(["-v", "error", "-f", "ivf", "-i", "-", "-vsync", "passthrough", "-f", "rawvideo", "-"]);
-    let raw = piped(decoder, piped(encoder, raw.into()).into());
-    let luma = width * height;
-    let chroma = width.div_ceil(2) * height.div_ceil(2);
-    let pictures = raw.chunks_exact(luma + 2 * chroma).map(|picture| {
-        let (y, colours) = picture.split_at(luma);
-        let (u, v) = colours.split_at(chroma);
-        Pic { width, height, planes: [y.to_vec(), u.to_vec(), v.to_vec()] }
-    });
-    let times = frames.iter().map(|frame| frame.pts().expect("frames have times"));
-    let coded: Vec<_> = times.zip(pictures).map(|(pts, picture)| picture.to_frame(pts)).collect();
-    assert_eq!(coded.len(), frames.len(), "SVT-AV1 keeps every picture");
-    let generous = Recipe { rate_percent: 300, ..Recipe::default() };
-    studio::rendition_tagged(clip, &coded, frames[0].color(), entry, &generous)
 }
 
 /// What a command writes of these bytes.

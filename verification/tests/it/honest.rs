@@ -152,6 +152,16 @@ fn passes_hevc() {
 }
 
 #[test]
+fn passes_av1() {
+    let av1 = |width, height, bitrate| LadderEntry { codec: Codec::Av1, ..entry(width, height, bitrate) };
+    let recipe = |preset, rate_percent| Recipe { preset, rate_percent, ..Recipe::default() };
+    let recipes = [recipe("veryfast", 100), recipe("ultrafast", 60), recipe("medium", 100)];
+    assert_passes(synthetic_set().iter(), &[av1(480, 270, 500_000), av1(320, 180, 200_000)], &recipes);
+    let half = LadderEntry { fps: FrameRate::new(15, 1).expect("a rate"), ..av1(480, 270, 400_000) };
+    assert_passes(synthetic_set().iter().take(3), &[half], &recipes[..1]);
+}
+
+#[test]
 fn passes_a_rendition_with_the_source_s_sound() {
     assert_passes([&with_sound(2)].into_iter(), &[entry(320, 180, 300_000)], &[Recipe::default()]);
 }
