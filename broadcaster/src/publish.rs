@@ -205,7 +205,8 @@ impl Publisher {
         self.append(place, None);
     }
 
-    /// Removes what was stored of a segment that is not listed; what cannot be removed stays and is never listed.
+    /// Removes what was stored of a segment that is not listed; what cannot be removed stays and is never listed. Sections stay as well: who
+    /// published the stream before may have listed the same.
     pub(crate) async fn discard(&self, place: Place, pieces: &[Piece]) {
         let paths = pieces.iter().map(|piece| self.segment_path(&piece.name, place.sequence));
         let removals = paths.map(|path| async move { drop(self.store.delete(&path).await) });
