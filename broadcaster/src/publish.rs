@@ -181,8 +181,10 @@ impl Publisher {
     async fn put_sections(&self, pieces: &[Piece], cuts: &[Cut]) -> Result<(), StoreError> {
         let puts = pieces.iter().zip(cuts).filter_map(|(piece, cut)| {
             let (section, content) = cut.section.clone()?;
-            let is_there = self.files(&piece.name).is_some_and(|files| files.has(section));
-            (!is_there).then(|| async move { self.put(&self.path(&piece.name, section), content).await })
+            if self.files(&piece.name).is_some_and(|files| files.has(section)) {
+                return None;
+            }
+            Some(async move { self.put(&self.path(&piece.name, section), content).await })
         });
         try_join_all(puts).await.map(drop)
     }
