@@ -93,10 +93,8 @@ async fn a_segment_is_stored_without_the_section_that_its_playlist_names() {
     let other = stage.read("360p/index.m3u8");
     assert!(other.ends_with("#EXTINF:2.000000,\n1.ts\n") && other.contains("#EXT-X-VERSION:3\n"), "{other}");
     assert!(!other.contains("MAP"));
-    let whole = [std::fs::read(stage.path(&format!("av1/{}", name_of("b")))).unwrap(), {
-        std::fs::read(stage.path("av1/1.m4s")).unwrap()
-    }];
-    assert_eq!(whole.concat(), mp4("b", TWO_SECONDS));
+    let [first, rest] = [name_of("b").as_str(), "1.m4s"].map(|file| stage.path("av1").join(file));
+    assert_eq!([std::fs::read(first).unwrap(), std::fs::read(rest).unwrap()].concat(), mp4("b", TWO_SECONDS));
 }
 
 #[tokio::test]
