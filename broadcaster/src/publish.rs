@@ -181,8 +181,10 @@ impl Publisher {
     async fn put_sections(&self, pieces: &[Piece], cuts: &[Cut]) -> Result<(), StoreError> {
         let puts = pieces.iter().zip(cuts).filter_map(|(piece, cut)| {
             let (section, content) = cut.section.clone()?;
-            let is_there = self.files(&piece.name).is_some_and(|files| files.has(section));
-            (!is_there).then(|| async move { self.put(&self.path(&piece.name, section), content).await })
+            if self.files(&piece.name).is_some_and(|files| files.has(section)) {
+                return None;
+            }
+            Some(async move { self.put(&self.path(&piece.name, section), content).await })
         });
         try_join_all(puts).await.map(drop)
     }
@@ -205,7 +207,8 @@ impl Publisher {
         self.append(place, None);
     }
 
-    /// Removes what was stored of a segment that is not listed; what cannot be removed stays and is never listed.
+    /// Removes what was stored of a segment that is not listed; what cannot be removed stays and is never listed. Sections stay as well: who
+    /// published the stream before may have listed the same.
     pub(crate) async fn discard(&self, place: Place, pieces: &[Piece]) {
         let paths = pieces.iter().map(|piece| self.segment_path(&piece.name, place.sequence));
         let removals = paths.map(|path| async move { drop(self.store.delete(&path).await) });
