@@ -4,7 +4,7 @@ use bytes::Bytes;
 use framemill_media::{
     ClipAudio, ClipSpec, MediaLimits, PixelFormat, Rational, VideoCodec, VideoReader, segment_info,
 };
-use framemill_network::ladder::Ladder;
+use framemill_network::ladder::{Codec, Ladder, LadderEntry};
 use framemill_transcoder::{Capabilities, Engine, SoftwareEngine, TranscodeError, measure};
 
 use crate::support::*;
@@ -26,9 +26,23 @@ pub(crate) async fn check(source: &Bytes, ladder: Ladder) -> Vec<Bytes> {
         if entry.fps.is_source() {
             assert_eq!(video.pts, expected_times, "{}", entry.name);
         }
-        assert_eq!(sound(&rendition.data), expected_sound, "{}", entry.name);
+        assert_same_sound(&sound(&rendition.data), &expected_sound, entry);
     }
     renditions.into_iter().map(|rendition| rendition.data).collect()
+}
+
+/// The same packets at the same times; MP4 counts in samples, so there a time may be a tick off, or two where packets shared one.
+fn assert_same_sound(made: &[Sound], source: &[Sound], entry: &LadderEntry) {
+    if entry.codec != Codec::Av1 {
+        return assert_eq!(made, source, "{}", entry.name);
+    }
+    let bytes = |tracks: &[Sound]| -> Vec<Vec<_>> {
+        tracks.iter().map(|track| track.iter().map(|(_, data)| data.clone()).collect()).collect()
+    };
+    assert!(bytes(made) == bytes(source), "{}: other sound", entry.name);
+    for ((made, _), (source, _)) in made.iter().flatten().zip(source.iter().flatten()) {
+        assert!((made - source).abs() <= 2, "{}: sound at {made} for {source}", entry.name);
+    }
 }
 
 async fn check_segments(name: &str, ladder: &str) {
@@ -201,10 +215,10 @@ async fn refuses_a_codec_it_cannot_encode() {
     let engine = SoftwareEngine::default();
     let Capabilities { codecs, .. } = engine.capabilities();
     assert!(codecs.contains(&VideoCodec::H264));
-    if codecs.contains(&VideoCodec::Av1) {
+    if codecs.contains(&VideoCodec::Hevc) {
         return;
     }
-    let text = r#"[{"name":"a","width":256,"height":144,"bitrate":150000,"codec":"av1"}]"#;
+    let text = r#"[{"name":"a","width":256,"height":144,"bitrate":150000,"codec":"hevc"}]"#;
     let outcome = transcode(&synthetic(320, 180, 30, 1), text.parse().expect("a ladder")).await;
     assert!(matches!(outcome, Err(TranscodeError::Unsupported { .. })), "{outcome:?}");
 }

@@ -1,5 +1,6 @@
 //! The software engine on real and synthetic clips, and the daemon against a real work server.
 
+mod av1;
 mod daemon;
 mod damaged;
 mod hostile;

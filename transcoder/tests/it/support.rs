@@ -121,8 +121,11 @@ pub(crate) fn packets(data: &Bytes) -> (Vec<Packet>, Vec<Vec<Packet>>) {
     (video, audio)
 }
 
-/// Time and bytes of every audio packet, without the headers that MPEG-TS wants in front of AAC.
-pub(crate) fn sound(data: &Bytes) -> Vec<Vec<(Ticks, Vec<u8>)>> {
+/// Time and bytes of every packet of one audio track.
+pub(crate) type Sound = Vec<(Ticks, Vec<u8>)>;
+
+/// Every audio track, without the headers that MPEG-TS wants in front of AAC.
+pub(crate) fn sound(data: &Bytes) -> Vec<Sound> {
     const ADTS_HEADER: usize = 7;
     let payload = |packet: &Packet| match packet.data() {
         [0xff, second, ..] if second & 0xf6 == 0xf0 => packet.data()[ADTS_HEADER..].to_vec(),
