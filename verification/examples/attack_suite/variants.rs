@@ -33,8 +33,6 @@ impl Variant {
 /// All of a rung of a clip with this frame rate.
 pub(crate) fn all(usual: &LadderEntry, rate: Rational) -> Vec<Variant> {
     let mut set = engine(usual, rate);
-        return set;
-    }
     set.extend(SETTINGS.iter().map(|&(codec, percent, filter, settings)| {
         let codec_share = if codec == Codec::Hevc { 67 } else { 100 };
         let entry = LadderEntry { codec, bitrate: usual.bitrate / 100 * codec_share, ..usual.clone() };
@@ -68,8 +66,6 @@ fn engine(usual: &LadderEntry, rate: Rational) -> Vec<Variant> {
         ["ultrafast", "veryfast", "faster", "fast", "medium", "slow"]
             .map(|preset| (av1.clone(), Recipe { preset, ..plain() })),
     );
-        set.retain(|(entry, _)| entry.codec == Codec::Av1);
-    }
     set.into_iter()
         .map(|(entry, recipe)| {
             let Recipe { preset, filter, rate_percent, b_frames, zero_latency, gop } = &recipe;
