@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use framemill_media::{
     ClipSpec, DecoderConfig, Encoder, EncoderConfig, MediaLimits, Muxer, OutputFormat, Rational, Scaler,
-    ScalerConfig, VideoReader, generate_clip,
+    ScalerConfig, VideoCodec, VideoReader, generate_clip,
 };
 use framemill_network::ladder::{Codec, FrameRate, LadderEntry};
 use framemill_verification::{Policy, SourceReference, verify};
@@ -15,7 +15,8 @@ use libfuzzer_sys::fuzz_target;
 
 const PACKET: usize = 188;
 const RATE: Rational = Rational::new(10, 1);
-const SIZE: (u32, u32) = (64, 48);
+/// The codecs that are judged, each in its container, and sizes that their encoders take.
+const RUNGS: [(Codec, u32, u32); 2] = [(Codec::H264, 64, 48), (Codec::Av1, 64, 64)];
 
 struct Stage {
     source: SourceReference,
@@ -23,28 +24,31 @@ struct Stage {
     honest: Bytes,
 }
 
-fn stage() -> &'static Stage {
-    static STAGE: OnceLock<Stage> = OnceLock::new();
-    STAGE.get_or_init(|| {
+fn stage(rung: usize) -> &'static Stage {
+    static STAGES: [OnceLock<Stage>; RUNGS.len()] = [const { OnceLock::new() }; RUNGS.len()];
+    STAGES[rung].get_or_init(|| {
         let limits = MediaLimits::segment();
         let spec = ClipSpec { start_pts: 90_000, audio: None, ..ClipSpec::new(128, 96, RATE, 1) };
         let clip = generate_clip(&spec, &limits).expect("a clip");
-        let honest = transcode(&clip, &limits);
+        let (codec, width, height) = RUNGS[rung];
+        let entry =
+            LadderEntry { width, ..LadderEntry::from_height(height, FrameRate::SOURCE, 200_000, codec) };
+        let honest = transcode(&clip, &entry, &limits);
         let source = SourceReference::new(clip, &limits).expect("a sound source");
-        let entry = LadderEntry {
-            width: SIZE.0,
-            ..LadderEntry::from_height(SIZE.1, FrameRate::SOURCE, 200_000, Codec::H264)
-        };
         let report = verify(&source, &honest, &entry, &Policy::FULL, &[0; 32]).expect("a verdict");
         assert_eq!(report.reason(), None, "the stage is honest");
         Stage { source, entry, honest }
     })
 }
 
-fn transcode(clip: &Bytes, limits: &MediaLimits) -> Bytes {
-    let mut scaler = Scaler::new(ScalerConfig::yuv420p(SIZE.0, SIZE.1), limits).expect("a scaler");
-    let mut encoder = Encoder::new(&EncoderConfig::h264(SIZE.0, SIZE.1, 200_000, RATE)).expect("an encoder");
-    let mut builder = Muxer::builder(OutputFormat::MpegTs);
+fn transcode(clip: &Bytes, entry: &LadderEntry, limits: &MediaLimits) -> Bytes {
+    let codec = if entry.codec == Codec::Av1 { VideoCodec::Av1 } else { VideoCodec::H264 };
+    let format = OutputFormat::for_codec(&codec);
+    let config =
+        EncoderConfig { codec, ..EncoderConfig::h264(entry.width, entry.height, entry.bitrate.into(), RATE) };
+    let mut scaler = Scaler::new(ScalerConfig::yuv420p(entry.width, entry.height), limits).expect("a scaler");
+    let mut encoder = Encoder::new(&config).expect("an encoder");
+    let mut builder = Muxer::builder(format).in_pieces();
     builder.add_stream(encoder.parameters()).expect("a stream");
     let mut muxer = builder.start().expect("a muxer");
     let mut reader = VideoReader::open(clip.clone(), &DecoderConfig::default(), limits).expect("a reader");
@@ -83,9 +87,10 @@ fn edited(honest: &[u8], edits: &[u8]) -> Vec<u8> {
 }
 
 fuzz_target!(|data: &[u8]| {
-    let Stage { source, entry, honest } = stage();
+    let rung = data.first().map_or(0, |first| usize::from(*first) % RUNGS.len());
+    let Stage { source, entry, honest } = stage(rung);
     let rendition = match data.split_first() {
-        Some((0, raw)) => raw.to_vec(),
+        Some((0 | 1, raw)) => raw.to_vec(),
         Some((_, edits)) => edited(honest, edits),
         None => Vec::new(),
     };

@@ -1,6 +1,7 @@
 //! One module per story.
 
 mod apart;
+mod av1;
 mod browser;
 mod bucket;
 mod clips;
