@@ -7,7 +7,7 @@ use std::ptr;
 use ffmpeg_next::ffi::{self, AVCodecContext, AVCodecID, AVRational};
 use ffmpeg_next::{Dictionary, codec, picture};
 
-use crate::av1;
+use crate::av1::{self, Times};
 use crate::codec::{H264Profile, PixelFormat, VideoCodec};
 use crate::color::ColorInfo;
 use crate::context::CodecContext;
@@ -47,23 +47,21 @@ pub struct EncoderConfig {
     pub height: u32,
     /// Average bits per second.
     pub bitrate: u64,
-    /// Bound on bursts; `None` leaves them to the encoder, and AV1 on the CPU knows no other way.
+    /// Bound on bursts; `None` leaves them to the encoder. AV1 on the CPU then keeps to its bitrate over the buffer.
     pub vbv: Option<Vbv>,
     /// Frame rate for rate control and for the stream's headers. Timestamps come from the frames alone.
     pub frame_rate: Rational,
     /// Whether frames come at uneven distances; rate control then goes by timestamps instead of the frame count.
     pub variable_frame_rate: bool,
-    /// Largest distance of keyframes in frames; zero leaves it to the encoder. AV1 on the CPU takes no 1, and comes closest to its
-    /// bitrate where this is the number of frames that will come.
+    /// Largest distance of keyframes in frames; zero leaves it to the encoder.
     pub gop: u32,
     /// Profile of H.264; `None` leaves it to the encoder.
     pub profile: Option<H264Profile>,
-    /// x264's preset name (`ultrafast` to `placebo`); x265 has the same, SVT-AV1 and video engines of GPUs have one for each.
+    /// x264's preset name (`ultrafast` to `placebo`); x265 has the same, libaom and video engines of GPUs have one for each.
     pub preset: &'static str,
-    /// B-frames in a row; `None` leaves it to the preset. Of AV1 zero alone says something: that no picture refers to a later one.
+    /// B-frames in a row; `None` leaves it to the preset. AV1 on the CPU has none.
     pub b_frames: Option<u32>,
-    /// Encode without look-ahead and frame threads, so that each frame leaves before the next comes; in AV1 on the CPU it leaves a few
-    /// frames later.
+    /// Encode without look-ahead and frame threads, so that each frame leaves before the next comes. AV1 on the CPU always works so.
     pub zero_latency: bool,
     /// Threads; zero lets the encoder choose.
     pub threads: u32,
@@ -119,6 +117,8 @@ pub struct Encoder<P = Frame> {
     frame_duration: Ticks,
     last_pts: Option<Ticks>,
     ready: VecDeque<Packet>,
+    /// Of an encoder that counts pictures and not time.
+    times: Option<Times>,
     pictures: PhantomData<fn(&P)>,
 }
 
@@ -131,7 +131,7 @@ impl Encoder {
     /// it refuses.
     pub fn new(config: &EncoderConfig) -> Result<Self, MediaError> {
         sys::init();
-        config.check_for_cpu()?;
+        config.check()?;
         let name = encoder_name(&config.codec).and_then(codec::encoder::find_by_name);
         let codec = name.ok_or_else(|| MediaError::UnsupportedCodec {
             codec: config.codec.to_string(),
@@ -139,7 +139,8 @@ impl Encoder {
         })?;
         let mut context = CodecContext::new(codec);
         config.apply(context.get_mut());
-        if context.is_svt_av1() {
+        let counts = config.codec == VideoCodec::Av1;
+        if counts {
             av1::apply(config, context.get_mut());
         }
         if context.open(config.software_options()) < 0 {
@@ -149,7 +150,8 @@ impl Encoder {
                 hint: "check size, frame rate, bitrate, preset and profile",
             });
         }
-        Self::opened(context, config)
+        let times = counts.then(Times::default);
+        Ok(Self { times, ..Self::opened(context, config)? })
     }
 }
 
@@ -205,6 +207,7 @@ impl<P: Picture> Encoder<P> {
             frame_duration: config.frame_rate.frame_duration(),
             last_pts: None,
             ready: VecDeque::new(),
+            times: None,
             pictures: PhantomData,
         })
     }
@@ -225,19 +228,7 @@ impl<P: Picture> Encoder<P> {
     }
 
     /// As [`Encoder::send`], and makes the frame an IDR frame.
-    ///
-    /// # Errors
-    ///
-    /// As [`Encoder::send`]; [`MediaError::InvalidSetting`] for any frame but the first in AV1 on the CPU, where keyframes cannot be
-    /// forced.
     pub fn send_key(&mut self, frame: &P) -> Result<(), MediaError> {
-        if self.context.is_svt_av1() && self.last_pts.is_some() {
-            return Err(MediaError::InvalidSetting {
-                setting: "keyframe",
-                value: format!("{frame:?}"),
-                hint: "begin another encoder where av1 needs one",
-            });
-        }
         self.submit(frame, picture::Type::I)
     }
 
@@ -273,12 +264,15 @@ impl<P: Picture> Encoder<P> {
     }
 
     /// The packet with all of its times.
-    fn timed(&self, raw: codec::packet::Packet) -> Packet {
+    fn timed(&mut self, raw: codec::packet::Packet) -> Packet {
         let mut packet = Packet::new(raw, 0, TICK_BASE);
-        if packet.duration() == 0 {
+        if packet.duration() == 0 || self.times.is_some() {
             packet.set_duration(self.frame_duration);
         }
-        if let (Some(pts), AVCodecID::AV_CODEC_ID_AV1) = (packet.pts(), self.context.get().codec_id) {
+        let is_av1 = self.context.get().codec_id == AVCodecID::AV_CODEC_ID_AV1;
+        let shown = self.times.as_mut().map_or(packet.pts(), Times::take);
+        if let Some(pts) = shown.filter(|_| is_av1) {
+            packet.set_pts(pts);
             packet.set_dts(pts);
         }
         packet
@@ -288,6 +282,9 @@ impl<P: Picture> Encoder<P> {
         self.check_frame(frame)?;
         let mut video = frame.reference()?;
         video.set_kind(kind);
+        if let Some(times) = &self.times {
+            video.set_pts(Some(times.next()));
+        }
         // SAFETY: the pointer is used while `video` is alive.
         let raw = unsafe { video.as_ptr() };
         let mut status = self.context.send_frame(raw);
@@ -300,6 +297,9 @@ impl<P: Picture> Encoder<P> {
         }
         self.check("encode a frame", status)?;
         self.last_pts = frame.pts();
+        if let (Some(times), Some(pts)) = (&mut self.times, frame.pts()) {
+            times.sent(pts);
+        }
         Ok(())
     }
 
@@ -353,16 +353,6 @@ fn gpu_preset(preset: &str) -> &'static str {
 }
 
 impl EncoderConfig {
-    /// Looks for what no encoder of this codec on the CPU takes, without opening one.
-    ///
-    /// # Errors
-    ///
-    /// [`MediaError::InvalidSetting`] with what to give instead.
-    pub fn check_for_cpu(&self) -> Result<(), MediaError> {
-        self.check()?;
-        if self.codec == VideoCodec::Av1 { av1::check(self) } else { Ok(()) }
-    }
-
     fn check(&self) -> Result<(), MediaError> {
         let bad = |setting, value: String, hint| Err(MediaError::InvalidSetting { setting, value, hint });
         let even = self.width > 0

@@ -45,6 +45,7 @@ mod encode;
 mod error;
 mod frame;
 mod gpu;
+mod head;
 mod input;
 mod inspect;
 mod limits;
@@ -61,7 +62,6 @@ pub mod time;
 mod turn;
 mod watch;
 
-pub use av1::quiet_encoders;
 pub use avio::{PushHandle, PushReader, push_source};
 pub use clip::{ClipAudio, ClipSpec, Pattern, generate_clip};
 pub use codec::{AudioCodec, Container, H264Profile, OutputFormat, PixelFormat, VideoCodec};

@@ -13,6 +13,7 @@ use crate::adts::HeaderStripper;
 use crate::avio::Sink;
 use crate::codec::{AudioCodec, OutputFormat, VideoCodec, codec_name};
 use crate::error::MediaError;
+use crate::head::Head;
 use crate::packet::{Packet, StreamParameters, TICK_BASE};
 use crate::sys;
 use crate::time::Ticks;
@@ -117,6 +118,8 @@ pub(crate) fn can_carry(format: OutputFormat, parameters: &StreamParameters) -> 
 pub struct Muxer {
     output: Output,
     sink: Sink,
+    /// Of fragmented MP4 in pieces.
+    head: Option<Head>,
     lanes: Vec<Lane>,
 }
 
@@ -157,7 +160,8 @@ impl Muxer {
             .zip(streams)
             .map(|(stream, parameters)| Lane::new(layout.format(), stream.time_base().into(), parameters))
             .collect::<Result<_, _>>()?;
-        Ok(Self { output, sink, lanes })
+        let head = matches!(layout, Layout::Pieces).then(Head::default);
+        Ok(Self { output, sink, head, lanes })
     }
 
     /// Writes one packet of stream `stream`. Packets of one stream come in decoding order; streams may be interleaved
@@ -193,7 +197,11 @@ impl Muxer {
         let writer = unsafe { (*context).pb };
         // SAFETY: a writer that is ours alone.
         unsafe { ffi::avio_flush(writer) };
-        self.sink.take()
+        let written = self.sink.take();
+        match &mut self.head {
+            Some(head) => head.take(written),
+            None => written,
+        }
     }
 
     /// Writes what still waits and the trailer, and returns the bytes made since the last [`Muxer::drain`].
@@ -203,7 +211,9 @@ impl Muxer {
     /// As [`Muxer::write`], of packets that waited.
     pub fn finish(mut self) -> Result<Bytes, MediaError> {
         self.output.write_trailer().map_err(|error| refused("finish a container", error))?;
-        Ok(self.drain())
+        let rest = self.drain();
+        let held = self.head.as_mut().map(Head::rest).filter(|held| !held.is_empty());
+        Ok(held.unwrap_or(rest))
     }
 }
 

@@ -12,6 +12,5 @@ use framemill::cli::Cli;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    framemill_media::quiet_encoders();
     framemill::run(Cli::parse())
 }

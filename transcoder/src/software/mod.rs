@@ -6,12 +6,12 @@ use framemill_media::{
     Decoder, Encoder, EncoderConfig, Frame, MediaError, MediaLimits, Rational, Scaler, ScalerConfig,
     VideoCodec,
 };
-use framemill_network::ladder::{Gop, Ladder, LadderEntry};
+use framemill_network::ladder::Ladder;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Capabilities, Engine, Job, Renditions, TranscodeError,
-    pipeline::{Backend, Running, Source, Work, can_be_carried, check_ladder, media_codec, plan},
+    pipeline::{Backend, Running, Source, Work, can_be_carried, check_ladder, plan},
 };
 
 /// Name of the engine.
@@ -70,7 +70,7 @@ impl Default for SoftwareConfig {
     }
 }
 
-/// Transcodes on the CPU with libx264, and with libx265 and SVT-AV1 where FFmpeg has them.
+/// Transcodes on the CPU with libx264, and with libx265 and libaom where FFmpeg has them.
 ///
 /// Every job opens its own decoder and encoders: opening one costs a few milliseconds where a 2 s segment costs hundreds,
 /// and state that does not outlive a segment cannot leak from one session into another.
@@ -114,22 +114,8 @@ impl SoftwareEngine {
 
     fn check(&self, job: &Job) -> Result<(), TranscodeError> {
         check_ladder(&job.ladder, &self.capabilities)?;
-        job.ladder.iter().try_for_each(check_entry)?;
         self.running.admit(NAME)
     }
-}
-
-/// An error for what the codec's encoder on the CPU does not take.
-fn check_entry(entry: &LadderEntry) -> Result<(), TranscodeError> {
-    let config = EncoderConfig {
-        codec: media_codec(entry.codec),
-        gop: u32::from(entry.gop == Gop::Intra),
-        ..EncoderConfig::h264(entry.width, entry.height, entry.bitrate.into(), Rational::new(30, 1))
-    };
-    config.check_for_cpu().map_err(|error| TranscodeError::Unsupported {
-        rendition: entry.name.clone(),
-        reason: error.to_string(),
-    })
 }
 
 impl Default for SoftwareEngine {

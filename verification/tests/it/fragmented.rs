@@ -366,7 +366,7 @@ fn every_lie_of_the_fragment_is_seen() {
     assert_eq!(judge(&[], &[]), NO_MP4, "no fragment");
 }
 
-/// The fields of a sequence header as SVT-AV1 writes it.
+/// The fields of a sequence header as libaom writes it.
 fn sequence(payload: &[u8]) -> Bits {
     let mut bits = Bits::plain(payload);
     assert_eq!(bits.u("profile", 3), 0);
