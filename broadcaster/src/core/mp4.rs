@@ -33,9 +33,8 @@ fn video_track(segment: &[u8]) -> Option<(u32, u32)> {
         if handler(media)? != b"vide" {
             return None;
         }
-        let id = number(find(track, b"tkhd")?, after_times(find(track, b"tkhd")?))?;
-        let header = find(media, b"mdhd")?;
-        Some((id, number(header, after_times(header))?))
+        let (track, media) = (find(track, b"tkhd")?, find(media, b"mdhd")?);
+        Some((number(track, after_times(track))?, number(media, after_times(media))?))
     })
 }
 

@@ -7,6 +7,8 @@ const VISUAL: usize = 78;
 const AUDIO: usize = 28;
 /// Bytes of a decoder configuration before its specific part (ISO/IEC 14496-1, 7.2.6.6).
 const DECODER_CONFIG: usize = 13;
+/// A colour that the stream does not say (ISO/IEC 23091-2).
+const UNSPECIFIED: u16 = 2;
 
 /// The strings of the first video and the first audio track; empty when the video's cannot be told.
 pub(super) fn codec_strings(segment: &[u8]) -> Vec<String> {
@@ -17,12 +19,9 @@ pub(super) fn codec_strings(segment: &[u8]) -> Vec<String> {
 /// What `named` makes of type and content of the first sample entry that it knows, in a track of this kind.
 fn first(segment: &[u8], kind: &[u8; 4], named: fn([u8; 4], &[u8]) -> Option<String>) -> Option<String> {
     tracks(segment).find_map(|track| {
-        let media = find(track, b"mdia")?;
+        let media = find(track, b"mdia").filter(|media| handler(media) == Some(&kind[..]))?;
         let table = find(find(media, b"minf")?, b"stbl")?;
         let entry = boxes(find(table, b"stsd")?.get(8..)?).next()?;
-        if handler(media)? != kind {
-            return None;
-        }
         named(entry.kind, entry.payload)
     })
 }
@@ -63,9 +62,6 @@ fn coded_colour(colour: &[u8]) -> Option<(u16, u16, u16, u8)> {
     let code = |high, low| Some(u16::from_be_bytes([high, low])).filter(|code| *code != UNSPECIFIED);
     Some((code(p0, p1)?, code(t0, t1)?, code(m0, m1)?, range >> 7))
 }
-
-/// A colour that the stream does not say (ISO/IEC 23091-2).
-const UNSPECIFIED: u16 = 2;
 
 fn audio_codec(kind: [u8; 4], entry: &[u8]) -> Option<String> {
     let name = match &kind {

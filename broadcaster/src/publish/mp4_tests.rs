@@ -292,6 +292,8 @@ async fn publish_real(stage: &mut Stage) {
 
 /// Where Debian puts the browser.
 const CHROMIUM: &str = "/usr/bin/chromium";
+/// One browser at a time: another would be late for reasons of its own.
+static BROWSER: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 async fn serve(folder: &Path, editions: Arc<Editions>) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -326,6 +328,7 @@ async fn packets(url: String) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn real_renditions_in_two_containers_play_in_ffmpeg_and_in_a_browser_without_a_gap() {
+    let _browser = BROWSER.lock().await;
     let mut stage = Stage::new(PlaylistMode::Live { segments: 2 });
     publish_real(&mut stage).await;
     stage.publisher.finish().await.unwrap();
@@ -361,6 +364,7 @@ async fn real_renditions_in_two_containers_play_in_ffmpeg_and_in_a_browser_witho
 
 #[tokio::test(flavor = "multi_thread")]
 async fn parts_of_mp4_play_in_a_browser_over_a_change_of_the_section() {
+    let _browser = BROWSER.lock().await;
     let spec = ClipSpec { gop: 30, audio: None, ..ClipSpec::new(320, 180, Rational::new(30, 1), 30) };
     let made = source(spec, 90_000);
     let made: Vec<_> = made
