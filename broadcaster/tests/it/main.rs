@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod admission;
+mod av1;
 mod bucket;
 mod cancellation;
 mod clips;
