@@ -47,13 +47,13 @@ async fn a_rung_in_av1_goes_from_the_source_to_the_player() -> anyhow::Result<()
     let folder = master.parent().context("a folder")?;
     let (source, times) = played(&clip).await?;
     ensure!(source == "h264" && times.len() as u32 >= 24 * SECONDS, "{source}: {} frames", times.len());
-    for (rung, codec) in [("144p", "av1"), ("96p", "h264")] {
+    for (rung, codec) in [("144p-av1", "av1"), ("96p", "h264")] {
         let playlist = folder.join(rung).join("vod.m3u8");
         let (found, played) = played(&playlist).await?;
         ensure!(found == codec, "{rung} is {found}");
         ensure!(played == times, "{rung}: {played:?} is not {times:?}");
     }
-    let listed = std::fs::read_to_string(folder.join("144p/vod.m3u8"))?;
+    let listed = std::fs::read_to_string(folder.join("144p-av1/vod.m3u8"))?;
     ensure!(listed.contains("#EXT-X-MAP:URI=\"init-") && listed.contains("\n0.m4s\n"), "{listed}");
     Ok(())
 }

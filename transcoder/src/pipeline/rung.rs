@@ -137,7 +137,7 @@ impl<B: Backend> Rung<'_, B> {
         EncoderConfig {
             codec: media_codec(self.entry.codec),
             variable_frame_rate: timing.variable,
-            gop: gop(self.entry, frame_rate, frames),
+            gop: gop(self.entry.gop, frame_rate, frames),
             profile: profile(self.entry.profile),
             preset: self.shared.preset,
             threads: self.threads,
@@ -265,15 +265,13 @@ fn lower_rate(source: Rational, entry: &LadderEntry) -> Rational {
 }
 
 /// Largest distance of keyframes in frames.
-fn gop(entry: &LadderEntry, rate: Rational, frames: u64) -> u32 {
-    // No engine makes less of AV1.
-    let least = if entry.codec == Codec::Av1 { 2 } else { 1 };
-    let frames = u32::try_from(frames).unwrap_or(u32::MAX).max(least);
-    match entry.gop {
+fn gop(gop: Gop, rate: Rational, frames: u64) -> u32 {
+    let frames = u32::try_from(frames).unwrap_or(u32::MAX).max(1);
+    match gop {
         Gop::Intra => 1,
         Gop::Millis(millis) => {
             let thousandths = u64::from(millis) * u64::from(rate.num) / u64::from(rate.den);
-            u32::try_from(thousandths / 1_000).unwrap_or(u32::MAX).clamp(least, frames)
+            u32::try_from(thousandths / 1_000).unwrap_or(u32::MAX).clamp(1, frames)
         }
         _ => frames,
     }

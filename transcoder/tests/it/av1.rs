@@ -3,9 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use framemill_media::{
-    ClipSpec, Container, MediaLimits, Rational, Ticks, VideoCodec, segment_info, time::WRAP,
-};
+use framemill_media::{ClipSpec, Container, MediaLimits, Rational, Ticks, segment_info, time::WRAP};
 use framemill_network::CHUNK_BYTES;
 use framemill_transcoder::{Engine, RenditionEvent, SoftwareEngine, TranscodeError};
 use futures::StreamExt;
