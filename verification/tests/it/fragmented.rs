@@ -54,7 +54,8 @@ fn an_honest_rendition_passes_at_every_depth() {
 #[test]
 fn sound_sizes_and_times_of_every_kind_pass() {
     let sound = |sample_rate, channels, tracks| Some(ClipAudio { sample_rate, channels, tracks });
-    let cases: [(&str, fn(&mut ClipSpec), (u32, u32)); 6] = [
+    type Case = (&'static str, fn(&mut ClipSpec), (u32, u32));
+    let cases: [Case; 6] = [
         ("no sound", |spec| spec.audio = None, (320, 192)),
         ("a clock that wraps", |spec| spec.start_pts = WRAP - 40_000, (320, 192)),
         ("the beginning of the clock", |spec| spec.start_pts = 0, (320, 192)),
