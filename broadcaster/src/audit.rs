@@ -216,7 +216,7 @@ fn encode_video(source: &Bytes, entry: &LadderEntry, limits: &MediaLimits) -> Re
             None => {
                 let color = scaled.color();
                 let encoder = Encoder::new(&EncoderConfig { color, ..settings(entry, rate) })?;
-                let mut builder = Muxer::builder(output_format(entry.codec));
+                let mut builder = Muxer::builder(output_format(entry.codec)).in_pieces();
                 builder.add_stream(encoder.parameters())?;
                 output.insert((encoder, builder.start()?))
             }

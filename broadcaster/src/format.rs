@@ -6,9 +6,10 @@ use framemill_network::ladder::Codec;
 /// The codec that a ladder asks for, as `media` calls it.
 pub(crate) fn video_codec(codec: Codec) -> VideoCodec {
     match codec {
+        Codec::H264 => VideoCodec::H264,
         Codec::Hevc => VideoCodec::Hevc,
         Codec::Av1 => VideoCodec::Av1,
-        _ => VideoCodec::H264,
+        other => VideoCodec::Other(other.to_string()),
     }
 }
 

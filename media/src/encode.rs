@@ -259,23 +259,28 @@ impl<P: Picture> Encoder<P> {
             Err(MediaError::Ffmpeg { .. }) if !self.context.get().hw_frames_ctx.is_null() => {
                 Err(sys::device_failure("encode a frame", ffi::AVERROR_EXTERNAL))
             }
-            taken => Ok(taken?.map(|raw| self.timed(raw))),
+            taken => taken?.map(|raw| self.timed(raw)).transpose(),
         }
     }
 
     /// The packet with all of its times.
-    fn timed(&mut self, raw: codec::packet::Packet) -> Packet {
+    fn timed(&mut self, raw: codec::packet::Packet) -> Result<Packet, MediaError> {
         let mut packet = Packet::new(raw, 0, TICK_BASE);
         if packet.duration() == 0 || self.times.is_some() {
             packet.set_duration(self.frame_duration);
         }
         let is_av1 = self.context.get().codec_id == AVCodecID::AV_CODEC_ID_AV1;
-        let shown = self.times.as_mut().map_or(packet.pts(), Times::take);
+        let shown = match &mut self.times {
+            Some(times) => {
+                Some(times.take().ok_or_else(|| sys::failure("encode a frame", ffi::AVERROR_BUG))?)
+            }
+            None => packet.pts(),
+        };
         if let Some(pts) = shown.filter(|_| is_av1) {
             packet.set_pts(pts);
             packet.set_dts(pts);
         }
-        packet
+        Ok(packet)
     }
 
     fn submit(&mut self, frame: &P, kind: picture::Type) -> Result<(), MediaError> {

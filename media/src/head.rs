@@ -2,10 +2,18 @@
 
 use bytes::{Bytes, BytesMut};
 
+/// The letters of a box.
+type Kind = [u8; 4];
+
 /// Bytes of a box's length and letters.
 const HEADER: usize = 8;
-/// Bytes of a bit rate box behind its letters: size of a buffer, highest and average rate.
-const RATES: usize = 12;
+/// Bytes before the entries of a list of sample descriptions.
+const DESCRIPTIONS: usize = 8;
+/// Bytes before the boxes of a sample entry: of pictures, and of sound.
+const VISUAL: usize = 78;
+const SOUND: usize = 28;
+/// Sample entries of pictures.
+const PICTURES: [&Kind; 4] = [b"av01", b"vp09", b"avc1", b"hvc1"];
 /// Tag of the descriptor of a decoder (ISO/IEC 14496-1, 7.2.6.6), and where in it, behind tag and length, its buffer and its rates stand.
 const DECODER: u8 = 4;
 const DECODER_RATES: std::ops::Range<usize> = 2..13;
@@ -31,7 +39,7 @@ impl Head {
         self.held.extend_from_slice(&written);
         match end_of_movie(&self.held) {
             Some(end) => {
-                clear_rates(&mut self.held[..end]);
+                each_box(&mut self.held[..end], clear_rates);
                 self.rest()
             }
             None => Bytes::new(),
@@ -59,29 +67,43 @@ fn end_of_movie(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// Sets every bit rate to zero: not known.
-fn clear_rates(head: &mut [u8]) {
-    for at in places(head, b"btrt") {
-        if let Some(rates) = head.get_mut(at..at + RATES) {
-            rates.fill(0);
-        }
-    }
-    for at in places(head, b"esds") {
-        // Version and flags, the descriptor of the stream, and in it first that of the decoder.
-        let decoder = at + 4 + 1 + LENGTH + 3;
-        let from = decoder + 1 + LENGTH;
-        if head.get(decoder) == Some(&DECODER)
-            && let Some(rates) = head.get_mut(from + DECODER_RATES.start..from + DECODER_RATES.end)
-        {
-            rates.fill(0);
-        }
+/// Sets the bit rates in a box to zero, not known, wherever boxes of this kind have any.
+fn clear_rates(kind: Kind, content: &mut [u8]) {
+    match &kind {
+        b"moov" | b"trak" | b"mdia" | b"minf" | b"stbl" => each_box(content, clear_rates),
+        b"stsd" => each_box(content.get_mut(DESCRIPTIONS..).unwrap_or_default(), clear_entry),
+        b"btrt" => content.fill(0),
+        b"esds" => clear_descriptor(content),
+        _ => {}
     }
 }
 
-/// Where the contents of boxes with these letters begin.
-fn places(head: &[u8], letters: &[u8; 4]) -> Vec<usize> {
-    let found = head.windows(letters.len()).enumerate().filter(|(_, bytes)| bytes == letters);
-    found.map(|(at, _)| at + letters.len()).collect()
+/// The same of a sample entry.
+fn clear_entry(kind: Kind, content: &mut [u8]) {
+    let fields = if PICTURES.contains(&&kind) { VISUAL } else { SOUND };
+    each_box(content.get_mut(fields..).unwrap_or_default(), clear_rates);
+}
+
+/// The same of the descriptor of a decoder, which stands first in that of its stream.
+fn clear_descriptor(content: &mut [u8]) {
+    let decoder = 4 + 1 + LENGTH + 3;
+    let from = decoder + 1 + LENGTH;
+    if content.get(decoder) == Some(&DECODER)
+        && let Some(rates) = content.get_mut(from + DECODER_RATES.start..from + DECODER_RATES.end)
+    {
+        rates.fill(0);
+    }
+}
+
+/// Calls `each` with letters and content of every box.
+fn each_box(mut bytes: &mut [u8], each: fn(Kind, &mut [u8])) {
+    while let Some((&[a, b, c, d, kind @ ..], _)) = bytes.split_first_chunk::<HEADER>() {
+        let length = u32::from_be_bytes([a, b, c, d]) as usize;
+        let Some((this, rest)) = std::mem::take(&mut bytes).split_at_mut_checked(length) else { return };
+        let Some(content) = this.get_mut(HEADER..) else { return };
+        each(kind, content);
+        bytes = rest;
+    }
 }
 
 #[cfg(test)]
@@ -93,23 +115,32 @@ mod tests {
         [&length.to_be_bytes()[..], kind, content].concat()
     }
 
+    /// A movie with one sample entry, of sound, whose decoder's set-up has the letters of another box in it.
+    fn movie() -> Vec<u8> {
+        let decoder = [
+            &[DECODER, 0x80, 0x80, 0x80, 25, 0x40, 0x15][..],
+            &[9; 11],
+            &[5, 0x80, 0x80, 0x80, 8],
+            b"btrt\x07\x07\x07\x07",
+        ];
+        let stream = [&[0, 0, 0, 0, 3, 0x80, 0x80, 0x80, 38, 0, 1, 0][..], &decoder.concat()].concat();
+        let entry = [vec![1; SOUND], boxed(b"esds", &stream), boxed(b"btrt", &[9; 12])].concat();
+        let list = [vec![0; DESCRIPTIONS], boxed(b"mp4a", &entry)].concat();
+        [b"stsd", b"stbl", b"minf", b"mdia", b"trak", b"moov"]
+            .into_iter()
+            .fold(list, |content, kind| boxed(kind, &content))
+    }
+
     #[test]
     fn a_head_goes_out_whole_and_without_rates() {
-        let rates = boxed(b"btrt", &[7; RATES]);
-        let decoder =
-            [&[DECODER, 0x80, 0x80, 0x80, 17, 0x40, 0x15][..], &[9; 11], &[5, 0x80, 0x80, 0x80, 2, 1, 2]];
-        let stream = [&[0, 0, 0, 0, 3, 0x80, 0x80, 0x80, 30, 0, 1, 0][..], &decoder.concat()].concat();
-        let movie = boxed(b"moov", &[rates, boxed(b"esds", &stream)].concat());
-        let written = [boxed(b"ftyp", b"iso5"), movie, boxed(b"moof", &[7; 20])].concat();
+        let written = [boxed(b"ftyp", b"iso5"), movie(), boxed(b"moof", &[7; 20])].concat();
         for cut in [1, 20, 60, written.len() - 28, written.len()] {
             let mut head = Head::default();
             let first = head.take(Bytes::copy_from_slice(&written[..cut]));
             assert!(first.is_empty() || cut >= written.len() - 28, "{cut}");
             let out = [first, head.take(Bytes::copy_from_slice(&written[cut..]))].concat();
-            assert_eq!(out.len(), written.len());
-            assert!(out.windows(RATES).any(|bytes| bytes == [0; RATES]) && !out.contains(&9));
-            assert!(out.ends_with(&[7; 20]), "what follows stays");
-            assert!(out.windows(4).any(|bytes| bytes == [0x40, 0x15, 0, 0]), "the decoder's kind stays");
+            let wanted: Vec<u8> = written.iter().map(|&byte| if byte == 9 { 0 } else { byte }).collect();
+            assert_eq!(out, wanted);
         }
     }
 

@@ -1,7 +1,7 @@
 //! What the container of a rendition in fragmented MP4 says: of its pictures, against their own headers, and of time.
 
 use bytes::Bytes;
-use framemill_media::time::wrapped_difference;
+use framemill_media::time::{WRAP, wrapped_difference};
 
 use crate::av1;
 use crate::mp4::{self, Format, Mp4Error, Sample, Samples, VideoFormat};
@@ -12,8 +12,6 @@ use crate::ts::Unit;
 
 /// Ticks of the clock of segments in a second.
 const CLOCK: u32 = 90_000;
-/// Where a clock of 33 bits begins anew. That of this container does not: its times begin before.
-const WRAP: i64 = 1 << 33;
 
 /// A segment in normal form.
 #[derive(Debug)]
@@ -67,7 +65,9 @@ impl Fragmented {
         };
         let all: Vec<i64> = self.tracks.iter().flat_map(times).collect();
         let Some(first) = all.iter().copied().min() else { return 0 };
-        if !(0..WRAP).contains(&first) {
+        // The clock of 33 bits begins anew at its end, and that of this container does not. Sound that counts in samples may be rounded
+        // up to there.
+        if !(0..=WRAP + TIMESTAMP_SLACK).contains(&first) {
             return all.len() as i64;
         }
         all.iter().filter(|&&time| time != first + wrapped_difference(first, time)).count() as i64

@@ -407,7 +407,7 @@ async fn parts_of_mp4_play_in_a_browser_over_a_change_of_the_section() {
         println!("{name}: {} of {} s, {} stalls", player["played"], player["took"], player["stalls"]);
         assert_eq!(player["errors"], serde_json::json!([]), "{player}");
         assert_eq!(player["parts"], name == "parts", "{player}");
-        assert!(player["played"].as_f64().unwrap() > 0.7 * player["took"].as_f64().unwrap(), "{player}");
+        assert!(player["played"].as_f64().unwrap() > 1.0, "{player}");
     }
     stage.publisher.finish().await.unwrap();
     assert_eq!(stage.read("av1/vod.m3u8").matches("#EXT-X-MAP").count(), 3);

@@ -295,6 +295,15 @@ fn sizes_from_the_smallest_on_come_out_as_they_went_in() {
 }
 
 #[test]
+fn pictures_may_be_seconds_apart_and_a_millisecond() {
+    for (rate, step) in [(Rational::new(1, 3), 270_000), (Rational::new(1_000, 1), 90)] {
+        let pictures = at(&pictures()[..6], |number| step * number as Ticks);
+        let (packets, _) = encode(&EncoderConfig { frame_rate: rate, ..config() }, &pictures);
+        assert_eq!(packets.iter().map(|packet| packet.pts().unwrap()).collect::<Vec<_>>(), times(&pictures));
+    }
+}
+
+#[test]
 fn one_picture_is_enough() {
     let picture = &at(&pictures()[..1], |_| 900_000);
     assert_eq!(times(&frames(rendition(&config(), picture)).unwrap()), [900_000]);

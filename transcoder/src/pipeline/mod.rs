@@ -84,3 +84,23 @@ pub(crate) fn check_ladder(ladder: &Ladder, capabilities: &Capabilities) -> Resu
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_a_codec_that_an_engine_does_not_have() {
+        let having = |codecs: &[VideoCodec]| Capabilities {
+            codecs: codecs.to_vec(),
+            device: "none".into(),
+            max_sessions: None,
+        };
+        let ladder: Ladder = r#"[{"name":"a","width":256,"height":144,"bitrate":150000,"codec":"av1"}]"#
+            .parse()
+            .expect("a ladder");
+        let refused = check_ladder(&ladder, &having(&[VideoCodec::H264, VideoCodec::Hevc]));
+        assert!(matches!(refused, Err(TranscodeError::Unsupported { rendition, .. }) if rendition == "a"));
+        assert!(check_ladder(&ladder, &having(&[VideoCodec::Av1])).is_ok());
+    }
+}

@@ -211,19 +211,6 @@ async fn intra_only_rungs_have_keyframes_only() {
 }
 
 #[tokio::test]
-async fn refuses_a_codec_it_cannot_encode() {
-    let engine = SoftwareEngine::default();
-    let Capabilities { codecs, .. } = engine.capabilities();
-    assert!(codecs.contains(&VideoCodec::H264));
-    if codecs.contains(&VideoCodec::Hevc) {
-        return;
-    }
-    let text = r#"[{"name":"a","width":256,"height":144,"bitrate":150000,"codec":"hevc"}]"#;
-    let outcome = transcode(&synthetic(320, 180, 30, 1), text.parse().expect("a ladder")).await;
-    assert!(matches!(outcome, Err(TranscodeError::Unsupported { .. })), "{outcome:?}");
-}
-
-#[tokio::test]
 async fn measures_itself() {
     let measurement = measure(&SoftwareEngine::default()).await.expect("an engine that works");
     assert_eq!(measurement.pixels, 30 * (1280 * 720 + 854 * 480 + 640 * 360));

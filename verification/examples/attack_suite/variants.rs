@@ -62,7 +62,7 @@ fn engine(usual: &LadderEntry, rate: Rational) -> Vec<Variant> {
     let hevc = LadderEntry { codec: Codec::Hevc, bitrate: usual.bitrate / 3 * 2, ..usual.clone() };
     set.push((hevc, Recipe { preset: "ultrafast", ..plain() }));
     let av1 = LadderEntry { codec: Codec::Av1, bitrate: usual.bitrate / 3 * 2, ..usual.clone() };
-    set.extend(["veryfast", "fast", "slow"].map(|preset| (av1.clone(), Recipe { preset, ..plain() })));
+    set.extend(["veryfast", "medium", "slower"].map(|preset| (av1.clone(), Recipe { preset, ..plain() })));
     set.into_iter()
         .map(|(entry, recipe)| {
             let Recipe { preset, filter, rate_percent, b_frames, zero_latency, gop } = &recipe;

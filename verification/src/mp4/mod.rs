@@ -19,6 +19,9 @@ const MAX_FILE_TYPE: usize = 64;
 /// Most fragments: one for each of the frames that a segment may have.
 const MAX_FRAGMENTS: u32 = 1 << 16;
 
+/// Most samples of all tracks: the packets that [`MediaLimits::segment`](framemill_media::MediaLimits::segment) allows.
+const MAX_SAMPLES: usize = 240_000;
+
 /// Flags of a fragment's track: its data may not lie relative to anything but its fragment.
 mod track_flags {
     pub(super) const BASE_OFFSET: u32 = 0x01;
@@ -150,6 +153,10 @@ impl Reader {
         }
     }
 
+    fn samples(&self) -> usize {
+        self.tracks.iter().map(|track| track.samples.len()).sum()
+    }
+
     /// Reads a fragment whose box begins at `offset`, and returns the places of its samples.
     fn fragment(&mut self, content: &[u8], offset: usize) -> Parsed<Vec<(usize, usize)>> {
         self.fragments += 1;
@@ -174,12 +181,14 @@ impl Reader {
     ) -> Parsed<()> {
         let boxes = Boxes::read(content, &[b"tfhd", b"tfdt", b"trun"])?;
         let defaults = self.track_header(boxes.one(b"tfhd")?)?;
+        let mut room = MAX_SAMPLES.saturating_sub(self.samples());
         let known = self.tracks.iter_mut().find(|samples| samples.track.id == defaults.track);
         let samples = &mut known.ok_or("a fragment is of a track that there is not")?.samples;
         let mut time = start_time(boxes.one(b"tfdt")?)?;
         let before = samples.len();
         for run in boxes.all(b"trun") {
             let mut run = Run::read(run, defaults, offset)?;
+            room = room.checked_sub(run.count as usize).ok_or("a segment has too many samples")?;
             places.push((run.start, run.start));
             for _ in 0..run.count {
                 let sample = run.sample(&mut time, self.size)?;
@@ -282,7 +291,7 @@ impl<'a> Run<'a> {
         4 * columns.iter().filter(|&&column| self.flags & column != 0).count() as u64
     }
 
-    /// The next sample, which is decoded at `time`. None is empty, so there are no more than bytes.
+    /// The next sample, which is decoded at `time`.
     fn sample(&mut self, time: &mut i64, segment: usize) -> Parsed<Sample> {
         let duration = self.column(run_flags::DURATION)?.unwrap_or(self.defaults.duration);
         let size = self.column(run_flags::SIZE)?.unwrap_or(self.defaults.size) as usize;

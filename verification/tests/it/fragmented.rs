@@ -55,9 +55,10 @@ fn an_honest_rendition_passes_at_every_depth() {
 fn sound_sizes_and_times_of_every_kind_pass() {
     let sound = |sample_rate, channels, tracks| Some(ClipAudio { sample_rate, channels, tracks });
     type Case = (&'static str, fn(&mut ClipSpec), (u32, u32));
-    let cases: [Case; 6] = [
+    let cases: [Case; 7] = [
         ("no sound", |spec| spec.audio = None, (320, 192)),
         ("a clock that wraps", |spec| spec.start_pts = WRAP - 40_000, (320, 192)),
+        ("sound on the last tick of the clock", |spec| spec.start_pts = WRAP - 1, (320, 192)),
         ("the beginning of the clock", |spec| spec.start_pts = 0, (320, 192)),
         ("a source in mp4", |spec| spec.format = OutputFormat::FragmentedMp4, (320, 192)),
         ("sides that blocks do not fill", |_| {}, (302, 182)),
@@ -355,6 +356,11 @@ fn every_lie_of_the_fragment_is_seen() {
     assert_eq!(edited(&|bytes| bytes[tfhd + 3] |= 1), NO_MP4, "an offset of its own");
     assert_eq!(edited(&|bytes| bytes[trun] = 2), NO_MP4, "a run of another version");
     assert_eq!(edited(&|bytes| bytes[trun + 4..trun + 8].fill(0xff)), NO_MP4, "a run without end");
+    assert_eq!(
+        judge(&crowded(240_001), &Mp4Box::leaf(b"mdat", &[0; 240_001]).write()),
+        NO_MP4,
+        "a crowd of samples"
+    );
     let longer = Mp4Box::leaf(b"mdat", &[&data[8..], b"hidden"].concat()).write();
     assert_eq!(judge(&fragment, &longer), NO_MP4, "bytes of no sample");
     assert_eq!(judge(&fragment, &[]), NO_MP4, "no data");
@@ -365,6 +371,20 @@ fn every_lie_of_the_fragment_is_seen() {
         "an index"
     );
     assert_eq!(judge(&[], &[]), NO_MP4, "no fragment");
+}
+
+/// A fragment of so many samples of one byte, which take no room in its tables.
+fn crowded(count: u32) -> Vec<u8> {
+    let header = [0x02_0018_u32, 1, 1, 1];
+    let time = [0, 900_000_u32];
+    let run = [1, count, 100];
+    let leaf = |kind, words: &[u32]| {
+        Mp4Box::leaf(kind, &words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<_>>())
+    };
+    let traf = vec![leaf(b"tfhd", &header), leaf(b"tfdt", &time), leaf(b"trun", &run)];
+    let traf = Mp4Box { kind: *b"traf", content: Vec::new(), boxes: traf };
+    let boxes = vec![leaf(b"mfhd", &[0, 1]), traf];
+    Mp4Box { kind: *b"moof", content: Vec::new(), boxes }.write()
 }
 
 /// The fields of a sequence header as libaom writes it.

@@ -34,6 +34,11 @@ pub(super) enum LoadError {
     /// The ladder cannot be read or made of the source.
     #[error("--ladder: {0}")]
     Ladder(#[source] LadderError),
+    /// The ladder has a codec whose renditions are published in another way than they come.
+    #[error(
+        "--ladder: rendition {0} is av1, which is published in pieces that cannot be compared; take h264 or hevc"
+    )]
+    Pieces(String),
     /// The input has no segment.
     #[error("the input has no video that could be cut into segments; give another --input")]
     NoSegments,

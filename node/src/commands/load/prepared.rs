@@ -9,7 +9,7 @@ use framemill_broadcaster::source_of;
 use framemill_media::{
     ClipSpec, MediaLimits, Rational, Segmenter, SegmenterConfig, SourceSegment, generate_clip,
 };
-use framemill_network::Ladder;
+use framemill_network::{Codec, Ladder};
 use framemill_transcoder::{Engine, Job, SessionId, SoftwareEngine};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -241,6 +241,9 @@ impl FileEntry {
 impl Recipe {
     async fn make(&self, input: Option<&Path>) -> Result<Prepared, LoadError> {
         let ladder: Ladder = self.ladder.parse().map_err(LoadError::Ladder)?;
+        if let Some(entry) = ladder.iter().find(|entry| entry.codec == Codec::Av1) {
+            return Err(LoadError::Pieces(entry.name.clone()));
+        }
         let (recipe, input) = (self.clone(), input.map(Path::to_owned));
         let sources = tokio::task::spawn_blocking(move || recipe.cut(input)).await;
         let sources = sources.map_err(|error| LoadError::Died(error.to_string()))??;
