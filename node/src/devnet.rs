@@ -12,6 +12,7 @@ use framemill_contracts::{
     ChainClient, ChainConfig, DeployParams, Deployment, DevChain, Registration, deploy,
 };
 use framemill_network::{Identity, ServiceAddress};
+use rand_08::{Rng as _, rngs::OsRng};
 use toml::{Table, Value};
 
 use crate::{config, keystore};
@@ -20,6 +21,8 @@ use crate::{config, keystore};
 pub const ETHER: u64 = 1_000_000_000_000_000_000;
 /// How often a free port is looked for before giving up.
 const PORT_TRIES: usize = 32;
+/// Ports above those of well-known services and below those that Linux gives to sockets that ask for any.
+const PORTS: std::ops::Range<u16> = 16_000..32_000;
 
 /// What to prepare.
 #[derive(Debug, Clone)]
@@ -242,12 +245,13 @@ fn text(path: &Path) -> String {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).to_string_lossy().into_owned()
 }
 
-/// A port that was free a moment ago for TCP and for UDP.
+/// A port that was free a moment ago for TCP and for UDP, of those that no system gives to sockets that ask for any: what listens
+/// there comes a while later.
 pub(crate) fn free_port() -> anyhow::Result<u16> {
     for _ in 0..PORT_TRIES {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let port = listener.local_addr()?.port();
-        if UdpSocket::bind(("127.0.0.1", port)).is_ok() {
+        let port = OsRng.gen_range(PORTS);
+        let listener = TcpListener::bind(("127.0.0.1", port));
+        if listener.is_ok() && UdpSocket::bind(("127.0.0.1", port)).is_ok() {
             return Ok(port);
         }
     }

@@ -1,11 +1,9 @@
 //! What the software engine makes of good sources.
 
 use bytes::Bytes;
-use framemill_media::{
-    ClipAudio, ClipSpec, MediaLimits, PixelFormat, Rational, VideoCodec, VideoReader, segment_info,
-};
+use framemill_media::{ClipAudio, ClipSpec, MediaLimits, PixelFormat, Rational, VideoReader, segment_info};
 use framemill_network::ladder::{Codec, Ladder, LadderEntry};
-use framemill_transcoder::{Capabilities, Engine, SoftwareEngine, TranscodeError, measure};
+use framemill_transcoder::{SoftwareEngine, measure};
 
 use crate::support::*;
 
