@@ -169,7 +169,7 @@ mod tests {
     fn only_published_files_have_a_media_type() {
         let kind = |path: &str| headers_of(path).map(|(kind, _)| kind);
         assert_eq!(kind("cam/360p/4.m4s"), Some("video/mp4"));
-        assert_eq!(kind("cam/360p/init-0123456789abcdef.mp4"), Some("video/mp4"));
+        assert_eq!(kind("cam/360p/init-0123456789abcdef0123456789abcdef.mp4"), Some("video/mp4"));
         assert_eq!(kind("cam/360p/0-3.ts"), Some("video/mp2t"));
         for path in ["cam/source.mp4", "init-0123456789abcdef.mp4/clip.mp4", "key.pem", "cam.ts/clip"] {
             assert_eq!(kind(path), None, "{path}");

@@ -129,6 +129,9 @@ struct Lane {
     last_dts: Option<Ticks>,
     /// As `last_dts`, in the stream's own time base.
     last_written: Option<i64>,
+    /// Whether packets wait for the next of the stream.
+    waits: bool,
+    held: Option<Packet>,
 }
 
 impl Muxer {
@@ -158,7 +161,7 @@ impl Muxer {
         let lanes = output
             .streams()
             .zip(streams)
-            .map(|(stream, parameters)| Lane::new(layout.format(), stream.time_base().into(), parameters))
+            .map(|(stream, parameters)| Lane::new(layout, stream.time_base().into(), parameters))
             .collect::<Result<_, _>>()?;
         let head = matches!(layout, Layout::Pieces).then(Head::default);
         Ok(Self { output, sink, head, lanes })
@@ -179,6 +182,14 @@ impl Muxer {
             hint: "use an index that `add_stream` returned",
         })?;
         lane.last_dts = Some(lane.check(stream, packet)?);
+        match lane.next(packet) {
+            Some(packet) => self.put(stream, &packet),
+            None => Ok(()),
+        }
+    }
+
+    fn put(&mut self, stream: usize, packet: &Packet) -> Result<(), MediaError> {
+        let Some(lane) = self.lanes.get_mut(stream) else { return Ok(()) };
         let mut raw = packet.to_ffmpeg(stream)?;
         if let Some(stripper) = &mut lane.stripper {
             stripper.strip(&mut raw)?;
@@ -210,6 +221,11 @@ impl Muxer {
     ///
     /// As [`Muxer::write`], of packets that waited.
     pub fn finish(mut self) -> Result<Bytes, MediaError> {
+        for stream in 0..self.lanes.len() {
+            if let Some(last) = self.lanes[stream].held.take() {
+                self.put(stream, &last)?;
+            }
+        }
         self.output.write_trailer().map_err(|error| refused("finish a container", error))?;
         let rest = self.drain();
         let held = self.head.as_mut().map(Head::rest).filter(|held| !held.is_empty());
@@ -218,16 +234,26 @@ impl Muxer {
 }
 
 impl Lane {
-    fn new(
-        format: OutputFormat,
-        time_base: AVRational,
-        parameters: &StreamParameters,
-    ) -> Result<Self, MediaError> {
-        let stripper = match format {
+    fn new(layout: Layout, time_base: AVRational, parameters: &StreamParameters) -> Result<Self, MediaError> {
+        let stripper = match layout.format() {
             OutputFormat::MpegTs => None,
             OutputFormat::FragmentedMp4 => HeaderStripper::for_stream(parameters)?,
         };
-        Ok(Self { stripper, time_base, last_dts: None, last_written: None })
+        let waits = matches!(layout, Layout::Pieces) && parameters.is_video();
+        Ok(Self { stripper, time_base, last_dts: None, last_written: None, waits, held: None })
+    }
+
+    /// The packet that is to be written now. The last picture of a fragment has to last until the first of the next, or players see a
+    /// gap; so each waits for the next.
+    fn next(&mut self, packet: &Packet) -> Option<Packet> {
+        if !self.waits {
+            return Some(packet.clone());
+        }
+        let mut before = self.held.replace(packet.clone())?;
+        if let (Some(from), Some(to)) = (before.dts(), packet.dts()) {
+            before.set_duration(to.saturating_sub(from));
+        }
+        Some(before)
     }
 
     /// Times a tick apart may be one in the time base of a sample rate; they have to rise there too.

@@ -8,10 +8,8 @@ use crate::sequence::{Color, Sequence, SliceSyntax};
 mod kind {
     pub(super) const SEQUENCE_HEADER: u8 = 1;
     pub(super) const FRAME_HEADER: u8 = 3;
-    pub(super) const TILE_GROUP: u8 = 4;
     pub(super) const METADATA: u8 = 5;
     pub(super) const FRAME: u8 = 6;
-    pub(super) const PADDING: u8 = 15;
 }
 
 /// `frame_type` of pictures that refer to none.
@@ -22,6 +20,8 @@ const SWITCH_FRAME: u32 = 3;
 const REFERENCES: u32 = 7;
 const PLACES: u32 = 8;
 const ALL_PLACES: u32 = 0xff;
+/// Values of `seq_level_idx` that stand for no level; 31 stands for any.
+const RESERVED_LEVELS: std::ops::RangeInclusive<u32> = 24..=30;
 /// `seq_level_idx` of level 3.3.
 const LAST_LEVEL_WITHOUT_TIER: u32 = 7;
 /// `chroma_format_idc` of pictures without colour.
@@ -105,7 +105,7 @@ impl Header {
                 syntax: SliceSyntax::default(),
                 picture_struct: None,
             },
-            ambiguous: grain || points.several,
+            ambiguous: grain || points.several || !points.has_plain_level(),
             time_bits: timing.model.filter(|_| !timing.equal).map(|model| model.time_bits),
             removal: timing.model.map(|model| Removal { bits: model.removal_bits, points: points.modelled }),
             ids,
@@ -215,6 +215,14 @@ impl OperatingPoints {
             }
         }
         Some(Self { several, modelled, level: first? })
+    }
+}
+
+impl OperatingPoints {
+    /// Whether the level is one that there is, of the main tier: players leave streams of others out.
+    fn has_plain_level(&self) -> bool {
+        let (level, high_tier) = self.level;
+        !high_tier && !RESERVED_LEVELS.contains(&level)
     }
 }
 
@@ -459,13 +467,12 @@ pub(crate) fn is_setup_of(setup: &[u8], mut unit: &[u8]) -> bool {
 const SETUP_KNOWN: u8 = 0xfc;
 const SETUP_RESERVED: u8 = 0xe0;
 
-/// Walks a stream, temporal unit by temporal unit. Of a strict stream each has one frame that is shown, its last.
-pub(crate) fn walk<'a>(units: impl IntoIterator<Item = &'a [u8]>) -> NalWalk {
+/// Walks a stream, temporal unit by temporal unit. Of a strict stream each has one frame that is shown, its last. Tells of each as well
+/// whether decoding may begin there: a sequence header, and a key frame that is shown.
+pub(crate) fn walk<'a>(units: impl IntoIterator<Item = &'a [u8]>) -> (NalWalk, Vec<bool>) {
     let mut walker = Walker::default();
-    for unit in units {
-        walker.temporal_unit(unit);
-    }
-    NalWalk { sequence_sets: walker.sequences.len(), ..walker.out }
+    let keys = units.into_iter().map(|unit| walker.temporal_unit(unit)).collect();
+    (NalWalk { sequence_sets: walker.sequences.len(), ..walker.out }, keys)
 }
 
 #[derive(Default)]
@@ -478,6 +485,8 @@ struct Walker<'a> {
     /// Of the temporal unit at hand.
     stage: Stage,
     shown: u64,
+    /// A sequence header was there.
+    told: bool,
 }
 
 /// How far a temporal unit has come.
@@ -488,15 +497,14 @@ enum Stage {
     Headers,
     /// Frames that are not shown were there; more frames have to come.
     Frames,
-    /// A frame header was there, and its tiles have to come.
-    Tiles { shown: bool },
-    /// Its frame was there; the rest of its tiles may come.
+    /// Its frame was there, and is shown.
     Shown,
 }
 
 impl<'a> Walker<'a> {
-    fn temporal_unit(&mut self, mut bytes: &'a [u8]) {
-        (self.stage, self.shown) = (Stage::Headers, 0);
+    fn temporal_unit(&mut self, mut bytes: &'a [u8]) -> bool {
+        (self.stage, self.shown, self.told) = (Stage::Headers, 0, false);
+        let keys = self.out.idr_pictures;
         while !bytes.is_empty() {
             let before = bytes.len();
             let Some((kind, payload)) = next_unit(&mut bytes) else {
@@ -507,13 +515,13 @@ impl<'a> Walker<'a> {
         }
         self.out.pictures += self.shown;
         self.out.uneven_units += u64::from(self.shown != 1 || self.stage != Stage::Shown);
+        self.told && self.out.idr_pictures > keys
     }
 
     fn unit(&mut self, kind: u8, payload: &'a [u8], bytes: u64) {
         let allowed = match kind {
             kind::SEQUENCE_HEADER | kind::METADATA => self.stage == Stage::Headers,
             kind::FRAME | kind::FRAME_HEADER => matches!(self.stage, Stage::Headers | Stage::Frames),
-            kind::TILE_GROUP => matches!(self.stage, Stage::Tiles { .. } | Stage::Frames | Stage::Shown),
             _ => true,
         };
         self.out.misplaced_units += u64::from(!allowed);
@@ -525,17 +533,13 @@ impl<'a> Walker<'a> {
             }
             kind::FRAME => self.frame(payload, true),
             kind::FRAME_HEADER => self.frame(payload, false),
-            kind::TILE_GROUP => {
-                if let Stage::Tiles { shown } = self.stage {
-                    self.stage = if shown { Stage::Shown } else { Stage::Frames };
-                }
-            }
-            kind::PADDING => self.out.idle_bytes += bytes,
+            // Tiles apart from their frame may be some of it only, and padding may be cut off where decoders do not agree.
             _ => self.out.foreign_units += 1,
         }
     }
 
     fn sequence_header(&mut self, payload: &'a [u8]) {
+        self.told = true;
         if self.sequences.is_empty() {
             self.header = Header::read(payload);
             self.out.sequence = self.header.as_ref().map(|header| header.sequence.clone());
@@ -548,7 +552,8 @@ impl<'a> Walker<'a> {
 
     fn frame(&mut self, payload: &[u8], with_tiles: bool) {
         let frame = self.header.as_ref().and_then(|header| FrameHeader::read(payload, header));
-        let Some(frame) = frame.filter(|frame| !(frame.existing && with_tiles)) else {
+        // A frame comes with all of its tiles, and one that exists has none.
+        let Some(frame) = frame.filter(|frame| frame.existing != with_tiles) else {
             self.out.orphaned_slices += 1;
             return;
         };
@@ -558,11 +563,7 @@ impl<'a> Walker<'a> {
         self.out.idr_pictures += u64::from(frame.key);
         self.out.orphaned_slices += u64::from(frame.resized);
         self.shown += u64::from(frame.shown);
-        self.stage = match (with_tiles || frame.existing, frame.shown) {
-            (true, true) => Stage::Shown,
-            (true, false) => Stage::Frames,
-            (false, shown) => Stage::Tiles { shown },
-        };
+        self.stage = if frame.shown { Stage::Shown } else { Stage::Frames };
     }
 }
 

@@ -346,7 +346,7 @@ pub mod structure {
     /// Ticks by which decoding may lead showing, and the clock decoding: ten seconds, the most that ISO/IEC 13818-1 lets
     /// a decoder wait.
     pub const MAX_DECODING_LEAD: i64 = 10 * 90_000;
-    /// Longest duration of the last frame of a fragment, in the longest distances of frames: what comes next was not known.
+    /// Longest duration of the last frame, in the longest distances of frames: what comes next was not known.
     pub const MAX_LAST_INTERVALS: i64 = 2;
     /// Most pixels cut off at the right or the bottom: what fills the last macroblock of H.264.
     pub const CROP_H264: i64 = 15;

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use alloy_primitives::B256;
 use bytes::Bytes;
-use framemill_media::time::{onto_the_clock, wrapped_difference};
+use framemill_media::time::{TICKS_PER_SECOND, onto_the_clock, wrapped_difference};
 use framemill_media::{
     Container, Demuxer, MediaError, MediaLimits, Muxer, OutputFormat, Packet, repair_timestamps,
 };
@@ -140,15 +140,28 @@ impl Sound {
 /// heard unasked in one and not in the other.
 fn changed_samples(source: (&Fragmented, &Samples), shown: (&Fragmented, &Samples)) -> i64 {
     let longer = source.1.samples.len().max(shown.1.samples.len());
-    let heard = |track: &Track| (track.enabled, track.format.clone());
+    let heard = |track: &Track| (track.enabled, track.timescale, track.format.clone());
     if heard(&source.1.track) != heard(&shown.1.track) {
         return longer as i64;
     }
     let time = |track: &Samples, at: usize| ticks(track, track.samples[at].pts);
     let bytes = source.0.data_of(source.1).zip(shown.0.data_of(shown.1));
-    let same =
-        |(at, (a, b)): &(usize, (&[u8], &[u8]))| a == b && near(time(source.1, *at), time(shown.1, *at));
+    let same = |(at, (a, b)): &(usize, (&[u8], &[u8]))| {
+        a == b && near(time(source.1, *at), time(shown.1, *at)) && is_plain_sample(shown.1, *at)
+    };
     (longer - bytes.enumerate().filter(same).count()) as i64
+}
+
+/// Whether a sample of sound is heard when it is decoded, as all are that nothing comes before, and until the next at most.
+fn is_plain_sample(track: &Samples, at: usize) -> bool {
+    let sample = &track.samples[at];
+    let slack = i64::from(track.track.timescale) * AUDIO_SLACK / TICKS_PER_SECOND;
+    // The longest packet of any codec that is carried takes a tenth of a second.
+    let room = track
+        .samples
+        .get(at + 1)
+        .map_or(i64::from(track.track.timescale), |next| next.dts - sample.dts + slack);
+    sample.sync && sample.pts == sample.dts && (1..=room).contains(&i64::from(sample.duration))
 }
 
 /// The sound alone in fragmented MP4; `None` where there is none.

@@ -112,7 +112,7 @@ fn in_mp4(
     out.checks.push(Check::is("wrong_clock", segment.off_the_clock(), 0));
     let walk = video.walk();
     out.checks.extend(video.checks(&walk, expected));
-    bitstream(out, &walk, entry, source.outline());
+    bitstream(out, &walk.0, entry, source.outline());
     Some(source.outline().sound.changed_in_mp4(&segment))
 }
 

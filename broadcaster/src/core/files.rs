@@ -9,19 +9,19 @@ use super::playlist::put;
 
 /// An initialization section (RFC 8216, 3.3), named by what is in it: who writes the same again changes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Section([u8; 8]);
+pub struct Section([u8; 16]);
 
 impl Section {
     /// The name of a section with this content.
     pub fn of(content: &[u8]) -> Self {
-        let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(Sha256::digest(content));
-        Self([a, b, c, d, e, f, g, h])
+        let digest = <[u8; 32]>::from(Sha256::digest(content));
+        Self(*digest.first_chunk().expect("a digest is longer than its half"))
     }
 
     /// Whether a file may be a section by its name.
     pub fn is_name(file: &str) -> bool {
         let digits = file.strip_prefix("init-").and_then(|rest| rest.strip_suffix(".mp4"));
-        digits.is_some_and(|digits| digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        digits.is_some_and(|digits| digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
     }
 }
 

@@ -16,6 +16,11 @@ pub(crate) use track::{Format, Track, VideoFormat};
 
 /// Longest list of brands.
 const MAX_FILE_TYPE: usize = 64;
+/// Brands that muxers give to fragmented files of these codecs, and that no player takes for another kind of file.
+const BRANDS: [&Kind; 14] = [
+    b"isom", b"iso2", b"iso3", b"iso4", b"iso5", b"iso6", b"iso7", b"iso8", b"iso9", b"mp41", b"mp42",
+    b"av01", b"cmfc", b"cmf2",
+];
 /// Most fragments: one for each of the frames that a segment may have.
 const MAX_FRAGMENTS: u32 = 1 << 16;
 
@@ -44,8 +49,10 @@ mod run_flags {
     pub(super) const KNOWN: u32 = OFFSET | FIRST_FLAGS | DURATION | SIZE | FLAGS | COMPOSITION;
 }
 
-/// `sample_is_non_sync_sample`
-const NO_SYNC: u32 = 0x1_0000;
+/// What muxers say of samples at which decoding may begin, and of others: nothing, or whether they depend on others as well. Players
+/// believe different ones of these flags, so they have to agree.
+const SYNC: [u32; 2] = [0, 0x0200_0000];
+const NO_SYNC: [u32; 2] = [0x0001_0000, 0x0101_0000];
 /// Latest time of a sample, so that sums of times stay far from where they would wrap.
 const MAX_TIME: u64 = 1 << 53;
 
@@ -127,7 +134,10 @@ struct Reader {
 impl Reader {
     fn outermost(&mut self, kind: &Kind, content: &[u8], offset: usize) -> Parsed<()> {
         self.due = match (std::mem::take(&mut self.due), kind) {
-            (Due::FileType, b"ftyp") if content.len() <= MAX_FILE_TYPE => Due::Movie,
+            (Due::FileType, b"ftyp") => {
+                file_type(content)?;
+                Due::Movie
+            }
             (Due::Movie, b"moov") => {
                 let (tracks, defaults) = movie(content)?;
                 self.defaults = defaults;
@@ -147,10 +157,13 @@ impl Reader {
     }
 
     fn finish(self) -> Parsed<Vec<Samples>> {
-        match self.due {
-            Due::Fragment if self.fragments > 0 => Ok(self.tracks),
-            _ => Err("the segment ends before its data"),
+        if !matches!(self.due, Due::Fragment) || self.fragments == 0 {
+            return Err("the segment ends before its data");
         }
+        if self.tracks.iter().any(|track| track.samples.is_empty()) {
+            return Err("a track has no samples");
+        }
+        Ok(self.tracks)
     }
 
     fn samples(&self) -> usize {
@@ -164,12 +177,18 @@ impl Reader {
             return Err("a segment has too many fragments");
         }
         let boxes = Boxes::read(content, &[b"mfhd", b"traf"])?;
-        boxes.one(b"mfhd")?;
-        let mut places = Vec::new();
+        let mut header = Fields(boxes.one(b"mfhd")?);
+        header.take(4 + 4)?;
+        header.end()?;
+        // Players put runs of samples in the order of their data, so that has to be the one in which they are told.
+        let (mut places, mut seen) = (Vec::new(), Vec::new());
         for content in boxes.all(b"traf") {
-            self.track_fragment(content, offset, &mut places)?;
+            let track = self.track_fragment(content, offset, &mut places)?;
+            if seen.contains(&track) {
+                return Err("a fragment has a track twice");
+            }
+            seen.push(track);
         }
-        places.sort_unstable();
         Ok(places)
     }
 
@@ -178,7 +197,7 @@ impl Reader {
         content: &[u8],
         offset: usize,
         places: &mut Vec<(usize, usize)>,
-    ) -> Parsed<()> {
+    ) -> Parsed<u32> {
         let boxes = Boxes::read(content, &[b"tfhd", b"tfdt", b"trun"])?;
         let defaults = self.track_header(boxes.one(b"tfhd")?)?;
         let mut room = MAX_SAMPLES.saturating_sub(self.samples());
@@ -201,7 +220,7 @@ impl Reader {
         let last =
             samples[before..].last_mut().ok_or("a fragment has no samples of a track that it names")?;
         last.last = true;
-        Ok(())
+        Ok(defaults.track)
     }
 
     fn track_header(&self, content: &[u8]) -> Parsed<Defaults> {
@@ -231,6 +250,18 @@ impl Reader {
         fields.end()?;
         Ok(defaults)
     }
+}
+
+/// Reads the brands of a file.
+fn file_type(content: &[u8]) -> Parsed<()> {
+    let (kinds, rest) = content.as_chunks::<4>();
+    // A brand, its version, and brands that the file is compatible with.
+    let [major, _, compatible @ ..] = kinds else { return Err("a file has no brand") };
+    let known = |kind: &Kind| BRANDS.contains(&kind);
+    if content.len() > MAX_FILE_TYPE || !rest.is_empty() || !known(major) || !compatible.iter().all(known) {
+        return Err("a file is of another brand");
+    }
+    Ok(())
 }
 
 /// When the first sample of a fragment is decoded.
@@ -265,7 +296,8 @@ impl<'a> Run<'a> {
         let mut fields = Fields(content);
         let (version, flags) = fields.version()?;
         let count = fields.u32()?;
-        if flags & !run_flags::KNOWN != 0 || flags & run_flags::OFFSET == 0 || version > 1 {
+        let twice = flags & run_flags::FIRST_FLAGS != 0 && flags & run_flags::FLAGS != 0;
+        if flags & !run_flags::KNOWN != 0 || flags & run_flags::OFFSET == 0 || version > 1 || twice {
             return Err("a run of samples is of a kind that is not known");
         }
         let distance = fields.u32()?;
@@ -304,11 +336,14 @@ impl<'a> Run<'a> {
             dts: *time,
             pts: *time + shift,
             duration,
-            sync: flags & NO_SYNC == 0,
+            sync: SYNC.contains(&flags),
             last: false,
             start: self.start,
             size,
         };
+        if !SYNC.contains(&flags) && !NO_SYNC.contains(&flags) {
+            return Err("a sample has flags that contradict each other");
+        }
         self.start = end.ok_or("a sample is empty or lies outside of the segment")?;
         *time += i64::from(duration);
         if *time > MAX_TIME.cast_signed() { Err("a time is too late") } else { Ok(sample) }

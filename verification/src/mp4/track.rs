@@ -17,6 +17,8 @@ const MAX_TRACKS: usize = 32;
 const MAX_NAME: usize = 64;
 /// Flag of a track that is shown or heard.
 const ENABLED: u32 = 1;
+/// Why a sample entry with other fields than usual is none that players agree on.
+const PLAIN_ENTRY: &str = "a sample entry has fields that are not plain";
 /// Boxes of sound that say how it is decoded.
 const SOUND_SETUPS: [&Kind; 4] = [b"esds", b"dOps", b"dac3", b"dec3"];
 
@@ -81,8 +83,7 @@ pub(super) fn movie(bytes: &[u8]) -> Parsed<(Vec<Track>, Vec<Defaults>)> {
     if tracks.is_empty() || tracks.len() > MAX_TRACKS {
         return Err("a movie has no track or too many");
     }
-    let extends = Boxes::read(boxes.one(b"mvex")?, &[b"trex", b"mehd"])?;
-    extends.maybe(b"mehd")?;
+    let extends = Boxes::read(boxes.one(b"mvex")?, &[b"trex"])?;
     let defaults: Vec<Defaults> = extends.all(b"trex").map(defaults).collect::<Parsed<_>>()?;
     let ids = tracks.iter().map(|track| track.id);
     if !ids.eq(defaults.iter().map(|defaults| defaults.track)) {
@@ -100,13 +101,20 @@ fn movie_header(bytes: &[u8]) -> Parsed<()> {
     let (version, _) = fields.version()?;
     fields.sized(version)?;
     fields.sized(version)?;
-    fields.u32()?;
-    fields.sized(version)?;
+    if fields.u32()? == 0 {
+        return Err("a movie has no timescale");
+    }
+    unknown_duration(&mut fields, version)?;
     fields.expect(&[0, 1, 0, 0], "a movie does not run at its own speed")?;
     fields.take(2 + 10)?;
     fields.expect(&UPRIGHT, "a movie is turned or moved")?;
     fields.take(24 + 4)?;
     fields.end()
+}
+
+/// What fragments hold is not counted in the movie: to some players it would be a length.
+fn unknown_duration(fields: &mut Fields<'_>, version: u8) -> Parsed<()> {
+    if fields.sized(version)? == 0 { Ok(()) } else { Err("a movie says how long it is") }
 }
 
 fn defaults(bytes: &[u8]) -> Parsed<Defaults> {
@@ -150,7 +158,7 @@ fn track_header(bytes: &[u8]) -> Parsed<TrackHeader> {
     fields.sized(version)?;
     let id = fields.u32()?;
     fields.take(4)?;
-    fields.sized(version)?;
+    unknown_duration(&mut fields, version)?;
     // Reserved, layer, group, volume.
     fields.take(8 + 2 + 2 + 2 + 2)?;
     fields.expect(&UPRIGHT, "a track is turned or moved")?;
@@ -169,10 +177,15 @@ fn media_header(bytes: &[u8]) -> Parsed<u32> {
     fields.sized(version)?;
     fields.sized(version)?;
     let timescale = fields.u32()?;
-    fields.sized(version)?;
+    unknown_duration(&mut fields, version)?;
     fields.take(4)?;
     fields.end()?;
-    if timescale == 0 { Err("a track has no timescale") } else { Ok(timescale) }
+    // Some players read it with a sign.
+    if timescale == 0 || timescale > i32::MAX.cast_unsigned() {
+        Err("a track has no timescale")
+    } else {
+        Ok(timescale)
+    }
 }
 
 fn handler(bytes: &[u8]) -> Parsed<Kind> {
@@ -187,9 +200,11 @@ fn handler(bytes: &[u8]) -> Parsed<Kind> {
 }
 
 /// The one sample entry of a track whose samples lie in fragments and in this file.
-fn entry<'a>(information: &'a [u8], header: &Kind) -> Parsed<(Kind, Fields<'a>)> {
+fn entry<'a>(information: &'a [u8], (header, plain): (&Kind, &[u8])) -> Parsed<(Kind, Fields<'a>)> {
     let boxes = Boxes::read(information, &[header, b"dinf", b"stbl"])?;
-    boxes.one(header)?;
+    if boxes.one(header)? != plain {
+        return Err("pictures are mixed, or sound is not in the middle");
+    }
     let references = Boxes::read(boxes.one(b"dinf")?, &[b"dref"])?;
     // One reference, to this file.
     let here = [0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 12, b'u', b'r', b'l', b' ', 0, 0, 0, 1];
@@ -216,17 +231,17 @@ fn entry<'a>(information: &'a [u8], header: &Kind) -> Parsed<(Kind, Fields<'a>)>
 }
 
 fn video(information: &[u8], shown: (u32, u32)) -> Parsed<VideoFormat> {
-    let (kind, mut fields) = entry(information, b"vmhd")?;
+    let (kind, mut fields) = entry(information, (b"vmhd", &[0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]))?;
     if &kind != b"av01" {
         return Err("video is not av1");
     }
-    fields.take(16)?;
+    fields.expect(&[0; 16], PLAIN_ENTRY)?;
     let (width, height) = (u32::from(fields.u16()?), u32::from(fields.u16()?));
     // Resolution, reserved, and one frame in each sample.
     fields.take(8 + 4)?;
     fields.expect(&[0, 1], "a sample has more than one frame")?;
     fields.take(32)?;
-    fields.take(2 + 2)?;
+    fields.expect(&[0, 0x18, 0xff, 0xff], PLAIN_ENTRY)?;
     let boxes = Boxes::read(fields.0, &[b"av1C", b"colr", b"pasp", b"btrt", b"fiel"])?;
     boxes.maybe(b"btrt")?;
     if boxes.maybe(b"fiel")?.is_some_and(|fields| fields != [1, 0]) {
@@ -244,7 +259,12 @@ fn aspect(bytes: &[u8]) -> Parsed<(u32, u32)> {
     let mut fields = Fields(bytes);
     let aspect = (fields.u32()?, fields.u32()?);
     fields.end()?;
-    if aspect.0 == 0 || aspect.1 == 0 { Err("a pixel has no shape") } else { Ok(aspect) }
+    let sides = 1..=u32::from(u16::MAX);
+    if sides.contains(&aspect.0) && sides.contains(&aspect.1) {
+        Ok(aspect)
+    } else {
+        Err("a pixel has no shape")
+    }
 }
 
 fn color(bytes: &[u8]) -> Parsed<Color> {
@@ -270,10 +290,11 @@ fn is_shown_whole((width, height): (u32, u32), (num, den): (u32, u32), shown: (u
 }
 
 fn sound(information: &[u8]) -> Parsed<SoundFormat> {
-    let (kind, mut fields) = entry(information, b"smhd")?;
-    fields.take(8)?;
+    let (kind, mut fields) = entry(information, (b"smhd", &[0; 8]))?;
+    // A version other than zero would have more fields.
+    fields.expect(&[0; 8], PLAIN_ENTRY)?;
     let channels = fields.u16()?;
-    fields.take(2 + 4)?;
+    fields.expect(&[0, 16, 0, 0, 0, 0], PLAIN_ENTRY)?;
     let rate = fields.u32()?;
     let boxes = Boxes::read(fields.0, &[b"esds", b"dOps", b"dac3", b"dec3", b"btrt"])?;
     boxes.maybe(b"btrt")?;
@@ -293,6 +314,8 @@ fn decoder_of(bytes: &[u8]) -> Parsed<Vec<u8>> {
     const STREAM: u8 = 3;
     const DECODER: u8 = 4;
     const SETUP: u8 = 5;
+    const PACKETS: u8 = 6;
+    const SOUND_STREAM: u8 = 0x15;
     let mut fields = Fields(bytes);
     fields.version()?;
     let mut stream = descriptor(&mut fields, STREAM)?;
@@ -303,11 +326,19 @@ fn decoder_of(bytes: &[u8]) -> Parsed<Vec<u8>> {
     }
     let mut decoder = descriptor(&mut stream, DECODER)?;
     let mut setup = vec![decoder.u8()?];
-    decoder.take(1 + 3 + 4 + 4)?;
+    if decoder.u8()? != SOUND_STREAM {
+        return Err("a decoder of sound is for something else");
+    }
+    decoder.take(3 + 4 + 4)?;
     if !decoder.0.is_empty() {
         setup.extend_from_slice(descriptor(&mut decoder, SETUP)?.0);
     }
     decoder.end()?;
+    // Packets are as the container has them.
+    if descriptor(&mut stream, PACKETS)?.0 != [2] {
+        return Err("packets of sound are not as the container has them");
+    }
+    stream.end()?;
     Ok(setup)
 }
 

@@ -156,6 +156,18 @@ const HEAD_LIES: &[Lie] = &[
     ("a long file type", |p| p.head[0].content.resize(80, 0), NO_MP4),
     ("a turned movie", |p| p.moov().at("mvhd").content[36 + 3] = 1, NO_MP4),
     ("a movie at half speed", |p| p.moov().at("mvhd").content[22] = 0x80, NO_MP4),
+    ("a file of a still picture", |p| p.head[0].content[..4].copy_from_slice(b"avif"), NO_MP4),
+    ("a file without a brand", |p| p.head[0].content.truncate(4), NO_MP4),
+    ("a movie that says how long it is", |p| p.moov().at("mvhd").content[19] = 1, NO_MP4),
+    ("a movie without a timescale", |p| p.moov().at("mvhd").content[12..16].fill(0), NO_MP4),
+    ("a track that says how long it is", |p| p.moov().at("trak/tkhd").content[23] = 1, NO_MP4),
+    (
+        "fragments that say how long they are",
+        |p| p.moov().at("mvex").boxes.push(Mp4Box::leaf(b"mehd", &[0; 8])),
+        NO_MP4,
+    ),
+    ("sound of another version", |p| p.moov().at("trak2/mdia/minf/stbl/stsd").content[25] = 1, NO_MP4),
+    ("pictures of another depth", |p| p.entry()[91] = 32, NO_MP4),
     ("user data", |p| p.moov().boxes.push(Mp4Box::leaf(b"udta", b"\0\0\0\x08free")), NO_MP4),
     ("a turned track", |p| p.moov().at("trak/tkhd").content[40 + 4] = 1, NO_MP4),
     ("a track that is not enabled", |p| p.moov().at("trak/tkhd").content[3] = 2, NO_MP4),
@@ -259,7 +271,7 @@ fn every_lie_of_the_head_is_seen() {
 
 const SAMPLE_LIES: &[Lie] = &[
     ("a frame less", |p| drop(p.video().samples.pop()), &["frames", "pixels"]),
-    ("a frame two ticks late", |p| p.video().samples[3].shift = 2, &["wrong_times"]),
+    ("a frame two ticks late", |p| p.video().samples[3].shift = 2, &["wrong_times", "shown_later"]),
     ("all frames a frame late", |p| p.video().start += 3_000, &["wrong_times"]),
     (
         "another round of the clock",
@@ -275,9 +287,9 @@ const SAMPLE_LIES: &[Lie] = &[
     (
         "every frame a beginning",
         |p| p.video().samples.iter_mut().for_each(|s| s.sync = true),
-        &["sync_samples"],
+        &["false_sync"],
     ),
-    ("no beginning", |p| p.video().samples[0].sync = false, &["sync_samples"]),
+    ("no beginning", |p| p.video().samples[0].sync = false, &["false_sync"]),
     ("an empty frame", |p| p.video().samples[4].data.clear(), NO_MP4),
     (
         "a frame of no time",
@@ -286,15 +298,38 @@ const SAMPLE_LIES: &[Lie] = &[
             p.video().samples[5].duration += gone;
             p.video().samples[5].shift = gone;
         },
-        &["wrong_decoding_times"],
+        &["wrong_decoding_times", "shown_later"],
+    ),
+    (
+        "sound without samples",
+        |p| {
+            p.tracks.pop();
+            p.moov().boxes.retain(|each| &each.kind != b"udta");
+        },
+        NO_MP4,
     ),
     (
         "sound left out",
         |p| {
             p.tracks.pop();
-            p.moov().boxes.retain(|each| &each.kind != b"udta");
+            let last = p.moov().boxes.iter().rposition(|each| &each.kind == b"trak").expect("a track");
+            p.moov().boxes.remove(last);
+            p.moov().at("mvex").boxes.pop();
         },
         &["audio_streams", "audio_changed"],
+    ),
+    (
+        "sound that is decoded a second before it is heard",
+        |p| {
+            p.tracks[1].start -= 48_000;
+            p.tracks[1].samples.iter_mut().for_each(|sample| sample.shift = 48_000);
+        },
+        &["audio_changed"],
+    ),
+    (
+        "sound that lasts for ever",
+        |p| p.tracks[1].samples.last_mut().expect("sound").duration = 480_000,
+        &["audio_changed"],
     ),
     ("one altered byte of sound", |p| p.tracks[1].samples[5].data[9] ^= 1, &["audio_changed"]),
     ("sound 200 ms late", |p| p.tracks[1].start += 9_600, &["audio_changed"]),
@@ -361,6 +396,13 @@ fn every_lie_of_the_fragment_is_seen() {
         NO_MP4,
         "a crowd of samples"
     );
+    for (flags, checks) in
+        [(0x0200_0000_u32, &[""; 0][..]), (0x0100_0000, NO_MP4), (0x0300_0000, NO_MP4), (0x0201_0000, NO_MP4)]
+    {
+        let first = trun + 12 + 8;
+        let found = edited(&|bytes| bytes[first..first + 4].copy_from_slice(&flags.to_be_bytes()));
+        assert_eq!(found, checks, "{flags:#x}");
+    }
     let longer = Mp4Box::leaf(b"mdat", &[&data[8..], b"hidden"].concat()).write();
     assert_eq!(judge(&fragment, &longer), NO_MP4, "bytes of no sample");
     assert_eq!(judge(&fragment, &[]), NO_MP4, "no data");
@@ -385,6 +427,47 @@ fn crowded(count: u32) -> Vec<u8> {
     let traf = Mp4Box { kind: *b"traf", content: Vec::new(), boxes: traf };
     let boxes = vec![leaf(b"mfhd", &[0, 1]), traf];
     Mp4Box { kind: *b"moof", content: Vec::new(), boxes }.write()
+}
+
+/// Both halves of the segment in a fragment of its own; what is wrong with the first one's last frame is up to `change`.
+fn in_halves(change: impl Fn(&mut Mp4Parts)) -> Vec<u8> {
+    let parts = Mp4Parts::of(&stage().honest);
+    let (mut first, mut second) = (parts.clone(), parts.clone());
+    for (index, track) in parts.tracks.iter().enumerate() {
+        let half = track.samples.len() / 2;
+        let before: u64 = track.samples[..half].iter().map(|sample| u64::from(sample.duration)).sum();
+        first.tracks[index].samples.truncate(half);
+        second.tracks[index].samples.drain(..half);
+        second.tracks[index].start += before;
+    }
+    change(&mut first);
+    [first.write(), second.fragment().0, second.data()].concat()
+}
+
+#[test]
+fn a_fragment_lasts_until_the_next() {
+    assert_eq!(failed(&stage().judge(in_halves(|_| {}))), [""; 0]);
+    for duration in [1, 1_500, 6_000] {
+        let bytes = in_halves(|first| first.video().samples[14].duration = duration);
+        assert_eq!(failed(&stage().judge(bytes)), ["wrong_durations"], "{duration}");
+    }
+}
+
+#[test]
+fn data_lies_in_the_order_in_which_it_is_told() {
+    let parts = Mp4Parts::of(&stage().honest);
+    let mut turned = parts.clone();
+    turned.tracks.reverse();
+    let head: Vec<u8> = parts.head.iter().flat_map(Mp4Box::write).collect();
+    let sizes: Vec<usize> =
+        parts.tracks.iter().map(|track| track.samples.iter().map(|sample| sample.data.len()).sum()).collect();
+    let (mut fragment, fields) = parts.fragment();
+    let start = u32::try_from(fragment.len() + 8).expect("a short box");
+    let behind = start + u32::try_from(sizes[1]).expect("a short track");
+    fragment[fields[0].clone()].copy_from_slice(&behind.to_be_bytes());
+    fragment[fields[1].clone()].copy_from_slice(&start.to_be_bytes());
+    let bytes = [head, fragment, turned.data()].concat();
+    assert_eq!(failed(&stage().judge(bytes)), NO_MP4);
 }
 
 /// The fields of a sequence header as libaom writes it.
@@ -471,7 +554,7 @@ const UNIT_LIES: &[Lie] = &[
     ("a list of tiles", |p| insert(p, 3, 8, &[1, 2, 3]), &["foreign_units"]),
     ("a reserved unit", |p| insert(p, 3, 9, &[1]), &["foreign_units"]),
     ("a message", |p| insert(p, 3, 5, &[4, 0xb5, 0, 0x80]), &["foreign_messages"]),
-    ("a megabyte of padding", |p| insert(p, 3, 15, &[0x80; 1 << 20]), &["idle_bytes", "video_bytes"]),
+    ("a megabyte of padding", |p| insert(p, 3, 15, &[0x80; 1 << 20]), &["foreign_units", "video_bytes"]),
     (
         "a unit of another layer",
         |p| p.video().samples[3].data[0] |= 4,
@@ -482,7 +565,7 @@ const UNIT_LIES: &[Lie] = &[
         |p| p.video().samples[3].data[0] &= !2,
         &["pictures", "uneven_units", "foreign_units"],
     ),
-    ("tiles of no frame", |p| insert(p, 3, 4, &[1, 2, 3]), &["misplaced_units"]),
+    ("tiles of no frame", |p| insert(p, 3, 4, &[1, 2, 3]), &["foreign_units"]),
     (
         "a frame behind the one that is shown",
         |p| {
@@ -497,7 +580,7 @@ const UNIT_LIES: &[Lie] = &[
             let next = std::mem::replace(&mut p.video().samples[5].data, unit(15, &[0x80]));
             p.video().samples[4].data.extend(next);
         },
-        &["uneven_units", "misplaced_units"],
+        &["uneven_units", "foreign_units", "misplaced_units"],
     ),
     (
         "grain that decoders add",
@@ -511,7 +594,7 @@ const UNIT_LIES: &[Lie] = &[
         |p| with_units(p, 0, |units| units.retain(|(kind, _)| *kind != 1)),
         &[
             "sample_entry_differs",
-            "sync_samples",
+            "false_sync",
             "pictures",
             "uneven_units",
             "starts_with_idr",
@@ -539,7 +622,7 @@ const UNIT_LIES: &[Lie] = &[
         |p| with_sequence(p, "still", "1"),
         &[
             "sample_entry_differs",
-            "sync_samples",
+            "false_sync",
             "pictures",
             "uneven_units",
             "starts_with_idr",
@@ -558,7 +641,7 @@ const UNIT_LIES: &[Lie] = &[
             assert_eq!(sequence.0, 1);
             with_units(p, 0, |units| *units = [vec![sequence], next].concat());
         },
-        &["sync_samples", "starts_with_idr"],
+        &["false_sync", "starts_with_idr"],
     ),
     (
         "a key frame that wants to be shown larger",
