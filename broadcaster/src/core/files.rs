@@ -27,7 +27,7 @@ impl Section {
 
 impl fmt::Display for Section {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "init-{:016x}.mp4", u64::from_be_bytes(self.0))
+        write!(f, "init-{:032x}.mp4", u128::from_be_bytes(self.0))
     }
 }
 
@@ -122,9 +122,14 @@ mod tests {
     #[test]
     fn a_section_is_named_by_what_is_in_it() {
         let name = Section::of(b"").to_string();
-        assert_eq!(name, "init-e3b0c44298fc1c14.mp4");
+        assert_eq!(name, "init-e3b0c44298fc1c149afbf4c8996fb924.mp4");
         assert!(Section::is_name(&name));
-        for other in ["init-.mp4", "clip.mp4", "init-e3b0c44298fc1c1.mp4", "init-e3b0c44298fc1c1x.mp4"] {
+        for other in [
+            "init-.mp4",
+            "clip.mp4",
+            "init-e3b0c44298fc1c14.mp4",
+            "init-e3b0c44298fc1c149afbf4c8996fb92x.mp4",
+        ] {
             assert!(!Section::is_name(other), "{other}");
         }
     }
