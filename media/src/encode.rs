@@ -234,7 +234,7 @@ impl<P: Picture> Encoder<P> {
 
     /// Says that no frame follows; the packets still held come out of [`Encoder::receive`].
     pub fn flush(&mut self) -> Result<(), MediaError> {
-        let status = self.context.send_frame(ptr::null());
+        let status = self.hand_over(ptr::null())?;
         self.check("finish encoding", status)
     }
 
@@ -292,20 +292,25 @@ impl<P: Picture> Encoder<P> {
         }
         // SAFETY: the pointer is used while `video` is alive.
         let raw = unsafe { video.as_ptr() };
-        let mut status = self.context.send_frame(raw);
-        if sys::is_again(status) {
-            // Full: its packets make room.
-            while let Some(packet) = self.take_packet()? {
-                self.ready.push_back(packet);
-            }
-            status = self.context.send_frame(raw);
-        }
+        let status = self.hand_over(raw)?;
         self.check("encode a frame", status)?;
         self.last_pts = frame.pts();
         if let (Some(times), Some(pts)) = (&mut self.times, frame.pts()) {
             times.sent(pts);
         }
         Ok(())
+    }
+
+    /// Hands a frame, or the end, to the encoder, whose packets make room where it is full. Returns FFmpeg's status.
+    fn hand_over(&mut self, frame: *const ffi::AVFrame) -> Result<i32, MediaError> {
+        let status = self.context.send_frame(frame);
+        if !sys::is_again(status) {
+            return Ok(status);
+        }
+        while let Some(packet) = self.take_packet()? {
+            self.ready.push_back(packet);
+        }
+        Ok(self.context.send_frame(frame))
     }
 
     fn check_frame(&self, frame: &P) -> Result<(), MediaError> {
