@@ -17,9 +17,9 @@ pub(crate) use track::{Format, Track, VideoFormat};
 /// Longest list of brands.
 const MAX_FILE_TYPE: usize = 64;
 /// Brands that muxers give to fragmented files of these codecs, and that no player takes for another kind of file.
-const BRANDS: [&Kind; 14] = [
+const BRANDS: [&Kind; 19] = [
     b"isom", b"iso2", b"iso3", b"iso4", b"iso5", b"iso6", b"iso7", b"iso8", b"iso9", b"mp41", b"mp42",
-    b"av01", b"cmfc", b"cmf2",
+    b"av01", b"avc1", b"dby1", b"cmfc", b"cmf2", b"dash", b"msdh", b"msix",
 ];
 /// Most fragments: one for each of the frames that a segment may have.
 const MAX_FRAGMENTS: u32 = 1 << 16;

@@ -11,7 +11,7 @@ use framemill_verification::{Policy, Report, SourceReference, Tier, commit, veri
 use crate::fuzzed::Draw;
 use crate::rewrite::Bits;
 use crate::rewrite_mp4::{Mp4Box, Mp4Parts};
-use crate::studio::{Clip, Recipe, entry, honest};
+use crate::studio::{Clip, Recipe, entry, ffmpeg, honest};
 
 const RATE: Rational = Rational::new(30, 1);
 const WRAP: i64 = 1 << 33;
@@ -72,6 +72,16 @@ fn sound_sizes_and_times_of_every_kind_pass() {
         let report =
             judged(&clip(|spec| spec.audio = audio), &av1(320, 192, 300_000), &Policy::STRUCTURE_ONLY);
         assert_eq!(failed(&report), [""; 0], "{name}");
+    }
+}
+
+#[test]
+fn sound_of_every_codec_that_is_carried_passes() {
+    for codec in ["aac", "ac3", "eac3", "mp2", "libmp3lame", "libopus"] {
+        let made = clip(|_| {});
+        let data = ffmpeg(&made.data, &["-c:v", "copy", "-c:a", codec, "-mpegts_copyts", "1"]);
+        let report = judged(&Clip { data, ..made }, &av1(320, 192, 300_000), &Policy::STRUCTURE_ONLY);
+        assert_eq!(failed(&report), [""; 0], "{codec}");
     }
 }
 
