@@ -13,7 +13,7 @@ use crate::fragmented::{Fragmented, ticks};
 use crate::mp4::{Samples, Track};
 use crate::outline::sha256;
 use crate::rules::structure::AUDIO_SLACK;
-use crate::ts::{Elementary, StreamKind, TransportStream};
+use crate::ts::{self, Elementary, StreamKind, TransportStream};
 
 /// One packet of sound as FFmpeg tells them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +112,16 @@ impl Sound {
         // Bytes that FFmpeg passes over may be sound to another player.
         let told: usize = read.iter().flatten().map(|packet| packet.size).sum();
         let carried: usize = shown.iter().map(|stream| stream.data.len()).sum();
-        Ok(changed(source, &read) + i64::from(told != carried))
+        let hidden = told != carried && Some(carried) != self.carried()?;
+        Ok(changed(source, &read) + i64::from(hidden))
+    }
+
+    /// Bytes of the source's sound alone in a transport stream, with headers that FFmpeg takes off, as of Opus; `None` without sound.
+    fn carried(&self) -> Result<Option<usize>, MediaError> {
+        let mut demuxer = Demuxer::from_bytes(self.data.clone(), &self.limits)?;
+        let alone = sound_alone(&mut demuxer, OutputFormat::MpegTs)?;
+        let stream = alone.and_then(|alone| ts::parse(&alone).ok());
+        Ok(stream.map(|stream| others(&stream).map(|stream| stream.data.len()).sum()))
     }
 
     /// The same of a rendition in fragmented MP4: its tracks must be those that the source's sound makes in this container, with the
@@ -152,17 +161,19 @@ fn changed_samples(source: (&Fragmented, &Samples), shown: (&Fragmented, &Sample
     (longer - bytes.enumerate().filter(same).count()) as i64
 }
 
-/// Whether a sample of sound is heard when it is decoded, as all are that nothing comes before, and until the next at most.
+/// Whether a sample of sound is heard when it is decoded, and until the next or for as long as packets may last.
 fn is_plain_sample(track: &Samples, at: usize) -> bool {
-    let sample = &track.samples[at];
-    let slack = i64::from(track.track.timescale) * AUDIO_SLACK / TICKS_PER_SECOND;
-    // The longest packet of any codec that is carried takes a tenth of a second.
-    let room = track
-        .samples
-        .get(at + 1)
-        .map_or(i64::from(track.track.timescale), |next| next.dts - sample.dts + slack);
-    sample.sync && sample.pts == sample.dts && (1..=room).contains(&i64::from(sample.duration))
+    let (sample, timescale) = (&track.samples[at], i64::from(track.track.timescale));
+    let slack = timescale * AUDIO_SLACK / TICKS_PER_SECOND;
+    let next = track.samples.get(at + 1).map_or(0, |next| next.dts - sample.dts);
+    let longest = next.max(timescale / LONGEST_PACKET);
+    sample.sync
+        && (sample.pts - sample.dts).abs() <= slack
+        && (1..=longest).contains(&i64::from(sample.duration))
 }
+
+/// Parts of a second that the longest packet of any codec takes: Opus has some of 120 ms.
+const LONGEST_PACKET: i64 = 8;
 
 /// The sound alone in fragmented MP4; `None` where there is none.
 fn in_mp4(data: &Bytes, limits: &MediaLimits) -> Result<Option<Fragmented>, MediaError> {

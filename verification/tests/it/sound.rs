@@ -100,3 +100,23 @@ fn every_lie_of_sound_is_seen_by_the_check_that_is_there_for_it() {
         assert_eq!(failed(sound), wanted, "{name}");
     }
 }
+
+/// In a transport stream Opus has headers that FFmpeg takes off its packets.
+#[test]
+fn sound_of_every_codec_passes_in_a_transport_stream() {
+    for codec in ["aac", "ac3", "eac3", "mp2", "libmp3lame", "libopus"] {
+        let made = with_sound(1);
+        let data = ffmpeg(&made.data, &["-c:v", "copy", "-c:a", codec, "-mpegts_copyts", "1"]);
+        let clip = Clip { data, ..made };
+        let entry = entry(320, 180, 300_000);
+        let rendition = crate::studio::honest(&clip, &entry, &Recipe::default());
+        let report = judged(&source(&clip), &rendition, &entry, &Policy::STRUCTURE_ONLY);
+        assert_eq!(report.reason(), None, "{codec}");
+        let mut altered = rendition.to_vec();
+        let sound =
+            altered.chunks(188).rposition(|packet| packet[1] & 0x1f == 1 && packet[2] == 1).expect("sound");
+        altered[sound * 188 + 187] ^= 1;
+        let report = judged(&source(&clip), &altered.into(), &entry, &Policy::STRUCTURE_ONLY);
+        assert!(report.reason().is_some(), "{codec}: an altered byte");
+    }
+}
