@@ -62,6 +62,17 @@ pub(crate) fn check(
 /// Packets of sound that are not those of the source, or what keeps the source from being read.
 type ChangedSound = Result<i64, MediaError>;
 
+/// What a strict reader made of a rendition, whose verdict is the check of this name.
+fn in_normal_form<T, E: std::fmt::Display>(
+    out: &mut Structure,
+    container: &'static str,
+    parsed: Result<T, E>,
+) -> Option<T> {
+    out.checks.push(Check::is(container, i64::from(parsed.is_ok()), 1));
+    let told = |reason: &E| tracing::debug!(%reason, container, "rendition is not in normal form");
+    parsed.inspect_err(told).ok()
+}
+
 /// Checks all but the size of a rendition in a transport stream; `None` where there is no more to check.
 fn in_transport_stream(
     out: &mut Structure,
@@ -70,11 +81,7 @@ fn in_transport_stream(
     entry: &LadderEntry,
     expected: &[i64],
 ) -> Option<ChangedSound> {
-    let parsed = ts::parse(rendition);
-    out.checks.push(Check::is("transport_stream", i64::from(parsed.is_ok()), 1));
-    let stream = parsed
-        .inspect_err(|reason| tracing::debug!(%reason, "rendition is no transport stream in normal form"))
-        .ok()?;
+    let stream = in_normal_form(out, "transport_stream", ts::parse(rendition))?;
     container(out, &stream, source);
     let video = stream.streams.iter().find(|stream| stream.is_video())?;
     out.video_bytes = video.data.len() as u64;
@@ -100,11 +107,7 @@ fn in_mp4(
     entry: &LadderEntry,
     expected: &[i64],
 ) -> Option<ChangedSound> {
-    let parsed = Fragmented::read(rendition);
-    out.checks.push(Check::is("fragmented_mp4", i64::from(parsed.is_ok()), 1));
-    let segment = parsed
-        .inspect_err(|reason| tracing::debug!(%reason, "rendition is no fragmented mp4 in normal form"))
-        .ok()?;
+    let segment = in_normal_form(out, "fragmented_mp4", Fragmented::read(rendition))?;
     streams(out, segment.videos(), segment.sound().count(), source);
     let video = segment.video()?;
     out.video_bytes = video.bytes();
