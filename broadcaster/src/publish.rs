@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use framemill_media::time::WRAP;
 use framemill_network::LadderEntry;
 use futures::future::{join_all, try_join_all};
 
@@ -37,8 +38,6 @@ const PUT_PATIENCE: Duration = Duration::from_secs(10);
 const DELETE_PATIENCE: Duration = Duration::from_secs(2);
 /// A segment that starts this far from the end of the one before breaks the timeline; players bridge less.
 const CONTINUITY_TICKS: i64 = 45_000;
-/// Timestamps of MPEG-TS wrap at 33 bits. Those of MP4 begin anew there with the segment that begins behind.
-const WRAP: i64 = 1 << 33;
 
 /// A segment's place on the timeline.
 #[derive(Debug, Clone, Copy)]
@@ -280,7 +279,8 @@ impl Publisher {
         }
     }
 
-    /// Whether the timeline breaks before the segment at this place. All renditions break where one does: they have one timeline.
+    /// Whether the timeline breaks before the segment at this place. Timestamps of MPEG-TS wrap at 33 bits; those of MP4 begin anew there
+    /// with the segment that begins behind. All renditions break where one does: they have one timeline.
     fn breaks(&mut self, place: Place, mp4_start: Option<i64>) -> bool {
         let (start, length) = (place.start_pts_90k, i64::try_from(place.duration_90k).unwrap_or(0));
         let mp4_start = mp4_start.unwrap_or(start.rem_euclid(WRAP));
